@@ -1,0 +1,126 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"golang.org/x/sys/unix"
+)
+
+// GetLoopbackIfaceName returns the name of the loopback interface.
+func (n *Namespace) GetLoopbackIfaceName() string { return "lo" }
+
+// AddAliasIP adds an address to an interface; see [Sandbox].
+func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
+	const op = "add alias IP to"
+	p, err := toPrefix(ip)
+	if err == nil {
+		err = validName(ifName)
+	}
+	if err != nil {
+		return fail(op, n.key, ifName, err)
+	}
+	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		var l rtnl.Link
+		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
+			return err
+		}
+		r := newRun(ctx, n)
+		defer r.close()
+		r.links[linkID{n.space(), l.Index}] = l
+		return r.do(aliasPlan(n.space(), &l, plan.Addr{Prefix: p, Alias: true}))
+	}))
+}
+
+// aliasPlan plans an alias IP, with the IPv6 that it may need.
+func aliasPlan(key string, l *rtnl.Link, a plan.Addr) []plan.Op {
+	var ops []plan.Op
+	if a.Prefix.Addr().Is6() && l.Inet.DisableIPv6 {
+		ops = append(ops, plan.Op{NS: key, Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: true},
+			Undo: []plan.Op{{NS: key, Dev: l.Name, Do: plan.IPv6{Index: l.Index}}}})
+	}
+	r := rtnl.Addr{Index: l.Index, Prefix: a.Prefix, Proto: rtnl.AliasProtocol}
+	return append(ops, plan.Op{NS: key, Dev: l.Name, Do: plan.EnsureAddr{Addr: r}})
+}
+
+// RemoveAliasIP takes an address away from an interface; see [Sandbox].
+func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
+	const op = "remove alias IP from"
+	p, err := toPrefix(ip)
+	if err == nil {
+		err = validName(ifName)
+	}
+	if err != nil {
+		return fail(op, n.key, ifName, err)
+	}
+	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		var l rtnl.Link
+		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
+			return err
+		}
+		err := conn.One(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
+		if errors.Is(err, unix.EADDRNOTAVAIL) {
+			return nil
+		}
+		return err
+	})
+	if isClosed(err) {
+		return nil
+	}
+	return fail(op, n.key, ifName, err)
+}
+
+// DisableARPForVIP makes an interface keep quiet about addresses of others;
+// see [Sandbox].
+func (n *Namespace) DisableARPForVIP(ifName string) error {
+	const op = "disable ARP for VIPs on"
+	if err := validName(ifName); err != nil {
+		return fail(op, n.key, ifName, err)
+	}
+	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		var l rtnl.Link
+		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
+			return err
+		}
+		return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Index: l.Index, ARP: &[2]uint32{1, 2}}})
+	}))
+}
+
+// ipvsKnobs are the settings that IPVS needs in a sandbox that balances load:
+// connections follow their backend when it changes.
+var ipvsKnobs = [...][2]string{
+	{"ipv4/vs/conn_reuse_mode", "0"},
+	{"ipv4/vs/expire_nodest_conn", "1"},
+	{"ipv4/vs/expire_quiescent_template", "1"},
+}
+
+// ApplyOSTweaks sets the IPVS knobs; see [Sandbox].
+func (n *Namespace) ApplyOSTweaks(types []SandboxType) {
+	wanted := false
+	for _, t := range types {
+		wanted = wanted || t == SandboxTypeIngress || t == SandboxTypeLoadBalancer
+	}
+	if !wanted || n.host {
+		return
+	}
+	err := n.change(func(ctx context.Context, _ *rtnl.Conn) error {
+		r := newRun(ctx, n)
+		defer r.close()
+		return r.inside(n.space(), func() error {
+			for _, k := range ipvsKnobs {
+				if _, err := sysctl.Set(k[0], k[1]); err != nil {
+					slog.Warn("osl: a setting could not be applied; it can be tried again", "key", n.key, "setting", k[0], "error", err)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil && !isClosed(err) {
+		slog.Warn("osl: the settings of a load balancer could not be applied", "key", n.key, "error", err)
+	}
+}

@@ -1,0 +1,330 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"golang.org/x/sys/unix"
+)
+
+// Apply brings the sandboxes of net, and the links between them, to what net
+// says: all of it, or nothing. What is there already is left alone, so that a
+// second Apply changes nothing; what osl made in these sandboxes and net does
+// not mention any more is taken away; what others made there stays. It returns
+// what it did.
+func Apply(ctx context.Context, net Network) (Changes, error) {
+	c, err := apply(ctx, net, true)
+	return c, fail("apply the network", "", "", err)
+}
+
+// Diff returns what Apply would do, and does nothing.
+func Diff(ctx context.Context, net Network) (Changes, error) {
+	c, err := apply(ctx, net, false)
+	return c, fail("compare the network", "", "", err)
+}
+
+// Apply brings the sandbox to what s says, as the function [Apply] does. The
+// name in s is not used.
+func (n *Namespace) Apply(ctx context.Context, s Spec) (Changes, error) {
+	c, err := n.apply(ctx, s, true)
+	return c, fail("apply to the sandbox", n.key, "", err)
+}
+
+// Diff returns what Apply would do, and does nothing.
+func (n *Namespace) Diff(ctx context.Context, s Spec) (Changes, error) {
+	c, err := n.apply(ctx, s, false)
+	return c, fail("compare the sandbox", n.key, "", err)
+}
+
+func (n *Namespace) apply(ctx context.Context, s Spec, really bool) (Changes, error) {
+	if _, err := n.live(); err != nil {
+		return nil, err
+	}
+	s.Name = n.key
+	return apply(ctx, Network{Sandboxes: []Spec{s}}, really)
+}
+
+// halfPairWait is how long a link of which only one end is left may take to
+// vanish: the kernel deletes the links of a dead namespace a little later.
+const halfPairWait = 2 * time.Second
+
+func apply(ctx context.Context, net Network, really bool) (Changes, error) {
+	for end := time.Now().Add(halfPairWait); ; {
+		c, err := applyOnce(ctx, net, really)
+		var p *plan.Problem
+		if !errors.As(err, &p) || p.Kind != plan.HalfPair || time.Now().After(end) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func applyOnce(ctx context.Context, net Network, really bool) (Changes, error) {
+	p, err := prepare(ctx, net, really)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	return p.carryOut(really)
+}
+
+// prepared is a network that is checked, with its sandboxes open, locked where
+// they are to change, and read.
+type prepared struct {
+	run    *run
+	want   []plan.Sandbox
+	have   map[string]*plan.State
+	unlock []func()
+}
+
+func (p *prepared) close() {
+	p.run.close()
+	for _, u := range slices.Backward(p.unlock) {
+		u()
+	}
+}
+
+// carryOut plans and, if really, does it. It returns the plan as commands.
+func (p *prepared) carryOut(really bool) (Changes, error) {
+	ops, err := plan.Build(p.want, p.have)
+	if err != nil {
+		return nil, err
+	}
+	var c Changes
+	for _, op := range ops {
+		sandbox := HostName
+		if op.NS != plan.HostNS {
+			sandbox = nameOf(op.NS)
+		}
+		for _, line := range plan.Commands(op, commandName) {
+			c = append(c, Change{Sandbox: sandbox, Command: line})
+		}
+	}
+	if !really || len(ops) == 0 {
+		return c, nil
+	}
+	if err := p.run.do(ops); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// prepare checks a network and reads the sandboxes that exist. With write they
+// are locked, in the order of their keys so that two networks never wait for
+// each other, and healed.
+func prepare(ctx context.Context, net Network, write bool) (p *prepared, err error) {
+	p = &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.want, err = p.run.wantNetwork(net); err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(p.want))
+	for i := range p.want {
+		keys[i] = p.want[i].Key
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if write {
+			unlock, err := lock(ctx, key)
+			if err != nil {
+				return nil, &Error{Key: key, Err: err}
+			}
+			p.unlock = append(p.unlock, unlock)
+		}
+		if err := p.openSandbox(ctx, key, write); err != nil {
+			return nil, fail("open the sandbox", key, "", err)
+		}
+	}
+	for i := range p.want {
+		if err := p.readSettings(&p.want[i]); err != nil {
+			return nil, &Error{Key: p.want[i].Key, Err: err}
+		}
+	}
+	return p, nil
+}
+
+func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {
+	n, err := open(key)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+		if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
+			if _, err := os.Stat(dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if write {
+		if err := n.healLocked(ctx, n.conn); err != nil {
+			n.Close()
+			if errors.Is(err, errInterrupted) {
+				return nil
+			}
+			return err
+		}
+	}
+	p.run.spaces[key] = n
+	p.run.own = append(p.run.own, n)
+	p.have[key], err = readState(ctx, n.conn, true)
+	return err
+}
+
+// readSettings reads the sysctls that a wanted sandbox asks for, so that the
+// plan leaves those alone that are right and can put the others back.
+func (p *prepared) readSettings(w *plan.Sandbox) error {
+	s := p.have[w.Key]
+	if s == nil {
+		return nil
+	}
+	paths := []string{}
+	for _, x := range w.Sysctls {
+		paths = append(paths, x.Path)
+	}
+	for i := range w.Ifaces {
+		for _, x := range w.Ifaces[i].Sysctls {
+			if s.Link(w.Ifaces[i].Name) != nil {
+				paths = append(paths, fmt.Sprintf(x.Path, w.Ifaces[i].Name))
+			}
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	s.Settings = map[string]string{}
+	return p.run.inside(w.Key, func() error {
+		for _, path := range paths {
+			v, err := sysctl.Read(path)
+			if err != nil {
+				return err
+			}
+			s.Settings[path] = v
+		}
+		return nil
+	})
+}
+
+func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
+	for _, p := range addrs {
+		if !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix == p }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Down destroys the sandboxes of net and the ends of its links on the host.
+// What is not there is passed over. It returns what it did.
+func Down(ctx context.Context, net Network) (Changes, error) {
+	c, err := down(ctx, net, true)
+	return c, fail("take the network down", "", "", err)
+}
+
+// DiffDown returns what Down would do, and does nothing.
+func DiffDown(ctx context.Context, net Network) (Changes, error) {
+	c, err := down(ctx, net, false)
+	return c, fail("compare the network", "", "", err)
+}
+
+func down(ctx context.Context, net Network, really bool) (c Changes, err error) {
+	r := newRun(ctx)
+	defer r.close()
+	want, err := r.wantNetworkNames(net)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range want.hostEnds {
+		if c, err = r.dropHostEnd(c, e, really); err != nil {
+			return c, &Error{Interface: e, Err: err}
+		}
+	}
+	for _, key := range want.keys {
+		fd, _, err := netns.Open(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			unix.Close(fd)
+		} else if !dead(key) {
+			return c, &Error{Key: key, Err: err}
+		}
+		name, known := commandName(key)
+		cmd := "ip netns del " + name
+		if !known {
+			cmd = "umount " + key + " && rm " + key
+		}
+		c = append(c, Change{Sandbox: nameOf(key), Command: cmd})
+		if really {
+			if err := Remove(ctx, key); err != nil {
+				return c, err
+			}
+		}
+	}
+	return c, nil
+}
+
+// dropHostEnd deletes the host's end of a link, if it is one that osl made.
+func (r *run) dropHostEnd(c Changes, name string, really bool) (Changes, error) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return c, err
+	}
+	var l rtnl.Link
+	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, false, &l))
+	if t, ok := plan.ParseTag(l.Alias); errors.Is(err, unix.ENODEV) || err == nil && (!ok || t.Origin != plan.Far) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	c = append(c, Change{Sandbox: HostName, Command: "ip link del dev " + name})
+	if really {
+		err = host.conn.One(r.ctx, rtnl.DelLink(l.Index))
+	}
+	return c, err
+}
+
+// Remove destroys the sandbox at the key of name, see [KeyPath]: what came
+// from the host goes home first. A key whose namespace is gone already is
+// removed. It returns ErrNotFound if there is nothing.
+func Remove(ctx context.Context, name string) error {
+	const op = "remove the sandbox"
+	key, err := KeyPath(name)
+	if err != nil {
+		return fail(op, name, "", err)
+	}
+	unlock, err := lock(ctx, key)
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer unlock()
+	n, err := open(key)
+	if errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+		return fail(op, key, "", netns.Unpin(key))
+	}
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer n.Close()
+	return fail(op, key, "", n.destroyLocked(ctx, n.conn))
+}

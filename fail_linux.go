@@ -1,0 +1,145 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// fail makes the *Error of an operation. A cause that is one already keeps
+// what it says, and gets what it lacks.
+func fail(op, key, dev string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		c := *e
+		c.Op = op
+		if c.Key == "" {
+			c.Key = key
+		}
+		if c.Interface == "" {
+			c.Interface = dev
+		}
+		return &c
+	}
+	e = &Error{Op: op, Key: key, Interface: dev, Err: err}
+	var k *rtnl.Error
+	if errors.As(err, &k) {
+		e.Kernel, e.Err = k.Text, k.Errno
+	}
+	var p *plan.Problem
+	if errors.As(err, &p) {
+		e.Key, e.Interface = p.Key, p.Dev
+		e.Err = fmt.Errorf("%w: %s", problems[p.Kind], p.Text)
+	}
+	e.classify()
+	return e
+}
+
+var problems = map[plan.ProblemKind]error{
+	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
+	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict, plan.HalfPair: ErrExists,
+}
+
+var sentinels = []error{ErrUnsupported, ErrClosed, ErrNotNamespace, ErrNotFound, ErrExists, ErrNameInUse,
+	ErrInvalid, ErrAddressConflict, ErrUnreachable, ErrPermission, ErrTimeout}
+
+// classify gives the cause its sentinel, where it has none, and a hint.
+func (e *Error) classify() {
+	for _, s := range sentinels {
+		if errors.Is(e.Err, s) {
+			return
+		}
+	}
+	is := func(sentinel error) { e.Err = fmt.Errorf("%w: %w", sentinel, e.Err) }
+	switch err := e.Err; {
+	case errors.Is(err, netns.ErrNotNamespace):
+		is(ErrNotNamespace)
+		e.Hint = "a key is the path of a network namespace; list them with: osl ls"
+	case errors.Is(err, fs.ErrPermission):
+		is(ErrPermission)
+		e.Hint = missing()
+	case errors.Is(err, unix.EROFS):
+		is(ErrPermission)
+		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
+		is(ErrNotFound)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
+		is(ErrUnsupported)
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+		is(ErrUnreachable)
+	case errors.Is(err, fs.ErrExist):
+		is(ErrExists)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		is(ErrTimeout)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENAMETOOLONG):
+		is(ErrInvalid)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		e.Hint = "a limit is reached: see user.max_net_namespaces, fs.mount-max and ulimit -n"
+	}
+}
+
+// ofAction gives the error of one operation of a plan the sentinel that its
+// kind calls for.
+func ofAction(op plan.Op, err error) error {
+	e := &Error{Key: op.NS, Interface: op.Dev, Err: err}
+	var k *rtnl.Error
+	if errors.As(err, &k) {
+		e.Kernel, e.Err = k.Text, k.Errno
+	}
+	is := func(sentinel error, hint string) {
+		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
+	}
+	switch op.Do.(type) {
+	case plan.NewLink, plan.SetLink, plan.NewTun:
+		switch {
+		case errors.Is(err, unix.EEXIST):
+			is(ErrNameInUse, "")
+		case errors.Is(err, unix.EOPNOTSUPP):
+			is(ErrUnsupported, "the kernel lacks this type of link")
+		}
+	case plan.NewRoute, plan.ReplaceRoute:
+		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
+			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
+			is(ErrUnreachable, "a next hop must be in the subnet of an address of an interface that is up")
+		}
+	}
+	e.classify()
+	return e
+}
+
+// missing says which of the needed capabilities the process lacks.
+func missing() string {
+	b, err := os.ReadFile("/proc/thread-self/status")
+	if err != nil {
+		return "osl needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+	}
+	var have uint64
+	if _, rest, ok := strings.Cut(string(b), "CapEff:"); ok {
+		_, _ = fmt.Sscanf(strings.TrimSpace(rest), "%x", &have)
+	}
+	var lacks []string
+	for _, c := range []struct {
+		name string
+		bit  uint
+	}{{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}} {
+		if have&(1<<c.bit) == 0 {
+			lacks = append(lacks, c.name)
+		}
+	}
+	if len(lacks) == 0 {
+		return "the process has CAP_SYS_ADMIN and CAP_NET_ADMIN, but not over this namespace or file"
+	}
+	return "the process lacks " + strings.Join(lacks, " and ") +
+		"; run it as root, or in a user namespace: unshare -Urnm"
+}

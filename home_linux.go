@@ -1,0 +1,185 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// moveOut moves a link from the namespace of conn to the host, where its name
+// is known to be free. The index it had is given back where that is free too.
+// Alternative names that the host has taken meanwhile are left behind.
+func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
+	req := func() rtnl.Request { return home.Request(r.fd) }
+	err := conn.One(r.ctx, req())
+	if errors.Is(err, unix.EBUSY) {
+		home.Link.NewIndex = 0
+		err = conn.One(r.ctx, req())
+	}
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	var l rtnl.Link
+	if gerr := conn.One(r.ctx, rtnl.GetLink(home.Link.Index, "", false, &l)); gerr != nil || len(l.AltName) == 0 {
+		return err
+	}
+	for _, name := range l.AltName {
+		if err := conn.One(r.ctx, rtnl.DelAltName(l.Index, name)); err != nil {
+			return err
+		}
+	}
+	if err := conn.One(r.ctx, req()); err != nil {
+		for _, name := range l.AltName {
+			_ = conn.One(r.ctx, rtnl.NewAltName(l.Index, name))
+		}
+		return err
+	}
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return err
+	}
+	var back rtnl.Link
+	if err := host.conn.One(r.ctx, rtnl.GetLink(0, home.Link.Name, false, &back)); err != nil {
+		return err
+	}
+	for _, name := range l.AltName {
+		if err := host.conn.One(r.ctx, rtnl.NewAltName(back.Index, name)); err != nil {
+			slog.Warn("osl: an alternative name is taken on the host and was dropped",
+				"interface", home.Link.Name, "name", name, "error", err)
+		}
+	}
+	return nil
+}
+
+// sendHome brings links of a sandbox back to the host: all in one message
+// batch, and one by one where that is refused. With force a link whose name is
+// taken there comes home under another one.
+func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	taken, err := r.takenAtHome(ops)
+	if err != nil {
+		return err
+	}
+	var reqs []rtnl.Request
+	for i := range ops {
+		home := ops[i].Do.(plan.SetLink)
+		if taken[i] {
+			if !force {
+				return &Error{Interface: ops[i].Dev, Err: ErrNameInUse,
+					Hint: fmt.Sprintf("the host has another link %q; rename that one first", home.Link.Name)}
+			}
+			pattern := fmt.Sprintf("%.11s.%%d", home.Link.Name)
+			slog.Warn("osl: the name of a link is taken on the host; it comes home under another one",
+				"interface", home.Link.Name, "name", pattern)
+			home.Link.Name = pattern
+			ops[i].Do = home
+		}
+		reqs = append(reqs, home.Request(r.fd))
+	}
+	errs, err := conn.Do(r.ctx, reqs...)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := range ops {
+		if errs[i] == nil || errors.Is(errs[i], unix.ENODEV) {
+			continue
+		}
+		if err := r.moveOut(conn, ops[i].Do.(plan.SetLink)); err != nil {
+			failed = errors.Join(failed, ofAction(ops[i], err))
+		}
+	}
+	return failed
+}
+
+// takenAtHome reports, for each link that goes home, whether another link of
+// the host has its name. A name that is taken must be known before the move:
+// the kernel would move the link under its old name and then fail.
+func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]rtnl.Link, len(ops))
+	reqs := make([]rtnl.Request, len(ops))
+	for i, op := range ops {
+		reqs[i] = rtnl.GetLink(0, op.Do.(plan.SetLink).Link.Name, false, &found[i])
+	}
+	if _, err := host.conn.Do(r.ctx, reqs...); err != nil {
+		return nil, err
+	}
+	taken := make([]bool, len(ops))
+	for i := range found {
+		taken[i] = found[i].Index != 0
+	}
+	return taken, nil
+}
+
+// Destroy sends the links that came from the host home, in one batch, and
+// removes the sandbox with everything that osl made in it. It succeeds where
+// the sandbox is gone already. If a link can not go home, the sandbox stays.
+func (n *Namespace) Destroy() error {
+	const op = "destroy the sandbox"
+	ctx := context.Background()
+	conn, unlock, err := n.begin(ctx)
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unlock()
+	return fail(op, n.key, "", n.destroyLocked(ctx, conn))
+}
+
+// destroyLocked does the work of Destroy; the caller holds the lock.
+func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
+	state := &plan.State{}
+	var err error
+	if n.host {
+		state, err = readState(ctx, conn, true)
+	} else {
+		state.Links, err = conn.Links(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	var ops []plan.Op
+	for i := range state.Links {
+		t, ok := plan.ParseTag(state.Links[i].Alias)
+		if ok && (t.Origin == plan.Host && !n.host || t.Origin == plan.Kept && n.host) {
+			ops = append(ops, plan.Remove(n.space(), &state.Links[i], t, state)...)
+		}
+	}
+	if n.host {
+		if err := r.do(ops); err != nil {
+			return err
+		}
+		return n.Close() // the host's namespace stays
+	}
+	if err := r.sendHome(conn, ops, true); err != nil {
+		return err
+	}
+	if err := netns.Unpin(n.key); err != nil {
+		return err
+	}
+	return n.Close()
+}
+
+// space is the key of the sandbox in a plan.
+func (n *Namespace) space() string {
+	if n.host {
+		return plan.HostNS
+	}
+	return n.key
+}

@@ -1,0 +1,108 @@
+//go:build linux
+
+// Package netns makes, pins and enters network namespaces. It is the only
+// code of osl that moves a thread.
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// setns is a variable so that a test can make the way home fail.
+var setns = unix.Setns
+
+// home is the namespace that the process was in when osl was first used.
+var home = sync.OnceValues(func() (int, error) {
+	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the process's own network namespace: %w", err)
+	}
+	return fd, nil
+})
+
+// Home returns a descriptor of the namespace that the process was in when osl
+// was first used. It stays open; the caller does not close it.
+func Home() (int, error) { return home() }
+
+// Do runs f on a thread that is in the namespace fd, and returns f's error. A
+// panic or runtime.Goexit of f is continued in the caller.
+func Do(fd int, f func() error) error {
+	return onThread(func() error { return os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)) }, f)
+}
+
+// outcome is how a function that ran on a moved thread ended.
+type outcome struct {
+	err      error
+	panicked any
+	goexit   bool
+}
+
+// onThread calls move, which takes the thread to another namespace or fails,
+// and then f, and brings the thread home.
+//
+// Both run in a goroutine of their own. It runs at once on the thread that the
+// caller lends by waiting, and it is unlocked from it only when the thread is
+// home for certain. Otherwise it ends locked, and the runtime ends the thread
+// with it: no goroutine is ever run in a namespace that it did not ask for.
+func onThread(move, f func() error) error {
+	back, err := Home()
+	if err != nil {
+		return err
+	}
+	done := make(chan outcome, 1)
+	go visit(back, move, f, done)
+	o := <-done
+	if o.panicked != nil {
+		panic(o.panicked)
+	}
+	if o.goexit {
+		runtime.Goexit()
+	}
+	return o.err
+}
+
+func visit(back int, move, f func() error, done chan<- outcome) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The first thread never moves: others see its namespace as the
+		// process's, and the runtime could not end it. While this goroutine
+		// holds it, the next one is on another thread.
+		other := make(chan outcome, 1)
+		go visit(back, move, f, other)
+		o := <-other
+		runtime.UnlockOSThread()
+		done <- o
+		return
+	}
+	o := outcome{goexit: true} // until f has returned or panicked
+	defer func() {
+		if o.goexit {
+			if p := recover(); p != nil {
+				o.panicked, o.goexit = p, false
+			}
+		}
+		if err := setns(back, unix.CLONE_NEWNET); err != nil {
+			o.err = errors.Join(o.err, fmt.Errorf("bring the thread home: %w", err))
+		} else {
+			runtime.UnlockOSThread()
+		}
+		done <- o
+	}()
+	err := move()
+	if err == nil {
+		err = f()
+	}
+	o = outcome{err: err}
+}
+
+// Make runs f on a thread in a new namespace, which is gone again unless f
+// keeps hold of it.
+func Make(f func() error) error {
+	return onThread(func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
+}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotNamespace is returned for a path that is no network namespace.
+var ErrNotNamespace = errors.New("not a network namespace")
+
+// ID tells network namespaces apart. It is never used again while any
+// descriptor, socket or mount of the namespace is there.
+type ID struct{ Dev, Ino uint64 }
+
+// Open opens the namespace that is pinned at path. The file is looked at
+// before it is opened, so that neither a pipe nor a device can block, and a
+// symbolic link is refused unless it is the kernel's own in /proc.
+func Open(path string) (fd int, id ID, err error) {
+	p, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, id, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(p)
+	var sfs unix.Statfs_t
+	if err := unix.Fstatfs(p, &sfs); err != nil {
+		return -1, id, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	if sfs.Type != unix.NSFS_MAGIC && sfs.Type != unix.PROC_SUPER_MAGIC {
+		return -1, id, fmt.Errorf("%w: it is %s", ErrNotNamespace, describe(p))
+	}
+	if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+		return -1, id, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if id, err = Identify(fd); err != nil {
+		unix.Close(fd)
+		return -1, id, err
+	}
+	return fd, id, nil
+}
+
+// Identify returns the identity of the network namespace fd, or
+// ErrNotNamespace.
+func Identify(fd int) (id ID, err error) {
+	var sfs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &sfs); err != nil {
+		return id, os.NewSyscallError("fstatfs", err)
+	}
+	if sfs.Type != unix.NSFS_MAGIC {
+		return id, fmt.Errorf("%w: it is %s", ErrNotNamespace, describe(fd))
+	}
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err != nil {
+		return id, os.NewSyscallError("ioctl NS_GET_NSTYPE", err)
+	}
+	if kind != unix.CLONE_NEWNET {
+		return id, fmt.Errorf("%w: it is a namespace of another kind", ErrNotNamespace)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return id, os.NewSyscallError("fstat", err)
+	}
+	return ID{uint64(st.Dev), st.Ino}, nil
+}
+
+// At reports whether the namespace id is what is pinned at path now.
+func At(path string, id ID) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(unix.AT_FDCWD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		err = unix.Stat(path, &st) // a link of /proc
+	}
+	return err == nil && id == ID{uint64(st.Dev), st.Ino}
+}
+
+func describe(fd int) string {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return "something else"
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "a plain file"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	case unix.S_IFIFO:
+		return "a named pipe"
+	case unix.S_IFSOCK:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// Pin makes the namespace fd reachable at path, which must not exist. On an
+// error nothing is left there.
+func Pin(fd int, path string) error {
+	f, err := unix.Open(path, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	unix.Close(f)
+	// Through the descriptor's link in /proc: the mount is of the namespace
+	// itself, whatever thread this is.
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", fd), path, "", unix.MS_BIND, ""); err != nil {
+		_ = unix.Unlink(path)
+		return &fs.PathError{Op: "bind-mount", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Unpin takes everything away that is mounted at path, and the file. It
+// succeeds where there is neither. A file in use is tried for two seconds.
+func Unpin(path string) error {
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for {
+			err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			if err == unix.EINVAL || err == unix.ENOENT {
+				break // nothing is mounted there (any more)
+			}
+			if err != nil {
+				return &fs.PathError{Op: "unmount", Path: path, Err: err}
+			}
+		}
+		err := unix.Unlink(path)
+		if err == nil || err == unix.ENOENT {
+			return nil
+		}
+		if err != unix.EBUSY || time.Now().After(end) {
+			return &fs.PathError{Op: "remove", Path: path, Err: err}
+		}
+	}
+}
+
+// MakeDir makes the directory of the keys, and its parents, with the mode 0755
+// whatever the umask. It returns the outermost one that it made, empty if all
+// were there, so that a failure can take it back.
+func MakeDir(dir string) (made string, err error) {
+	dir = filepath.Clean(dir)
+	if st, err := os.Lstat(dir); err == nil {
+		if !st.IsDir() {
+			return "", &fs.PathError{Op: "use as a directory", Path: dir, Err: unix.ENOTDIR}
+		}
+		return "", nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if made, err = MakeDir(parent); err != nil {
+			return made, err
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return made, nil
+		}
+		return made, err
+	}
+	if made == "" {
+		made = dir
+	}
+	return made, os.Chmod(dir, 0o755)
+}

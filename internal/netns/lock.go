@@ -1,0 +1,144 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Locks keeps operations on one key apart, between goroutines and between
+// processes. All locks of a base path are byte ranges of one file, which only
+// its owner may open: a lock on the key itself could be held by anyone who may
+// read it. The kernel drops a dead process's locks.
+type Locks struct {
+	mu    sync.Mutex
+	fd    map[string]int   // by lock file; they stay open
+	gates map[string]*gate // by key
+}
+
+// gate keeps the goroutines of this process apart: the kernel's locks belong
+// to the descriptor that they share.
+type gate struct {
+	token chan struct{}
+	users int // holders and waiters, guarded by Locks.mu
+}
+
+// ErrBusy is the cause where a lock was not had in time.
+var ErrBusy = errors.New("another operation on this sandbox is still under way")
+
+// Lock waits for the lock of key, in the lock file path, until ctx ends.
+func (l *Locks) Lock(ctx context.Context, path, key string) (unlock func(), err error) {
+	g := l.enter(key)
+	select {
+	case <-g.token:
+	case <-ctx.Done():
+		l.leave(key, g)
+		return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	release := func() {
+		g.token <- struct{}{}
+		l.leave(key, g)
+	}
+	r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key), Len: 1}
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		fd, err := l.file(path)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &r)
+		if err == nil && l.alive(path, fd) {
+			return func() {
+				free := r
+				free.Type = unix.F_UNLCK
+				_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &free)
+				release()
+			}, nil
+		}
+		if err == nil {
+			continue // the file was removed: take the lock in its successor
+		}
+		if err != unix.EAGAIN && err != unix.EACCES && err != unix.EINTR {
+			release()
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			release()
+			return nil, fmt.Errorf("%w, in another process: %w", ErrBusy, context.Cause(ctx))
+		}
+	}
+}
+
+func (l *Locks) enter(key string) *gate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.gates[key]
+	if g == nil {
+		if l.gates == nil {
+			l.gates = map[string]*gate{}
+		}
+		g = &gate{token: make(chan struct{}, 1)}
+		g.token <- struct{}{}
+		l.gates[key] = g
+	}
+	g.users++
+	return g
+}
+
+func (l *Locks) leave(key string, g *gate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g.users--; g.users == 0 {
+		delete(l.gates, key)
+	}
+}
+
+func (l *Locks) file(path string) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if fd, ok := l.fd[path]; ok {
+		return fd, nil
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open the lock", Path: path, Err: err}
+	}
+	if l.fd == nil {
+		l.fd = map[string]int{}
+	}
+	l.fd[path] = fd
+	return fd, nil
+}
+
+// alive reports whether fd is still the file at path. One that was removed
+// locks nobody out; it is dropped, with the lock that was just taken in it.
+func (l *Locks) alive(path string, fd int) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Nlink > 0 {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fd[path] == fd {
+		delete(l.fd, path)
+		unix.Close(fd)
+	}
+	return false
+}
+
+// offset is where the byte of a key lies in the lock file.
+func offset(key string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key))
+	return int64(h.Sum64() >> 2) // clear of the largest offset
+}

@@ -1,0 +1,322 @@
+//go:build linux
+
+package plan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// HostNS stands for the host's namespace where a key is expected.
+const HostNS = ""
+
+// Op is one step of a plan, with what takes it back.
+type Op struct {
+	NS  string // key of the namespace that it acts in
+	Dev string // the interface it is about
+	Do  Action
+	// Undo takes the step back, in this order. It can be run where the step
+	// did not happen.
+	Undo []Op
+	// Half says that the step may have happened in part though it failed.
+	Half bool
+	// Quiet keeps bookkeeping out of the commands that a person is shown.
+	Quiet bool
+}
+
+// Action is what a step does. The executor knows the ones that are no Message.
+type Action interface {
+	// Command returns the command that does the same to the device dev, a
+	// line each where it takes several, without the namespace and the word ip.
+	// {KEY} stands for the name of another namespace.
+	Command(dev string) string
+}
+
+// Message is an Action that is one netlink message. FDs gives it descriptors
+// of namespaces.
+type Message interface {
+	Action
+	Request(fds FDs) rtnl.Request
+}
+
+// FDs returns an open descriptor of the namespace with a key.
+type FDs func(key string) int
+
+type (
+	// MakeNS makes a sandbox; the executor undoes it by destroying it.
+	MakeNS struct{ Tag SandboxTag }
+	// NewLink makes a link in NS. With Via, the message is sent in another
+	// namespace, Op.NS, where the link's parent is.
+	NewLink struct {
+		Link   rtnl.LinkNew
+		In     *string // the namespace that the link is for; nil for Op.NS
+		PeerNS *string // of a veth's other end; nil for Op.NS
+		Parent string  // the name of Link.Parent
+	}
+	// NewTun makes a tun or tap, which netlink can not do.
+	NewTun struct {
+		Index int
+		Name  string
+		Tap   bool
+	}
+	// SetLink changes a link, or with To moves it.
+	SetLink struct {
+		Link   rtnl.LinkSet
+		To     *string
+		Master string // the name of Link.Master
+	}
+	DelLink      struct{ Index int }
+	NewAddr      struct{ Addr rtnl.Addr }
+	DelAddr      struct{ Addr rtnl.Addr }
+	NewRoute     struct{ Route rtnl.Route }
+	ReplaceRoute struct{ Route rtnl.Route }
+	DelRoute     struct{ Route rtnl.Route }
+	NewNeigh     struct{ Neigh rtnl.Neigh }
+	DelNeigh     struct{ Neigh rtnl.Neigh }
+	// ReadLink reads a link for the steps after it.
+	ReadLink struct{ Index int }
+	// IPv6 turns a link's IPv6 on or off, if it is not so already, by what
+	// ReadLink read.
+	IPv6 struct {
+		Index int
+		On    bool
+	}
+	// Verify reads a link back and fails where the kernel did not keep what
+	// it was told.
+	Verify struct {
+		Index int
+		MAC   net.HardwareAddr
+		MTU   int
+		Addrs []netip.Prefix
+	}
+	// Sysctl sets a setting of the namespace. A %s in Path stands for the
+	// link's name.
+	Sysctl struct {
+		Path, Value string
+		Index       int
+	}
+)
+
+func (a NewLink) Request(fds FDs) rtnl.Request {
+	n := a.Link
+	if a.In != nil {
+		n.NSFD = fds(*a.In)
+	}
+	if n.Peer != nil && a.PeerNS != nil {
+		p := *n.Peer
+		p.NSFD = fds(*a.PeerNS)
+		n.Peer = &p
+	}
+	return rtnl.NewLink(n)
+}
+
+func (a SetLink) Request(fds FDs) rtnl.Request {
+	s := a.Link
+	if a.To != nil {
+		s.NSFD = fds(*a.To)
+	}
+	return rtnl.SetLink(s)
+}
+
+func (a DelLink) Request(FDs) rtnl.Request      { return rtnl.DelLink(a.Index) }
+func (a NewAddr) Request(FDs) rtnl.Request      { return rtnl.NewAddr(a.Addr) }
+func (a DelAddr) Request(FDs) rtnl.Request      { return rtnl.DelAddr(a.Addr) }
+func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route) }
+func (a ReplaceRoute) Request(FDs) rtnl.Request { return rtnl.ReplaceRoute(a.Route) }
+func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route) }
+func (a NewNeigh) Request(FDs) rtnl.Request     { return rtnl.ReplaceNeigh(a.Neigh) }
+func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh) }
+
+func (a MakeNS) Command(string) string { return "netns add" }
+
+func (a NewLink) Command(dev string) string {
+	n := a.Link
+	var b strings.Builder
+	b.WriteString("link add")
+	if a.Parent != "" && n.Kind != "vxlan" {
+		fmt.Fprintf(&b, " link %s", a.Parent)
+	}
+	fmt.Fprintf(&b, " name %s", dev)
+	if a.In != nil {
+		fmt.Fprintf(&b, " netns {%s}", *a.In)
+	}
+	if n.MAC != nil {
+		fmt.Fprintf(&b, " address %s", n.MAC)
+	}
+	if n.MTU != 0 {
+		fmt.Fprintf(&b, " mtu %d", n.MTU)
+	}
+	fmt.Fprintf(&b, " type %s", n.Kind)
+	switch n.Kind {
+	case "veth":
+		fmt.Fprintf(&b, " peer name %s", n.Peer.Name)
+		if a.PeerNS != nil {
+			fmt.Fprintf(&b, " netns {%s}", *a.PeerNS)
+		}
+	case "vxlan":
+		fmt.Fprintf(&b, " id %d", n.Data.VNI)
+		if a.Parent != "" {
+			fmt.Fprintf(&b, " dev %s", a.Parent)
+		}
+		if n.Data.Local.IsValid() {
+			fmt.Fprintf(&b, " local %s", n.Data.Local)
+		}
+		if n.Data.Remote.IsValid() {
+			fmt.Fprintf(&b, " remote %s", n.Data.Remote)
+		}
+		port := n.Data.Port
+		if port == 0 {
+			port = rtnl.VXLANPort
+		}
+		fmt.Fprintf(&b, " dstport %d", port)
+	case "macvlan":
+		fmt.Fprintf(&b, " mode %s", orElse(n.Data.Mode, "bridge"))
+	case "vlan":
+		fmt.Fprintf(&b, " id %d", n.Data.VLAN)
+	}
+	return b.String()
+}
+
+func (a NewTun) Command(dev string) string {
+	return fmt.Sprintf("tuntap add dev %s mode %s", dev, map[bool]string{false: "tun", true: "tap"}[a.Tap])
+}
+
+func (a SetLink) Command(dev string) string {
+	s := a.Link
+	var b strings.Builder
+	fmt.Fprintf(&b, "link set dev %s", dev)
+	if a.To != nil {
+		fmt.Fprintf(&b, " netns {%s}", *a.To)
+	}
+	if s.Name != "" {
+		fmt.Fprintf(&b, " name %s", s.Name)
+	}
+	if s.MAC != nil {
+		fmt.Fprintf(&b, " address %s", s.MAC)
+	}
+	if s.MTU != 0 {
+		fmt.Fprintf(&b, " mtu %d", s.MTU)
+	}
+	if s.TxQLen != nil {
+		fmt.Fprintf(&b, " txqueuelen %d", *s.TxQLen)
+	}
+	if s.Master != nil {
+		if *s.Master == 0 {
+			b.WriteString(" nomaster")
+		} else {
+			fmt.Fprintf(&b, " master %s", a.Master)
+		}
+	}
+	if s.Up != nil {
+		b.WriteString(map[bool]string{true: " up", false: " down"}[*s.Up])
+	}
+	var lines []string
+	if b.Len() > len("link set dev ")+len(dev) {
+		lines = append(lines, b.String())
+	}
+	if s.ARP != nil {
+		lines = append(lines, fmt.Sprintf("sysctl -w net.ipv4.conf.%s.arp_ignore=%d net.ipv4.conf.%s.arp_announce=%d",
+			dev, s.ARP[0], dev, s.ARP[1]))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (a DelLink) Command(dev string) string { return "link del dev " + dev }
+
+func (a NewAddr) Command(dev string) string {
+	return fmt.Sprintf("addr add %s dev %s", a.Addr.Prefix, dev)
+}
+
+func (a DelAddr) Command(dev string) string {
+	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, dev)
+}
+
+func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }
+func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
+func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
+
+func routeCommand(verb string, r rtnl.Route, dev string) string {
+	s := "route " + verb + " " + r.Dst.String()
+	if r.Via.IsValid() {
+		s += " via " + r.Via.WithZone("").String()
+	}
+	if dev != "" {
+		s += " dev " + dev
+	}
+	if r.OnLink && r.Via.IsValid() {
+		s += " onlink"
+	}
+	return s + fmt.Sprintf(" proto %d", r.Proto)
+}
+
+func (a NewNeigh) Command(dev string) string {
+	if a.Neigh.FDB {
+		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, dev, a.Neigh.IP)
+	}
+	return fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent proto %d", a.Neigh.IP, a.Neigh.MAC, dev, a.Neigh.Proto)
+}
+
+func (a DelNeigh) Command(dev string) string {
+	if a.Neigh.FDB {
+		return fmt.Sprintf("bridge fdb del %s dev %s dst %s self", a.Neigh.MAC, dev, a.Neigh.IP)
+	}
+	return fmt.Sprintf("neigh del %s dev %s", a.Neigh.IP, dev)
+}
+
+func (a ReadLink) Command(dev string) string { return "link show dev " + dev }
+
+func (a IPv6) Command(dev string) string {
+	return fmt.Sprintf("sysctl -w net.ipv6.conf.%s.disable_ipv6=%d", dev, b2i(!a.On))
+}
+
+func (a Verify) Command(dev string) string { return "addr show dev " + dev }
+
+func (a Sysctl) Command(dev string) string {
+	p := a.Path
+	if strings.Contains(p, "%s") {
+		p = fmt.Sprintf(p, dev)
+	}
+	return "sysctl -w net." + strings.ReplaceAll(p, "/", ".") + "=" + a.Value
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// Absent reports whether err only says that what was to be taken away, or put
+// back, is so already.
+func Absent(err error) bool {
+	e, ok := errnoOf(err)
+	return ok && (e == unix.ENODEV || e == unix.ENOENT || e == unix.ESRCH ||
+		e == unix.EADDRNOTAVAIL || e == unix.EEXIST || e == unix.ENXIO)
+}
+
+// EnsureAddr adds an address, or finds it there.
+type EnsureAddr struct{ Addr rtnl.Addr }
+
+// Request asks for the address without insisting that it is new.
+func (a EnsureAddr) Request(FDs) rtnl.Request {
+	r := rtnl.NewAddr(a.Addr)
+	r.Flags = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+	return r
+}
+
+// Command returns the command that does the same.
+func (a EnsureAddr) Command(dev string) string {
+	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, dev)
+}

@@ -1,0 +1,163 @@
+//go:build linux
+
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// change plans what an existing link lacks of what is wanted.
+func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, master int) {
+	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
+	changed := false
+	if f.Name != l.Name {
+		set.Name, old.Name, changed = f.Name, l.Name, true
+	}
+	if f.MAC != nil && !bytes.Equal(f.MAC, l.MAC) {
+		set.MAC, old.MAC, changed = f.MAC, l.MAC, true
+	}
+	if f.MTU != 0 && f.MTU != l.MTU {
+		set.MTU, old.MTU, changed = f.MTU, l.MTU, true
+	}
+	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
+		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
+	}
+	if l.Master != master && (master != 0 || w.Prune && tag.Origin != None && osls(s.ByIndex(l.Master))) {
+		set.Master, old.Master, changed = &master, &l.Master, true
+	}
+	if f.HideVIPs && (l.Inet.ARPIgnore != 1 || l.Inet.ARPAnnounce != 2) {
+		set.ARP, old.ARP, changed = arp(true), &[2]uint32{l.Inet.ARPIgnore, l.Inet.ARPAnnounce}, true
+	}
+	if f.Keep && tag.Origin == None {
+		alias := TagOf(l, Kept).String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
+	if changed {
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true,
+			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}})
+	}
+	b.changeIPv6(w, f, s, l, tag)
+	for _, x := range f.Sysctls {
+		b.setting(w.Key, f.Name, l.Index, x, s)
+	}
+	for _, a := range f.Addrs {
+		if !slices.ContainsFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix }) {
+			b.addr(w.Key, f.Name, l.Index, a)
+		}
+	}
+	if f.Name != "lo" && f.Down == l.Up() {
+		up, was := !f.Down, l.Up()
+		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}},
+			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}})
+	}
+	for _, r := range f.Routes {
+		b.route(w.Key, f.Name, ifaceRoute(r, l.Index), s)
+	}
+}
+
+func osls(l *rtnl.Link) bool {
+	if l == nil {
+		return false
+	}
+	_, ok := ParseTag(l.Alias)
+	return ok
+}
+
+func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) {
+	on := f.HasIPv6()
+	if f.Name == "lo" {
+		_, made := ParseSandboxTag(l.Alias)
+		on = on || slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
+		if !made && !on {
+			return
+		}
+	} else if !on {
+		// Only where nothing else has given the link an address that counts.
+		foreign := slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
+			return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Proto != rtnl.Protocol &&
+				a.Proto != rtnl.AliasProtocol && !a.Prefix.Addr().IsLinkLocalUnicast()
+		})
+		if tag.Origin == None && !f.Keep || foreign {
+			return
+		}
+	}
+	if on == l.Inet.DisableIPv6 {
+		b.ipv6(w.Key, f.Name, l.Index, on)
+	}
+}
+
+// route plans a route of osl: left alone if it is there, in the place of
+// another one of osl's to the same destination, or new.
+func (b *builder) route(key, dev string, r rtnl.Route, s *State) {
+	for _, h := range s.Routes {
+		if h.Dst != r.Dst || h.Proto != rtnl.Protocol {
+			continue
+		}
+		if sameRoute(h, r) {
+			return
+		}
+		// On IPv6 the kernel fills the device in; the inverse keeps it.
+		b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceRoute{r}, Undo: []Op{{NS: key, Do: ReplaceRoute{h}}}})
+		return
+	}
+	b.config = append(b.config, routeOp(key, dev, r))
+}
+
+// sameRoute reports whether the route h that is there is the wanted w, whose
+// device may be left to the kernel.
+func sameRoute(h, w rtnl.Route) bool {
+	return h.Dst == w.Dst && h.Via == w.Via.WithZone("") && (w.Index == 0 || h.Index == w.Index) &&
+		(w.Via.IsValid() || !w.Dst.Addr().Is4() || h.Global == w.Global)
+}
+
+func (b *builder) routes(w *Sandbox, s *State) error {
+	list := slices.Clone(w.Routes)
+	for _, g := range w.Gateways {
+		list = append(list, Route{Route: g, Dev: g.Via.Zone()})
+	}
+	for _, r := range list {
+		if r.Dev != "" {
+			r.Index = b.index[end{w.Key, r.Dev}]
+			if r.Index == 0 {
+				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
+					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
+			}
+		}
+		r.Proto = rtnl.Protocol
+		b.route(w.Key, r.Dev, r.Route, s)
+	}
+	return nil
+}
+
+func (b *builder) neighs(w *Sandbox, s *State) error {
+	for _, n := range w.Neighs {
+		index := b.index[end{w.Key, n.Dev}]
+		if index == 0 {
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound,
+				Text: fmt.Sprintf("the device of the neighbor %v is not in the sandbox", n.IP)}
+		}
+		n.Index = index
+		n.Proto = rtnl.Protocol
+		var undo []Op
+		have := false
+		for _, h := range s.Neighs {
+			if h.Index != index || h.FDB != n.FDB || !n.FDB && h.IP != n.IP || n.FDB && !bytes.Equal(h.MAC, n.MAC) {
+				continue
+			}
+			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
+			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
+		}
+		if have {
+			continue
+		}
+		if undo == nil {
+			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: DelNeigh{n.Neigh}}}
+		}
+		b.config = append(b.config, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+//go:build linux
+
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// phases are the operations of a plan in the order in which the kinds of them
+// are run. Links exist before anything refers to them; IPv6 is decided before
+// a link goes up, so that it never has an address that nobody asked for;
+// addresses come before up, so that the kernel announces them; tags lose their
+// mark last.
+type phases struct {
+	spaces []Op // sandboxes
+	make   []Op // links
+	wire   []Op // tags, masters
+	decide []Op // IPv6, settings
+	config []Op // addresses, up, routes, neighbours: a batch for each sandbox
+	check  []Op
+	final  []Op
+	remove []Op // what can not be taken back comes when all else is done
+}
+
+func (p *phases) all() []Op {
+	return slices.Concat(p.spaces, p.make, p.wire, p.decide, p.config, p.check, p.final, p.remove)
+}
+
+// newLink plans a link that is made where it belongs, or moved in.
+func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
+	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
+	dev := w.Name
+	switch {
+	case w.From != nil:
+		tag = TagOf(&w.From.Link, Host)
+		p.make = append(p.make, moveIn(key, w, tag, index))
+	case w.MadeBy != nil:
+	case w.Kind == "tun" || w.Kind == "tap":
+		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind == "tap"},
+			Undo: []Op{{NS: key, Dev: dev, Do: DelLink{index}}}})
+	default:
+		p.make = append(p.make, makeLink(key, w, index, parent))
+	}
+	tag.UnderWay = true
+	alias := tag.String()
+	set := rtnl.LinkSet{Index: index, ARPNotify: true, ARP: arp(w.HideVIPs)}
+	if w.From == nil {
+		set.Alias = &alias
+		if w.Kind == "tun" || w.Kind == "tap" || w.MadeBy != nil {
+			set.MAC, set.MTU, set.TxQLen = w.MAC, w.MTU, w.TxQLen
+		}
+		if w.Kind == "tun" {
+			set.MAC = nil // it has none
+		}
+	}
+	if master != 0 {
+		set.Master = &master
+	}
+	p.wire = append(p.wire,
+		Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master}, Quiet: master == 0 && set.ARP == nil},
+		Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
+	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{index, w.HasIPv6()}, Quiet: !w.HasIPv6()})
+	for _, s := range w.Sysctls {
+		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Path: s.Path, Value: s.Value, Index: index}})
+	}
+	for _, a := range w.Addrs {
+		p.addr(key, dev, index, a)
+	}
+	if !w.Down {
+		up := true
+		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
+	}
+	for _, r := range w.Routes {
+		p.config = append(p.config, routeOp(key, dev, ifaceRoute(r, index)))
+	}
+	p.verify(key, dev, index, w)
+	tag.UnderWay = false
+	p.final = append(p.final, retag(key, dev, index, tag.String()))
+}
+
+// verify plans to read back what the kernel may have dropped in silence.
+func (p *phases) verify(key, dev string, index int, w *Iface) {
+	v := Verify{Index: index, MTU: w.MTU}
+	if w.Kind != "tun" {
+		v.MAC = w.MAC
+	}
+	for _, a := range w.Addrs {
+		v.Addrs = append(v.Addrs, a.Prefix)
+	}
+	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil {
+		p.check = append(p.check, Op{NS: key, Dev: dev, Do: v, Quiet: true})
+	}
+}
+
+func retag(key, dev string, index int, alias string) Op {
+	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias}}, Quiet: true}
+}
+
+func arp(hide bool) *[2]uint32 {
+	if hide {
+		return &[2]uint32{1, 2}
+	}
+	return nil
+}
+
+func makeLink(key string, w *Iface, index, parent int) Op {
+	n := NewLink{Parent: w.Parent, Link: rtnl.LinkNew{Index: index, Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU,
+		TxQLen: w.TxQLen, Parent: parent, Data: w.Data}}
+	op := Op{NS: key, Dev: w.Name, Undo: []Op{{NS: key, Dev: w.Name, Do: DelLink{index}}}}
+	if w.HostParent != nil {
+		// Sent where the parent is: a vxlan then keeps its tunnel there.
+		op.NS, n.In, n.Link.Parent, n.Parent = HostNS, &key, w.HostParent.Index, w.HostParent.Name
+	}
+	if w.Peer != nil {
+		n.Link.Peer = &rtnl.Peer{Name: w.Peer.Name}
+		if w.Peer.Key != key {
+			n.PeerNS = &w.Peer.Key
+		}
+	}
+	op.Do = n
+	return op
+}
+
+// moveIn plans the move of a host's link. Its inverse brings the link home
+// and gives it back what a move takes: state, addresses and routes.
+func moveIn(key string, w *Iface, tag Tag, index int) Op {
+	l := &w.From.Link
+	tag.UnderWay = true
+	alias := tag.String()
+	host := HostNS
+	undo := []Op{goHome(key, w.Name, index, tag)}
+	if l.Master != 0 {
+		m := l.Master
+		undo = append(undo, Op{NS: host, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &m}}})
+	}
+	for _, a := range w.From.Addrs {
+		if a.Proto == kernelLinkLocal || a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast() {
+			continue // the kernel makes it again
+		}
+		undo = append(undo, Op{NS: host, Dev: l.Name, Do: NewAddr{a}})
+	}
+	for _, r := range w.From.Routes {
+		if r.Proto != unix.RTPROT_KERNEL {
+			undo = append(undo, Op{NS: host, Dev: l.Name, Do: NewRoute{r}})
+		}
+	}
+	return Op{NS: host, Dev: l.Name, Half: true, Undo: undo, Do: SetLink{To: &key, Link: rtnl.LinkSet{
+		Index: l.Index, NewIndex: index, Name: w.Name, MAC: w.MAC, MTU: w.MTU, TxQLen: w.TxQLen, Alias: &alias,
+	}}}
+}
+
+// kernelLinkLocal is IFAPROT_KERNEL_LL of linux/if_addr.h.
+const kernelLinkLocal = 3
+
+// goHome plans the way back of a link that came from the host.
+func goHome(key, dev string, index int, tag Tag) Op {
+	host := HostNS
+	set := rtnl.LinkSet{Index: index, NewIndex: tag.Index, Name: tag.Source, MAC: tag.MAC, MTU: tag.MTU,
+		TxQLen: &tag.TxQLen, Alias: &tag.Alias, Up: &tag.Up}
+	return Op{NS: key, Dev: dev, Do: SetLink{To: &host, Link: set}, Half: true}
+}
+
+func (p *phases) addr(key, dev string, index int, a Addr) {
+	proto := uint8(rtnl.Protocol)
+	if a.Alias {
+		proto = rtnl.AliasProtocol
+	}
+	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: proto}
+	if a.Prefix.Addr().IsLinkLocalUnicast() {
+		r.Scope = unix.RT_SCOPE_LINK
+	}
+	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
+}
+
+func ifaceRoute(dst netip.Prefix, index int) rtnl.Route {
+	return rtnl.Route{Dst: dst.Masked(), Index: index, Proto: rtnl.Protocol}
+}
+
+func routeOp(key, dev string, r rtnl.Route) Op {
+	return Op{NS: key, Dev: dev, Do: NewRoute{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelRoute{r}}}}
+}
+
+// hostEnd plans the end of a veth that is on the host and that no sandbox
+// claims.
+func (p *phases) hostEnd(name string, index int) {
+	alias := Tag{Origin: Far, Source: name}.String()
+	up := true
+	p.wire = append(p.wire,
+		Op{NS: HostNS, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias, Up: &up}}})
+}

@@ -1,0 +1,102 @@
+//go:build linux
+
+package plan
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// prune plans to take away what osl holds in a sandbox and nobody wants any
+// more. What others made there stays.
+func (b *builder) prune(w *Sandbox, s *State) {
+	wanted := map[int]*Iface{}
+	for i := range w.Ifaces {
+		wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
+	}
+	dev := func(index int) string {
+		if l := s.ByIndex(index); l != nil {
+			return l.Name
+		}
+		return ""
+	}
+	gone := map[int]bool{}
+	for i := range s.Links {
+		l := &s.Links[i]
+		if t, ok := ParseTag(l.Alias); ok && wanted[l.Index] == nil {
+			gone[l.Index] = true
+			b.remove = append(b.remove, Remove(w.Key, l, t, s)...)
+		}
+	}
+	for _, r := range s.Routes {
+		if !gone[r.Index] && !b.wantsRoute(w, wanted[r.Index], r) {
+			b.config = append(b.config, Op{NS: w.Key, Dev: dev(r.Index), Do: DelRoute{r},
+				Undo: []Op{{NS: w.Key, Dev: dev(r.Index), Do: NewRoute{r}}}})
+		}
+	}
+	for _, n := range s.Neighs {
+		if !gone[n.Index] && !wantsNeigh(w, dev(n.Index), n) {
+			b.config = append(b.config, Op{NS: w.Key, Dev: dev(n.Index), Do: DelNeigh{n},
+				Undo: []Op{{NS: w.Key, Dev: dev(n.Index), Do: NewNeigh{n}}}})
+		}
+	}
+	for _, a := range s.Addrs {
+		if a.Proto != rtnl.Protocol && a.Proto != rtnl.AliasProtocol || gone[a.Index] {
+			continue
+		}
+		f := wanted[a.Index]
+		if f == nil || !slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix == a.Prefix }) {
+			b.config = append(b.config, Op{NS: w.Key, Dev: dev(a.Index), Do: DelAddr{a},
+				Undo: []Op{{NS: w.Key, Dev: dev(a.Index), Do: NewAddr{a}}}})
+		}
+	}
+}
+
+// wantsRoute reports whether a route to the same destination is wanted; that
+// it is the right one was seen to before.
+func (b *builder) wantsRoute(w *Sandbox, f *Iface, h rtnl.Route) bool {
+	return slices.ContainsFunc(w.Gateways, func(r rtnl.Route) bool { return r.Dst == h.Dst }) ||
+		slices.ContainsFunc(w.Routes, func(r Route) bool { return r.Dst == h.Dst }) ||
+		f != nil && slices.Contains(f.Routes, h.Dst)
+}
+
+func wantsNeigh(w *Sandbox, dev string, h rtnl.Neigh) bool {
+	return slices.ContainsFunc(w.Neighs, func(n Neigh) bool {
+		return n.Dev == dev && n.FDB == h.FDB && (n.FDB && bytes.Equal(n.MAC, h.MAC) || !n.FDB && n.IP == h.IP)
+	})
+}
+
+// Remove plans to take a link of osl's out of a sandbox: back to the host,
+// deleted, or as it was before osl configured it.
+func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
+	switch t.Origin {
+	case Host:
+		return []Op{goHome(key, l.Name, l.Index, t)}
+	case Kept:
+		return release(key, l, t, s)
+	}
+	return []Op{{NS: key, Dev: l.Name, Do: DelLink{l.Index}}}
+}
+
+// release plans to give a link that stays what it had before.
+func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
+	var ops []Op
+	for _, r := range s.Routes {
+		if r.Index == l.Index {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewRoute{r}}}})
+		}
+	}
+	for _, a := range s.Addrs {
+		if a.Index == l.Index && (a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol) {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelAddr{a}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewAddr{a}}}})
+		}
+	}
+	up, alias := l.Up(), l.Alias
+	return append(ops, Op{NS: key, Dev: l.Name, Half: true,
+		Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: t.Source, MAC: t.MAC, MTU: t.MTU,
+			TxQLen: &t.TxQLen, Alias: &t.Alias, Up: &t.Up}},
+		Undo: []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name, MAC: l.MAC, MTU: l.MTU,
+			TxQLen: &l.TxQLen, Alias: &alias, Up: &up}}}}})
+}

@@ -1,0 +1,175 @@
+//go:build linux
+
+package plan
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Origin says where an interface of a sandbox came from.
+type Origin byte
+
+const (
+	None Origin = 0   // not osl's
+	Host Origin = 'h' // moved in from the host
+	Made Origin = 'm' // made by osl
+	Kept Origin = 'k' // was in the sandbox already
+	Far  Origin = 'e' // the host's end of a veth that osl made
+)
+
+// prefix begins every alias that osl writes, with the version of its form.
+const prefix = "osl1;"
+
+// MaxAlias is how many bytes the kernel keeps of an alias: IFALIASZ of
+// linux/if.h without the closing NUL.
+const MaxAlias = 255
+
+// Tag is what the alias of an interface says: all that is needed to put the
+// link back, by whoever finds it.
+type Tag struct {
+	Origin   Origin
+	Source   string // name on the host, or the name it was made under
+	UnderWay bool   // the change that brought it is not complete
+	// What the link had before; not for one that osl made.
+	Index  int
+	MAC    net.HardwareAddr
+	MTU    int
+	TxQLen int
+	Up     bool
+	Alias  string
+}
+
+// TagOf returns the tag of a link that is taken over.
+func TagOf(l *rtnl.Link, o Origin) Tag {
+	return Tag{Origin: o, Source: l.Name, Index: l.Index, MAC: l.MAC, MTU: l.MTU,
+		TxQLen: l.TxQLen, Up: l.Up(), Alias: l.Alias}
+}
+
+// String returns the alias. The link's own alias comes last, as it is.
+func (t Tag) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
+	if t.UnderWay {
+		b.WriteString(";w=1")
+	}
+	if t.Origin == Host || t.Origin == Kept {
+		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
+		if len(t.MAC) > 0 {
+			fmt.Fprintf(&b, ";m=%x", []byte(t.MAC))
+		}
+		if t.Up {
+			b.WriteString(";u=1")
+		}
+		if t.Alias != "" {
+			b.WriteString(";a=" + t.Alias)
+		}
+	}
+	return b.String()
+}
+
+// ParseTag reads an alias; ok is false for one that osl did not write.
+func ParseTag(alias string) (t Tag, ok bool) {
+	rest, ok := strings.CutPrefix(alias, prefix)
+	if !ok {
+		return t, false
+	}
+	for rest != "" {
+		var field string
+		if own, isAlias := strings.CutPrefix(rest, "a="); isAlias {
+			t.Alias = own
+			break
+		}
+		field, rest, _ = strings.Cut(rest, ";")
+		k, v, _ := strings.Cut(field, "=")
+		if !t.set(k, v) {
+			return Tag{}, false
+		}
+	}
+	return t, t.Origin != None
+}
+
+func (t *Tag) set(k, v string) bool {
+	var err error
+	switch k {
+	case "o":
+		if v != string(Host) && v != string(Made) && v != string(Kept) && v != string(Far) {
+			return false
+		}
+		t.Origin = Origin(v[0])
+	case "s":
+		t.Source, err = url.QueryUnescape(v)
+	case "w":
+		t.UnderWay = v == "1"
+	case "i":
+		t.Index, err = strconv.Atoi(v)
+	case "t":
+		t.MTU, err = strconv.Atoi(v)
+	case "q":
+		t.TxQLen, err = strconv.Atoi(v)
+	case "u":
+		t.Up = v == "1"
+	case "m":
+		_, err = fmt.Sscanf(v, "%x", (*[]byte)(&t.MAC))
+	}
+	return err == nil // fields of a later version are passed over
+}
+
+// SandboxTag is what the alias of a sandbox's lo says.
+type SandboxTag struct {
+	UnderWay bool
+	Labels   map[string]string
+}
+
+// String returns the alias.
+func (t SandboxTag) String() string {
+	s := prefix + "o=s"
+	if t.UnderWay {
+		s += ";w=1"
+	}
+	keys := make([]string, 0, len(t.Labels))
+	for k := range t.Labels {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		s += ";l=" + url.QueryEscape(k) + ":" + url.QueryEscape(t.Labels[k])
+	}
+	return s
+}
+
+// ParseSandboxTag reads the alias of a lo; ok is false if osl did not make the
+// sandbox.
+func ParseSandboxTag(alias string) (t SandboxTag, ok bool) {
+	rest, ok := strings.CutPrefix(alias, prefix+"o=s")
+	if !ok {
+		return t, false
+	}
+	for _, field := range strings.Split(rest, ";") {
+		k, v, _ := strings.Cut(field, "=")
+		switch k {
+		case "w":
+			t.UnderWay = v == "1"
+		case "l":
+			name, value, _ := strings.Cut(v, ":")
+			name, err := url.QueryUnescape(name)
+			if err != nil {
+				return SandboxTag{}, false
+			}
+			if value, err = url.QueryUnescape(value); err != nil {
+				return SandboxTag{}, false
+			}
+			if t.Labels == nil {
+				t.Labels = map[string]string{}
+			}
+			t.Labels[name] = value
+		}
+	}
+	return t, true
+}

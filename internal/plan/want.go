@@ -1,0 +1,168 @@
+//go:build linux
+
+// Package plan turns what is wanted of sandboxes, and the state they are in,
+// into operations that each know their inverse. It makes no system call.
+package plan
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Sandbox is what is wanted of one sandbox.
+type Sandbox struct {
+	Key      string
+	Ifaces   []Iface
+	Gateways []rtnl.Route // without Index, or with Dev
+	Routes   []Route
+	Neighs   []Neigh
+	Sysctls  []Setting
+	Labels   map[string]string
+	// Prune takes away what osl holds there and is not wanted.
+	Prune bool
+}
+
+// Iface is what is wanted of one interface.
+type Iface struct {
+	// Name inside the sandbox. Where From is given or the link is made, a %d
+	// in it stands for the lowest free number.
+	Name   string
+	Source string // the name it is known by; empty for Name
+	// Kind of link to make; empty for one that exists.
+	Kind   string
+	Data   rtnl.LinkData
+	Parent string // name in the sandbox
+	// HostParent is the link of the host below it, nil if Parent is inside.
+	HostParent *rtnl.Link
+	Peer       *End // of a veth that is made from here
+	MadeBy     *End // of a veth that is made from its other end
+	// From is the existing link of the host that moves in.
+	From *HostLink
+	// Fresh is a link that is none of those that are there.
+	Fresh bool
+	// Keep configures a link that is in the sandbox and osl does not hold.
+	Keep   bool
+	MAC    net.HardwareAddr
+	MTU    int
+	TxQLen *int
+	Addrs  []Addr
+	Master string // name in the sandbox
+	// MasterIndex is the master's index where its name is not known.
+	MasterIndex int
+	Routes      []netip.Prefix
+	HideVIPs    bool
+	Down        bool
+	Sysctls     []Setting // %s in the path is the name
+}
+
+// End is the other end of a veth.
+type End struct {
+	Key  string // HostNS for the host
+	Name string
+	// Claimed says that the other end is an interface of a wanted sandbox,
+	// which says what it is to be.
+	Claimed bool
+}
+
+// HostLink is an existing link with what is lost when it moves.
+type HostLink struct {
+	Link   rtnl.Link
+	Addrs  []rtnl.Addr
+	Routes []rtnl.Route
+}
+
+// Addr is an address of an interface.
+type Addr struct {
+	Prefix netip.Prefix
+	Alias  bool
+}
+
+// Route is a static route; Dev is a name in the sandbox.
+type Route struct {
+	rtnl.Route
+	Dev string
+}
+
+// Neigh is a neighbour entry; Dev is a name in the sandbox.
+type Neigh struct {
+	rtnl.Neigh
+	Dev string
+}
+
+// Setting is a sysctl by its path below /proc/sys/net.
+type Setting struct{ Path, Value string }
+
+// State is what the kernel holds of one sandbox.
+type State struct {
+	Links  []rtnl.Link
+	Addrs  []rtnl.Addr
+	Routes []rtnl.Route // those of osl
+	Neighs []rtnl.Neigh // those of osl
+	// Settings are the values of those that a Sandbox asks for.
+	Settings map[string]string
+}
+
+// Link returns the link with a name, nil if there is none.
+func (s *State) Link(name string) *rtnl.Link {
+	for i := range s.Links {
+		if s.Links[i].Name == name {
+			return &s.Links[i]
+		}
+	}
+	return nil
+}
+
+// ByIndex returns the link with an index, nil if there is none.
+func (s *State) ByIndex(index int) *rtnl.Link {
+	for i := range s.Links {
+		if s.Links[i].Index == index {
+			return &s.Links[i]
+		}
+	}
+	return nil
+}
+
+// BySource returns the link that osl holds under a source name, and its tag.
+func (s *State) BySource(name string) (*rtnl.Link, Tag) {
+	for i := range s.Links {
+		if t, ok := ParseTag(s.Links[i].Alias); ok && t.Source == name {
+			return &s.Links[i], t
+		}
+	}
+	return nil, Tag{}
+}
+
+// firstIndex is where osl's indexes begin, far from those that the kernel
+// gives out.
+const firstIndex = 1 << 20
+
+// index chooses an index for a new link, after last, the highest one of osl's
+// in the namespace: the order of indexes is the order in which links came. The
+// step is random, so that an index hardly ever comes back.
+func index(last int) int {
+	const step = 1 << 16
+	if last < firstIndex || last > 1<<31-1-step {
+		return firstIndex + rand.IntN(1<<28)
+	}
+	return last + 1 + rand.IntN(step)
+}
+
+func errnoOf(err error) (e syscall.Errno, ok bool) {
+	ok = errors.As(err, &e)
+	return e, ok
+}
+
+// HasIPv6 reports whether an IPv6 address is among the wanted.
+func (i *Iface) HasIPv6() bool {
+	for _, a := range i.Addrs {
+		if a.Prefix.Addr().Is6() {
+			return true
+		}
+	}
+	return false
+}

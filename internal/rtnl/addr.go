@@ -1,0 +1,115 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Protocol marks the routes and neighbours of osl, and its addresses:
+// rtm_protocol, NDA_PROTOCOL and IFA_PROTO.
+const Protocol = 111
+
+// AliasProtocol marks the addresses of osl that are alias IPs.
+const AliasProtocol = 112
+
+// ifaProto is IFA_PROTO of linux/if_addr.h, since Linux 5.18.
+const ifaProto = 11
+
+// Addr is an address of a link.
+type Addr struct {
+	Index  int
+	Prefix netip.Prefix
+	Proto  uint8
+	Flags  uint32 // IFA_F_*
+	Scope  uint8
+}
+
+func (a Addr) message() buffer {
+	family := uint8(unix.AF_INET)
+	flags := a.Flags
+	if a.Prefix.Addr().Is6() {
+		family = unix.AF_INET6
+		flags |= unix.IFA_F_NODAD // usable at once
+	}
+	b := make(buffer, 0, 96)
+	b = append(b, family, uint8(a.Prefix.Bits()), uint8(flags), a.Scope)
+	b = binary.NativeEndian.AppendUint32(b, uint32(a.Index))
+	ip := a.Prefix.Addr().AsSlice()
+	b.bytes(unix.IFA_LOCAL, ip)
+	b.bytes(unix.IFA_ADDRESS, ip)
+	if flags != 0 {
+		b.u32(unix.IFA_FLAGS, flags)
+	}
+	return b
+}
+
+// NewAddr returns the request that adds an address. It fails with EEXIST if
+// the link has it.
+func NewAddr(a Addr) Request {
+	b := a.message()
+	if a.Prefix.Addr().Is4() && a.Prefix.Bits() <= 30 && !a.Prefix.Addr().IsLoopback() {
+		b.bytes(unix.IFA_BROADCAST, broadcast(a.Prefix))
+	}
+	if a.Proto != 0 {
+		b.u8(ifaProto, a.Proto)
+	}
+	return Request{Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: b}
+}
+
+// DelAddr returns the request that deletes an address.
+func DelAddr(a Addr) Request {
+	a.Flags = 0
+	return Request{Type: unix.RTM_DELADDR, Data: a.message()}
+}
+
+func broadcast(p netip.Prefix) []byte {
+	b := p.Addr().As4()
+	host := ^uint32(0) >> p.Bits()
+	return binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(b[:])|host)
+}
+
+// Addrs reads the addresses of both families of one link, or of all links if
+// index is 0.
+func (c *Conn) Addrs(ctx context.Context, index int) (list []Addr, err error) {
+	b := make(buffer, 0, 8)
+	b = append(b, unix.AF_UNSPEC, 0, 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
+	err = c.dump(ctx, Request{Type: unix.RTM_GETADDR, Data: b}, func() { list = list[:0] }, func(p []byte) {
+		if a, ok := ParseAddr(p); ok {
+			list = append(list, a)
+		}
+	})
+	return list, err
+}
+
+// ParseAddr decodes the payload of an RTM_NEWADDR of IPv4 or IPv6.
+func ParseAddr(p []byte) (a Addr, ok bool) {
+	if len(p) < unix.SizeofIfAddrmsg {
+		return a, false
+	}
+	bits := int(p[1])
+	a.Flags, a.Scope = uint32(p[2]), p[3]
+	a.Index = int(getU32(p[4:]))
+	var ip netip.Addr
+	for t, v := range attrs(p[unix.SizeofIfAddrmsg:]) {
+		switch t {
+		case unix.IFA_LOCAL: // the own one of a point-to-point pair
+			ip, _ = netip.AddrFromSlice(v)
+		case unix.IFA_ADDRESS:
+			if !ip.IsValid() {
+				ip, _ = netip.AddrFromSlice(v)
+			}
+		case unix.IFA_FLAGS:
+			a.Flags = getU32(v)
+		case ifaProto:
+			a.Proto = getU8(v)
+		}
+	}
+	a.Prefix = netip.PrefixFrom(ip, bits)
+	return a, a.Prefix.IsValid()
+}

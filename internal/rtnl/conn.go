@@ -1,0 +1,342 @@
+//go:build linux
+
+// Package rtnl speaks route netlink: it encodes changes of links, addresses,
+// routes and neighbours, sends many of them in one system call, and decodes
+// what the kernel holds.
+package rtnl
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Transport is a netlink socket, as narrow as it can be so that a test can
+// stand in for the kernel or make each exchange fail.
+type Transport interface {
+	// Send sends a buffer of whole messages in one system call.
+	Send(b []byte) error
+	// Recv reads one datagram into b and returns its length.
+	Recv(b []byte) (int, error)
+	// SetDeadline bounds the waiting of Send and Recv.
+	SetDeadline(t time.Time) error
+	// NSFD returns a new descriptor of the socket's network namespace.
+	NSFD() (int, error)
+	Close() error
+}
+
+// Timeout bounds each exchange whose context has no earlier deadline.
+const Timeout = 10 * time.Second
+
+// maxBatch is how many messages go into one send. If all of them fail, their
+// answers must fit into the socket's receive buffer (about 230 at the default
+// size), or the kernel drops answers.
+const maxBatch = 200
+
+// maxBytes bounds one send below the default send buffer of 208 KiB.
+const maxBytes = 128 << 10
+
+// dumpTries is how often an interrupted dump is read before giving up.
+const dumpTries = 20
+
+// ErrInterrupted is returned when a dump was interrupted by changes each time.
+var ErrInterrupted = errors.New("the kernel's tables changed during each attempt to read them")
+
+// Error is the kernel's refusal of one message.
+type Error struct {
+	Errno syscall.Errno
+	// Text is the kernel's own explanation, often empty.
+	Text string
+}
+
+func (e *Error) Error() string {
+	if e.Text != "" {
+		return fmt.Sprintf("%v (%s)", e.Errno, e.Text)
+	}
+	return e.Errno.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Errno }
+
+// Request is one message to the kernel.
+type Request struct {
+	Type  uint16
+	Flags uint16
+	Data  []byte
+	// Reply is called with the payload of each answer that is not an
+	// acknowledgement. It must not keep b.
+	Reply func(b []byte)
+}
+
+// Conn is a route netlink socket, for use by many goroutines.
+type Conn struct {
+	mu       sync.Mutex // one exchange at a time: answers carry only a sequence number
+	t        Transport
+	seq      uint32
+	deadline time.Time
+}
+
+// buffers are shared between all sockets, so that an idle one costs nothing.
+// The kernel fills at most 32 KiB of one in a dump.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// Dial opens a socket in the calling thread's network namespace.
+func Dial() (*Conn, error) {
+	t, err := dialSocket()
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(t), nil
+}
+
+// NewConn returns a Conn over t.
+func NewConn(t Transport) *Conn { return &Conn{t: t, seq: rand.Uint32() | 1} }
+
+// Close closes the socket. An exchange under way fails.
+func (c *Conn) Close() error { return c.t.Close() }
+
+// NSFD returns a new descriptor of the namespace that the socket is in. It is
+// close-on-exec; the caller closes it.
+func (c *Conn) NSFD() (int, error) { return c.t.NSFD() }
+
+// Do sends the requests in as few system calls as their number allows and
+// waits for the last one's answer. The kernel runs a message even after the
+// one before it failed: errs has an entry for each request. A non-nil err means
+// that the outcome of some is not known; nil entries then prove nothing.
+func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	errs = make([]error, len(reqs))
+	for start := 0; start < len(reqs); {
+		end, size := start, 0
+		for end < len(reqs) && end-start < maxBatch && (end == start || size+len(reqs[end].Data) < maxBytes) {
+			size += 16 + len(reqs[end].Data)
+			end++
+		}
+		if err := c.exchange(ctx, reqs[start:end], errs[start:end], size); err != nil {
+			return errs, err
+		}
+		start = end
+	}
+	return errs, nil
+}
+
+// One sends a single request and returns its error.
+func (c *Conn) One(ctx context.Context, r Request) error {
+	errs, err := c.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}
+
+// exchange does one send and reads until the last request is answered.
+func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size int) error {
+	if err := c.setDeadline(ctx); err != nil {
+		return err
+	}
+	first := c.seq
+	b := make([]byte, 0, size)
+	for i, r := range reqs {
+		flags := r.Flags | unix.NLM_F_REQUEST
+		if i == len(reqs)-1 {
+			flags |= unix.NLM_F_ACK
+		}
+		b = appendMessage(b, r, flags, c.seq)
+		c.seq++
+	}
+	if err := c.t.Send(b); err != nil {
+		return timeoutOf(err)
+	}
+	last := uint32(len(reqs) - 1)
+	return c.receive(ctx, func(h header, payload []byte) (bool, error) {
+		i := h.seq - first
+		if i > last {
+			return false, nil // the late answer to an exchange that timed out
+		}
+		if h.typ == unix.NLMSG_ERROR {
+			errs[i] = decodeError(h, payload)
+			return i == last, nil
+		}
+		if f := reqs[i].Reply; f != nil {
+			f(payload)
+		}
+		return false, nil
+	})
+}
+
+// dump sends a dump request and calls f with each entry's payload. f is called
+// from the start again after start was called.
+func (c *Conn) dump(ctx context.Context, r Request, start func(), f func(b []byte)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range dumpTries {
+		start()
+		interrupted, err := c.dumpOnce(ctx, r, f)
+		if err != nil || !interrupted {
+			return err
+		}
+	}
+	return ErrInterrupted
+}
+
+func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (interrupted bool, err error) {
+	if err := c.setDeadline(ctx); err != nil {
+		return false, err
+	}
+	seq := c.seq
+	c.seq++
+	if err := c.t.Send(appendMessage(nil, r, r.Flags|unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)); err != nil {
+		return false, timeoutOf(err)
+	}
+	err = c.receive(ctx, func(h header, payload []byte) (bool, error) {
+		if h.seq != seq {
+			return false, nil
+		}
+		// The flag may be on the closing message alone, when an entry was
+		// skipped after the last one that was sent.
+		interrupted = interrupted || h.flags&unix.NLM_F_DUMP_INTR != 0
+		switch h.typ {
+		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+			return true, decodeError(h, payload)
+		}
+		f(payload)
+		return false, nil
+	})
+	return interrupted, err
+}
+
+// receive reads datagrams and hands each message to f until f is done.
+func (c *Conn) receive(ctx context.Context, f func(h header, payload []byte) (done bool, err error)) error {
+	bp := buffers.Get().(*[]byte)
+	defer buffers.Put(bp)
+	for {
+		n, err := c.t.Recv(*bp)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return timeoutOf(err)
+		}
+		if n > len(*bp) {
+			return fmt.Errorf("a netlink message of %d bytes does not fit", n)
+		}
+		for b := (*bp)[:n]; len(b) > 0; {
+			h, payload, rest, ok := nextMessage(b)
+			if !ok {
+				return errors.New("malformed netlink message")
+			}
+			if done, err := f(h, payload); done || err != nil {
+				return err
+			}
+			b = rest
+		}
+	}
+}
+
+// setDeadline makes the next waits end. Without a deadline in ctx the socket's
+// is only moved when half of it is gone, which saves a timer per exchange.
+func (c *Conn) setDeadline(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	now := time.Now()
+	if d, ok := ctx.Deadline(); ok && d.Before(now.Add(Timeout)) {
+		c.deadline = d
+		return c.t.SetDeadline(d)
+	}
+	if c.deadline.Sub(now) >= Timeout/2 {
+		return nil
+	}
+	c.deadline = now.Add(Timeout)
+	return c.t.SetDeadline(c.deadline)
+}
+
+// timeoutOf makes every form of an expired deadline the same error.
+func timeoutOf(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the kernel did not answer in time: %w", os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+// header is what osl needs of struct nlmsghdr of linux/netlink.h.
+type header struct {
+	typ, flags uint16
+	seq        uint32
+}
+
+func appendMessage(b []byte, r Request, flags uint16, seq uint32) []byte {
+	b = binary.NativeEndian.AppendUint32(b, uint32(16+len(r.Data)))
+	b = binary.NativeEndian.AppendUint16(b, r.Type)
+	b = binary.NativeEndian.AppendUint16(b, flags)
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	b = append(b, r.Data...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func nextMessage(b []byte) (h header, payload, rest []byte, ok bool) {
+	if len(b) < 16 {
+		return h, nil, nil, false
+	}
+	n := int(binary.NativeEndian.Uint32(b))
+	if n < 16 || n > len(b) {
+		return h, nil, nil, false
+	}
+	h.typ = binary.NativeEndian.Uint16(b[4:])
+	h.flags = binary.NativeEndian.Uint16(b[6:])
+	h.seq = binary.NativeEndian.Uint32(b[8:])
+	payload = b[16:n]
+	if n = (n + 3) &^ 3; n > len(b) {
+		n = len(b)
+	}
+	return h, payload, b[n:], true
+}
+
+// decodeError returns the error of an NLMSG_ERROR, or of a dump's NLMSG_DONE;
+// nil for an acknowledgement.
+func decodeError(h header, payload []byte) error {
+	code := int32(getU32(payload))
+	if code >= 0 {
+		return nil
+	}
+	e := &Error{Errno: syscall.Errno(-code)}
+	if h.flags&netlinkAckTLVs == 0 {
+		return e
+	}
+	off := 4
+	if h.typ == unix.NLMSG_ERROR {
+		// The request's header follows, and its payload unless capped.
+		if off += 16; h.flags&netlinkCapped == 0 && len(payload) >= 8 {
+			off = 4 + int(getU32(payload[4:]))
+		}
+	}
+	if off = (off + 3) &^ 3; off < 0 || off > len(payload) {
+		return e
+	}
+	for t, v := range attrs(payload[off:]) {
+		if t == 1 { // NLMSGERR_ATTR_MSG
+			e.Text = getStr(v)
+		}
+	}
+	return e
+}
+
+// NLM_F_CAPPED and NLM_F_ACK_TLVS of linux/netlink.h.
+const (
+	netlinkCapped  = uint16(netlink.Capped)
+	netlinkAckTLVs = uint16(netlink.AcknowledgeTLVs)
+)

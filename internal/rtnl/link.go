@@ -1,0 +1,441 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Link is a link as the kernel describes it.
+type Link struct {
+	Index   int
+	Name    string
+	Kind    string // empty for a physical device and lo
+	Flags   uint32 // IFF_*
+	MAC     net.HardwareAddr
+	MTU     int
+	TxQLen  int
+	Alias   string
+	AltName []string
+	Master  int // index of the bridge, 0 for none
+	Parent  int // index of the link below, or of a veth's peer; 0 for none
+	// ParentNS reports that Parent is in another namespace.
+	ParentNS bool
+	Data     LinkData
+	Inet     Inet
+	Stats    Stats
+}
+
+// Up reports whether the link is set up.
+func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
+
+// Inet holds the settings of a link's IPv4 and IPv6 that osl cares about.
+type Inet struct {
+	ARPIgnore, ARPAnnounce, ARPNotify uint32
+	// DisableIPv6 is true too where the link has no IPv6 state at all.
+	DisableIPv6  bool
+	NDISCNotify  bool
+	HasIPv6State bool
+}
+
+// Stats are a link's counters: struct rtnl_link_stats64 of linux/if_link.h.
+type Stats struct {
+	RxPackets, TxPackets, RxBytes, TxBytes   uint64
+	RxErrors, TxErrors, RxDropped, TxDropped uint64
+}
+
+// LinkData is what makes a link of its kind.
+type LinkData struct {
+	VNI           int        // vxlan
+	Local, Remote netip.Addr // vxlan
+	Port          int        // vxlan
+	VLAN          int        // vlan
+	Mode          string     // macvlan
+}
+
+// LinkSet says what to change of a link: only what is set.
+type LinkSet struct {
+	Index    int
+	NSFD     int // move there; 0 for no move
+	NewIndex int // index after the move; 0 lets the kernel choose
+	Name     string
+	MAC      net.HardwareAddr
+	MTU      int
+	TxQLen   *int
+	Alias    *string
+	Master   *int
+	Up       *bool
+	ARP      *[2]uint32 // arp_ignore and arp_announce
+	// ARPNotify makes the link announce its IPv4 addresses when it goes up.
+	ARPNotify bool
+}
+
+// LinkNew describes a link to be made where the socket is.
+type LinkNew struct {
+	Index  int
+	Name   string
+	Kind   string // bridge, veth, vxlan, macvlan, vlan, dummy
+	MAC    net.HardwareAddr
+	MTU    int
+	TxQLen *int
+	Parent int
+	// ParentNSFD makes the link in the socket's namespace on a Parent of
+	// another one; 0 where the parent is in the same.
+	Data LinkData
+	Peer *Peer
+	// NSFD makes the link in another namespace than the socket's; 0 for here.
+	NSFD int
+}
+
+// Peer is the other end of a veth.
+type Peer struct {
+	NSFD  int // its namespace; 0 for the socket's
+	Index int
+	Name  string
+	MAC   net.HardwareAddr
+	MTU   int
+}
+
+// Attribute numbers of linux/if_link.h, linux/veth.h, linux/ip.h and
+// linux/ipv6.h that x/sys/unix lacks.
+const (
+	iflaInfoKind       = 1
+	iflaInfoData       = 2
+	vethInfoPeer       = 1
+	iflaInetConf       = 1
+	iflaInet6Conf      = 2
+	ipv4ARPAnnounce    = 18
+	ipv4ARPIgnore      = 19
+	ipv4ARPNotify      = 22
+	ipv6DisableIPv6    = 26
+	ipv6NDISCNotify    = 29
+	extSkipStats       = 8 // RTEXT_FILTER_SKIP_STATS
+	macvlanPrivate     = 1
+	macvlanVEPA        = 2
+	macvlanBridge      = 4
+	macvlanPassthru    = 8
+	iflaAltIfname      = 53
+	iflaPropList       = 52
+	iflaNewIfindex     = 49
+	iflaLinkNetnsid    = 37
+	iflaTargetNetnsid  = 46
+	iflaInfoDataVlanID = 1
+)
+
+// VXLANPort is the UDP port of a vxlan that names none.
+const VXLANPort = 4789
+
+var macvlanModes = map[string]uint32{
+	"": macvlanBridge, "bridge": macvlanBridge, "private": macvlanPrivate,
+	"vepa": macvlanVEPA, "passthru": macvlanPassthru,
+}
+
+// MacvlanMode reports whether mode is one of a macvlan.
+func MacvlanMode(mode string) bool { _, ok := macvlanModes[mode]; return ok }
+
+// ifinfo starts a message with struct ifinfomsg.
+func ifinfo(family uint8, index int, flags, change uint32) buffer {
+	b := make(buffer, 0, 256)
+	b = append(b, family, 0, 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
+	b = binary.NativeEndian.AppendUint32(b, flags)
+	return binary.NativeEndian.AppendUint32(b, change)
+}
+
+// SetLink returns the request that changes a link.
+func SetLink(s LinkSet) Request {
+	var flags, change uint32
+	if s.Up != nil {
+		change = unix.IFF_UP
+		if *s.Up {
+			flags = unix.IFF_UP
+		}
+	}
+	b := ifinfo(unix.AF_UNSPEC, s.Index, flags, change)
+	if s.NSFD != 0 {
+		b.u32(unix.IFLA_NET_NS_FD, uint32(s.NSFD))
+		if s.NewIndex != 0 {
+			b.u32(iflaNewIfindex, uint32(s.NewIndex))
+		}
+	}
+	if s.Name != "" {
+		b.str(unix.IFLA_IFNAME, s.Name)
+	}
+	if s.MAC != nil {
+		b.bytes(unix.IFLA_ADDRESS, s.MAC)
+	}
+	if s.MTU != 0 {
+		b.u32(unix.IFLA_MTU, uint32(s.MTU))
+	}
+	if s.TxQLen != nil {
+		b.u32(unix.IFLA_TXQLEN, uint32(*s.TxQLen))
+	}
+	if s.Alias != nil {
+		b.str(unix.IFLA_IFALIAS, *s.Alias)
+	}
+	if s.Master != nil {
+		b.u32(unix.IFLA_MASTER, uint32(*s.Master))
+	}
+	if s.ARP != nil || s.ARPNotify {
+		b.nest(unix.IFLA_AF_SPEC, func() {
+			b.nest(unix.AF_INET, func() {
+				b.nest(iflaInetConf, func() {
+					if s.ARP != nil {
+						b.u32(ipv4ARPIgnore, s.ARP[0])
+						b.u32(ipv4ARPAnnounce, s.ARP[1])
+					}
+					if s.ARPNotify {
+						b.u32(ipv4ARPNotify, 1)
+					}
+				})
+			})
+		})
+	}
+	return Request{Type: unix.RTM_NEWLINK, Data: b}
+}
+
+// NewLink returns the request that makes a link; it fails if the name or the
+// index is taken.
+func NewLink(n LinkNew) Request {
+	b := ifinfo(unix.AF_UNSPEC, n.Index, 0, 0)
+	b.str(unix.IFLA_IFNAME, n.Name)
+	if n.NSFD != 0 {
+		b.u32(unix.IFLA_NET_NS_FD, uint32(n.NSFD))
+	}
+	if n.MAC != nil {
+		b.bytes(unix.IFLA_ADDRESS, n.MAC)
+	}
+	if n.MTU != 0 {
+		b.u32(unix.IFLA_MTU, uint32(n.MTU))
+	}
+	if n.TxQLen != nil {
+		b.u32(unix.IFLA_TXQLEN, uint32(*n.TxQLen))
+	}
+	if n.Parent != 0 && n.Kind != "vxlan" {
+		b.u32(unix.IFLA_LINK, uint32(n.Parent))
+	}
+	if n.Kind == "veth" {
+		// More queues cost the kernel a grace period, and a sandbox's link
+		// shares its few cores with everything else.
+		b.u32(unix.IFLA_NUM_TX_QUEUES, 1)
+		b.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+	}
+	b.nest(unix.IFLA_LINKINFO, func() {
+		b.str(iflaInfoKind, n.Kind)
+		switch n.Kind {
+		case "veth":
+			b.nest(iflaInfoData, func() { b.nest(vethInfoPeer, func() { b.peer(n.Peer) }) })
+		case "vxlan":
+			b.nest(iflaInfoData, func() { b.vxlan(n) })
+		case "macvlan":
+			b.nest(iflaInfoData, func() { b.u32(1, macvlanModes[n.Data.Mode]) }) // IFLA_MACVLAN_MODE
+		case "vlan":
+			b.nest(iflaInfoData, func() { b.u16(iflaInfoDataVlanID, uint16(n.Data.VLAN)) })
+		}
+	})
+	return Request{Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: b}
+}
+
+func (b *buffer) peer(p *Peer) {
+	*b = append(*b, ifinfo(unix.AF_UNSPEC, p.Index, 0, 0)...)
+	b.str(unix.IFLA_IFNAME, p.Name)
+	if p.NSFD != 0 {
+		b.u32(unix.IFLA_NET_NS_FD, uint32(p.NSFD))
+	}
+	if p.MAC != nil {
+		b.bytes(unix.IFLA_ADDRESS, p.MAC)
+	}
+	if p.MTU != 0 {
+		b.u32(unix.IFLA_MTU, uint32(p.MTU))
+	}
+	b.u32(unix.IFLA_NUM_TX_QUEUES, 1)
+	b.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+}
+
+func (b *buffer) vxlan(n LinkNew) {
+	d := n.Data
+	b.u32(unix.IFLA_VXLAN_ID, uint32(d.VNI))
+	if d.Remote.Is4() {
+		b.bytes(unix.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
+	} else if d.Remote.Is6() {
+		b.bytes(unix.IFLA_VXLAN_GROUP6, d.Remote.AsSlice())
+	}
+	if d.Local.Is4() {
+		b.bytes(unix.IFLA_VXLAN_LOCAL, d.Local.AsSlice())
+	} else if d.Local.Is6() {
+		b.bytes(unix.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
+	}
+	if n.Parent != 0 {
+		b.u32(unix.IFLA_VXLAN_LINK, uint32(n.Parent))
+	}
+	port := d.Port
+	if port == 0 {
+		port = VXLANPort
+	}
+	b.be16(unix.IFLA_VXLAN_PORT, uint16(port))
+}
+
+// DelLink returns the request that deletes a link.
+func DelLink(index int) Request {
+	return Request{Type: unix.RTM_DELLINK, Data: ifinfo(unix.AF_UNSPEC, index, 0, 0)}
+}
+
+// NewAltName returns the request that gives a link another name beside its own.
+func NewAltName(index int, name string) Request { return altName(unix.RTM_NEWLINKPROP, index, name) }
+
+// DelAltName returns the request that takes an alternative name away.
+func DelAltName(index int, name string) Request { return altName(unix.RTM_DELLINKPROP, index, name) }
+
+func altName(typ uint16, index int, name string) Request {
+	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	b.nest(iflaPropList, func() { b.str(iflaAltIfname, name) })
+	r := Request{Type: typ, Data: b}
+	if typ == unix.RTM_NEWLINKPROP {
+		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_APPEND
+	}
+	return r
+}
+
+// GetLink returns the request that reads a link by its index, or by its name
+// if index is 0, into l.
+func GetLink(index int, name string, stats bool, l *Link) Request {
+	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	if index == 0 {
+		b.str(unix.IFLA_IFNAME, name)
+	}
+	if !stats {
+		b.u32(unix.IFLA_EXT_MASK, extSkipStats)
+	}
+	return Request{Type: unix.RTM_GETLINK, Data: b, Reply: func(p []byte) { *l = ParseLink(p) }}
+}
+
+// Links reads all links.
+func (c *Conn) Links(ctx context.Context) (links []Link, err error) {
+	b := ifinfo(unix.AF_UNSPEC, 0, 0, 0)
+	b.u32(unix.IFLA_EXT_MASK, extSkipStats)
+	err = c.dump(ctx, Request{Type: unix.RTM_GETLINK, Data: b}, func() { links = links[:0] }, func(p []byte) {
+		links = append(links, ParseLink(p))
+	})
+	return links, err
+}
+
+// ParseLink decodes the payload of an RTM_NEWLINK.
+func ParseLink(p []byte) (l Link) {
+	l.Inet.DisableIPv6 = true
+	if len(p) < unix.SizeofIfInfomsg {
+		return l
+	}
+	l.Index = int(int32(getU32(p[4:])))
+	l.Flags = getU32(p[8:])
+	for t, v := range attrs(p[unix.SizeofIfInfomsg:]) {
+		switch t {
+		case unix.IFLA_IFNAME:
+			l.Name = getStr(v)
+		case unix.IFLA_ADDRESS:
+			l.MAC = append(net.HardwareAddr(nil), v...)
+		case unix.IFLA_MTU:
+			l.MTU = int(getU32(v))
+		case unix.IFLA_TXQLEN:
+			l.TxQLen = int(getU32(v))
+		case unix.IFLA_IFALIAS:
+			l.Alias = getStr(v)
+		case unix.IFLA_MASTER:
+			l.Master = int(getU32(v))
+		case unix.IFLA_LINK:
+			l.Parent = int(getU32(v))
+		case iflaLinkNetnsid:
+			l.ParentNS = true
+		case iflaPropList:
+			for t, v := range attrs(v) {
+				if t == iflaAltIfname {
+					l.AltName = append(l.AltName, getStr(v))
+				}
+			}
+		case unix.IFLA_LINKINFO:
+			l.parseInfo(v)
+		case unix.IFLA_AF_SPEC:
+			l.Inet.parse(v)
+		case unix.IFLA_STATS64:
+			l.Stats.parse(v)
+		}
+	}
+	return l
+}
+
+func (l *Link) parseInfo(b []byte) {
+	var data []byte
+	for t, v := range attrs(b) {
+		switch t {
+		case iflaInfoKind:
+			l.Kind = getStr(v)
+		case iflaInfoData:
+			data = v
+		}
+	}
+	for t, v := range attrs(data) {
+		switch {
+		case l.Kind == "vlan" && t == iflaInfoDataVlanID:
+			l.Data.VLAN = int(getU16(v))
+		case l.Kind == "macvlan" && t == 1:
+			for name, m := range macvlanModes {
+				if m == getU32(v) && name != "" {
+					l.Data.Mode = name
+				}
+			}
+		case l.Kind == "vxlan":
+			l.Data.parseVXLAN(t, v)
+		}
+	}
+}
+
+func (d *LinkData) parseVXLAN(t uint16, v []byte) {
+	switch t {
+	case unix.IFLA_VXLAN_ID:
+		d.VNI = int(getU32(v))
+	case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
+		d.Local, _ = netip.AddrFromSlice(v)
+	case unix.IFLA_VXLAN_GROUP, unix.IFLA_VXLAN_GROUP6:
+		d.Remote, _ = netip.AddrFromSlice(v)
+	case unix.IFLA_VXLAN_PORT:
+		if len(v) >= 2 {
+			d.Port = int(binary.BigEndian.Uint16(v))
+		}
+	}
+}
+
+func (i *Inet) parse(b []byte) {
+	for family, spec := range attrs(b) {
+		for t, v := range attrs(spec) {
+			at := func(n int) uint32 {
+				if len(v) < 4*n+4 {
+					return 0
+				}
+				return getU32(v[4*n:])
+			}
+			switch {
+			case family == unix.AF_INET && t == iflaInetConf:
+				// The array starts at setting 1.
+				i.ARPAnnounce, i.ARPIgnore, i.ARPNotify = at(ipv4ARPAnnounce-1), at(ipv4ARPIgnore-1), at(ipv4ARPNotify-1)
+			case family == unix.AF_INET6 && t == iflaInet6Conf:
+				i.HasIPv6State = true
+				i.DisableIPv6 = at(ipv6DisableIPv6) != 0
+				i.NDISCNotify = at(ipv6NDISCNotify) != 0
+			}
+		}
+	}
+}
+
+func (s *Stats) parse(b []byte) {
+	if len(b) < 64 {
+		return
+	}
+	for i, f := range []*uint64{&s.RxPackets, &s.TxPackets, &s.RxBytes, &s.TxBytes,
+		&s.RxErrors, &s.TxErrors, &s.RxDropped, &s.TxDropped} {
+		*f = getU64(b[8*i:])
+	}
+}

@@ -1,0 +1,136 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// ndaProtocol is NDA_PROTOCOL of linux/neighbour.h, since Linux 5.2.
+const ndaProtocol = 12
+
+// Neigh is a neighbour entry, or with FDB a forwarding entry of a vxlan.
+type Neigh struct {
+	Index int
+	IP    netip.Addr
+	MAC   net.HardwareAddr
+	Proto uint8
+	State uint16 // NUD_*
+	FDB   bool
+}
+
+func (n Neigh) message() buffer {
+	family := uint8(unix.AF_INET)
+	if n.IP.Is6() {
+		family = unix.AF_INET6
+	}
+	var flags uint8
+	if n.FDB {
+		family, flags = unix.AF_BRIDGE, unix.NTF_SELF
+	}
+	state := n.State
+	if state == 0 {
+		state = unix.NUD_PERMANENT
+	}
+	b := make(buffer, 0, 64)
+	b = append(b, family, 0, 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, uint32(n.Index))
+	b = binary.NativeEndian.AppendUint16(b, state)
+	b = append(b, flags, 0)
+	if n.IP.IsValid() {
+		b.bytes(unix.NDA_DST, n.IP.WithZone("").AsSlice())
+	}
+	if n.MAC != nil {
+		b.bytes(unix.NDA_LLADDR, n.MAC)
+	}
+	return b
+}
+
+func (n Neigh) add(flags uint16) Request {
+	b := n.message()
+	if !n.FDB {
+		b.u8(ndaProtocol, n.Proto)
+	}
+	return Request{Type: unix.RTM_NEWNEIGH, Flags: unix.NLM_F_CREATE | flags, Data: b}
+}
+
+// NewNeigh returns the request that adds an entry. It fails with EEXIST if
+// there is one for the address.
+func NewNeigh(n Neigh) Request { return n.add(unix.NLM_F_EXCL) }
+
+// ReplaceNeigh returns the request that adds an entry or replaces the one for
+// the address.
+func ReplaceNeigh(n Neigh) Request { return n.add(unix.NLM_F_REPLACE) }
+
+// DelNeigh returns the request that deletes an entry.
+func DelNeigh(n Neigh) Request {
+	return Request{Type: unix.RTM_DELNEIGH, Data: n.message()}
+}
+
+// GetNeigh returns the request that reads the entry of an address on a link;
+// its answer is ENOENT if there is none. It serves no forwarding entries.
+func GetNeigh(index int, ip netip.Addr, n *Neigh) Request {
+	b := Neigh{Index: index, IP: ip}.message()
+	clear(b[8:12]) // a request may name no state
+	return Request{Type: unix.RTM_GETNEIGH, Data: b, Reply: func(p []byte) { *n, _ = ParseNeigh(p) }}
+}
+
+// Neighs reads the neighbour entries of both families.
+func (c *Conn) Neighs(ctx context.Context) ([]Neigh, error) {
+	return c.neighs(ctx, Neigh{IP: netip.Addr{}}.dumpMessage(unix.AF_UNSPEC))
+}
+
+// FDB reads the forwarding entries of one link.
+func (c *Conn) FDB(ctx context.Context, index int) ([]Neigh, error) {
+	b := Neigh{}.dumpMessage(unix.AF_BRIDGE)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return c.neighs(ctx, b)
+}
+
+func (n Neigh) dumpMessage(family uint8) buffer {
+	b := make(buffer, 12)
+	b[0] = family
+	return b
+}
+
+func (c *Conn) neighs(ctx context.Context, b buffer) (list []Neigh, err error) {
+	err = c.dump(ctx, Request{Type: unix.RTM_GETNEIGH, Data: b}, func() { list = list[:0] }, func(p []byte) {
+		if n, ok := ParseNeigh(p); ok {
+			list = append(list, n)
+		}
+	})
+	return list, err
+}
+
+// ParseNeigh decodes the payload of an RTM_NEWNEIGH.
+func ParseNeigh(p []byte) (n Neigh, ok bool) {
+	if len(p) < 12 {
+		return n, false
+	}
+	n.FDB = p[0] == unix.AF_BRIDGE
+	n.Index = int(getU32(p[4:]))
+	n.State = getU16(p[8:])
+	for t, v := range attrs(p[12:]) {
+		switch t {
+		case unix.NDA_DST:
+			n.IP, _ = netip.AddrFromSlice(v)
+		case unix.NDA_LLADDR:
+			n.MAC = append(net.HardwareAddr(nil), v...)
+		case ndaProtocol:
+			n.Proto = getU8(v)
+		}
+	}
+	return n, n.IP.IsValid()
+}
+
+// absentTable reports whether a dump failed because the kernel has no such
+// table at all: no IPv6, or no route was ever made in a fresh namespace.
+func absentTable(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
+}

@@ -1,0 +1,156 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Route is a unicast route of the main table.
+type Route struct {
+	Dst   netip.Prefix // the default route is 0.0.0.0/0 or ::/0
+	Via   netip.Addr   // invalid for a route on the link
+	Index int          // of the device; 0 lets the kernel find the next hop's
+	Proto uint8
+	// OnLink takes Via to be on the link of Index without looking. On an IPv6
+	// route without Via it has no effect but to be kept.
+	OnLink bool
+	// Global gives an IPv4 route without Via the scope of one with it.
+	Global bool
+	Metric uint32
+	Src    netip.Addr
+}
+
+func (r Route) message() buffer {
+	family := uint8(unix.AF_INET)
+	if r.Dst.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	scope := uint8(unix.RT_SCOPE_UNIVERSE)
+	if family == unix.AF_INET && !r.Via.IsValid() && !r.Global {
+		scope = unix.RT_SCOPE_LINK
+	}
+	var flags uint32
+	if r.OnLink {
+		flags = unix.RTNH_F_ONLINK
+	}
+	b := make(buffer, 0, 96)
+	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Proto, scope, unix.RTN_UNICAST)
+	b = binary.NativeEndian.AppendUint32(b, flags)
+	if r.Dst.Bits() > 0 {
+		b.bytes(unix.RTA_DST, r.Dst.Addr().AsSlice())
+	}
+	if r.Via.IsValid() {
+		b.bytes(unix.RTA_GATEWAY, r.Via.WithZone("").AsSlice())
+	}
+	if r.Index != 0 {
+		b.u32(unix.RTA_OIF, uint32(r.Index))
+	}
+	if r.Metric != 0 {
+		b.u32(unix.RTA_PRIORITY, r.Metric)
+	}
+	if r.Src.IsValid() {
+		b.bytes(unix.RTA_PREFSRC, r.Src.AsSlice())
+	}
+	return b
+}
+
+// NewRoute returns the request that adds a route. It fails with EEXIST if
+// there is one to the same destination with the same metric.
+func NewRoute(r Route) Request {
+	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: r.message()}
+}
+
+// ReplaceRoute returns the request that adds a route or replaces the one to
+// the same destination with the same metric.
+func ReplaceRoute(r Route) Request {
+	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Data: r.message()}
+}
+
+// DelRoute returns the request that deletes a route. The kernel compares what
+// is set of r; the next hop need not be reachable.
+func DelRoute(r Route) Request {
+	b := r.message()
+	if !r.Via.IsValid() && !r.Global {
+		b[6] = unix.RT_SCOPE_NOWHERE // any
+	}
+	// Flags of a next hop would make the kernel look the next hop up again.
+	binary.NativeEndian.PutUint32(b[8:], 0)
+	return Request{Type: unix.RTM_DELROUTE, Data: b}
+}
+
+// Routes reads the unicast routes of the main table of both families. With
+// proto not 0 only those with that protocol, with index not 0 only those on
+// that device; the kernel does both selections.
+func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (list []Route, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		var part []Route
+		b := make(buffer, 0, 32)
+		b = append(b, family, 0, 0, 0, unix.RT_TABLE_MAIN, proto, 0, unix.RTN_UNICAST, 0, 0, 0, 0)
+		b.u32(unix.RTA_TABLE, unix.RT_TABLE_MAIN)
+		if index != 0 {
+			b.u32(unix.RTA_OIF, uint32(index))
+		}
+		err := c.dump(ctx, Request{Type: unix.RTM_GETROUTE, Data: b}, func() { part = part[:0] }, func(p []byte) {
+			if r, ok := ParseRoute(p); ok {
+				part = append(part, r)
+			}
+		})
+		if err != nil && !absentTable(err) {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	return list, nil
+}
+
+// RouteTo returns the request that asks the kernel by which route it reaches
+// an address.
+func RouteTo(ip netip.Addr, r *Route) Request {
+	family := uint8(unix.AF_INET)
+	if ip.Is6() {
+		family = unix.AF_INET6
+	}
+	b := make(buffer, 0, 32)
+	b = append(b, family, uint8(ip.BitLen()), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	b.bytes(unix.RTA_DST, ip.WithZone("").AsSlice())
+	return Request{Type: unix.RTM_GETROUTE, Data: b, Reply: func(p []byte) { *r, _ = ParseRoute(p) }}
+}
+
+// ParseRoute decodes the payload of an RTM_NEWROUTE of IPv4 or IPv6 with a
+// single next hop.
+func ParseRoute(p []byte) (r Route, ok bool) {
+	if len(p) < unix.SizeofRtMsg {
+		return r, false
+	}
+	zero := netip.IPv4Unspecified()
+	if p[0] == unix.AF_INET6 {
+		zero = netip.IPv6Unspecified()
+	} else if p[0] != unix.AF_INET {
+		return r, false
+	}
+	r.Proto = p[5]
+	r.Global = p[0] == unix.AF_INET && p[6] == unix.RT_SCOPE_UNIVERSE
+	r.OnLink = getU32(p[8:])&unix.RTNH_F_ONLINK != 0
+	dst := zero
+	for t, v := range attrs(p[unix.SizeofRtMsg:]) {
+		switch t {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(v)
+		case unix.RTA_GATEWAY:
+			r.Via, _ = netip.AddrFromSlice(v)
+		case unix.RTA_OIF:
+			r.Index = int(getU32(v))
+		case unix.RTA_PRIORITY:
+			r.Metric = getU32(v)
+		case unix.RTA_PREFSRC:
+			r.Src, _ = netip.AddrFromSlice(v)
+		}
+	}
+	r.Dst = netip.PrefixFrom(dst, int(p[1]))
+	return r, r.Dst.IsValid()
+}

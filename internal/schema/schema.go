@@ -1,0 +1,168 @@
+// Package schema makes the JSON Schema of network files from the types that
+// they are read into and the comments on them.
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/check"
+)
+
+type object = map[string]any
+
+// scalars are the types that are text in a file.
+var scalars = map[reflect.Type]object{
+	reflect.TypeFor[netip.Addr]():     {"type": "string", "examples": []string{"10.10.0.1", "fd10::1"}},
+	reflect.TypeFor[netip.Prefix]():   {"type": "string", "pattern": "^[^/]+/[0-9]+$", "examples": []string{"10.10.0.2/24", "fd10::2/64"}},
+	reflect.TypeFor[netip.AddrPort](): {"type": "string", "pattern": "^.+:[0-9]+$", "examples": []string{"10.10.0.2:80", "[fd10::2]:80"}},
+	reflect.TypeFor[osl.MAC]():        {"type": "string", "examples": []string{"02:00:00:00:00:01"}},
+	reflect.TypeFor[osl.Endpoint]():   {"type": "string", "pattern": "^.+/[^/]+$", "examples": []string{"web/eth0", "host/veth1"}},
+}
+
+// limits are what the types leave open.
+var limits = map[string]object{
+	"Check.expect":       {"enum": check.Outcomes},
+	"InterfaceSpec.type": {"enum": []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}},
+	"InterfaceSpec.mode": {"enum": []string{"bridge", "private", "vepa", "passthru"}},
+	"InterfaceSpec.name": {"minLength": 1, "maxLength": 15},
+	"InterfaceSpec.vlan": {"minimum": 1, "maximum": 4094},
+	"InterfaceSpec.vni":  {"minimum": 1, "maximum": 1<<24 - 1},
+	"InterfaceSpec.port": {"minimum": 0, "maximum": 1<<16 - 1},
+	"InterfaceSpec.mtu":  {"minimum": 0},
+}
+
+// generator collects definitions; comments are those of the package's types.
+type generator struct {
+	comments map[string]string
+	defs     object
+}
+
+// Generate returns the schema of osl.Network. dir is the directory of package
+// osl's source, for the comments.
+func Generate(dir string) ([]byte, error) {
+	comments, err := readComments(filepath.Join(dir, "spec.go"))
+	if err != nil {
+		return nil, err
+	}
+	g := &generator{comments, object{}}
+	g.typ(reflect.TypeFor[osl.Network]())
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err = enc.Encode(object{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"title":   "osl network file",
+		"$ref":    "#/$defs/Network",
+		"$defs":   g.defs,
+	})
+	return b.Bytes(), err
+}
+
+// typ returns the schema of a type; structs become definitions.
+func (g *generator) typ(t reflect.Type) object {
+	if s, ok := scalars[t]; ok {
+		return s
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return g.typ(t.Elem())
+	case reflect.Struct:
+		if _, ok := g.defs[t.Name()]; !ok {
+			g.defs[t.Name()] = g.structure(t)
+		}
+		return object{"$ref": "#/$defs/" + t.Name()}
+	case reflect.Slice:
+		return object{"type": []string{"array", "null"}, "items": g.typ(t.Elem())}
+	case reflect.Array:
+		return object{"type": "array", "items": g.typ(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
+	case reflect.Map:
+		// A value may stand without quotes: 1 is "1".
+		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
+	case reflect.String:
+		return object{"type": "string"}
+	case reflect.Bool:
+		return object{"type": "boolean"}
+	case reflect.Int:
+		return object{"type": "integer"}
+	}
+	panic("no rule for " + t.String())
+}
+
+func (g *generator) structure(t reflect.Type) object {
+	props := object{}
+	required := []string{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		p := object{}
+		for k, v := range g.typ(f.Type) {
+			p[k] = v
+		}
+		for k, v := range limits[t.Name()+"."+name] {
+			p[k] = v
+		}
+		if c := g.comments[t.Name()+"."+f.Name]; c != "" {
+			p["description"] = c
+		}
+		props[name] = p
+		if opts == "" {
+			required = append(required, name)
+		}
+	}
+	s := object{"type": "object", "properties": props, "additionalProperties": false, "required": required}
+	if c := g.comments[t.Name()]; c != "" {
+		s["description"] = c
+	}
+	return s
+}
+
+// readComments returns the comments of the types in a file and of their
+// fields, each as one paragraph.
+func readComments(path string) (map[string]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+	if err != nil {
+		return nil, fmt.Errorf("the comments for the schema: %w", err)
+	}
+	comments := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		decl, ok := n.(*ast.GenDecl)
+		if !ok || decl.Tok != token.TYPE {
+			return true
+		}
+		for _, spec := range decl.Specs {
+			ts := spec.(*ast.TypeSpec)
+			comments[ts.Name.Name] = paragraph(decl.Doc)
+			st, ok := ts.Type.(*ast.StructType)
+			if !ok {
+				continue
+			}
+			for _, f := range st.Fields.List {
+				for _, name := range f.Names {
+					comments[ts.Name.Name+"."+name.Name] = paragraph(f.Doc)
+				}
+			}
+		}
+		return false
+	})
+	return comments, nil
+}
+
+// paragraph returns a comment without its line breaks and the brackets of doc
+// links.
+func paragraph(c *ast.CommentGroup) string {
+	if c == nil {
+		return ""
+	}
+	return strings.NewReplacer("[", "", "]", "").Replace(strings.Join(strings.Fields(c.Text()), " "))
+}

@@ -1,0 +1,184 @@
+// Package testnet gives osl's tests a machine of their own: the test binary
+// runs itself again in new user (where it is not root), network and mount
+// namespaces, with an empty /run, so that no test can touch the machine's
+// network or its sandboxes. It also looks for what the tests leave behind.
+package testnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside marks the process that runs in the namespaces.
+const inside = "OSL_TESTNET"
+
+// Main runs the tests of a package in namespaces of their own and exits. A
+// test that leaves descriptors, goroutines, threads in foreign namespaces,
+// mounts, links or key files behind makes the whole run fail.
+//
+//	func TestMain(m *testing.M) { testnet.Main(m) }
+func Main(m *testing.M) {
+	if os.Getenv(inside) == "" {
+		os.Exit(reexec())
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "testnet: preparing the namespaces:", err)
+		os.Exit(1)
+	}
+	before := look()
+	code := m.Run()
+	if code == 0 {
+		if left := settle(before); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "testnet: the tests left behind:")
+			for _, l := range left {
+				fmt.Fprintln(os.Stderr, "  "+l)
+			}
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// IsRoot reports whether the tests run as the machine's root, and not as root
+// of a user namespace only.
+func IsRoot() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(b)), " ") == "0 0 4294967295"
+}
+
+// reexec runs the test binary in new namespaces and returns its exit code.
+func reexec() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	// The parent's death signal follows the thread that started the child.
+	runtime.LockOSThread()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "testnet: running the tests in namespaces of their own:", err)
+		return 1
+	}
+	return 0
+}
+
+// prepare gives the new mount namespace an empty /run and sets lo up.
+func prepare() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make / private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	if err := os.Setenv("XDG_RUNTIME_DIR", "/run"); err != nil {
+		return err
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+}
+
+// settle compares with before until nothing is left or two seconds are over:
+// the runtime closes threads, and the kernel namespaces, a little later.
+func settle(before map[string]string) []string {
+	var left []string
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		runtime.GC()
+		left = left[:0]
+		for k, v := range look() {
+			if _, ok := before[k]; !ok {
+				left = append(left, strings.TrimSpace(k+" "+v))
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			sort.Strings(left)
+			return left
+		}
+	}
+}
+
+// look returns everything that a test could leave behind, by a name of its
+// own.
+func look() map[string]string {
+	seen := map[string]string{}
+	home, _ := os.Readlink("/proc/self/ns/net")
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	for _, fd := range fds {
+		to, err := os.Readlink(fd)
+		// What osl keeps open for good: its lock file, the home namespace.
+		if err != nil || to == home || strings.Contains(to, "/osl.lock") {
+			continue
+		}
+		if strings.HasPrefix(to, "anon_inode:") || strings.HasPrefix(to, "/proc/") && strings.HasSuffix(to, "/fd") {
+			continue
+		}
+		seen["descriptor "+filepath.Base(fd)] = to
+	}
+	tasks, _ := filepath.Glob("/proc/self/task/*/ns/net")
+	for _, t := range tasks {
+		if ns, err := os.Readlink(t); err == nil && ns != home {
+			seen["thread "+t+" in "+ns] = ""
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for _, m := range strings.Split(string(mounts), "\n") {
+		if f := strings.Fields(m); len(f) > 4 {
+			seen["mount "+f[0]+" "+f[4]] = ""
+		}
+	}
+	_ = filepath.WalkDir("/run", func(p string, d os.DirEntry, err error) error {
+		// The directory of the keys and the lock stay, as with ip netns.
+		if err == nil && !d.IsDir() && filepath.Base(p) != "osl.lock" {
+			seen["file "+p] = ""
+		}
+		return nil
+	})
+	links, _ := net.Interfaces()
+	for _, l := range links {
+		seen["link "+l.Name] = ""
+	}
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+	for _, g := range strings.Split(stacks.String(), "\n\n") {
+		lines := strings.Split(g, "\n")
+		for _, l := range lines {
+			if strings.Contains(l, "seed59451c2b/osl") && !strings.Contains(l, "testnet") && !strings.Contains(l, ".TestMain") {
+				seen["goroutine "+strings.TrimSpace(l)] = ""
+			}
+		}
+	}
+	return seen
+}

@@ -1,0 +1,80 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// List returns the sandboxes of the base path by name, those that others made
+// included. A key that can't be read is listed with its problem.
+func List(ctx context.Context) ([]Entry, error) {
+	dir := filepath.Join(BasePath(), keysDir)
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail("list the sandboxes", dir, "", err)
+	}
+	list := make([]Entry, 0, len(files))
+	for _, f := range files {
+		e := Entry{Name: f.Name(), Key: filepath.Join(dir, f.Name())}
+		if err := e.read(ctx); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it was destroyed meanwhile
+			}
+			e.Problem = err.Error()
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+func (e *Entry) read(ctx context.Context) error {
+	n, err := open(e.Key)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	links, err := n.conn.Links(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range links {
+		if links[i].Index != 1 {
+			e.Interfaces++
+			continue
+		}
+		var t plan.SandboxTag
+		t, e.Made = plan.ParseSandboxTag(links[i].Alias)
+		e.Labels = t.Labels
+	}
+	return nil
+}
+
+func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// source finds the link that is to move in: on the host, or in the sandbox
+// already.
+func (r *run) source(key, name string) (*plan.HostLink, error) {
+	if n, err := open(key); err == nil {
+		defer n.Close()
+		links, err := n.conn.Links(r.ctx)
+		if err != nil {
+			return nil, err
+		}
+		s := &plan.State{Links: links}
+		if l, t := s.BySource(name); l != nil && t.Origin == plan.Host {
+			return &plan.HostLink{Link: rtnl.Link{Name: name}}, nil
+		}
+	}
+	return r.hostLink(name)
+}

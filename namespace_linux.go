@@ -1,0 +1,296 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"golang.org/x/sys/unix"
+)
+
+// lockWait bounds the waiting for another operation on the same key.
+const lockWait = 30 * time.Second
+
+var locks netns.Locks
+
+// Namespace is an open sandbox. It implements [Sandbox]. While it is open it
+// holds one descriptor, its netlink socket, and no thread or goroutine. The
+// sandbox itself lives on at its key when the handle is closed or the process
+// ends.
+type Namespace struct {
+	key  string
+	host bool // the host's own namespace: links keep their names and stay
+	id   netns.ID
+
+	mu     sync.Mutex // guards what follows
+	conn   *rtnl.Conn // nil when closed
+	lookup lookup
+}
+
+var _ Sandbox = (*Namespace)(nil)
+
+// Create makes a sandbox with a new network namespace and pins it at the key
+// of name, see [KeyPath]. It has its loopback up and IPv6 off. Create returns
+// ErrExists if there is one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.
+func Create(ctx context.Context, name string) (*Namespace, error) {
+	key, err := KeyPath(name)
+	if err != nil {
+		return nil, fail("create the sandbox", name, "", err)
+	}
+	unlock, err := lock(ctx, key)
+	if err != nil {
+		return nil, fail("create the sandbox", key, "", err)
+	}
+	defer unlock()
+	n, err := makeNamespace(ctx, key, plan.SandboxTag{})
+	if err != nil {
+		return nil, fail("create the sandbox", key, "", err)
+	}
+	return n, nil
+}
+
+// Open opens the sandbox at the key of name, see [KeyPath], whoever made it.
+// Where a process died in the middle of a change, Open first puts back what it
+// left half done; otherwise it writes nothing. It returns ErrNotFound if there
+// is no such file and ErrNotNamespace if it is something else.
+func Open(ctx context.Context, name string) (*Namespace, error) {
+	key, err := KeyPath(name)
+	if err != nil {
+		return nil, fail("open the sandbox", name, "", err)
+	}
+	n, err := open(key)
+	if err != nil {
+		return nil, fail("open the sandbox", key, "", err)
+	}
+	if err := n.heal(ctx); err != nil {
+		n.Close()
+		return nil, fail("open the sandbox", key, "", err)
+	}
+	return n, nil
+}
+
+// Key returns the path where the network namespace is mounted.
+func (n *Namespace) Key() string { return n.key }
+
+// Close closes the handle and leaves the sandbox as it is. A second Close does
+// nothing.
+func (n *Namespace) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn == nil {
+		return nil
+	}
+	err := n.conn.Close()
+	n.conn = nil
+	return err
+}
+
+// InvokeFunc runs f on a thread that is in the sandbox and waits for it; see
+// [Sandbox].
+func (n *Namespace) InvokeFunc(f func()) error {
+	const op = "run a function in the sandbox"
+	conn, err := n.live()
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	if f == nil {
+		return fail(op, n.key, "", invalidf("the function is nil"))
+	}
+	fd, err := conn.NSFD()
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unix.Close(fd)
+	if err := netns.Do(fd, func() error { f(); return nil }); err != nil {
+		return fail(op, n.key, "", err)
+	}
+	return nil
+}
+
+// open opens the namespace at key and looks no further.
+func open(key string) (*Namespace, error) {
+	fd, id, err := netns.Open(key)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	conn, err := dial(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &Namespace{key: key, id: id, conn: conn}, nil
+}
+
+// dial opens a netlink socket in the namespace fd.
+func dial(fd int) (conn *rtnl.Conn, err error) {
+	err = netns.Do(fd, func() (err error) {
+		conn, err = rtnl.Dial()
+		return err
+	})
+	return conn, err
+}
+
+// dialHost opens a netlink socket in the host's namespace. It is opened for
+// each operation that needs it, so that one that hangs is in nobody's way.
+func dialHost() (*rtnl.Conn, error) {
+	fd, err := netns.Home()
+	if err != nil {
+		return nil, err
+	}
+	return dial(fd)
+}
+
+// lock keeps other operations on key away, in this process and in others.
+func lock(ctx context.Context, key string) (func(), error) {
+	base := BasePath()
+	if dir := filepath.Dir(key); filepath.Base(dir) == keysDir {
+		base = filepath.Dir(dir)
+	}
+	if base == BasePath() {
+		if _, err := netns.MakeDir(base); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	unlock, err := locks.Lock(ctx, filepath.Join(base, "osl.lock"), key)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() { unlock(); cancel() }, nil
+}
+
+// live returns the handle's socket, or ErrClosed if the key no longer is what
+// was opened. A handle that finds its sandbox gone closes itself.
+func (n *Namespace) live() (*rtnl.Conn, error) {
+	n.mu.Lock()
+	conn := n.conn
+	n.mu.Unlock()
+	if conn == nil {
+		return nil, ErrClosed
+	}
+	if !n.host && !netns.At(n.key, n.id) {
+		n.Close()
+		return nil, ErrClosed
+	}
+	return conn, nil
+}
+
+// begin locks the sandbox for a change and returns its socket.
+func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
+	if _, err := n.live(); err != nil {
+		return nil, nil, err
+	}
+	unlock, err = lock(ctx, n.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if conn, err = n.live(); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return conn, unlock, nil
+}
+
+// makeNamespace makes a namespace, sets it up and pins it at key. The caller
+// holds the lock. On an error nothing is left.
+func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (n *Namespace, err error) {
+	if err := vacant(key); err != nil {
+		return nil, err
+	}
+	undoDir := func() {}
+	if dir := filepath.Dir(key); dir == filepath.Join(BasePath(), keysDir) {
+		made, err := netns.MakeDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		if made != "" {
+			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
+		}
+	}
+	n = &Namespace{key: key}
+	defer func() {
+		if err != nil {
+			n.Close()
+			undoDir()
+		}
+	}()
+	err = netns.Make(func() (err error) {
+		if err := ipv6Off(); err != nil {
+			return err
+		}
+		n.conn, err = rtnl.Dial()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	up, alias := true, tag.String()
+	if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias})); err != nil {
+		return nil, err
+	}
+	fd, err := n.conn.NSFD()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if n.id, err = netns.Identify(fd); err != nil {
+		return nil, err
+	}
+	if err := netns.Pin(fd, key); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is
+// given an IPv6 address; then its addresses are usable at once, and announced.
+// It fails if IPv6 can not be turned off.
+func ipv6Off() error {
+	for _, s := range [...][2]string{
+		{"ipv6/conf/default/disable_ipv6", "1"},
+		{"ipv6/conf/lo/disable_ipv6", "1"},
+		{"ipv6/conf/default/accept_dad", "0"},
+		{"ipv6/conf/default/ndisc_notify", "1"},
+	} {
+		if err := sysctl.Ensure(s[0], s[1]); err != nil {
+			if _, serr := os.Stat("/proc/net/if_inet6"); errors.Is(serr, fs.ErrNotExist) {
+				return nil // a kernel without IPv6
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// vacant makes sure that nothing is at key. A plain empty file, as a dead
+// sandbox leaves it, is removed.
+func vacant(key string) error {
+	fd, _, err := netns.Open(key)
+	if err == nil {
+		unix.Close(fd)
+		return ErrExists
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if dead(key) {
+		return netns.Unpin(key)
+	}
+	return err
+}
+
+// dead reports whether key is what a sandbox leaves behind when its namespace
+// is unmounted: an empty plain file that nobody may read.
+func dead(key string) bool {
+	st, err := os.Lstat(key)
+	return err == nil && st.Mode().IsRegular() && st.Size() == 0
+}

@@ -1,0 +1,153 @@
+//go:build !linux
+
+package osl
+
+import (
+	"context"
+	"net"
+
+	"github.com/seed59451c2b/osl/types"
+)
+
+// Namespace is an open sandbox. On this system there are none: every call
+// returns ErrUnsupported.
+type Namespace struct{}
+
+var _ Sandbox = (*Namespace)(nil)
+
+func unsupportedOp(op string) error { return &Error{Op: op, Err: ErrUnsupported} }
+
+// NewSandbox returns ErrUnsupported on this system.
+func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
+	return nil, unsupportedOp("create the sandbox")
+}
+
+// GetSandboxForExternalKey returns ErrUnsupported on this system.
+func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
+	return nil, unsupportedOp("adopt the namespace")
+}
+
+// GC does nothing on this system.
+func GC() {}
+
+// InitOSContext does nothing on this system.
+func InitOSContext() func() { return func() {} }
+
+// Create returns ErrUnsupported on this system.
+func Create(ctx context.Context, name string) (*Namespace, error) {
+	return nil, unsupportedOp("create the sandbox")
+}
+
+// Open returns ErrUnsupported on this system.
+func Open(ctx context.Context, name string) (*Namespace, error) {
+	return nil, unsupportedOp("open the sandbox")
+}
+
+// List returns ErrUnsupported on this system.
+func List(ctx context.Context) ([]Entry, error) { return nil, unsupportedOp("list the sandboxes") }
+
+// Remove returns ErrUnsupported on this system.
+func Remove(ctx context.Context, name string) error { return unsupportedOp("remove the sandbox") }
+
+// Recover returns ErrUnsupported on this system.
+func Recover(ctx context.Context, name string) error { return unsupportedOp("recover the sandbox") }
+
+// Apply returns ErrUnsupported on this system.
+func Apply(ctx context.Context, net Network) (Changes, error) {
+	return nil, unsupportedOp("apply the network")
+}
+
+// Diff returns ErrUnsupported on this system.
+func Diff(ctx context.Context, net Network) (Changes, error) {
+	return nil, unsupportedOp("compare the network")
+}
+
+// Down returns ErrUnsupported on this system.
+func Down(ctx context.Context, net Network) (Changes, error) {
+	return nil, unsupportedOp("take the network down")
+}
+
+// DiffDown returns ErrUnsupported on this system.
+func DiffDown(ctx context.Context, net Network) (Changes, error) {
+	return nil, unsupportedOp("compare the network")
+}
+
+func (n *Namespace) Apply(ctx context.Context, s Spec) (Changes, error) {
+	return nil, unsupportedOp("apply to the sandbox")
+}
+
+func (n *Namespace) Diff(ctx context.Context, s Spec) (Changes, error) {
+	return nil, unsupportedOp("compare the sandbox")
+}
+
+func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
+	return nil, unsupportedOp("inspect the sandbox")
+}
+
+func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
+	return unsupportedOp("add link")
+}
+
+func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
+	return nil, unsupportedOp("plan link")
+}
+
+func (n *Namespace) RemoveLink(ctx context.Context, name string) error {
+	return unsupportedOp("remove link")
+}
+
+func (n *Namespace) Close() error                          { return unsupportedOp("close the sandbox") }
+func (n *Namespace) Key() string                           { return "" }
+func (n *Namespace) GetLoopbackIfaceName() string          { return "" }
+func (n *Namespace) InterfaceOptions() IfaceOptionSetter   { return ifaceOptions{} }
+func (n *Namespace) NeighborOptions() NeighborOptionSetter { return neighborOptions{} }
+func (n *Namespace) Info() Info                            { return noInfo{} }
+func (n *Namespace) ApplyOSTweaks(types []SandboxType)     {}
+func (n *Namespace) SetGateway(gw net.IP) error            { return unsupportedOp("set gateway") }
+func (n *Namespace) SetGatewayIPv6(gw net.IP) error        { return unsupportedOp("set IPv6 gateway") }
+func (n *Namespace) UnsetGateway() error                   { return unsupportedOp("unset gateway") }
+func (n *Namespace) UnsetGatewayIPv6() error               { return unsupportedOp("unset IPv6 gateway") }
+func (n *Namespace) DisableARPForVIP(ifName string) error {
+	return unsupportedOp("disable ARP for VIPs on")
+}
+func (n *Namespace) InvokeFunc(f func()) error { return unsupportedOp("run a function in the sandbox") }
+func (n *Namespace) Destroy() error            { return unsupportedOp("destroy the sandbox") }
+
+func (n *Namespace) AddInterface(srcName, dstPrefix string, options ...IfaceOption) error {
+	return unsupportedOp("add interface")
+}
+
+func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
+	return unsupportedOp("add alias IP to")
+}
+
+func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
+	return unsupportedOp("remove alias IP from")
+}
+
+func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
+	return unsupportedOp("add static route")
+}
+
+func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
+	return unsupportedOp("remove static route")
+}
+
+func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error {
+	return unsupportedOp("add neighbor on")
+}
+
+func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error {
+	return unsupportedOp("delete neighbor")
+}
+
+func (n *Namespace) Restore(ifsopt map[string][]IfaceOption, routes []*types.StaticRoute, gw net.IP, gw6 net.IP) error {
+	return unsupportedOp("restore the sandbox")
+}
+
+type noInfo struct{}
+
+func (noInfo) Interfaces() []Interface            { return nil }
+func (noInfo) Gateway() net.IP                    { return nil }
+func (noInfo) GatewayIPv6() net.IP                { return nil }
+func (noInfo) StaticRoutes() []*types.StaticRoute { return nil }

@@ -1,0 +1,223 @@
+package osl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// NeighborOptions returns the setters of neighbor options.
+func (n *Namespace) NeighborOptions() NeighborOptionSetter { return neighborOptions{} }
+
+// AddNeighbor adds a permanent neighbor entry; see [Sandbox].
+func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error {
+	const op = "add neighbor on"
+	var opts neigh
+	for _, o := range option {
+		if o != nil {
+			o(&opts)
+		}
+	}
+	w, err := wantNeigh(dstIP, dstMac, opts.family)
+	if err != nil {
+		return fail(op, n.key, opts.link, err)
+	}
+	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		if w.Index, err = n.neighLink(ctx, conn, opts.link, w.IP); err != nil {
+			return err
+		}
+		err := n.addNeigh(ctx, conn, w, force)
+		if opts.link != "" && errors.Is(err, unix.ENODEV) {
+			// The link was removed and added again by another handle.
+			n.forget(opts.link)
+			if w.Index, err = n.neighLink(ctx, conn, opts.link, w.IP); err == nil {
+				err = n.addNeigh(ctx, conn, w, force)
+			}
+		}
+		return err
+	})
+	var found NeighborSearchError
+	if errors.As(err, &found) {
+		return found
+	}
+	return fail(op, n.key, opts.link, err)
+}
+
+func wantNeigh(ip net.IP, mac net.HardwareAddr, family int) (w rtnl.Neigh, err error) {
+	if w.IP, err = toAddr(ip); err != nil {
+		return w, err
+	}
+	if len(mac) != 6 {
+		return w, invalidf("the hardware address %v of the neighbor %v has %d bytes, not 6", mac, w.IP, len(mac))
+	}
+	switch {
+	case family == unix.AF_BRIDGE:
+		w.FDB = true
+	case family == 0, family == unix.AF_INET && w.IP.Is4(), family == unix.AF_INET6 && w.IP.Is6():
+	default:
+		return w, invalidf("the family %d does not fit the neighbor %v", family, w.IP)
+	}
+	w.MAC, w.Proto = bytes.Clone(mac), rtnl.Protocol
+	return w, nil
+}
+
+// addNeigh adds the entry. The usual case is one message; only where there is
+// an entry already is it looked at.
+func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh, force bool) error {
+	req := rtnl.ReplaceNeigh(w)
+	if !force {
+		req = rtnl.NewNeigh(w)
+	}
+	err := conn.One(ctx, req)
+	if errors.Is(err, unix.EEXIST) && !force {
+		held, herr := holds(ctx, conn, w)
+		if herr != nil {
+			return herr
+		}
+		if held {
+			return NeighborSearchError{ip: w.IP.String(), mac: w.MAC.String(), present: true}
+		}
+		err = conn.One(ctx, rtnl.ReplaceNeigh(w))
+	}
+	if err == nil {
+		n.remember(w)
+	}
+	return err
+}
+
+// holds reports whether the entry for the same address is one of osl's: by its
+// tag, and of a vxlan's forwarding entries each that is static.
+func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
+	if !w.FDB {
+		var have rtnl.Neigh
+		err := conn.One(ctx, rtnl.GetNeigh(w.Index, w.IP, &have))
+		return have.Proto == rtnl.Protocol, err
+	}
+	list, err := conn.FDB(ctx, w.Index)
+	for _, h := range list {
+		if bytes.Equal(h.MAC, w.MAC) {
+			return h.State&unix.NUD_PERMANENT != 0, err
+		}
+	}
+	return false, err
+}
+
+// neighLink returns the index of the link with a source name, or without one
+// that of the link by which the kernel reaches ip.
+func (n *Namespace) neighLink(ctx context.Context, conn *rtnl.Conn, src string, ip netip.Addr) (int, error) {
+	if src == "" {
+		var to rtnl.Route
+		if err := conn.One(ctx, rtnl.RouteTo(ip, &to)); err != nil {
+			return 0, ofAction(plan.Op{Do: plan.NewRoute{}}, err)
+		}
+		return to.Index, nil
+	}
+	n.mu.Lock()
+	index, ok := n.lookup.links[src]
+	n.mu.Unlock()
+	if ok {
+		return index, nil
+	}
+	links, err := conn.Links(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s := &plan.State{Links: links}
+	l, _ := s.BySource(src)
+	if l == nil && n.host {
+		l = s.Link(src)
+	}
+	if l == nil {
+		return 0, fmt.Errorf("%w: no interface with this source name was added to the sandbox", ErrNotFound)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lookup.links == nil {
+		n.lookup.links = map[string]int{}
+	}
+	n.lookup.links[src] = l.Index
+	return l.Index, nil
+}
+
+func (n *Namespace) forget(src string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.lookup.links, src)
+}
+
+// remember keeps where an entry went: DeleteNeighbor is not told, and would
+// have to read all of them.
+func (n *Namespace) remember(w rtnl.Neigh) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lookup.neighs == nil {
+		n.lookup.neighs = map[neighKey]rtnl.Neigh{}
+	}
+	n.lookup.neighs[neighKey{w.IP, w.MAC.String()}] = w
+}
+
+// DeleteNeighbor deletes a neighbor entry; see [Sandbox].
+func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error {
+	const op = "delete neighbor"
+	ip, err := toAddr(dstIP)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		w, err := n.findNeigh(ctx, conn, ip, dstMac)
+		if err != nil {
+			return err
+		}
+		if !osDelete {
+			w.Proto = unix.RTPROT_STATIC
+			return conn.One(ctx, rtnl.ReplaceNeigh(w))
+		}
+		err = conn.One(ctx, rtnl.DelNeigh(w))
+		if plan.Absent(err) {
+			return NeighborSearchError{ip: ip.String(), mac: dstMac.String()}
+		}
+		return err
+	})
+	var found NeighborSearchError
+	switch {
+	case errors.As(err, &found):
+		return found
+	case isClosed(err):
+		return nil
+	}
+	return fail(op, n.key, "", err)
+}
+
+// findNeigh returns the entry of osl for an address: the one that this handle
+// added, or else the one that the kernel has.
+func (n *Namespace) findNeigh(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, error) {
+	k := neighKey{ip, mac.String()}
+	n.mu.Lock()
+	w, ok := n.lookup.neighs[k]
+	delete(n.lookup.neighs, k)
+	n.mu.Unlock()
+	if ok {
+		return w, nil
+	}
+	links, err := conn.Links(ctx)
+	if err != nil {
+		return w, err
+	}
+	list, err := readNeighs(ctx, conn, links)
+	if err != nil {
+		return w, err
+	}
+	for _, h := range list {
+		if h.IP == ip && (len(mac) == 0 || bytes.Equal(h.MAC, mac)) {
+			return h, nil
+		}
+	}
+	return w, NeighborSearchError{ip: ip.String(), mac: mac.String()}
+}

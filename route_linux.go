@@ -1,0 +1,223 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/types"
+	"golang.org/x/sys/unix"
+)
+
+// SetGateway sets the default IPv4 gateway; see [Sandbox].
+func (n *Namespace) SetGateway(gw net.IP) error { return n.setGateway("set gateway", gw, true) }
+
+// SetGatewayIPv6 sets the default IPv6 gateway; see [Sandbox].
+func (n *Namespace) SetGatewayIPv6(gw net.IP) error {
+	return n.setGateway("set IPv6 gateway", gw, false)
+}
+
+// UnsetGateway takes the default IPv4 gateway away; see [Sandbox].
+func (n *Namespace) UnsetGateway() error {
+	return n.unsetGateway("unset gateway", netip.IPv4Unspecified())
+}
+
+// UnsetGatewayIPv6 takes the default IPv6 gateway away; see [Sandbox].
+func (n *Namespace) UnsetGatewayIPv6() error {
+	return n.unsetGateway("unset IPv6 gateway", netip.IPv6Unspecified())
+}
+
+func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
+	if len(gw) == 0 || gw.IsUnspecified() {
+		return nil
+	}
+	ip, err := toAddr(gw)
+	if err == nil && ip.Is4() != v4 {
+		family := map[bool]string{true: "IPv4", false: "IPv6"}
+		err = invalidf("the %s gateway %v is an %s address", family[v4], ip, family[!v4])
+	}
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	return fail(op, n.key, "", n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		r := rtnl.Route{Dst: netip.PrefixFrom(unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
+		if ip.IsLinkLocalUnicast() && !v4 {
+			if r.Index, err = onlyIPv6(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return one(ctx, conn, plan.ReplaceRoute{Route: r})
+	}))
+}
+
+func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
+	err := n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		// The scope tells an IPv4 gateway from a default route on a device.
+		err := conn.One(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}))
+		if plan.Absent(err) {
+			return nil
+		}
+		return err
+	})
+	if isClosed(err) {
+		return nil
+	}
+	return fail(op, n.key, "", err)
+}
+
+// change runs f with the sandbox locked.
+func (n *Namespace) change(f func(ctx context.Context, conn *rtnl.Conn) error) error {
+	ctx := context.Background()
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return f(ctx, conn)
+}
+
+// one carries out a step that is a single message: it is done, or it is not.
+func one(ctx context.Context, conn *rtnl.Conn, m plan.Message) error {
+	err := conn.One(ctx, m.Request(nil))
+	if err == nil {
+		return nil
+	}
+	return ofAction(plan.Op{Do: m}, err)
+}
+
+// onlyIPv6 returns the one interface that a link-local gateway can be on.
+func onlyIPv6(ctx context.Context, conn *rtnl.Conn) (int, error) {
+	links, err := conn.Links(ctx)
+	if err != nil {
+		return 0, err
+	}
+	index := 0
+	for i := range links {
+		l := &links[i]
+		if l.Index == 1 || l.Inet.DisableIPv6 || !l.Up() || l.Master != 0 {
+			continue
+		}
+		if index != 0 {
+			return 0, invalidf("a link-local gateway needs an interface, and the sandbox has several with IPv6")
+		}
+		index = l.Index
+	}
+	if index == 0 {
+		return 0, fmt.Errorf("%w: no interface of the sandbox has IPv6", ErrUnreachable)
+	}
+	return index, nil
+}
+
+// AddStaticRoute adds a route; see [Sandbox].
+func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
+	const op = "add static route"
+	dst, via, err := fromStatic(r)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	return fail(op, n.key, "", n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol}
+		if !via.IsValid() {
+			if w, err = connected(ctx, conn, w, r.NextHop); err != nil {
+				return err
+			}
+		}
+		err := one(ctx, conn, plan.NewRoute{Route: w})
+		if !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+		have, rerr := conn.Routes(ctx, rtnl.Protocol, 0)
+		if rerr != nil {
+			return rerr
+		}
+		for _, h := range have {
+			if h.Dst == w.Dst && h.Via == w.Via {
+				return nil
+			}
+		}
+		return err
+	}))
+}
+
+// connected fills in the device of a route without a next hop: the one by
+// which the kernel reaches the destination, or an address that stands for it,
+// already. The marks tell it from a route of an interface.
+func connected(ctx context.Context, conn *rtnl.Conn, w rtnl.Route, near net.IP) (rtnl.Route, error) {
+	ip := w.Dst.Addr()
+	if a, err := toAddr(near); err == nil && !a.IsUnspecified() {
+		ip = a
+	}
+	var to rtnl.Route
+	if err := conn.One(ctx, rtnl.RouteTo(ip, &to)); err != nil {
+		return w, err
+	}
+	w.Index = to.Index
+	w.Global, w.OnLink = w.Dst.Addr().Is4(), w.Dst.Addr().Is6()
+	return w, nil
+}
+
+// RemoveStaticRoute takes a route away; see [Sandbox].
+func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
+	const op = "remove static route"
+	dst, via, err := fromStatic(r)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
+		if err := conn.One(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
+			return err
+		}
+		return nil
+	})
+	if isClosed(err) {
+		return nil
+	}
+	return fail(op, n.key, "", err)
+}
+
+// fromStatic checks a route. via is not valid for a connected one.
+func fromStatic(r *types.StaticRoute) (dst netip.Prefix, via netip.Addr, err error) {
+	if r == nil {
+		return dst, via, invalidf("the route is nil")
+	}
+	if dst, err = toPrefix(r.Destination); err != nil {
+		return dst, via, fmt.Errorf("destination: %w", err)
+	}
+	dst = dst.Masked()
+	switch r.RouteType {
+	case types.CONNECTED:
+		return dst, via, nil
+	case types.NEXTHOP:
+		via, err = toAddr(r.NextHop)
+		if err == nil && via.Is4() != dst.Addr().Is4() {
+			err = invalidf("the next hop %v and the destination %v are of different families", via, dst)
+		}
+		if err == nil && via.IsUnspecified() {
+			err = invalidf("the next hop is %v", via)
+		}
+		return dst, via, err
+	}
+	return dst, via, invalidf("the route type %d is neither NEXTHOP nor CONNECTED", r.RouteType)
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+func toAddr(ip net.IP) (netip.Addr, error) {
+	a, ok := netip.AddrFromSlice(ip)
+	if !ok {
+		return a, invalidf("the address %v has %d bytes", []byte(ip), len(ip))
+	}
+	return a.Unmap(), nil
+}
+
+func isClosed(err error) bool { return errors.Is(err, ErrClosed) }

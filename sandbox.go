@@ -1,0 +1,183 @@
+package osl
+
+import (
+	"net"
+
+	"github.com/seed59451c2b/osl/types"
+)
+
+// SandboxType says what a sandbox is for, so that special settings can be
+// applied to it; see [Sandbox.ApplyOSTweaks].
+type SandboxType int
+
+const (
+	// SandboxTypeIngress indicates that the sandbox is for the ingress
+	SandboxTypeIngress = iota
+	// SandboxTypeLoadBalancer indicates that the sandbox is a load balancer
+	SandboxTypeLoadBalancer = iota
+)
+
+// Sandbox is a private network stack, identified by its key. [Namespace]
+// implements it. All methods may be called from many goroutines; those that
+// change something exclude each other, also between processes.
+//
+// After Destroy, calls that ask for a change return ErrClosed, and calls that
+// take something away do nothing and succeed.
+type Sandbox interface {
+	// Key returns the path where the network namespace is mounted.
+	Key() string
+
+	// AddInterface moves the host's link srcName into the sandbox, names it
+	// dstPrefix followed by the lowest number that is free among all links
+	// there, and configures it. The link keeps what no option changes. On an
+	// error the link is on the host again, as it was.
+	//
+	// With the option Bridge(true) nothing is moved: a bridge is made inside
+	// the sandbox, known as srcName to Master, and is gone with the sandbox.
+	AddInterface(srcName string, dstPrefix string, options ...IfaceOption) error
+
+	// SetGateway sets the default IPv4 gateway; it replaces the one before.
+	// The gateway must be directly connected. nil or an unspecified address
+	// leaves everything as it is.
+	SetGateway(gw net.IP) error
+	// SetGatewayIPv6 sets the default IPv6 gateway as SetGateway does. For a
+	// link-local gateway the sandbox must have a single IPv6 interface.
+	SetGatewayIPv6(gw net.IP) error
+	// UnsetGateway takes the default IPv4 gateway away, reachable or not.
+	UnsetGateway() error
+	// UnsetGatewayIPv6 takes the default IPv6 gateway away.
+	UnsetGatewayIPv6() error
+
+	// GetLoopbackIfaceName returns the name of the loopback interface.
+	GetLoopbackIfaceName() string
+
+	// AddAliasIP adds an address to the interface that is named ifName inside
+	// the sandbox. Adding one that is there already succeeds.
+	AddAliasIP(ifName string, ip *net.IPNet) error
+	// RemoveAliasIP takes an address away from the interface that is named
+	// ifName inside the sandbox. Removing one that is not there succeeds.
+	RemoveAliasIP(ifName string, ip *net.IPNet) error
+
+	// DisableARPForVIP stops the interface from answering and asking for
+	// addresses of other interfaces (arp_ignore=1, arp_announce=2).
+	DisableARPForVIP(ifName string) error
+
+	// AddStaticRoute adds a route. Adding one that is there succeeds.
+	AddStaticRoute(r *types.StaticRoute) error
+	// RemoveStaticRoute takes away the route that is equal to r in value. A
+	// route that is not there is no error, nor is an unreachable next hop.
+	RemoveStaticRoute(r *types.StaticRoute) error
+
+	// AddNeighbor adds a permanent neighbor entry. If osl holds one for dstIP
+	// already it returns a NeighborSearchError, unless force is set: then the
+	// entry is replaced. What the kernel learned by itself is replaced always.
+	AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error
+	// DeleteNeighbor deletes an entry that was added with AddNeighbor, or
+	// returns a NeighborSearchError if there is none. With osDelete false the
+	// kernel keeps the entry and osl forgets that it is its own.
+	DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error
+
+	// NeighborOptions returns the setters of neighbor options.
+	NeighborOptions() NeighborOptionSetter
+	// InterfaceOptions returns the setters of interface options; further ones
+	// are functions of this package, such as [WithMTU].
+	InterfaceOptions() IfaceOptionSetter
+
+	// InvokeFunc runs f on a thread that is in the sandbox, and waits for it.
+	// Goroutines that f starts are not in the sandbox. f must not change the
+	// thread's namespace. A panic or runtime.Goexit in f reaches the caller.
+	InvokeFunc(f func()) error
+
+	// Info returns access to what is in the sandbox, read from the kernel at
+	// each call.
+	Info() Info
+
+	// Destroy sends the links that came from the host home and removes the
+	// sandbox. A second Destroy succeeds.
+	Destroy() error
+
+	// Restore adopts interfaces that are in the sandbox already. The keys of
+	// ifsopt are "<source name>+<prefix>". It writes nothing; what is named
+	// but not there is an error.
+	Restore(ifsopt map[string][]IfaceOption, routes []*types.StaticRoute, gw net.IP, gw6 net.IP) error
+
+	// ApplyOSTweaks sets the IPVS knobs of a load-balancing sandbox, inside
+	// the sandbox only. One that the kernel lacks is logged; the call can be
+	// repeated once it is there.
+	ApplyOSTweaks(types []SandboxType)
+}
+
+// Info is what a sandbox holds.
+type Info interface {
+	// Interfaces returns those that were added with AddInterface or Apply, in
+	// the order of their index, and none that came in any other way.
+	Interfaces() []Interface
+	// Gateway returns the IPv4 gateway, nil if there is none.
+	Gateway() net.IP
+	// GatewayIPv6 returns the IPv6 gateway, nil if there is none.
+	GatewayIPv6() net.IP
+	// StaticRoutes returns the routes that were added with AddStaticRoute.
+	StaticRoutes() []*types.StaticRoute
+}
+
+// Interface is one interface of a sandbox, as it was when Info read it.
+type Interface interface {
+	// SrcName returns the name that the link had where it came from.
+	SrcName() string
+	// DstName returns the name that the link has inside the sandbox.
+	DstName() string
+	// Address returns the first IPv4 address, nil if there is none.
+	Address() *net.IPNet
+	// AddressIPv6 returns the first IPv6 address, nil if there is none.
+	AddressIPv6() *net.IPNet
+	// LinkLocalAddresses returns the link-local addresses that were asked for.
+	LinkLocalAddresses() []*net.IPNet
+	// Routes returns the networks that are reached through the interface
+	// directly, beside those of its addresses.
+	Routes() []*net.IPNet
+	// Bridge reports whether the interface is a bridge.
+	Bridge() bool
+	// Master returns the source name of the bridge that the interface is a
+	// port of, "" if it is none.
+	Master() string
+	// Remove sends the link home under its first name and with its first
+	// settings, or deletes it where osl made it. A second Remove succeeds.
+	Remove() error
+	// Statistics returns the kernel's counters, read now.
+	Statistics() (*types.InterfaceStatistics, error)
+}
+
+// IfaceOption is an option of AddInterface.
+type IfaceOption func(i *nwIface)
+
+// IfaceOptionSetter makes the interface options of the seed.
+type IfaceOptionSetter interface {
+	// Bridge says that the interface is a bridge.
+	Bridge(bool) IfaceOption
+	// MacAddress sets the hardware address.
+	MacAddress(net.HardwareAddr) IfaceOption
+	// Address sets the IPv4 address. nil sets none.
+	Address(*net.IPNet) IfaceOption
+	// AddressIPv6 sets the IPv6 address. nil sets none.
+	AddressIPv6(*net.IPNet) IfaceOption
+	// LinkLocalAddresses sets additional link-local addresses.
+	LinkLocalAddresses([]*net.IPNet) IfaceOption
+	// Master makes the interface a port of the bridge that was added before
+	// with this source name.
+	Master(string) IfaceOption
+	// Routes sets networks that are reached through the interface directly.
+	Routes([]*net.IPNet) IfaceOption
+}
+
+// NeighOption is an option of AddNeighbor.
+type NeighOption func(nh *neigh)
+
+// NeighborOptionSetter makes the neighbor options of the seed.
+type NeighborOptionSetter interface {
+	// LinkName names the interface of the entry, by its source name.
+	LinkName(string) NeighOption
+	// Family sets the address family of the entry. AF_BRIDGE makes a
+	// forwarding entry of a vxlan: the hardware address is behind the tunnel
+	// endpoint dstIP.
+	Family(int) NeighOption
+}

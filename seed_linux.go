@@ -1,0 +1,269 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/types"
+	"golang.org/x/sys/unix"
+)
+
+// NewSandbox returns the sandbox at key. With osCreate it is a new one; one
+// that stands at key is destroyed first. With isRestore it is the one that is
+// there, and nothing is written. With neither it is the host's own namespace:
+// interfaces keep their names and never move.
+func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
+	const op = "create the sandbox"
+	ctx := context.Background()
+	if isRestore {
+		return asSandbox(Open(ctx, key))
+	}
+	if !osCreate {
+		conn, err := dialHost()
+		if err != nil {
+			return nil, fail("open the host's namespace", key, "", err)
+		}
+		return &Namespace{key: key, host: true, conn: conn}, nil
+	}
+	path, err := KeyPath(key)
+	if err != nil {
+		return nil, fail(op, key, "", err)
+	}
+	unlock, err := lock(ctx, path)
+	if err != nil {
+		return nil, fail(op, path, "", err)
+	}
+	defer unlock()
+	if old, err := open(path); err == nil {
+		if err := old.destroyLocked(ctx, old.conn); err != nil {
+			old.Close()
+			return nil, fail("destroy the sandbox before", path, "", err)
+		}
+	}
+	n, err := makeNamespace(ctx, path, plan.SandboxTag{})
+	return asSandbox(n, fail(op, path, "", err))
+}
+
+// asSandbox keeps a nil handle from becoming a Sandbox that is not nil.
+func asSandbox(n *Namespace, err error) (Sandbox, error) {
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// GetSandboxForExternalKey pins the network namespace at basePath, such as
+// /proc/PID/ns/net, at key as well, and returns it as a sandbox. A sandbox
+// that stands at key is an error.
+func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
+	const op = "adopt the namespace " // and its path
+	ctx := context.Background()
+	path, err := KeyPath(key)
+	if err != nil {
+		return nil, fail(op+basePath, key, "", err)
+	}
+	unlock, err := lock(ctx, path)
+	if err != nil {
+		return nil, fail(op+basePath, path, "", err)
+	}
+	defer unlock()
+	n, err := adopt(basePath, path)
+	return asSandbox(n, fail(op+basePath, path, "", err))
+}
+
+func adopt(from, key string) (*Namespace, error) {
+	fd, id, err := netns.Open(from)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if err := vacant(key); err != nil {
+		return nil, err
+	}
+	if dir := filepath.Dir(key); dir == filepath.Join(BasePath(), keysDir) {
+		if _, err := netns.MakeDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := dial(fd)
+	if err != nil {
+		return nil, err
+	}
+	if err := netns.Pin(fd, key); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &Namespace{key: key, id: id, conn: conn}, nil
+}
+
+// InitOSContext initializes OS context while configuring network resources. It
+// locks the calling goroutine to its thread, and notes the host's namespace if
+// osl was not used before; the returned function unlocks it. No call of this
+// package needs it.
+func InitOSContext() func() {
+	runtime.LockOSThread()
+	_, _ = netns.Home() // an error is met again, and returned, at first use
+	return runtime.UnlockOSThread
+}
+
+// GC removes the stale key files of the base path now, and waits for it: empty
+// plain files, as they are left where a namespace was unmounted. Namespaces and
+// files with something in them are not touched.
+func GC() {
+	dir := filepath.Join(BasePath(), keysDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		key := filepath.Join(dir, e.Name())
+		if stale(key) {
+			collect(key)
+		}
+	}
+}
+
+// stale reports whether key looks dead: a plain empty file with nothing mounted
+// on it.
+func stale(key string) bool {
+	fd, _, err := netns.Open(key)
+	if err == nil {
+		unix.Close(fd)
+		return false
+	}
+	return errors.Is(err, netns.ErrNotNamespace) && dead(key)
+}
+
+// collect removes a dead key, unless someone is just making a sandbox there.
+func collect(key string) {
+	unlock, err := lock(context.Background(), key)
+	if err == nil {
+		defer unlock()
+		if !stale(key) {
+			return
+		}
+		err = netns.Unpin(key)
+	}
+	if err != nil {
+		slog.Warn("osl: a stale key was not removed", "key", key, "error", err)
+	}
+}
+
+// Restore adopts what is in the sandbox; see [Sandbox]. What osl brought there
+// is known by its tags. For a link without a tag, brought by another program,
+// the source name and the prefix of its name are what ifsopt says, and its
+// addresses must be those of the options.
+func (n *Namespace) Restore(ifsopt map[string][]IfaceOption, routes []*types.StaticRoute, gw net.IP, gw6 net.IP) error {
+	const op = "restore the sandbox"
+	conn, err := n.live()
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	ctx := context.Background()
+	s, err := readState(ctx, conn, false)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	all, err := conn.Routes(ctx, 0, 0)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	a := adopted{links: map[int]string{}}
+	for name, options := range ifsopt {
+		if err := a.link(s, name, options); err != nil {
+			return fail(op, n.key, name, err)
+		}
+	}
+	for i, g := range []net.IP{gw, gw6} {
+		if err := a.gateway(i, g, all); err != nil {
+			return fail(op, n.key, "", err)
+		}
+	}
+	for _, r := range routes {
+		if err := a.route(r, all); err != nil {
+			return fail(op, n.key, "", err)
+		}
+	}
+	n.mu.Lock()
+	n.lookup.adopted = a
+	n.mu.Unlock()
+	return nil
+}
+
+func (a *adopted) link(s *plan.State, name string, options []IfaceOption) error {
+	at := strings.LastIndexByte(name, '+')
+	if at < 0 {
+		return invalidf("%q is not <source name>+<prefix>", name)
+	}
+	src, prefix := name[:at], name[at+1:]
+	var i nwIface
+	for _, o := range options {
+		if o != nil {
+			o(&i)
+		}
+	}
+	if i.err != nil {
+		return i.err
+	}
+	if l, _ := s.BySource(src); l != nil {
+		return nil
+	}
+	for j := range s.Links {
+		l := &s.Links[j]
+		_, tagged := plan.ParseTag(l.Alias)
+		if tagged || a.links[l.Index] != "" || !isNumbered(l.Name, prefix) && l.Name != src {
+			continue
+		}
+		if hasAll(s, l.Index, i.spec.Addresses) {
+			a.links[l.Index] = src
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: no interface of the sandbox has this name and these addresses", ErrNotFound)
+}
+
+func (a *adopted) gateway(family int, gw net.IP, all []rtnl.Route) error {
+	if len(gw) == 0 || gw.IsUnspecified() {
+		return nil
+	}
+	ip, err := toAddr(gw)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Dst.Bits() == 0 && r.Via == ip {
+			if r.Proto != rtnl.Protocol {
+				a.gateways[family] = slices.Clone(gw)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the sandbox has no gateway %v", ErrNotFound, ip)
+}
+
+func (a *adopted) route(w *types.StaticRoute, all []rtnl.Route) error {
+	dst, via, err := fromStatic(w)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Dst == dst && r.Via == via {
+			if r.Proto != rtnl.Protocol {
+				a.routes = append(a.routes, w.GetCopy())
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the sandbox has no route to %v", ErrNotFound, dst)
+}

@@ -1,0 +1,218 @@
+package osl
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Network says what several sandboxes and the links between them should be. It
+// is what a network file of the osl command holds. The zero value is an empty
+// network.
+type Network struct {
+	// Sandboxes are made in this order. Their names are unique.
+	Sandboxes []Spec `json:"sandboxes"`
+	// Links are veth pairs between sandboxes, made with both ends in place.
+	// An end that is not among the interfaces of its sandbox is added there
+	// without addresses.
+	Links []Link `json:"links,omitempty"`
+	// Checks say what must hold when the network is up. Apply ignores them;
+	// the osl command runs them.
+	Checks []Check `json:"checks,omitempty"`
+}
+
+// Link is a veth pair: its two ends, in no particular order.
+type Link [2]Endpoint
+
+// Endpoint is one end of a link, as text "SANDBOX/INTERFACE". The sandbox
+// "host" is the host itself.
+type Endpoint struct {
+	Sandbox   string
+	Interface string
+}
+
+// HostName is the name that stands for the host in an [Endpoint] and in
+// [InterfaceSpec.Parent].
+const HostName = "host"
+
+// String returns "SANDBOX/INTERFACE".
+func (e Endpoint) String() string { return e.Sandbox + "/" + e.Interface }
+
+// MarshalText returns "SANDBOX/INTERFACE".
+func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText parses "SANDBOX/INTERFACE".
+func (e *Endpoint) UnmarshalText(b []byte) error {
+	i := strings.LastIndexByte(string(b), '/')
+	if i <= 0 || i == len(b)-1 {
+		return invalidf("%q is no end of a link: write SANDBOX/INTERFACE, or host/INTERFACE", b)
+	}
+	e.Sandbox, e.Interface = string(b[:i]), string(b[i+1:])
+	return nil
+}
+
+// Spec says what one sandbox should be. The zero value of a field leaves that
+// matter alone.
+type Spec struct {
+	// Name is a name in the base path, or the path of the key itself.
+	Name string `json:"name"`
+	// Interfaces are the links of the sandbox. Their names are unique.
+	Interfaces []InterfaceSpec `json:"interfaces,omitempty"`
+	// Gateway is the IPv4 default gateway. It must be directly connected.
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	// Gateway6 is the IPv6 default gateway. A link-local one needs a zone,
+	// the interface: "fe80::1%eth0".
+	Gateway6 netip.Addr `json:"gateway6,omitzero"`
+	// Routes are routes beyond those of gateways and interfaces.
+	Routes []RouteSpec `json:"routes,omitempty"`
+	// Neighbors are permanent neighbor and forwarding entries.
+	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
+	// Sysctls are settings of the whole sandbox, by their name without "net.":
+	// "ipv4.ip_forward": "1". Both dots and slashes separate.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Labels are kept on the sandbox and shown by Inspect and List. Together
+	// they must fit in about 200 bytes.
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// InterfaceSpec says what one interface of a sandbox should be. The zero value
+// of a field leaves that property as the kernel makes it, or as it is on a
+// link that exists; unset is never zero.
+type InterfaceSpec struct {
+	// Name is the interface's name inside the sandbox: up to 15 bytes, no
+	// slash, colon or white space. "lo" is the loopback interface.
+	Name string `json:"name"`
+	// Type is what to make: bridge, veth, vxlan, macvlan, vlan, dummy, tun or
+	// tap. Empty for an end of a [Link], for one that has a Source, and for
+	// "lo".
+	Type string `json:"type,omitempty"`
+	// Source is the name of an existing link of the host that is moved in.
+	Source string `json:"source,omitempty"`
+	// MAC is the hardware address.
+	MAC MAC `json:"mac,omitempty"`
+	// MTU in bytes. 0 leaves it.
+	MTU int `json:"mtu,omitempty"`
+	// TxQueueLen is the length of the transmit queue in packets; nil leaves it.
+	TxQueueLen *int `json:"txqueuelen,omitempty"`
+	// Addresses of both families. IPv6 is off on an interface without an IPv6
+	// address.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// Aliases are further addresses, such as a virtual service's.
+	Aliases []netip.Prefix `json:"aliases,omitempty"`
+	// Master is the bridge of the sandbox that the interface is a port of.
+	Master string `json:"master,omitempty"`
+	// Routes are networks that are reached through the interface directly.
+	// 0.0.0.0/0 or ::/0 makes it the default route.
+	Routes []netip.Prefix `json:"routes,omitempty"`
+	// Sysctls are settings of this interface, by their name after the
+	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// DisableARPForVIP stops the interface from answering and asking for
+	// addresses of other interfaces.
+	DisableARPForVIP bool `json:"disable_arp_for_vip,omitempty"`
+	// Down leaves the interface down.
+	Down bool `json:"down,omitempty"`
+
+	// Peer is the other end of a veth: "SANDBOX/INTERFACE" or "host/INTERFACE".
+	// For a veth only, and instead of a [Link].
+	Peer Endpoint `json:"peer,omitzero"`
+	// Parent is the link below a macvlan or vlan, and the device of a vxlan:
+	// an interface of the sandbox, or "host/INTERFACE".
+	Parent string `json:"parent,omitempty"`
+	// Mode of a macvlan: bridge (also if empty), private, vepa, passthru.
+	Mode string `json:"mode,omitempty"`
+	// VLAN is the tag of a vlan, 1 to 4094.
+	VLAN int `json:"vlan,omitempty"`
+	// VNI is the network identifier of a vxlan, 1 to 16777215.
+	VNI int `json:"vni,omitempty"`
+	// Local is the tunnel's own address of a vxlan.
+	Local netip.Addr `json:"local,omitzero"`
+	// Remote is the single remote, or the multicast group, of a vxlan.
+	Remote netip.Addr `json:"remote,omitzero"`
+	// Port is the UDP port of a vxlan; 0 means 4789.
+	Port int `json:"port,omitempty"`
+}
+
+// RouteSpec is a route of a sandbox: through a next hop, or on a device.
+type RouteSpec struct {
+	// To is the destination.
+	To netip.Prefix `json:"to"`
+	// Via is the next hop. Without Dev it must be directly connected.
+	Via netip.Addr `json:"via,omitzero"`
+	// Dev is the interface. With Via, the next hop is taken to be on its link.
+	Dev string `json:"dev,omitempty"`
+}
+
+// NeighborSpec is a permanent neighbor entry, or with FDB a forwarding entry.
+type NeighborSpec struct {
+	// Dev is the interface of the entry.
+	Dev string `json:"dev"`
+	// IP is the neighbor's address; with FDB the tunnel endpoint's.
+	IP netip.Addr `json:"ip"`
+	// MAC is the neighbor's hardware address.
+	MAC MAC `json:"mac"`
+	// FDB makes a forwarding entry of the vxlan Dev: MAC is behind the tunnel
+	// endpoint IP.
+	FDB bool `json:"fdb,omitempty"`
+}
+
+// Check is something that must hold when the network is up: one of Ping, TCP
+// and UDP, tried from inside a sandbox.
+type Check struct {
+	// From is the sandbox that it is tried from, or "host".
+	From string `json:"from"`
+	// Ping is an address that must answer an ICMP echo.
+	Ping netip.Addr `json:"ping,omitzero"`
+	// TCP is an address and port that must accept a connection.
+	TCP netip.AddrPort `json:"tcp,omitzero"`
+	// UDP is an address and port that must echo a datagram.
+	UDP netip.AddrPort `json:"udp,omitzero"`
+	// To is the sandbox in which an echo server listens on the address while
+	// the check runs, for TCP and UDP. Empty uses what listens there already.
+	To string `json:"to,omitempty"`
+	// Expect is ok (also if empty), refused, unreachable or timeout.
+	Expect string `json:"expect,omitempty"`
+	// Timeout of the check as a duration, such as "500ms"; empty means 3s.
+	Timeout string `json:"timeout,omitempty"`
+}
+
+// MAC is a hardware address of six bytes, as text "02:42:ac:11:00:02". nil is
+// none.
+type MAC net.HardwareAddr
+
+// String returns the address in the usual form.
+func (m MAC) String() string { return net.HardwareAddr(m).String() }
+
+// MarshalText returns the address in the usual form.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText parses any form that net.ParseMAC does.
+func (m *MAC) UnmarshalText(b []byte) error {
+	a, err := net.ParseMAC(string(b))
+	if err != nil || len(a) != 6 {
+		return invalidf("%q is no hardware address: write six bytes, 02:00:00:00:00:01", b)
+	}
+	*m = MAC(a)
+	return nil
+}
+
+// Changes are what Apply did, or what Diff and a dry run would do, in order.
+type Changes []Change
+
+// Change is one step.
+type Change struct {
+	// Sandbox is the name or key of the sandbox, "host" for the host.
+	Sandbox string `json:"sandbox"`
+	// Command does the same by the ip command.
+	Command string `json:"command"`
+}
+
+// String returns the commands, a line each.
+func (c Changes) String() string {
+	var b strings.Builder
+	for _, x := range c {
+		fmt.Fprintln(&b, x.Command)
+	}
+	return b.String()
+}

@@ -1,0 +1,180 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// readState reads what a sandbox holds. With all, neighbours too.
+func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
+	s := &plan.State{}
+	var err error
+	if s.Links, err = conn.Links(ctx); err != nil {
+		return nil, err
+	}
+	if s.Addrs, err = conn.Addrs(ctx, 0); err != nil {
+		return nil, err
+	}
+	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0); err != nil {
+		return nil, err
+	}
+	if all {
+		s.Neighs, err = readNeighs(ctx, conn, s.Links)
+	}
+	return s, err
+}
+
+// readNeighs reads the neighbour entries of osl, and the static forwarding
+// entries of its vxlans.
+func readNeighs(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+	neighs, err := conn.Neighs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range neighs {
+		if n.Proto == rtnl.Protocol && n.State&unix.NUD_PERMANENT != 0 {
+			list = append(list, n)
+		}
+	}
+	for i := range links {
+		if links[i].Kind != "vxlan" {
+			continue
+		}
+		fdb, err := conn.FDB(ctx, links[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range fdb {
+			// The default entry of a vxlan's remote is all zero.
+			if n.State&unix.NUD_PERMANENT != 0 && slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 }) {
+				list = append(list, n)
+			}
+		}
+	}
+	return list, nil
+}
+
+// state reads the sandbox for a call that can return no error.
+func (n *Namespace) state() *plan.State {
+	conn, err := n.live()
+	if err == nil {
+		var s *plan.State
+		if s, err = readState(context.Background(), conn, false); err == nil {
+			return s
+		}
+	}
+	if !errors.Is(err, ErrClosed) {
+		slog.Error("osl: the sandbox can not be read", "key", n.key, "error", err)
+	}
+	return &plan.State{}
+}
+
+// defaultRoute returns the gateway of one family.
+func defaultRoute(s *plan.State, v4 bool) netip.Addr {
+	for _, r := range s.Routes {
+		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() {
+			return r.Via
+		}
+	}
+	return netip.Addr{}
+}
+
+// isStatic reports whether a route of osl is one of AddStaticRoute: through a
+// next hop, or connected with the mark that tells it from an interface's.
+func isStatic(r rtnl.Route) bool {
+	if r.Via.IsValid() {
+		return r.Dst.Bits() > 0
+	}
+	return r.Global || r.Dst.Addr().Is6() && r.OnLink
+}
+
+// Inspect reads what the sandbox holds.
+func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
+	const op = "inspect the sandbox"
+	conn, err := n.live()
+	if err != nil {
+		return nil, fail(op, n.key, "", err)
+	}
+	s, err := readState(ctx, conn, true)
+	if err != nil {
+		return nil, fail(op, n.key, "", err)
+	}
+	st := &Status{Name: nameOf(n.key), Key: n.key, Interfaces: []InterfaceStatus{},
+		Gateway: defaultRoute(s, true), Gateway6: defaultRoute(s, false)}
+	if lo := s.ByIndex(1); lo != nil {
+		var t plan.SandboxTag
+		t, st.Made = plan.ParseSandboxTag(lo.Alias)
+		st.Labels = t.Labels
+	}
+	dev := func(index int) string {
+		if l := s.ByIndex(index); l != nil {
+			return l.Name
+		}
+		return ""
+	}
+	for i := range s.Links {
+		x := interfaceStatus(s, &s.Links[i])
+		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
+			st.Interfaces = append(st.Interfaces, x)
+		}
+	}
+	for _, r := range s.Routes {
+		if isStatic(r) {
+			st.Routes = append(st.Routes, RouteSpec{To: r.Dst, Via: r.Via, Dev: dev(r.Index)})
+		}
+	}
+	for _, x := range s.Neighs {
+		st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: dev(x.Index), IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB})
+	}
+	return st, nil
+}
+
+func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
+	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
+		Carrier: l.Flags&unix.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
+	if t, ok := plan.ParseTag(l.Alias); ok {
+		x.Source, x.UnderWay = t.Source, t.UnderWay
+		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
+	}
+	if m := s.ByIndex(l.Master); m != nil {
+		x.Master = m.Name
+	}
+	for _, a := range s.Addrs {
+		switch {
+		case a.Index != l.Index:
+		case a.Proto == rtnl.AliasProtocol:
+			x.Aliases = append(x.Aliases, a.Prefix)
+		default:
+			x.Addresses = append(x.Addresses, a.Prefix)
+		}
+	}
+	for _, r := range s.Routes {
+		if r.Index == l.Index && !r.Via.IsValid() && !isStatic(r) {
+			x.Routes = append(x.Routes, r.Dst)
+		}
+	}
+	return x
+}
+
+// validName returns an error for what can not be the name of an interface.
+func validName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return invalidf("%q is no name of an interface", name)
+	case len(name) > 15:
+		return invalidf("the interface name %q has %d bytes; the kernel takes 15", name, len(name))
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }):
+		return invalidf("the interface name %q has a slash, a colon, a space or a control character", name)
+	case strings.Contains(name, "%"):
+		return invalidf("the interface name %q has a %%, which the kernel takes for a number", name)
+	}
+	return nil
+}
