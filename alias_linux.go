@@ -20,6 +20,9 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 	const op = "add alias IP to"
 	p, err := toPrefix(ip)
 	if err == nil {
+		err = unicast(p)
+	}
+	if err == nil {
 		err = validName(ifName)
 	}
 	if err != nil {

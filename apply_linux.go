@@ -127,15 +127,18 @@ func (p *prepared) carryOut(really bool) (Changes, error) {
 // prepare checks a network and reads the sandboxes that exist. With write they
 // are locked, in the order of their keys so that two networks never wait for
 // each other, and healed.
-func prepare(ctx context.Context, net Network, write bool) (p *prepared, err error) {
-	p = &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	if p.want, err = p.run.wantNetwork(net); err != nil {
+func prepare(ctx context.Context, net Network, write bool) (*prepared, error) {
+	p := &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
+	if err := p.open(ctx, net, write); err != nil {
+		p.close()
 		return nil, err
+	}
+	return p, nil
+}
+
+func (p *prepared) open(ctx context.Context, net Network, write bool) (err error) {
+	if p.want, err = p.run.wantNetwork(net); err != nil {
+		return err
 	}
 	keys := make([]string, len(p.want))
 	for i := range p.want {
@@ -146,20 +149,20 @@ func prepare(ctx context.Context, net Network, write bool) (p *prepared, err err
 		if write {
 			unlock, err := lock(ctx, key)
 			if err != nil {
-				return nil, &Error{Key: key, Err: err}
+				return fail("lock the sandbox", key, "", err)
 			}
 			p.unlock = append(p.unlock, unlock)
 		}
 		if err := p.openSandbox(ctx, key, write); err != nil {
-			return nil, fail("open the sandbox", key, "", err)
+			return fail("open the sandbox", key, "", err)
 		}
 	}
 	for i := range p.want {
 		if err := p.readSettings(&p.want[i]); err != nil {
-			return nil, &Error{Key: p.want[i].Key, Err: err}
+			return fail("read the settings", p.want[i].Key, "", err)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -199,6 +200,8 @@ func (r *run) step(op plan.Op) error {
 		return r.ipv6(op.NS, a)
 	case plan.Verify:
 		return r.verify(op.NS, a)
+	case plan.Announce:
+		return r.announce(op.NS, a)
 	case plan.Sysctl:
 		path := a.Path
 		if strings.Contains(path, "%s") {
@@ -286,6 +289,33 @@ func (r *run) verify(key string, a plan.Verify) error {
 		if !slices.ContainsFunc(addrs, func(h rtnl.Addr) bool { return h.Prefix == p }) {
 			return fmt.Errorf("the kernel did not keep the address %v", p)
 		}
+	}
+	return nil
+}
+
+// announce sets the hardware address that the link has: that makes the kernel
+// send its ARP and neighbour announcements.
+func (r *run) announce(key string, a plan.Announce) error {
+	n, err := r.space(key)
+	if err != nil {
+		return err
+	}
+	l := r.links[linkID{key, a.Index}]
+	if len(l.MAC) != 6 {
+		return nil
+	}
+	for range 50 {
+		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
+			return err
+		}
+		if !a.Wait || l.Flags&unix.IFF_LOWER_UP == 0 || l.Flags&unix.IFF_RUNNING != 0 {
+			break
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
+	if err != nil {
+		slog.Debug("osl: the addresses were not announced again", "key", key, "interface", l.Name, "error", err)
 	}
 	return nil
 }

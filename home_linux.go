@@ -129,10 +129,13 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
-	conn, unlock, err := n.begin(ctx)
-	if errors.Is(err, ErrClosed) {
+	n.mu.Lock()
+	conn := n.conn
+	n.mu.Unlock()
+	if conn == nil {
 		return nil
 	}
+	unlock, err := lock(ctx, n.key)
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
@@ -170,8 +173,13 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 	if err := r.sendHome(conn, ops, true); err != nil {
 		return err
 	}
-	if err := netns.Unpin(n.key); err != nil {
-		return err
+	// Someone may have unmounted the key, and left the file; then this handle
+	// was the last to keep the links. What another process put at the key
+	// since is not touched.
+	if netns.At(n.key, n.id) || dead(n.key) {
+		if err := netns.Unpin(n.key); err != nil {
+			return err
+		}
 	}
 	return n.Close()
 }

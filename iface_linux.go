@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -68,7 +69,7 @@ func (n *Namespace) addInterface(ctx context.Context, src, prefix string, option
 func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) (*plan.Iface, error) {
 	name := prefix
 	if !i.exactName {
-		name += "%d"
+		name = numbered(s, prefix)
 	}
 	w, err := commonIface(&i.spec)
 	if err != nil {
@@ -111,6 +112,22 @@ func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) 
 		w.From, err = r.hostLink(src)
 	}
 	return w, err
+}
+
+// numbered returns the name that has the lowest free number. The kernel finds
+// it, unless its pattern would be too long.
+func numbered(s *plan.State, prefix string) string {
+	if len(prefix)+len("%d") <= maxName {
+		return prefix + "%d"
+	}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { return l.Name == name || slices.Contains(l.AltName, name) })
+	}
+	n := 0
+	for taken(prefix + strconv.Itoa(n)) {
+		n++
+	}
+	return prefix + strconv.Itoa(n)
 }
 
 // isNumbered reports whether name is prefix and a number.

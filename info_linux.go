@@ -100,7 +100,7 @@ func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag) *iface {
 			if a.Proto == rtnl.Protocol {
 				i.linkLocal = append(i.linkLocal, toIPNet(a.Prefix))
 			}
-		case i.addr[family] == nil:
+		case i.addr[family] == nil || family == 1: // the kernel lists the newest IPv6 address first
 			i.addr[family] = toIPNet(a.Prefix)
 		}
 	}
@@ -154,7 +154,7 @@ func (i *iface) Statistics() (*types.InterfaceStatistics, error) {
 // can not say.
 type lookup struct {
 	adopted adopted
-	links   map[string]int          // index by source name
+	links   map[string]linkRef      // index by source name
 	neighs  map[neighKey]rtnl.Neigh // entries that this handle added
 }
 
@@ -165,7 +165,14 @@ type adopted struct {
 	routes   []*types.StaticRoute
 }
 
+type linkRef struct {
+	index int
+	vxlan bool
+}
+
+// neighKey is what there is one entry for: an address, or of a forwarding
+// entry the hardware address behind it.
 type neighKey struct {
 	ip  netip.Addr
-	mac string
+	mac string // of forwarding entries only
 }

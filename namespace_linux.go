@@ -169,7 +169,7 @@ func lock(ctx context.Context, key string) (func(), error) {
 }
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what
-// was opened. A handle that finds its sandbox gone closes itself.
+// was opened.
 func (n *Namespace) live() (*rtnl.Conn, error) {
 	n.mu.Lock()
 	conn := n.conn
@@ -178,7 +178,6 @@ func (n *Namespace) live() (*rtnl.Conn, error) {
 		return nil, ErrClosed
 	}
 	if !n.host && !netns.At(n.key, n.id) {
-		n.Close()
 		return nil, ErrClosed
 	}
 	return conn, nil
@@ -202,7 +201,7 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 
 // makeNamespace makes a namespace, sets it up and pins it at key. The caller
 // holds the lock. On an error nothing is left.
-func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (n *Namespace, err error) {
+func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (*Namespace, error) {
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
@@ -216,14 +215,18 @@ func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (n *Nam
 			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
 		}
 	}
-	n = &Namespace{key: key}
-	defer func() {
-		if err != nil {
-			n.Close()
-			undoDir()
-		}
-	}()
-	err = netns.Make(func() (err error) {
+	n := &Namespace{key: key}
+	if err := n.build(ctx, tag); err != nil {
+		n.Close()
+		undoDir()
+		return nil, err
+	}
+	return n, nil
+}
+
+// build makes the namespace, sets it up and pins it last, when it is complete.
+func (n *Namespace) build(ctx context.Context, tag plan.SandboxTag) error {
+	err := netns.Make(func() (err error) {
 		if err := ipv6Off(); err != nil {
 			return err
 		}
@@ -231,24 +234,21 @@ func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (n *Nam
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	up, alias := true, tag.String()
 	if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias})); err != nil {
-		return nil, err
+		return err
 	}
 	fd, err := n.conn.NSFD()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unix.Close(fd)
 	if n.id, err = netns.Identify(fd); err != nil {
-		return nil, err
+		return err
 	}
-	if err := netns.Pin(fd, key); err != nil {
-		return nil, err
-	}
-	return n, nil
+	return netns.Pin(fd, n.key)
 }
 
 // ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is
@@ -289,8 +289,11 @@ func vacant(key string) error {
 }
 
 // dead reports whether key is what a sandbox leaves behind when its namespace
-// is unmounted: an empty plain file that nobody may read.
+// is unmounted: an empty plain file. The file of a mounted namespace of
+// another kind looks like one too, but is on another file system.
 func dead(key string) bool {
+	var fs unix.Statfs_t
 	st, err := os.Lstat(key)
-	return err == nil && st.Mode().IsRegular() && st.Size() == 0
+	return err == nil && st.Mode().IsRegular() && st.Size() == 0 &&
+		unix.Statfs(key, &fs) == nil && fs.Type != unix.NSFS_MAGIC && fs.Type != unix.PROC_SUPER_MAGIC
 }

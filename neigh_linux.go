@@ -18,7 +18,7 @@ func (n *Namespace) NeighborOptions() NeighborOptionSetter { return neighborOpti
 
 // AddNeighbor adds a permanent neighbor entry; see [Sandbox].
 func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error {
-	const op = "add neighbor on"
+	op := fmt.Sprintf("add neighbor %v on", dstIP)
 	var opts neigh
 	for _, o := range option {
 		if o != nil {
@@ -30,14 +30,14 @@ func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force boo
 		return fail(op, n.key, opts.link, err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		if w.Index, err = n.neighLink(ctx, conn, opts.link, w.IP); err != nil {
+		if w.Index, err = n.neighLink(ctx, conn, opts.link, w); err != nil {
 			return err
 		}
 		err := n.addNeigh(ctx, conn, w, force)
 		if opts.link != "" && errors.Is(err, unix.ENODEV) {
 			// The link was removed and added again by another handle.
 			n.forget(opts.link)
-			if w.Index, err = n.neighLink(ctx, conn, opts.link, w.IP); err == nil {
+			if w.Index, err = n.neighLink(ctx, conn, opts.link, w); err == nil {
 				err = n.addNeigh(ctx, conn, w, force)
 			}
 		}
@@ -110,20 +110,23 @@ func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
 }
 
 // neighLink returns the index of the link with a source name, or without one
-// that of the link by which the kernel reaches ip.
-func (n *Namespace) neighLink(ctx context.Context, conn *rtnl.Conn, src string, ip netip.Addr) (int, error) {
+// that of the link by which the kernel reaches the neighbour.
+func (n *Namespace) neighLink(ctx context.Context, conn *rtnl.Conn, src string, w rtnl.Neigh) (int, error) {
+	if src == "" && w.FDB {
+		return 0, invalidf("a forwarding entry needs the name of a vxlan: the option LinkName")
+	}
 	if src == "" {
 		var to rtnl.Route
-		if err := conn.One(ctx, rtnl.RouteTo(ip, &to)); err != nil {
+		if err := conn.One(ctx, rtnl.RouteTo(w.IP, &to)); err != nil {
 			return 0, ofAction(plan.Op{Do: plan.NewRoute{}}, err)
 		}
 		return to.Index, nil
 	}
 	n.mu.Lock()
-	index, ok := n.lookup.links[src]
+	link, ok := n.lookup.links[src]
 	n.mu.Unlock()
-	if ok {
-		return index, nil
+	if ok && (link.vxlan || !w.FDB) {
+		return link.index, nil
 	}
 	links, err := conn.Links(ctx)
 	if err != nil {
@@ -137,12 +140,15 @@ func (n *Namespace) neighLink(ctx context.Context, conn *rtnl.Conn, src string, 
 	if l == nil {
 		return 0, fmt.Errorf("%w: no interface with this source name was added to the sandbox", ErrNotFound)
 	}
+	if w.FDB && l.Kind != "vxlan" {
+		return 0, invalidf("a forwarding entry needs a vxlan, and this is none")
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.lookup.links == nil {
-		n.lookup.links = map[string]int{}
+		n.lookup.links = map[string]linkRef{}
 	}
-	n.lookup.links[src] = l.Index
+	n.lookup.links[src] = linkRef{l.Index, l.Kind == "vxlan"}
 	return l.Index, nil
 }
 
@@ -160,12 +166,32 @@ func (n *Namespace) remember(w rtnl.Neigh) {
 	if n.lookup.neighs == nil {
 		n.lookup.neighs = map[neighKey]rtnl.Neigh{}
 	}
-	n.lookup.neighs[neighKey{w.IP, w.MAC.String()}] = w
+	n.lookup.neighs[keyOf(w)] = w
+}
+
+func keyOf(w rtnl.Neigh) neighKey {
+	if w.FDB {
+		return neighKey{w.IP, w.MAC.String()}
+	}
+	return neighKey{ip: w.IP}
+}
+
+// take forgets an entry that this handle added, and returns it.
+func (n *Namespace) take(ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range []neighKey{{ip: ip}, {ip, mac.String()}} {
+		if w, ok := n.lookup.neighs[k]; ok && (len(mac) == 0 || bytes.Equal(w.MAC, mac)) {
+			delete(n.lookup.neighs, k)
+			return w, true
+		}
+	}
+	return rtnl.Neigh{}, false
 }
 
 // DeleteNeighbor deletes a neighbor entry; see [Sandbox].
 func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error {
-	const op = "delete neighbor"
+	op := fmt.Sprintf("delete neighbor %v", dstIP)
 	ip, err := toAddr(dstIP)
 	if err != nil {
 		return fail(op, n.key, "", err)
@@ -198,14 +224,10 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 // findNeigh returns the entry of osl for an address: the one that this handle
 // added, or else the one that the kernel has.
 func (n *Namespace) findNeigh(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, error) {
-	k := neighKey{ip, mac.String()}
-	n.mu.Lock()
-	w, ok := n.lookup.neighs[k]
-	delete(n.lookup.neighs, k)
-	n.mu.Unlock()
-	if ok {
+	if w, ok := n.take(ip, mac); ok {
 		return w, nil
 	}
+	var w rtnl.Neigh
 	links, err := conn.Links(ctx)
 	if err != nil {
 		return w, err

@@ -132,6 +132,9 @@ func (i *nwIface) add(n *net.IPNet, family string, want4 bool) {
 	if err == nil && p.Addr().Is4() != want4 {
 		err = invalidf("%v is no %s address", n, family)
 	}
+	if err == nil {
+		err = unicast(p)
+	}
 	if err != nil {
 		i.fail(err)
 		return
@@ -182,12 +185,20 @@ func toPrefix(n *net.IPNet) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, ones), nil
 }
 
+// unicast refuses an address that no interface can have.
+func unicast(p netip.Prefix) error {
+	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() {
+		return invalidf("%v is no address of an interface", p)
+	}
+	return nil
+}
+
 // validPrefix refuses what is no address of an interface.
 func validPrefix(p netip.Prefix) error {
 	if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
 		return invalidf("%v is no address with a prefix length", p)
 	}
-	return nil
+	return unicast(p)
 }
 
 func toIPNet(p netip.Prefix) *net.IPNet {

@@ -35,6 +35,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 	if len(gw) == 0 || gw.IsUnspecified() {
 		return nil
 	}
+	op += " " + gw.String()
 	ip, err := toAddr(gw)
 	if err == nil && ip.Is4() != v4 {
 		family := map[bool]string{true: "IPv4", false: "IPv6"}
@@ -114,7 +115,7 @@ func onlyIPv6(ctx context.Context, conn *rtnl.Conn) (int, error) {
 
 // AddStaticRoute adds a route; see [Sandbox].
 func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
-	const op = "add static route"
+	op := "add static route" + routeText(r)
 	dst, via, err := fromStatic(r)
 	if err != nil {
 		return fail(op, n.key, "", err)
@@ -162,7 +163,7 @@ func connected(ctx context.Context, conn *rtnl.Conn, w rtnl.Route, near net.IP) 
 
 // RemoveStaticRoute takes a route away; see [Sandbox].
 func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
-	const op = "remove static route"
+	op := "remove static route" + routeText(r)
 	dst, via, err := fromStatic(r)
 	if err != nil {
 		return fail(op, n.key, "", err)
@@ -178,6 +179,17 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 		return nil
 	}
 	return fail(op, n.key, "", err)
+}
+
+// routeText names a route, whatever is wrong with it.
+func routeText(r *types.StaticRoute) string {
+	switch {
+	case r == nil || r.Destination == nil:
+		return ""
+	case len(r.NextHop) == 0:
+		return fmt.Sprintf(" %v", r.Destination)
+	}
+	return fmt.Sprintf(" %v via %v", r.Destination, r.NextHop)
 }
 
 // fromStatic checks a route. via is not valid for a connected one.

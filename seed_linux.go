@@ -107,13 +107,15 @@ func adopt(from, key string) (*Namespace, error) {
 	return &Namespace{key: key, id: id, conn: conn}, nil
 }
 
-// InitOSContext initializes OS context while configuring network resources. It
-// locks the calling goroutine to its thread, and notes the host's namespace if
-// osl was not used before; the returned function unlocks it. No call of this
-// package needs it.
+// InitOSContext initializes OS context while configuring network resources: it
+// locks the calling goroutine to its thread, and brings that to the host's
+// namespace if the caller had moved it. The returned function unlocks it. No
+// call of this package needs it.
 func InitOSContext() func() {
 	runtime.LockOSThread()
-	_, _ = netns.Home() // an error is met again, and returned, at first use
+	if err := netns.Return(); err != nil {
+		slog.Error("osl: the thread could not be brought to the host's namespace", "error", err)
+	}
 	return runtime.UnlockOSThread
 }
 

@@ -164,13 +164,17 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	return x
 }
 
+// maxName is how many bytes the name of an interface can have: IFNAMSIZ of
+// linux/if.h without the closing NUL.
+const maxName = 15
+
 // validName returns an error for what can not be the name of an interface.
 func validName(name string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return invalidf("%q is no name of an interface", name)
-	case len(name) > 15:
-		return invalidf("the interface name %q has %d bytes; the kernel takes 15", name, len(name))
+	case len(name) > maxName:
+		return invalidf("the interface name %q has %d bytes; the kernel takes %d", name, len(name), maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }):
 		return invalidf("the interface name %q has a slash, a colon, a space or a control character", name)
 	case strings.Contains(name, "%"):

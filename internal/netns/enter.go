@@ -106,3 +106,16 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 func Make(f func() error) error {
 	return onThread(func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
 }
+
+// Return brings the calling thread home. The caller has locked it.
+func Return() error {
+	back, err := Home()
+	if err != nil {
+		return err
+	}
+	var here, there unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &here) == nil && unix.Fstat(back, &there) == nil && here.Ino == there.Ino {
+		return nil
+	}
+	return os.NewSyscallError("setns", setns(back, unix.CLONE_NEWNET))
+}

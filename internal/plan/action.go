@@ -94,6 +94,14 @@ type (
 		MTU   int
 		Addrs []netip.Prefix
 	}
+	// Announce makes the kernel tell the peers of a link that is up about its
+	// addresses once more. What it says when the link goes up is lost where
+	// the other end is a port of a bridge, which only then begins to forward.
+	// Wait gives it a moment for that.
+	Announce struct {
+		Index int
+		Wait  bool
+	}
 	// Sysctl sets a setting of the namespace. A %s in Path stands for the
 	// link's name.
 	Sysctl struct {
@@ -275,6 +283,8 @@ func (a IPv6) Command(dev string) string {
 }
 
 func (a Verify) Command(dev string) string { return "addr show dev " + dev }
+
+func (a Announce) Command(dev string) string { return "link set dev " + dev + " up" }
 
 func (a Sysctl) Command(dev string) string {
 	p := a.Path

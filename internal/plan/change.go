@@ -133,7 +133,7 @@ func (b *builder) routes(w *Sandbox, s *State) error {
 	return nil
 }
 
-func (b *builder) neighs(w *Sandbox, s *State) error {
+func (b *builder) neighbours(w *Sandbox, s *State) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
@@ -157,7 +157,7 @@ func (b *builder) neighs(w *Sandbox, s *State) error {
 		if undo == nil {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: DelNeigh{n.Neigh}}}
 		}
-		b.config = append(b.config, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
+		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.routes(w, s); err != nil {
 		return err
 	}
-	if err := b.neighs(w, s); err != nil {
+	if err := b.neighbours(w, s); err != nil {
 		return err
 	}
 	if w.Prune {
@@ -166,7 +166,7 @@ func inOrder(list []Iface) []*Iface {
 
 func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) error {
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: f.Name, Kind: kind, Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
 	}
 	master, parent := f.MasterIndex, 0
 	if f.Master != "" {
@@ -259,7 +259,7 @@ func (b *builder) conflicts(w *Sandbox, s *State) error {
 			}
 			net := a.Prefix.Masked()
 			if other, ok := on[net]; ok && other != index {
-				return &Problem{Key: w.Key, Dev: f.Name, Kind: Conflict,
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict,
 					Text: fmt.Sprintf("the subnet %v of the address %v is on another interface already", net, a.Prefix)}
 			}
 			on[net] = index

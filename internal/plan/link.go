@@ -20,20 +20,22 @@ type phases struct {
 	make   []Op // links
 	wire   []Op // tags, masters
 	decide []Op // IPv6, settings
-	config []Op // addresses, up, routes, neighbours: a batch for each sandbox
+	config []Op // addresses, up, routes: a batch for each sandbox
+	tell   []Op // peers
+	neighs []Op // the kernel drops a link's neighbours when it is announced
 	check  []Op
 	final  []Op
 	remove []Op // what can not be taken back comes when all else is done
 }
 
 func (p *phases) all() []Op {
-	return slices.Concat(p.spaces, p.make, p.wire, p.decide, p.config, p.check, p.final, p.remove)
+	return slices.Concat(p.spaces, p.make, p.wire, p.decide, p.config, p.tell, p.neighs, p.check, p.final, p.remove)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
 func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
-	dev := w.Name
+	dev := w.device()
 	switch {
 	case w.From != nil:
 		tag = TagOf(&w.From.Link, Host)
@@ -78,6 +80,9 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 		p.config = append(p.config, routeOp(key, dev, ifaceRoute(r, index)))
 	}
 	p.verify(key, dev, index, w)
+	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
+		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil}, Quiet: true})
+	}
 	tag.UnderWay = false
 	p.final = append(p.final, retag(key, dev, index, tag.String()))
 }
@@ -110,7 +115,7 @@ func arp(hide bool) *[2]uint32 {
 func makeLink(key string, w *Iface, index, parent int) Op {
 	n := NewLink{Parent: w.Parent, Link: rtnl.LinkNew{Index: index, Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU,
 		TxQLen: w.TxQLen, Parent: parent, Data: w.Data}}
-	op := Op{NS: key, Dev: w.Name, Undo: []Op{{NS: key, Dev: w.Name, Do: DelLink{index}}}}
+	op := Op{NS: key, Dev: w.device(), Undo: []Op{{NS: key, Dev: w.device(), Do: DelLink{index}}}}
 	if w.HostParent != nil {
 		// Sent where the parent is: a vxlan then keeps its tunnel there.
 		op.NS, n.In, n.Link.Parent, n.Parent = HostNS, &key, w.HostParent.Index, w.HostParent.Name
@@ -132,7 +137,7 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	tag.UnderWay = true
 	alias := tag.String()
 	host := HostNS
-	undo := []Op{goHome(key, w.Name, index, tag)}
+	undo := []Op{goHome(key, w.device(), index, tag)}
 	if l.Master != 0 {
 		m := l.Master
 		undo = append(undo, Op{NS: host, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &m}}})

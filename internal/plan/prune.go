@@ -38,7 +38,7 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	}
 	for _, n := range s.Neighs {
 		if !gone[n.Index] && !wantsNeigh(w, dev(n.Index), n) {
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev(n.Index), Do: DelNeigh{n},
+			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: dev(n.Index), Do: DelNeigh{n},
 				Undo: []Op{{NS: w.Key, Dev: dev(n.Index), Do: NewNeigh{n}}}})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -150,6 +151,15 @@ func index(last int) int {
 		return firstIndex + rand.IntN(1<<28)
 	}
 	return last + 1 + rand.IntN(step)
+}
+
+// device names the interface in errors and commands: by its name, or before it
+// has one by its source.
+func (i *Iface) device() string {
+	if strings.Contains(i.Name, "%") {
+		return i.Source
+	}
+	return i.Name
 }
 
 func errnoOf(err error) (e syscall.Errno, ok bool) {

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl/internal/rootless"
+)
+
+// exactly and atLeast check the number of arguments; words are their names.
+func exactly(n int, words string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		if n == 0 {
+			return usagef("%s takes no arguments; see %s --help", cmd.CommandPath(), cmd.CommandPath())
+		}
+		return wrongCount(cmd, words, args)
+	}
+}
+
+func atLeast(n int, words string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return wrongCount(cmd, words, args)
+	}
+}
+
+func wrongCount(cmd *cobra.Command, words string, args []string) error {
+	given := "nothing was given"
+	if len(args) > 0 {
+		given = "given: " + strings.Join(args, " ")
+	}
+	return usagef("%s needs %s, %s; see %s --help", cmd.CommandPath(), words, given, cmd.CommandPath())
+}
+
+func (a *app) dryRunFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "change nothing; print what would be done as ip commands")
+}
+
+func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeNames offers the sandboxes that are not on the command line yet. It
+// reads the directory of the keys only: that needs no rights and is quick.
+func (a *app) completeNames(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, name := range keyNames(a.base) {
+		if strings.HasPrefix(name, prefix) && !slices.Contains(args, name) {
+			names = append(names, name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeName offers sandboxes for the first argument only.
+func (a *app) completeName(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.completeNames(cmd, args, prefix)
+}
+
+func keyNames(base string) []string {
+	if own := rootless.Base(); own != "" && base == "/run" {
+		base = own
+	}
+	// Without the directory there are no sandboxes.
+	entries, _ := os.ReadDir(filepath.Join(base, "netns"))
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}

@@ -1,0 +1,228 @@
+// Package cli is the osl command. Run runs it whole, so that its tests need
+// no process of their own.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/rootless"
+)
+
+// The exit codes. exec passes its command's own through.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitDiffer = 3
+)
+
+// app is one run of the command.
+type app struct {
+	args           []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	session        *rootless.Session
+
+	output  string
+	base    string
+	verbose bool
+	dryRun  bool
+	timeout time.Duration
+
+	begun   bool // the command line was understood
+	ends    []func()
+	wantsIn bool // links of the host were asked for
+}
+
+// Run runs the command with the arguments after its name, and returns its exit
+// code.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if slices.Equal(args, []string{rootless.HolderVerb}) {
+		return rootless.Hold()
+	}
+	a := &app{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
+	var err error
+	if a.session, err = rootless.Resume(); err != nil {
+		return a.report(err)
+	}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err = root.ExecuteContext(ctx)
+	for _, end := range slices.Backward(a.ends) {
+		end()
+	}
+	code := a.report(err)
+	if err := a.session.Leave(); err != nil {
+		return max(code, a.report(err))
+	}
+	return code
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "osl",
+		Short: "Private network stacks: build, look into, and take down",
+		Long: `osl builds networks of sandboxes (network namespaces) from a file, all or
+nothing, and keeps no state beside the kernel's own.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: a.begin,
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.output, "output", "o", "table", "format of the output: table, json or yaml")
+	f.StringVar(&a.base, "base", defaultBase(), "base path: sandboxes are at PATH/netns/NAME (also $"+rootless.BaseEnv+")")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to standard error")
+	f.DurationVar(&a.timeout, "timeout", 0, "give up, and undo, after this time, such as 30s; 0 is never")
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, c.CommandPath())
+	})
+	root.AddCommand(
+		a.upCommand(), a.downCommand(), a.diffCommand(), a.checkCommand(),
+		a.createCommand(), a.rmCommand(), a.lsCommand(), a.inspectCommand(),
+		a.execCommand(), a.linkCommand(), a.recoverCommand(),
+		a.schemaCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// kernel marks the verbs that work on the kernel: they need rights, or
+// namespaces of the user's own. keepSignals marks those which look after
+// signals themselves.
+var (
+	kernel      = map[string]string{"kernel": "yes"}
+	keepSignals = map[string]string{"kernel": "yes", "signals": "own"}
+)
+
+// begin runs before every verb, once its command line was understood.
+func (a *app) begin(cmd *cobra.Command, _ []string) error {
+	if !slices.Contains(formats, a.output) {
+		return usagef("-o %s: there are table, json and yaml", a.output)
+	}
+	if a.timeout < 0 {
+		return usagef("--timeout %v is negative", a.timeout)
+	}
+	a.begun = true
+	if cmd.Annotations["kernel"] == "" {
+		return nil
+	}
+	if a.session == nil && rootless.Needed() {
+		return rootless.Enter(a.args)
+	}
+	a.logTo()
+	osl.SetBasePath(a.base)
+	ctx := cmd.Context()
+	if cmd.Annotations["signals"] == "" {
+		var stop func()
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		a.ends = append(a.ends, stop)
+	}
+	if a.timeout > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, a.timeout)
+		a.ends = append(a.ends, cancel)
+	}
+	cmd.SetContext(ctx)
+	return nil
+}
+
+// logTo sends the log of the library to standard error: all of it with -v,
+// otherwise only what somebody should know.
+func (a *app) logTo() {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	before := slog.Default()
+	a.ends = append(a.ends, func() { slog.SetDefault(before) })
+	slog.SetDefault(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
+}
+
+func defaultBase() string {
+	if base := os.Getenv(rootless.BaseEnv); base != "" {
+		return base
+	}
+	return "/run"
+}
+
+// usageError is an error of the one who typed, not of the system.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitError is an exit code of its own. Its text may be empty.
+type exitError struct {
+	code int
+	text string
+}
+
+func (e exitError) Error() string { return e.text }
+
+// report writes err to standard error as one paragraph, and returns the exit
+// code that belongs to it.
+func (a *app) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var exit exitError
+	var usage usageError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.code
+	case errors.As(err, &usage), errors.Is(err, osl.ErrInvalid), !a.begun:
+		code = exitUsage
+	}
+	text := err.Error()
+	switch {
+	case text == "":
+		return code
+	case errors.Is(err, context.Canceled):
+		text = "interrupted; what had been begun was undone: " + text
+	case errors.Is(err, context.DeadlineExceeded) && a.timeout > 0:
+		text = fmt.Sprintf("not done within --timeout %v; what had been begun was undone: %s", a.timeout, text)
+	}
+	text = strings.TrimPrefix(text, "osl: ")
+	fmt.Fprintln(a.stderr, "osl: "+strings.TrimRight(text, "\n")+a.limit(err))
+	return code
+}
+
+// limit says, of an error met without root, what a user namespace can't do.
+func (a *app) limit(err error) string {
+	switch {
+	case a.session == nil:
+	case errors.Is(err, osl.ErrPermission), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		return "; without root, osl works in a user namespace of yours, which has no rights beyond it: run osl as root for this"
+	case a.wantsIn && errors.Is(err, osl.ErrNotFound):
+		return "; without root, \"host\" is a private namespace of yours, and the machine's own interfaces can't be moved: run osl as root for this"
+	}
+	return ""
+}
+
+// must is for what can only be wrong in the program itself.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

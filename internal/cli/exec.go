@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// Where the command could not be started, as in a shell.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+func (a *app) execCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exec NAME -- COMMAND...",
+		Short: "Run a command inside a sandbox",
+		Long: `Run a command inside a sandbox, and exit with its exit code: 128 and the
+signal's number if a signal ended it, 127 if there is no such command.`,
+		Example: "  osl exec web -- ip -brief address",
+		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
+		ValidArgsFunction: a.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			argv := args[1:]
+			if argv[0] == "--" {
+				argv = argv[1:]
+			}
+			if len(argv) == 0 {
+				return usagef("osl exec needs a command after --")
+			}
+			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+				return a.exec(cmd.Context(), ns, argv)
+			})
+		},
+	}
+	// What stands after NAME is the command's, flags too.
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+func (a *app) exec(ctx context.Context, ns *osl.Namespace, argv []string) error {
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = a.stdin, a.stdout, a.stderr
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	c.WaitDelay = 5 * time.Second
+
+	// A terminal sends SIGINT and SIGQUIT to the command as well, which may
+	// want to go on; the others reach osl only.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	// A child is born into the namespace of the thread that starts it.
+	var err error
+	if entry := ns.InvokeFunc(func() { err = c.Start() }); entry != nil {
+		return entry
+	}
+	if err != nil {
+		return notStarted(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- c.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGTERM || s == syscall.SIGHUP {
+				// It may have ended this moment.
+				_ = c.Process.Signal(s)
+			}
+		case err := <-waited:
+			return passedThrough(ctx, err)
+		}
+	}
+}
+
+func notStarted(err error) error {
+	code := exitFailed
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		code = exitNotFound
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
+		code = exitNotExecutable
+	}
+	return exitError{code, err.Error()}
+}
+
+// passedThrough turns what Wait returned into the exit code of the command.
+func passedThrough(ctx context.Context, err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	text := ""
+	if ctx.Err() != nil {
+		text = "the command was ended: " + ctx.Err().Error()
+	}
+	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return exitError{128 + int(ws.Signal()), text}
+	}
+	return exitError{exit.ExitCode(), text}
+}

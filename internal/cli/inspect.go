@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect NAME",
+		Short: "Show what is in a sandbox",
+		Args:  exactly(1, "NAME"), Annotations: kernel,
+		ValidArgsFunction: a.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+				st, err := ns.Inspect(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.print(st, func(w io.Writer) { statusTables(w, st) })
+			})
+		},
+	}
+}
+
+func statusTables(w io.Writer, st *osl.Status) {
+	fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
+	if len(st.Labels) > 0 {
+		fmt.Fprintln(w, "labels: "+labels(st.Labels))
+	}
+	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
+	section(w, "ROUTE VIA DEV", routeRows(st))
+	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
+	for _, i := range st.Interfaces {
+		if i.UnderWay {
+			fmt.Fprintf(w, "\nA change of %s never came to its end: put it right with: osl recover %s\n", i.Name, st.Name)
+		}
+	}
+}
+
+// section writes a table if it has any rows.
+func section(w io.Writer, head string, rows [][]string) {
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		columns(w, head, rows)
+	}
+}
+
+func interfaceRows(st *osl.Status) [][]string {
+	var rows [][]string
+	for _, i := range st.Interfaces {
+		var addrs []string
+		for _, p := range i.Addresses {
+			addrs = append(addrs, p.String())
+		}
+		for _, p := range i.Aliases {
+			addrs = append(addrs, p.String()+" (alias)")
+		}
+		rows = append(rows, []string{
+			i.Name, i.Type, linkState(i), fmt.Sprint(i.MTU), i.MAC.String(), i.Master, origin(i), strings.Join(addrs, " "),
+		})
+	}
+	return rows
+}
+
+func linkState(i osl.InterfaceStatus) string {
+	switch {
+	case !i.Up:
+		return "down"
+	case !i.Carrier:
+		return "no-carrier"
+	}
+	return "up"
+}
+
+// origin says where a link came from, so that one knows what becomes of it.
+func origin(i osl.InterfaceStatus) string {
+	if i.Origin == "host" {
+		return osl.HostName + "/" + i.Source
+	}
+	return i.Origin
+}
+
+func routeRows(st *osl.Status) [][]string {
+	var rows [][]string
+	for _, gw := range []netip.Addr{st.Gateway, st.Gateway6} {
+		if gw.IsValid() {
+			rows = append(rows, []string{"default", gw.WithZone("").String(), gw.Zone()})
+		}
+	}
+	for _, r := range st.Routes {
+		via := ""
+		if r.Via.IsValid() {
+			via = r.Via.String()
+		}
+		rows = append(rows, []string{r.To.String(), via, r.Dev})
+	}
+	for _, i := range st.Interfaces {
+		for _, p := range i.Routes {
+			rows = append(rows, []string{p.String(), "", i.Name})
+		}
+	}
+	return rows
+}
+
+func neighborRows(st *osl.Status) [][]string {
+	var rows [][]string
+	for _, n := range st.Neighbors {
+		kind := "neighbor"
+		if n.FDB {
+			kind = "fdb"
+		}
+		rows = append(rows, []string{n.IP.String(), n.MAC.String(), n.Dev, kind})
+	}
+	return rows
+}

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl"
+)
+
+func (a *app) linkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "link",
+		Short: "Add interfaces to a sandbox, and remove them",
+		// Not runnable by itself: without this, a misspelt verb shows help and
+		// succeeds.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.linkAddCommand(), a.linkRmCommand())
+	return cmd
+}
+
+func (a *app) linkAddCommand() *cobra.Command {
+	var l linkFlags
+	cmd := &cobra.Command{
+		Use:   "add NAME IFNAME",
+		Short: "Make an interface in a sandbox, or move one of the host in",
+		Example: `  osl link add web eth0 --source veth7 --address 10.0.0.2/24
+  osl link add web br0 --type bridge --address 10.0.0.1/24`,
+		Args: exactly(2, "NAME IFNAME"), Annotations: kernel,
+		ValidArgsFunction: a.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := l.interfaceSpec(cmd, args[1])
+			if err != nil {
+				return err
+			}
+			a.wantsIn = fromHost(spec)
+			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+				return a.linkAdd(cmd.Context(), ns, spec)
+			})
+		},
+	}
+	l.register(cmd)
+	a.dryRunFlag(cmd)
+	return cmd
+}
+
+func (a *app) linkAdd(ctx context.Context, ns *osl.Namespace, spec osl.InterfaceSpec) error {
+	changes, err := ns.PlanLink(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		return a.plan(changes)
+	}
+	if err := ns.AddLink(ctx, spec); err != nil {
+		return err
+	}
+	return a.print(list(changes), func(w io.Writer) { fmt.Fprintf(w, "added %s to %s\n", spec.Name, ns.Key()) })
+}
+
+// linkFlags are the flags of link add: the fields of an interface.
+type linkFlags struct {
+	spec                       osl.InterfaceSpec
+	addresses, aliases, routes []string
+	local, remote              string
+	mac, peer                  string
+	txQueueLen                 int
+}
+
+func (l *linkFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	s := &l.spec
+	f.StringVar(&s.Type, "type", "", "what to make: bridge, veth, vxlan, macvlan, vlan, dummy, tun or tap")
+	f.StringVar(&s.Source, "source", "", "link of the host to move in")
+	f.StringVar(&l.mac, "mac", "", "hardware address")
+	f.IntVar(&s.MTU, "mtu", 0, "MTU in bytes; 0 leaves it")
+	f.IntVar(&l.txQueueLen, "txqueuelen", 0, "transmit queue in packets")
+	f.StringSliceVar(&l.addresses, "address", nil, "address with prefix length; can be repeated")
+	f.StringSliceVar(&l.aliases, "alias", nil, "further address, such as a virtual service's; can be repeated")
+	f.StringSliceVar(&l.routes, "route", nil, "network that is reached through the interface; can be repeated")
+	f.StringVar(&s.Master, "master", "", "bridge of the sandbox to be a port of")
+	f.StringToStringVar(&s.Sysctls, "sysctl", nil, "setting of the interface, such as ipv4.rp_filter=2; can be repeated")
+	f.BoolVar(&s.DisableARPForVIP, "disable-arp-for-vip", false, "do not answer or ask for addresses of other interfaces")
+	f.BoolVar(&s.Down, "down", false, "leave it down")
+	f.StringVar(&l.peer, "peer", "", "other end of a veth: SANDBOX/INTERFACE or host/INTERFACE")
+	f.StringVar(&s.Parent, "parent", "", "link below a macvlan, vlan or vxlan: an interface of the sandbox, or host/INTERFACE")
+	f.StringVar(&s.Mode, "mode", "", "mode of a macvlan: bridge, private, vepa or passthru")
+	f.IntVar(&s.VLAN, "vlan", 0, "tag of a vlan, 1 to 4094")
+	f.IntVar(&s.VNI, "vni", 0, "network identifier of a vxlan")
+	f.StringVar(&l.local, "local", "", "own tunnel address of a vxlan")
+	f.StringVar(&l.remote, "remote", "", "remote or multicast group of a vxlan")
+	f.IntVar(&s.Port, "port", 0, "UDP port of a vxlan; 0 is 4789")
+	types := []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}
+	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// interfaceSpec returns what the flags say.
+func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.InterfaceSpec, error) {
+	s := l.spec
+	s.Name = name
+	if cmd.Flags().Changed("txqueuelen") {
+		s.TxQueueLen = &l.txQueueLen
+	}
+	for _, x := range []struct {
+		flag string
+		text []string
+		list *[]netip.Prefix
+	}{
+		{"address", l.addresses, &s.Addresses},
+		{"alias", l.aliases, &s.Aliases},
+		{"route", l.routes, &s.Routes},
+	} {
+		for _, t := range x.text {
+			p, err := netip.ParsePrefix(t)
+			if err != nil {
+				return s, usagef("--%s %s: write an address with a prefix length, 10.0.0.2/24 or fd10::2/64", x.flag, t)
+			}
+			*x.list = append(*x.list, p)
+		}
+	}
+	for _, x := range []struct {
+		flag, text string
+		value      interface{ UnmarshalText([]byte) error }
+	}{
+		{"mac", l.mac, &s.MAC},
+		{"peer", l.peer, &s.Peer},
+		{"local", l.local, &s.Local},
+		{"remote", l.remote, &s.Remote},
+	} {
+		if x.text == "" {
+			continue
+		}
+		if err := x.value.UnmarshalText([]byte(x.text)); err != nil {
+			return s, usagef("--%s %s: %w", x.flag, x.text, err)
+		}
+	}
+	return s, nil
+}
+
+func (a *app) linkRmCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rm NAME IFNAME",
+		Short: "Remove an interface: home to the host, or deleted where osl made it",
+		Args:  exactly(2, "NAME IFNAME"), Annotations: kernel,
+		ValidArgsFunction: a.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+				return a.linkRm(cmd.Context(), ns, args[0], args[1])
+			})
+		},
+	}
+	a.dryRunFlag(cmd)
+	return cmd
+}
+
+func (a *app) linkRm(ctx context.Context, ns *osl.Namespace, sandbox, name string) error {
+	st, err := ns.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	link := findLink(st, name)
+	if link == nil {
+		return fmt.Errorf("remove interface %q (sandbox %s): %w", name, ns.Key(), osl.ErrNotFound)
+	}
+	changes := osl.Changes{{Sandbox: sandbox, Command: removal(st.Name, link)}}
+	if a.dryRun {
+		return a.plan(changes)
+	}
+	if err := ns.RemoveLink(ctx, name); err != nil {
+		return err
+	}
+	return a.print(changes, func(w io.Writer) {
+		if link.Origin == "made" {
+			fmt.Fprintf(w, "deleted %s of %s\n", name, ns.Key())
+			return
+		}
+		fmt.Fprintf(w, "%s of %s has its first place and name again (%s)\n", name, ns.Key(), link.Source)
+	})
+}
+
+func findLink(st *osl.Status, name string) *osl.InterfaceStatus {
+	for i := range st.Interfaces {
+		if st.Interfaces[i].Name == name {
+			return &st.Interfaces[i]
+		}
+	}
+	return nil
+}
+
+// removal is the ip command that removes a link, roughly: osl restores the
+// first settings of a link as well.
+func removal(sandbox string, link *osl.InterfaceStatus) string {
+	switch link.Origin {
+	case "host":
+		return fmt.Sprintf("ip -n %s link set dev %s netns 1 name %s", sandbox, link.Name, link.Source)
+	case "kept":
+		return fmt.Sprintf("ip -n %s link set dev %s name %s", sandbox, link.Name, link.Source)
+	}
+	return fmt.Sprintf("ip -n %s link del dev %s", sandbox, link.Name)
+}

@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/netfile"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	var noCheck bool
+	cmd := &cobra.Command{
+		Use:   "up FILE",
+		Short: "Build the network of a file, and run its checks",
+		Long: `Build the network of a file, all of it or nothing, and run its checks. What is
+there already is left alone. FILE may be - for standard input.`,
+		Example: "  osl up examples/quickstart.yaml",
+		Args:    exactly(1, "FILE"), Annotations: kernel,
+		ValidArgsFunction: completeFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.up(cmd.Context(), args[0], noCheck)
+		},
+	}
+	cmd.Flags().BoolVar(&noCheck, "no-check", false, "do not run the checks")
+	a.dryRunFlag(cmd)
+	return cmd
+}
+
+func (a *app) downCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "down FILE",
+		Short: "Take the network of a file down",
+		Args:  exactly(1, "FILE"), Annotations: kernel,
+		ValidArgsFunction: completeFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := a.network(args[0])
+			if err != nil {
+				return err
+			}
+			return a.takeDown(cmd.Context(), f.Network)
+		},
+	}
+	a.dryRunFlag(cmd)
+	return cmd
+}
+
+func (a *app) diffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff FILE",
+		Short: "Show what up would change",
+		Long:  "Show what up would change, as ip commands. Exits with 3 if there is anything.",
+		Args:  exactly(1, "FILE"), Annotations: kernel,
+		ValidArgsFunction: completeFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := a.network(args[0])
+			if err != nil {
+				return err
+			}
+			changes, err := osl.Diff(cmd.Context(), f.Network)
+			if err != nil {
+				return err
+			}
+			if err := a.plan(changes); err != nil || len(changes) == 0 {
+				return err
+			}
+			return exitError{code: exitDiffer}
+		},
+	}
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Run the checks of a file on a network that is up",
+		Args:  exactly(1, "FILE"), Annotations: kernel,
+		ValidArgsFunction: completeFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := a.network(args[0])
+			if err != nil {
+				return err
+			}
+			results := a.runChecks(cmd.Context(), f.Checks)
+			err = a.print(results, func(w io.Writer) { checkTable(w, results) })
+			return errors.Join(err, verdict(results, "see what is there with: osl diff "+args[0]))
+		},
+	}
+}
+
+// network reads and validates a network file.
+func (a *app) network(path string) (*netfile.File, error) {
+	f, err := netfile.Read(path, a.stdin)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	var bad *check.Invalid
+	if err := check.Validate(f.Checks); errors.As(err, &bad) {
+		return nil, usageError{f.Problem(checkPath(bad.Index, bad.Field), "%s", bad.Text)}
+	}
+	names := []string{osl.HostName}
+	for _, s := range f.Sandboxes {
+		names = append(names, s.Name)
+		a.wantsIn = a.wantsIn || slices.ContainsFunc(s.Interfaces, fromHost)
+	}
+	for i, c := range f.Checks {
+		for field, name := range map[string]string{"from": c.From, "to": c.To} {
+			if name != "" && !slices.Contains(names, name) {
+				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q", name)}
+			}
+		}
+	}
+	return f, nil
+}
+
+func checkPath(index int, field string) string {
+	return strings.TrimSuffix(fmt.Sprintf("checks[%d].%s", index, field), ".")
+}
+
+// fromHost reports whether an interface needs a link that the host has.
+func fromHost(s osl.InterfaceSpec) bool {
+	return s.Source != "" || strings.HasPrefix(s.Parent, osl.HostName+"/")
+}
+
+func (a *app) up(ctx context.Context, path string, noCheck bool) error {
+	f, err := a.network(path)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		changes, err := osl.Diff(ctx, f.Network)
+		if err != nil {
+			return err
+		}
+		return a.plan(changes)
+	}
+	changes, err := osl.Apply(ctx, f.Network)
+	if err != nil {
+		return err
+	}
+	done := struct {
+		Changes osl.Changes    `json:"changes"`
+		Checks  []check.Result `json:"checks"`
+	}{list(changes), []check.Result{}}
+	if !noCheck {
+		done.Checks = a.runChecks(ctx, f.Checks)
+	}
+	err = a.print(done, func(w io.Writer) {
+		summary(w, changes)
+		if len(done.Checks) > 0 {
+			fmt.Fprintln(w)
+			checkTable(w, done.Checks)
+		}
+	})
+	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: osl down "+path))
+}
+
+// summary says in a line what was done, and shows the commands where they are
+// few and nothing was built: then somebody wants to know what was mended.
+func summary(w io.Writer, changes osl.Changes) {
+	if len(changes) == 0 {
+		fmt.Fprintln(w, "nothing to change")
+		return
+	}
+	added := named(changes, "ip netns add ")
+	if len(added) > 0 {
+		fmt.Fprintf(w, "created %s (%s): %s\n", count(len(added), "sandbox", "sandboxes"),
+			strings.Join(added, ", "), count(len(changes), "change", "changes"))
+		return
+	}
+	fmt.Fprintf(w, "made %s:\n", count(len(changes), "change", "changes"))
+	for i, c := range changes {
+		if i == 20 {
+			fmt.Fprintf(w, "  … and %d more\n", len(changes)-i)
+			break
+		}
+		fmt.Fprintln(w, "  "+c.Command)
+	}
+}
+
+// named returns the sandboxes for which there is a command with this prefix.
+func named(changes osl.Changes, prefix string) []string {
+	var names []string
+	for _, c := range changes {
+		if strings.HasPrefix(c.Command, prefix) {
+			names = append(names, c.Sandbox)
+		}
+	}
+	return names
+}
+
+// takeDown takes a network down and says so.
+func (a *app) takeDown(ctx context.Context, n osl.Network) error {
+	act := osl.Down
+	if a.dryRun {
+		act = osl.DiffDown
+	}
+	changes, err := act(ctx, n)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		return a.plan(changes)
+	}
+	return a.print(struct {
+		Changes osl.Changes `json:"changes"`
+	}{list(changes)}, func(w io.Writer) {
+		gone := named(changes, "ip netns del")
+		switch {
+		case len(changes) == 0:
+			fmt.Fprintln(w, "nothing to take down")
+		case len(gone) == 0:
+			summary(w, changes)
+		default:
+			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), strings.Join(gone, ", "))
+		}
+	})
+}
+
+// runChecks runs checks in the sandboxes of the base path.
+func (a *app) runChecks(ctx context.Context, checks []osl.Check) []check.Result {
+	var open []*osl.Namespace
+	defer func() {
+		for _, ns := range open {
+			// Only a handle ends here; the checks have their results.
+			_ = ns.Close()
+		}
+	}()
+	return check.Run(ctx, checks, func(name string) (check.Enter, error) {
+		ns, err := osl.Open(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, ns)
+		return ns.InvokeFunc, nil
+	})
+}
+
+func checkTable(w io.Writer, results []check.Result) {
+	var rows [][]string
+	for _, r := range results {
+		took := time.Duration(r.Seconds * float64(time.Second))
+		shown := r.Result
+		if !r.Passed {
+			shown = "FAILED: " + shown
+		}
+		rows = append(rows, []string{r.From, r.Check, r.Expect, shown, shorten(took), r.Detail})
+	}
+	columns(w, "FROM CHECK EXPECT RESULT TIME DETAIL", rows)
+}
+
+// shorten rounds a duration to what one can read at a glance.
+func shorten(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(100 * time.Microsecond).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
+}
+
+// verdict is an error if a check did not pass.
+func verdict(results []check.Result, advice string) error {
+	failed := 0
+	for _, r := range results {
+		if !r.Passed {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s failed; %s", failed, count(len(results), "check", "checks"), advice)
+}

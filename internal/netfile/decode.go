@@ -1,0 +1,303 @@
+package netfile
+
+import (
+	"encoding"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// An alias is decoded again wherever it stands, so a small file can mean a
+// huge one. This bounds what is decoded, however it came about.
+const (
+	maxNodes = 500_000
+	maxDepth = 32
+)
+
+// decoder fills Go values from YAML nodes. It goes on after a problem, so that
+// one run shows all of them.
+type decoder struct {
+	file     *File
+	anchors  map[string]ast.Node
+	problems []error
+	nodes    int
+	depth    int
+}
+
+func (d *decoder) fail(n ast.Node, format string, args ...any) {
+	d.problems = append(d.problems, d.file.problem(position(n), format, args...))
+}
+
+func position(n ast.Node) token.Position {
+	// The token of a mapping is a colon or a brace; people look for its key.
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if len(m.Values) > 0 {
+			n = m.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		n = m.Key
+	}
+	return *n.GetToken().Position
+}
+
+// value decodes n into v; path is what v is called in the file.
+func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
+	d.nodes++
+	d.depth++
+	defer func() { d.depth-- }()
+	if d.depth > maxDepth || d.nodes > maxNodes {
+		if d.nodes <= maxNodes || d.nodes == maxNodes+1 {
+			d.fail(n, "the aliases in this file stand for too much")
+		}
+		return
+	}
+	if _, ok := d.file.at[path]; !ok {
+		d.file.at[path] = position(n)
+	}
+	n = d.resolve(n)
+	if n == nil || n.Type() == ast.NullType {
+		return
+	}
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		d.text(n, u, v.Type())
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), path)
+	case reflect.Struct:
+		d.structure(n, v, path)
+	case reflect.Map:
+		d.stringMap(n, v, path)
+	case reflect.Slice, reflect.Array:
+		d.list(n, v, path)
+	case reflect.String:
+		if s, ok := d.scalar(n, "text"); ok {
+			v.SetString(s)
+		}
+	case reflect.Int:
+		d.integer(n, v)
+	case reflect.Bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			d.fail(n, "expected true or false, found %s", describe(n))
+			return
+		}
+		v.SetBool(b.Value)
+	default:
+		panic("no rule for " + v.Type().String())
+	}
+}
+
+// resolve follows anchors, aliases and tags; nil after a problem.
+func (d *decoder) resolve(n ast.Node) ast.Node {
+	for range maxDepth {
+		switch x := n.(type) {
+		case *ast.AnchorNode:
+			d.anchors[x.Name.GetToken().Value] = x.Value
+			n = x.Value
+		case *ast.AliasNode:
+			name := x.Value.GetToken().Value
+			to, ok := d.anchors[name]
+			if !ok {
+				d.fail(x, "no anchor &%s stands before this alias", name)
+				return nil
+			}
+			n = to
+		case *ast.TagNode:
+			n = x.Value
+		default:
+			return n
+		}
+	}
+	d.fail(n, "this alias refers to itself")
+	return nil
+}
+
+// entries returns the key/value pairs of a mapping, those of merged ones
+// (<<: *alias) first, so that the mapping's own win.
+func (d *decoder) entries(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	var own []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		own = m.Values
+	case *ast.MappingValueNode:
+		own = []*ast.MappingValueNode{m}
+	default:
+		return nil, false
+	}
+	var merged, rest []*ast.MappingValueNode
+	for _, e := range own {
+		if !e.Key.IsMergeKey() {
+			rest = append(rest, e)
+			continue
+		}
+		to := d.resolve(e.Value)
+		if to == nil {
+			continue
+		}
+		d.depth++
+		more, ok := []*ast.MappingValueNode(nil), false
+		if d.depth <= maxDepth {
+			more, ok = d.entries(to)
+		}
+		d.depth--
+		if !ok {
+			d.fail(e.Key, "<< merges the mapping of an alias, and this is none")
+		}
+		merged = append(merged, more...)
+	}
+	return append(merged, rest...), true
+}
+
+func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
+	entries, ok := d.entries(n)
+	if !ok {
+		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), fields(v.Type())[0].name, describe(n))
+		return
+	}
+	known := fields(v.Type())
+	given := map[string]bool{}
+	for _, e := range entries {
+		name := keyText(e.Key)
+		f := find(known, name)
+		if f == nil {
+			d.unknownField(e.Key, name, v.Type())
+			continue
+		}
+		given[name] = e.Value.Type() != ast.NullType
+		at := join(path, name)
+		d.file.at[at] = position(e.Key)
+		d.value(e.Value, v.Field(f.index), at)
+	}
+	for _, f := range known {
+		if f.required && !given[f.name] {
+			d.fail(n, "%s needs a field %q", what(v.Type()), f.name)
+		}
+	}
+}
+
+func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type) {
+	var names []string
+	for _, f := range fields(t) {
+		names = append(names, f.name)
+	}
+	hint := "; there are: " + strings.Join(names, ", ")
+	if s := suggest(name, names); s != "" {
+		hint = fmt.Sprintf("; did you mean %q?", s)
+	}
+	d.fail(key, "%s has no field %q%s", what(t), name, hint)
+}
+
+func (d *decoder) stringMap(n ast.Node, v reflect.Value, path string) {
+	entries, ok := d.entries(n)
+	if !ok {
+		d.fail(n, "expected names with values, found %s", describe(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, e := range entries {
+		var s string
+		name := keyText(e.Key)
+		d.value(e.Value, reflect.ValueOf(&s).Elem(), join(path, name))
+		v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(s))
+	}
+}
+
+func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.fail(n, "expected a list, found %s", describe(n))
+		return
+	}
+	if v.Kind() == reflect.Array && len(seq.Values) != v.Len() {
+		d.fail(n, "%s is a list of %d, found %d: write [web/eth0, switch/p1]", what(v.Type()), v.Len(), len(seq.Values))
+		return
+	}
+	for i, e := range seq.Values {
+		if d.nodes > maxNodes {
+			return
+		}
+		if v.Kind() == reflect.Slice {
+			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+		}
+		d.value(e, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	}
+}
+
+func (d *decoder) integer(n ast.Node, v reflect.Value) {
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		d.fail(n, "expected a whole number, found %s", describe(n))
+		return
+	}
+	var val int64
+	switch x := i.Value.(type) {
+	case int64:
+		val = x
+	case uint64:
+		val = int64(min(x, 1<<62))
+	}
+	if v.OverflowInt(val) || val > 1<<31-1 || val < -1<<31 {
+		d.fail(n, "%s is out of range", i.Token.Value)
+		return
+	}
+	v.SetInt(val)
+}
+
+// text decodes a type that has a text form.
+func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type) {
+	form := textForms[t]
+	s, ok := d.scalar(n, form)
+	if !ok {
+		return
+	}
+	// netip takes empty text for the zero value.
+	err := fmt.Errorf("it is empty")
+	if s != "" {
+		err = u.UnmarshalText([]byte(s))
+	}
+	if err != nil {
+		d.fail(n, "%q is not %s: %s", s, form, reason(err))
+	}
+}
+
+var textForms = map[reflect.Type]string{
+	reflect.TypeFor[netip.Addr]():     "an address such as 10.10.0.1 or fd10::1",
+	reflect.TypeFor[netip.Prefix]():   "an address with a prefix length such as 10.10.0.2/24 or fd10::2/64",
+	reflect.TypeFor[netip.AddrPort](): "an address and port such as 10.10.0.2:80 or [fd10::2]:80",
+	reflect.TypeFor[osl.MAC]():        "a hardware address such as 02:00:00:00:00:01",
+	reflect.TypeFor[osl.Endpoint]():   "an end of a link such as web/eth0 or host/eth0",
+}
+
+// reason is the last, most telling part of an error of netip or of osl.
+func reason(err error) string {
+	s := err.Error()
+	if i := strings.LastIndex(s, "): "); i >= 0 {
+		return s[i+3:]
+	}
+	return strings.TrimPrefix(s, osl.ErrInvalid.Error()+": ")
+}
+
+// scalar returns the text of a scalar as it stands in the file: a name may be
+// 42, and a setting 1, without quotes.
+func (d *decoder) scalar(n ast.Node, want string) (string, bool) {
+	switch x := n.(type) {
+	case *ast.StringNode:
+		return x.Value, true
+	case *ast.LiteralNode:
+		return x.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	d.fail(n, "expected %s, found %s", want, describe(n))
+	return "", false
+}

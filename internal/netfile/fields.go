@@ -1,0 +1,79 @@
+package netfile
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// field is a field of a struct by its name in the file.
+type field struct {
+	name     string
+	index    int
+	required bool
+}
+
+// fields lists the fields of a struct. One whose tag lets it be left out when
+// empty may be missing in a file; the others may not.
+func fields(t reflect.Type) []field {
+	var list []field
+	for i := range t.NumField() {
+		name, opts, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		list = append(list, field{name: name, index: i, required: opts == ""})
+	}
+	return list
+}
+
+func find(list []field, name string) *field {
+	for i := range list {
+		if list[i].name == name {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func keyText(key ast.MapKeyNode) string {
+	if s, ok := key.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return key.GetToken().Value
+}
+
+// what calls a type by the word of the field.
+func what(t reflect.Type) string {
+	return map[reflect.Type]string{
+		reflect.TypeFor[osl.Network]():       "a network",
+		reflect.TypeFor[osl.Spec]():          "a sandbox",
+		reflect.TypeFor[osl.InterfaceSpec](): "an interface",
+		reflect.TypeFor[osl.RouteSpec]():     "a route",
+		reflect.TypeFor[osl.NeighborSpec]():  "a neighbor",
+		reflect.TypeFor[osl.Check]():         "a check",
+		reflect.TypeFor[osl.Link]():          "a link",
+	}[t]
+}
+
+// describe says what stands in the file.
+func describe(n ast.Node) string {
+	switch n.Type() {
+	case ast.MappingType, ast.MappingValueType:
+		return "a mapping"
+	case ast.SequenceType:
+		return "a list"
+	}
+	text := n.GetToken().Value
+	if len(text) > 40 {
+		text = text[:40] + "…"
+	}
+	return "the value \"" + strings.Map(printable, text) + "\""
+}

@@ -1,0 +1,233 @@
+package netfile
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed59451c2b/osl"
+)
+
+func TestExamplesDecode(t *testing.T) {
+	files, err := filepath.Glob("../../examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, path := range files {
+		f, err := Read(path, nil)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		} else if len(f.Sandboxes) == 0 {
+			t.Errorf("%s has no sandboxes", path)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	f, err := Parse("n.yaml", []byte(`
+sandboxes:
+  - name: 42
+    labels: {tier: web, n: 1}
+    sysctls:
+      ipv4.ip_forward: 1
+    interfaces:
+      - &if
+        name: eth0
+        mac: 02:42:ac:11:00:02
+        mtu: 9000
+        txqueuelen: 0
+        addresses: [10.0.0.1/24, "fd10::1/64"]
+    gateway6: fe80::1%eth0
+    routes: [{to: 0.0.0.0/0, dev: eth0}]
+  - name: b
+    interfaces:
+      - <<: *if
+        name: eth1
+links: [[42/eth0, host/v1]]
+checks:
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := 0
+	eth0 := osl.InterfaceSpec{
+		Name: "eth0", MAC: osl.MAC{2, 0x42, 0xac, 0x11, 0, 2}, MTU: 9000, TxQueueLen: &zero,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("fd10::1/64")},
+	}
+	eth1 := eth0
+	eth1.Name = "eth1"
+	want := osl.Network{
+		Sandboxes: []osl.Spec{{
+			Name: "42", Labels: map[string]string{"tier": "web", "n": "1"},
+			Sysctls:    map[string]string{"ipv4.ip_forward": "1"},
+			Interfaces: []osl.InterfaceSpec{eth0},
+			Gateway6:   netip.MustParseAddr("fe80::1%eth0"),
+			Routes:     []osl.RouteSpec{{To: netip.MustParsePrefix("0.0.0.0/0"), Dev: "eth0"}},
+		}, {
+			Name: "b", Interfaces: []osl.InterfaceSpec{eth1},
+		}},
+		Links: []osl.Link{{{Sandbox: "42", Interface: "eth0"}, {Sandbox: "host", Interface: "v1"}}},
+	}
+	if !reflect.DeepEqual(f.Network, want) {
+		t.Errorf("got  %+v\nwant %+v", f.Network, want)
+	}
+}
+
+// The colons of an address are none of a mapping, wherever it stands.
+func TestUnquotedIPv6(t *testing.T) {
+	for _, list := range []string{"[fd10::1/64]", "[ fd10::1/64 ]", "[10.0.0.1/24, fd10::1/64]", "[fd10::1/64,::1/128]", "[::1/128, 2001:db8::/32]",
+		"[fe80::/10]", "[1:2:3:4:5:6:7:8/64]", "\n  [::/0]"} {
+		var want []netip.Prefix
+		for _, w := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune("[], \n", r) }) {
+			want = append(want, netip.MustParsePrefix(w))
+		}
+		for _, text := range []string{"sandboxes: [{name: a, interfaces: [{name: e, addresses: %s}]}]", "sandboxes:\n- name: a\n  interfaces:\n  - {name: e, addresses: %s, mtu: 9}"} {
+			f, err := Parse("n.yaml", []byte(strings.Replace(text, "%s", list, 1)))
+			if err != nil {
+				t.Error(err)
+			} else if got := f.Sandboxes[0].Interfaces[0].Addresses; !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: got %v", list, got)
+			}
+		}
+	}
+}
+
+func TestProblems(t *testing.T) {
+	const sandbox = "sandboxes:\n  - name: web\n"
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"misspelt field", sandbox + "    interfaces:\n      - {name: eth0, adresses: [10.0.0.1/24]}\n",
+			[]string{"n.yaml:4: ", `an interface has no field "adresses"`, `did you mean "addresses"?`,
+				"    4 |       - {name: eth0, adresses: [10.0.0.1/24]}\n", "      |                      ^"}},
+		{"unknown field", sandbox + "    colour: red\n", []string{"n.yaml:3: ", `no field "colour"; there are: name, interfaces`}},
+		{"misspelt at the top", "sandboxs: []\n", []string{"n.yaml:1: ", `"sandboxes"?`, `needs a field "sandboxes"`}},
+		{"duplicate key", sandbox + "    name: db\n", []string{"n.yaml:3: ", "name", "already defined"}},
+		{"wrong type", sandbox + "    interfaces: 7\n", []string{"n.yaml:3: ", "expected a list", `"7"`}},
+		{"text for a number", sandbox + "    interfaces: [{name: e, mtu: big}]\n", []string{"n.yaml:3: ", "whole number", "big"}},
+		{"number out of range", sandbox + "    interfaces: [{name: e, mtu: 99999999999999999999}]\n", []string{"n.yaml:3: "}},
+		{"text for a bool", sandbox + "    interfaces: [{name: e, down: yes}]\n", []string{"n.yaml:3: ", "true or false"}},
+		{"mapping for text", "sandboxes:\n  - name: {a: b}\n", []string{"n.yaml:2: ", "expected text, found a mapping"}},
+		{"bad address", sandbox + "    gateway: 10.0.0\n", []string{"n.yaml:3: ", `"10.0.0" is not an address such as`, "too short"}},
+		{"empty address", sandbox + "    gateway: \"\"\n", []string{"n.yaml:3: ", "it is empty"}},
+		{"no prefix length", sandbox + "    interfaces:\n      - name: e\n        addresses:\n          - 10.0.0.1\n", []string{"n.yaml:6: ", "prefix length"}},
+		{"bad mac", sandbox + "    interfaces: [{name: e, mac: 02:00}]\n", []string{"n.yaml:3: ", "hardware address"}},
+		{"link of one end", sandbox + "links:\n  - [web/eth0]\n", []string{"n.yaml:4: ", "a list of 2, found 1"}},
+		{"end without a slash", sandbox + "links:\n  - [web, db/eth0]\n", []string{"n.yaml:4: ", "end of a link"}},
+		{"name missing", "sandboxes:\n  - gateway: 10.0.0.1\n", []string{"n.yaml:2: ", `a sandbox needs a field "name"`}},
+		{"two documents", "---\n" + sandbox + "---\n" + sandbox, []string{"n.yaml:4: ", "second document"}},
+		{"empty", "", []string{"n.yaml is empty"}},
+		{"comments only", "# nothing\n---\n", []string{"n.yaml is empty"}},
+		{"a list", "- a\n- b\n", []string{"n.yaml:1: ", `expected a network with fields such as "sandboxes"`}},
+		{"tabs", "sandboxes:\n\t- name: web\n", []string{"n.yaml:2: "}},
+		{"unclosed", "sandboxes: [{name: web\n", []string{"n.yaml:1: "}},
+		{"binary", "\x7fELF\x00\x01", []string{"no text in UTF-8"}},
+		{"latin-1", "sandboxes: [{name: \xe9}]", []string{"no text in UTF-8"}},
+		{"unknown alias", "sandboxes: *x\n", []string{"n.yaml:1: ", "anchor"}},
+		{"self-reference", "sandboxes: &x [*x]\n", []string{"n.yaml:1: "}},
+		{"deep flow", "a: " + strings.Repeat("[", 100_000), []string{"n.yaml:1: ", "nested too deeply"}},
+		{"deep blocks", strings.Repeat("- ", 100_000), []string{"n.yaml:1: ", "nested too deeply"}},
+		{"deep keys", strings.Repeat("? ", 100_000), []string{"n.yaml:1: ", "nested too deeply"}},
+		{"merge of a scalar", "sandboxes:\n  - <<: 7\n    name: a\n", []string{"n.yaml:2: ", "<<"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("n.yaml", []byte(c.text))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("no %q in:\n%v", w, err)
+				}
+			}
+			if strings.Contains(err.Error(), "gave up") {
+				t.Errorf("the parser panicked: %v", err)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := Parse("n.yaml", []byte("sandboxes:\n  - {nam: a}\n  - {name: b, gateway: x}\n"))
+	if err == nil || !strings.Contains(err.Error(), "n.yaml:2:") || !strings.Contains(err.Error(), "n.yaml:3:") {
+		t.Errorf("got: %v", err)
+	}
+}
+
+// A file of 26 kB that means four million interfaces must neither hang nor fill
+// the memory.
+func TestAliasBomb(t *testing.T) {
+	text := "sandboxes:\n  - name: a\n    interfaces: [&i {name: e}]\n" +
+		"  - &s {name: x, interfaces: [" + strings.Repeat("*i, ", 2000) + "]}\n" + strings.Repeat("  - *s\n", 2000)
+	begin := time.Now()
+	_, err := Parse("n.yaml", []byte(text))
+	if err == nil || !strings.Contains(err.Error(), "stand for too much") {
+		t.Errorf("got: %.300v", err)
+	}
+	if d := time.Since(begin); d > 20*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	huge := filepath.Join(dir, "huge")
+	if err := os.WriteFile(huge, make([]byte, MaxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		fifo:                         "no regular file",
+		dir:                          "no regular file",
+		"/dev/zero":                  "no regular file",
+		huge:                         "larger than 4 MiB",
+		filepath.Join(dir, "absent"): "no such file",
+	} {
+		if _, err := Read(path, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	if f, err := Read("-", strings.NewReader("sandboxes: [{name: a}]")); err != nil || f.Sandboxes[0].Name != "a" {
+		t.Errorf("standard input: %v", err)
+	}
+}
+
+func TestProblemAtPath(t *testing.T) {
+	f, err := Parse("n.yaml", []byte("sandboxes: []\nchecks:\n  - from: host\n    expect: luck\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"checks[0].expect":  "n.yaml:4: ",
+		"checks[0].timeout": "n.yaml:3: ",
+		"elsewhere":         "n.yaml: ",
+	} {
+		if err := f.Problem(path, "x"); !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	b, err := os.ReadFile("../../examples/quickstart.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte("sandboxes: &a [{name: !!str x, <<: *a}]\n"))
+	f.Add([]byte("? a\n: - b\n  - |\n   c\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if _, err := Parse("n.yaml", text); err != nil && strings.Contains(err.Error(), "gave up") {
+			t.Error(err)
+		}
+	})
+}

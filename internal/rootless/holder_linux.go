@@ -1,0 +1,260 @@
+package rootless
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// holder identifies the holder beyond doubt: a process id alone may belong to
+// another process by now.
+type holder struct {
+	PID     int    `json:"pid"`
+	Start   string `json:"start"`    // of the process, in clock ticks since boot
+	UserNS  uint64 `json:"user_ns"`  // inode
+	MountNS uint64 `json:"mount_ns"` // inode
+}
+
+// namespaces are descriptors of a holder's namespaces.
+type namespaces struct{ user, mount, net *os.File }
+
+func (n namespaces) close() {
+	for _, f := range []*os.File{n.user, n.mount, n.net} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// openNamespaces opens the namespaces of a process.
+func openNamespaces(pid int) (n namespaces, err error) {
+	for _, x := range []struct {
+		file **os.File
+		name string
+	}{{&n.user, "user"}, {&n.mount, "mnt"}, {&n.net, "net"}} {
+		if *x.file, err = os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, x.name)); err != nil {
+			n.close()
+			return namespaces{}, err
+		}
+	}
+	return n, nil
+}
+
+// open opens the holder's namespaces, and only then makes sure that they are
+// those of the holder. So it does not matter what becomes of the process id.
+func (h holder) open() (namespaces, error) {
+	n, err := openNamespaces(h.PID)
+	if err != nil {
+		return n, err
+	}
+	found, err := identify(h.PID, n)
+	if err == nil && found != h {
+		err = errors.New("the recorded holder is gone")
+	}
+	if err != nil {
+		n.close()
+		return namespaces{}, err
+	}
+	return n, nil
+}
+
+// identify describes the process as a holder.
+func identify(pid int, n namespaces) (holder, error) {
+	h := holder{PID: pid}
+	var err error
+	if h.UserNS, err = inode(n.user); err != nil {
+		return h, err
+	}
+	if h.MountNS, err = inode(n.mount); err != nil {
+		return h, err
+	}
+	h.Start, err = startTime(pid)
+	return h, err
+}
+
+func inode(f *os.File) (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &st)
+	return st.Ino, err
+}
+
+// startTime reads field 22 of /proc/PID/stat. The second field, the name, may
+// hold blanks and parentheses itself.
+func startTime(pid int) (string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	s := string(b)
+	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(fields) < 20 {
+		return "", fmt.Errorf("/proc/%d/stat is too short", pid)
+	}
+	return fields[19], nil
+}
+
+// readyFD is the descriptor on which a holder tells that it stands: nothing,
+// or what went wrong.
+const readyFD = 3
+
+// start starts a holder and waits until it stands.
+func start() (holder, namespaces, error) {
+	fail := func(err error) (holder, namespaces, error) { return holder{}, namespaces{}, err }
+	exe, err := os.Executable()
+	if err != nil {
+		return fail(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fail(err)
+	}
+	defer r.Close()
+	cmd := exec.Command(exe, HolderVerb)
+	cmd.Dir = "/"
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		Setsid:      true,
+	}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fail(refusal(err))
+	}
+	said, err := io.ReadAll(r)
+	if err == nil && string(said) != "ready" {
+		err = fmt.Errorf("the holder of your namespaces did not start: %s", said)
+	}
+	var h holder
+	var n namespaces
+	if err == nil {
+		n, err = openNamespaces(cmd.Process.Pid)
+	}
+	if err == nil {
+		h, err = identify(cmd.Process.Pid, n)
+	}
+	if err != nil {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()
+		n.close()
+		return fail(err)
+	}
+	return h, n, nil
+}
+
+// refusal explains why the kernel made no user namespace.
+func refusal(err error) error {
+	why := "the kernel or a security policy forbids it"
+	switch {
+	case setting("/proc/sys/user/max_user_namespaces") == "0":
+		why = "user.max_user_namespaces is 0"
+	case setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+		why = "kernel.unprivileged_userns_clone is 0"
+	case setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+		why = "kernel.apparmor_restrict_unprivileged_userns is 1"
+	case errors.Is(err, unix.ENOSPC):
+		why = "the limit user.max_user_namespaces is reached"
+	}
+	return fmt.Errorf("without root, osl needs a user namespace of its own, and can't make one: %w (%s); run osl as root, or allow it", err, why)
+}
+
+func setting(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "" // this kernel lacks it
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Hold is the holder: it prepares the namespaces it was started in, says so,
+// and waits until it is killed.
+func Hold() int {
+	ready := os.NewFile(readyFD, "ready")
+	if err := prepare(); err != nil {
+		fmt.Fprint(ready, err)
+		return 1
+	}
+	fmt.Fprint(ready, "ready")
+	if ready.Close() != nil {
+		return 1
+	}
+	for {
+		// Returns when a signal came that did not end the process.
+		_ = unix.Pause()
+	}
+}
+
+func prepare() error {
+	// What is mounted on the machine later is seen here too; what osl mounts
+	// here stays here.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("make / a slave mount: %w", err)
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
+}
+
+// read returns the recorded holder; the zero value if there is no record.
+func read(f *os.File) (holder, error) {
+	var h holder
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<16))
+	if err != nil || len(b) == 0 {
+		return h, err
+	}
+	// A record that a killed process wrote half names no holder either.
+	if json.Unmarshal(b, &h) != nil {
+		return holder{}, nil
+	}
+	return h, nil
+}
+
+func write(f *os.File, h holder) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	return err
+}
+
+// kill ends the recorded holder, if it is still that.
+func (h holder) kill() error {
+	fd, err := unix.PidfdOpen(h.PID, 0)
+	if err != nil {
+		return nil // gone
+	}
+	defer unix.Close(fd)
+	// The descriptor can't change its process any more; the id could have
+	// before it was opened.
+	if s, err := startTime(h.PID); err != nil || s != h.Start {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("end the holder, process %d: %w", h.PID, err)
+	}
+	return nil
+}

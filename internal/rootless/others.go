@@ -1,0 +1,24 @@
+//go:build !linux
+
+package rootless
+
+// Session is a command's stay in the user's own namespaces.
+type Session struct{}
+
+// Needed reports whether the command lacks the rights to do without.
+func Needed() bool { return false }
+
+// Enter is not called off Linux.
+func Enter([]string) error { return nil }
+
+// Resume returns nil: the command is not in namespaces of its own.
+func Resume() (*Session, error) { return nil, nil }
+
+// Leave does nothing.
+func (*Session) Leave() error { return nil }
+
+// Hold is not called off Linux.
+func Hold() int { return 1 }
+
+// Base returns "".
+func Base() string { return "" }

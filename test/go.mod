@@ -1,0 +1,20 @@
+module github.com/seed59451c2b/osl/test
+
+go 1.26.8
+
+replace github.com/seed59451c2b/osl => ../
+
+require (
+	github.com/seed59451c2b/osl v0.0.0
+	github.com/vishvananda/netlink v1.3.1
+	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.49.0
+)
+
+require (
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/mdlayher/netlink v1.11.2 // indirect
+	github.com/mdlayher/socket v0.6.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sync v0.20.0 // indirect
+)
