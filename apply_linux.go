@@ -111,8 +111,12 @@ func (p *prepared) carryOut(really bool) (Changes, error) {
 		if op.NS != plan.HostNS {
 			sandbox = nameOf(op.NS)
 		}
+		kind := ChangeEdit
+		if _, ok := op.Do.(plan.MakeNS); ok {
+			kind = ChangeMake
+		}
 		for _, line := range plan.Commands(op, commandName) {
-			c = append(c, Change{Sandbox: sandbox, Command: line})
+			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
 		}
 	}
 	if !really || len(ops) == 0 {
@@ -147,7 +151,7 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	slices.Sort(keys)
 	for _, key := range keys {
 		if write {
-			unlock, err := lock(ctx, key)
+			unlock, err := lockToRemove(ctx, key)
 			if err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
@@ -276,7 +280,7 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 		if !known {
 			cmd = "umount " + key + " && rm " + key
 		}
-		c = append(c, Change{Sandbox: nameOf(key), Command: cmd})
+		c = append(c, Change{Sandbox: nameOf(key), Kind: ChangeRemove, Command: cmd})
 		if really {
 			if err := Remove(ctx, key); err != nil {
 				return c, err
@@ -300,7 +304,7 @@ func (r *run) dropHostEnd(c Changes, name string, really bool) (Changes, error) 
 	if err != nil {
 		return c, err
 	}
-	c = append(c, Change{Sandbox: HostName, Command: "ip link del dev " + name})
+	c = append(c, Change{Sandbox: HostName, Kind: ChangeEdit, Command: "ip link del dev " + name})
 	if really {
 		err = host.conn.One(r.ctx, rtnl.DelLink(l.Index))
 	}
@@ -316,7 +320,7 @@ func Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return fail(op, name, "", err)
 	}
-	unlock, err := lock(ctx, key)
+	unlock, err := lockToRemove(ctx, key)
 	if err != nil {
 		return fail(op, key, "", err)
 	}

@@ -281,7 +281,7 @@ func (r *run) verify(key string, a plan.Verify) error {
 	if len(a.Addrs) == 0 {
 		return nil
 	}
-	addrs, err := n.conn.Addrs(r.ctx, a.Index)
+	addrs, err := n.settledAddrs(r.ctx, &l)
 	if err != nil {
 		return err
 	}
@@ -291,6 +291,23 @@ func (r *run) verify(key string, a plan.Verify) error {
 		}
 	}
 	return nil
+}
+
+// settleTime bounds the waiting for what the kernel does a moment after a link
+// went up. It is microseconds on a quiet machine.
+const settleTime = 200 * time.Millisecond
+
+// settledAddrs reads the addresses of a link. The kernel gives a link that has
+// gone up its IPv6 link-local address in the background; until it is usable,
+// the link is not what its user expects.
+func (n *Namespace) settledAddrs(ctx context.Context, l *rtnl.Link) ([]rtnl.Addr, error) {
+	for end := time.Now().Add(settleTime); ; time.Sleep(100 * time.Microsecond) {
+		addrs, err := n.conn.Addrs(ctx, l.Index)
+		if err != nil || l.Flags&unix.IFF_LOWER_UP == 0 || time.Now().After(end) ||
+			!slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return addrs, err
+		}
+	}
 }
 
 // announce sets the hardware address that the link has: that makes the kernel
@@ -304,14 +321,13 @@ func (r *run) announce(key string, a plan.Announce) error {
 	if len(l.MAC) != 6 {
 		return nil
 	}
-	for range 50 {
+	for end := time.Now().Add(settleTime); a.Wait; time.Sleep(200 * time.Microsecond) {
 		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
 			return err
 		}
-		if !a.Wait || l.Flags&unix.IFF_LOWER_UP == 0 || l.Flags&unix.IFF_RUNNING != 0 {
+		if l.Flags&unix.IFF_LOWER_UP == 0 || l.Oper || time.Now().After(end) {
 			break
 		}
-		time.Sleep(200 * time.Microsecond)
 	}
 	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
 	if err != nil {

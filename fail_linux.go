@@ -100,11 +100,14 @@ func ofAction(op plan.Op, err error) error {
 	is := func(sentinel error, hint string) {
 		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
 	}
-	switch op.Do.(type) {
+	switch a := op.Do.(type) {
 	case plan.NewLink, plan.SetLink, plan.NewTun:
 		switch {
 		case errors.Is(err, unix.EEXIST):
 			is(ErrNameInUse, "")
+			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {
+				e.Err = fmt.Errorf("%q: %w", s.Link.Name, e.Err)
+			}
 		case errors.Is(err, unix.EOPNOTSUPP):
 			is(ErrUnsupported, "the kernel lacks this type of link")
 		}

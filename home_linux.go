@@ -135,7 +135,7 @@ func (n *Namespace) Destroy() error {
 	if conn == nil {
 		return nil
 	}
-	unlock, err := lock(ctx, n.key)
+	unlock, err := lockToRemove(ctx, n.key)
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}

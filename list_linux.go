@@ -39,7 +39,7 @@ func List(ctx context.Context) ([]Entry, error) {
 }
 
 func (e *Entry) read(ctx context.Context) error {
-	n, err := open(e.Key)
+	n, err := openSettled(ctx, e.Key)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func Create(ctx context.Context, name string) (*Namespace, error) {
 	if err != nil {
 		return nil, fail("create the sandbox", name, "", err)
 	}
-	unlock, err := lock(ctx, key)
+	unlock, err := lockToRemove(ctx, key)
 	if err != nil {
 		return nil, fail("create the sandbox", key, "", err)
 	}
@@ -66,7 +66,7 @@ func Open(ctx context.Context, name string) (*Namespace, error) {
 	if err != nil {
 		return nil, fail("open the sandbox", name, "", err)
 	}
-	n, err := open(key)
+	n, err := openSettled(ctx, key)
 	if err != nil {
 		return nil, fail("open the sandbox", key, "", err)
 	}
@@ -129,6 +129,21 @@ func open(key string) (*Namespace, error) {
 	return &Namespace{key: key, id: id, conn: conn}, nil
 }
 
+// openSettled is open, but for a key that is an empty file waits for who may
+// just be making a sandbox of it, or removing one.
+func openSettled(ctx context.Context, key string) (*Namespace, error) {
+	n, err := open(key)
+	if !errors.Is(err, netns.ErrNotNamespace) || !dead(key) {
+		return n, err
+	}
+	unlock, lerr := lock(ctx, key)
+	if lerr != nil {
+		return nil, err
+	}
+	defer unlock()
+	return open(key)
+}
+
 // dial opens a netlink socket in the namespace fd.
 func dial(fd int) (conn *rtnl.Conn, err error) {
 	err = netns.Do(fd, func() (err error) {
@@ -149,23 +164,59 @@ func dialHost() (*rtnl.Conn, error) {
 }
 
 // lock keeps other operations on key away, in this process and in others.
-func lock(ctx context.Context, key string) (func(), error) {
-	base := BasePath()
-	if dir := filepath.Dir(key); filepath.Base(dir) == keysDir {
-		base = filepath.Dir(dir)
+func lock(ctx context.Context, key string) (unlock func(), err error) {
+	h, err := lockKey(ctx, key)
+	if err != nil {
+		return nil, err
 	}
+	return h.Unlock, nil
+}
+
+// lockToRemove is lock for who may leave no sandbox in the base path, having
+// removed the last or failed to make the first: the lock file then goes too.
+func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
+	h, err := lockKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if empty(filepath.Join(baseOf(key), keysDir)) {
+			h.Retire()
+		} else {
+			h.Unlock()
+		}
+	}, nil
+}
+
+// empty reports whether nothing is in a directory.
+func empty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(1)
+	return len(names) == 0
+}
+
+// baseOf returns the base path whose lock file serves key.
+func baseOf(key string) string {
+	if dir := filepath.Dir(key); filepath.Base(dir) == keysDir {
+		return filepath.Dir(dir)
+	}
+	return BasePath()
+}
+
+func lockKey(ctx context.Context, key string) (*netns.Held, error) {
+	base := baseOf(key)
 	if base == BasePath() {
 		if _, err := netns.MakeDir(base); err != nil {
 			return nil, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	unlock, err := locks.Lock(ctx, filepath.Join(base, "osl.lock"), key)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return func() { unlock(); cancel() }, nil
+	defer cancel()
+	return locks.Lock(ctx, filepath.Join(base, "osl.lock"), key)
 }
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what

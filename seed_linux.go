@@ -40,7 +40,7 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	if err != nil {
 		return nil, fail(op, key, "", err)
 	}
-	unlock, err := lock(ctx, path)
+	unlock, err := lockToRemove(ctx, path)
 	if err != nil {
 		return nil, fail(op, path, "", err)
 	}
@@ -73,7 +73,7 @@ func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
 	if err != nil {
 		return nil, fail(op+basePath, key, "", err)
 	}
-	unlock, err := lock(ctx, path)
+	unlock, err := lockToRemove(ctx, path)
 	if err != nil {
 		return nil, fail(op+basePath, path, "", err)
 	}
@@ -149,7 +149,7 @@ func stale(key string) bool {
 
 // collect removes a dead key, unless someone is just making a sandbox there.
 func collect(key string) {
-	unlock, err := lock(context.Background(), key)
+	unlock, err := lockToRemove(context.Background(), key)
 	if err == nil {
 		defer unlock()
 		if !stale(key) {

@@ -204,9 +204,22 @@ type Changes []Change
 type Change struct {
 	// Sandbox is the name or key of the sandbox, "host" for the host.
 	Sandbox string `json:"sandbox"`
+	// Kind is ChangeMake where the sandbox itself is made, ChangeRemove where
+	// it is removed, and ChangeEdit otherwise.
+	Kind ChangeKind `json:"kind"`
 	// Command does the same by the ip command.
 	Command string `json:"command"`
 }
+
+// ChangeKind is what a Change does to the sandbox as a whole.
+type ChangeKind string
+
+// The kinds of a Change.
+const (
+	ChangeEdit   ChangeKind = "edit"
+	ChangeMake   ChangeKind = "make"
+	ChangeRemove ChangeKind = "remove"
+)
 
 // String returns the commands, a line each.
 func (c Changes) String() string {

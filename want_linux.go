@@ -179,7 +179,7 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 		if x.Via.IsValid() && x.Via.Is4() != x.To.Addr().Is4() {
 			return invalidf("the route to %v and its next hop %v are of different families", x.To, x.Via)
 		}
-		route := rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Dev != "" || !x.Via.IsValid()}
+		route := rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
 		route.Global = route.Dst.Addr().Is4() && !x.Via.IsValid()
 		w.Routes = append(w.Routes, plan.Route{Route: route, Dev: x.Dev})
 	}

@@ -1,6 +1,6 @@
 module github.com/seed59451c2b/osl/test
 
-go 1.26.8
+go 1.26.0
 
 replace github.com/seed59451c2b/osl => ../
 

@@ -169,7 +169,7 @@ func summary(w io.Writer, changes osl.Changes) {
 		fmt.Fprintln(w, "nothing to change")
 		return
 	}
-	added := named(changes, "ip netns add ")
+	added := named(changes, osl.ChangeMake)
 	if len(added) > 0 {
 		fmt.Fprintf(w, "created %s (%s): %s\n", count(len(added), "sandbox", "sandboxes"),
 			strings.Join(added, ", "), count(len(changes), "change", "changes"))
@@ -185,11 +185,11 @@ func summary(w io.Writer, changes osl.Changes) {
 	}
 }
 
-// named returns the sandboxes for which there is a command with this prefix.
-func named(changes osl.Changes, prefix string) []string {
+// named returns the sandboxes that have a change of this kind.
+func named(changes osl.Changes, kind osl.ChangeKind) []string {
 	var names []string
 	for _, c := range changes {
-		if strings.HasPrefix(c.Command, prefix) {
+		if c.Kind == kind {
 			names = append(names, c.Sandbox)
 		}
 	}
@@ -212,7 +212,7 @@ func (a *app) takeDown(ctx context.Context, n osl.Network) error {
 	return a.print(struct {
 		Changes osl.Changes `json:"changes"`
 	}{list(changes)}, func(w io.Writer) {
-		gone := named(changes, "ip netns del")
+		gone := named(changes, osl.ChangeRemove)
 		switch {
 		case len(changes) == 0:
 			fmt.Fprintln(w, "nothing to take down")

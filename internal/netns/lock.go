@@ -34,8 +34,44 @@ type gate struct {
 // ErrBusy is the cause where a lock was not had in time.
 var ErrBusy = errors.New("another operation on this sandbox is still under way")
 
+// Held is a lock that is held.
+type Held struct {
+	locks *Locks
+	gate  *gate
+	path  string
+	key   string
+	fd    int
+}
+
+// Unlock lets go of the lock.
+func (h *Held) Unlock() {
+	r := unix.Flock_t{Type: unix.F_UNLCK, Start: offset(h.key), Len: 1}
+	_ = unix.FcntlFlock(uintptr(h.fd), unix.F_OFD_SETLK, &r)
+	h.gate.token <- struct{}{}
+	h.locks.leave(h.key, h.gate)
+}
+
+// Retire lets go of the lock and removes its file, if nobody else holds a lock
+// in it. Who waits for one finds the file gone and makes it anew.
+func (h *Held) Retire() {
+	l := h.locks
+	l.mu.Lock()
+	alone := len(l.gates) == 1 && h.gate.users == 1
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	if alone && unix.FcntlFlock(uintptr(h.fd), unix.F_OFD_SETLK, &whole) == nil {
+		_ = unix.Unlink(h.path)
+		unix.Close(h.fd) // and with it the lock
+		delete(l.fd, h.path)
+		delete(l.gates, h.key)
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	h.Unlock()
+}
+
 // Lock waits for the lock of key, in the lock file path, until ctx ends.
-func (l *Locks) Lock(ctx context.Context, path, key string) (unlock func(), err error) {
+func (l *Locks) Lock(ctx context.Context, path, key string) (*Held, error) {
 	g := l.enter(key)
 	select {
 	case <-g.token:
@@ -56,12 +92,7 @@ func (l *Locks) Lock(ctx context.Context, path, key string) (unlock func(), err 
 		}
 		err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &r)
 		if err == nil && l.alive(path, fd) {
-			return func() {
-				free := r
-				free.Type = unix.F_UNLCK
-				_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &free)
-				release()
-			}, nil
+			return &Held{l, g, path, key, fd}, nil
 		}
 		if err == nil {
 			continue // the file was removed: take the lock in its successor

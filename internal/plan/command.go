@@ -45,8 +45,10 @@ func inNamespace(op Op, line string, name func(string) (string, bool)) string {
 	}
 	n, known := name(op.NS)
 	switch {
-	case line == "netns add":
+	case line == "netns add" && known:
 		return "ip netns add " + n
+	case line == "netns add":
+		return "touch " + n + " && unshare --net=" + n + " true"
 	case !known:
 		return "nsenter --net=" + n + " " + tool + " " + line
 	case tool == "sysctl":

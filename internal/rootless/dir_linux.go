@@ -54,6 +54,7 @@ func owned(path string) error {
 	}
 	return nil
 }
+
 // Base returns the base path that the command will use in the user's own
 // namespaces, or "" where it does without them.
 func Base() string {

@@ -89,13 +89,20 @@ type Conn struct {
 // The kernel fills at most 32 KiB of one in a dump.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
+// Intercept, where a test has set it, stands between every new Conn and its
+// socket. It is not for use while connections are opened.
+var Intercept func(Transport) Transport
+
 // Dial opens a socket in the calling thread's network namespace.
 func Dial() (*Conn, error) {
-	t, err := dialSocket()
+	s, err := dialSocket()
 	if err != nil {
 		return nil, err
 	}
-	return NewConn(t), nil
+	if Intercept != nil {
+		return NewConn(Intercept(s)), nil
+	}
+	return NewConn(s), nil
 }
 
 // NewConn returns a Conn over t.

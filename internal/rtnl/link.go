@@ -13,10 +13,13 @@ import (
 
 // Link is a link as the kernel describes it.
 type Link struct {
-	Index   int
-	Name    string
-	Kind    string // empty for a physical device and lo
-	Flags   uint32 // IFF_*
+	Index int
+	Name  string
+	Kind  string // empty for a physical device and lo
+	Flags uint32 // IFF_*
+	// Oper reports that the kernel has dealt with the link's being up, and
+	// told the bridge, if the other end is a port of one.
+	Oper    bool
 	MAC     net.HardwareAddr
 	MTU     int
 	TxQLen  int
@@ -125,6 +128,7 @@ const (
 	iflaLinkNetnsid    = 37
 	iflaTargetNetnsid  = 46
 	iflaInfoDataVlanID = 1
+	ifOperUp           = 6 // IF_OPER_UP
 )
 
 // VXLANPort is the UDP port of a vxlan that names none.
@@ -338,6 +342,8 @@ func ParseLink(p []byte) (l Link) {
 			l.Name = getStr(v)
 		case unix.IFLA_ADDRESS:
 			l.MAC = append(net.HardwareAddr(nil), v...)
+		case unix.IFLA_OPERSTATE:
+			l.Oper = getU8(v) == ifOperUp
 		case unix.IFLA_MTU:
 			l.MTU = int(getU32(v))
 		case unix.IFLA_TXQLEN:
