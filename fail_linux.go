@@ -72,6 +72,8 @@ func (e *Error) classify() {
 	case errors.Is(err, unix.EROFS):
 		is(ErrPermission)
 		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
+	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Op, "open the sandbox"):
+		e.Err, e.Hint = fmt.Errorf("%w: %w", ErrNotFound, fs.ErrNotExist), "list the sandboxes with: osl ls"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
 		is(ErrNotFound)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
