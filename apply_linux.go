@@ -262,7 +262,7 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	}
 	for _, e := range want.hostEnds {
 		if c, err = r.dropHostEnd(c, e, really); err != nil {
-			return c, &Error{Interface: e, Err: err}
+			return c, fail("", "", e, err)
 		}
 	}
 	for _, key := range want.keys {
@@ -273,7 +273,7 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 		if err == nil {
 			unix.Close(fd)
 		} else if !dead(key) {
-			return c, &Error{Key: key, Err: err}
+			return c, fail("", key, "", err)
 		}
 		name, known := commandName(key)
 		cmd := "ip netns del " + name

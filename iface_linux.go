@@ -150,18 +150,11 @@ func defaultsFor(addrs []plan.Addr) (list []netip.Prefix) {
 
 // hostLink reads a link of the host, with what it loses when it moves.
 func (r *run) hostLink(name string) (*plan.HostLink, error) {
-	host, err := r.space(plan.HostNS)
+	l, err := r.onHost(name)
 	if err != nil {
 		return nil, err
 	}
-	h := &plan.HostLink{}
-	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, false, &h.Link))
-	if errors.Is(err, unix.ENODEV) {
-		return nil, &Error{Err: fmt.Errorf("%w: the host has no such link", ErrNotFound), Hint: "list the host's links with: ip link"}
-	}
-	if err != nil {
-		return nil, err
-	}
+	h := &plan.HostLink{Link: *l}
 	if h.Link.Flags&unix.IFF_LOOPBACK != 0 {
 		return nil, invalidf("a loopback can not be moved")
 	}
@@ -173,11 +166,26 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 	if len(tag.String()) > plan.MaxAlias {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
+	host := r.spaces[plan.HostNS]
 	if h.Addrs, err = host.conn.Addrs(r.ctx, h.Link.Index); err != nil {
 		return nil, err
 	}
 	h.Routes, err = host.conn.Routes(r.ctx, 0, h.Link.Index)
 	return h, err
+}
+
+// onHost reads a link of the host.
+func (r *run) onHost(name string) (*rtnl.Link, error) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	var l rtnl.Link
+	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, false, &l))
+	if errors.Is(err, unix.ENODEV) {
+		return nil, &Error{Err: fmt.Errorf("%w: the host has no link %q", ErrNotFound, name), Hint: "list the host's links with: ip link"}
+	}
+	return &l, err
 }
 
 // AddLink makes the link s in the sandbox, configured and up, or moves it in
@@ -192,7 +200,7 @@ func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
 // PlanLink returns what AddLink would do.
 func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
 	c, err := n.addLink(ctx, s, false)
-	return c, fail("plan link", n.key, s.Name, err)
+	return c, fail("add link", n.key, s.Name, err)
 }
 
 func (n *Namespace) addLink(ctx context.Context, s InterfaceSpec, really bool) (Changes, error) {

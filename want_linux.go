@@ -70,7 +70,7 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 	}
 	for i := range net.Sandboxes {
 		if err := r.wantSandbox(&want[i], &net.Sandboxes[i]); err != nil {
-			return nil, &Error{Key: want[i].Key, Err: err}
+			return nil, fail("", want[i].Key, "", err)
 		}
 	}
 	links := net.Links
@@ -84,6 +84,13 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 	for _, l := range links {
 		if err := wantLink(byKey, byName, l); err != nil {
 			return nil, fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
+		}
+	}
+	for i := range want {
+		for j := range want[i].Ifaces {
+			if f := &want[i].Ifaces[j]; f.Kind == "veth" && f.Peer == nil && f.MadeBy == nil {
+				return nil, fail("", want[i].Key, f.Name, invalidf("a veth needs its other end: a peer, or a link"))
+			}
 		}
 	}
 	return want, nil
@@ -156,7 +163,7 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 			err = invalidf("the name is there twice")
 		}
 		if err != nil {
-			return &Error{Interface: s.Interfaces[i].Name, Err: err}
+			return fail("", "", s.Interfaces[i].Name, err)
 		}
 		w.Ifaces = append(w.Ifaces, *f)
 	}
@@ -274,11 +281,9 @@ func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
 	}
 	switch parent, onHost := strings.CutPrefix(s.Parent, HostName+"/"); {
 	case onHost:
-		h, err := r.hostLink(parent)
-		if err != nil {
-			return nil, fmt.Errorf("its parent %s: %w", s.Parent, err)
+		if f.HostParent, err = r.onHost(parent); err != nil {
+			return nil, err
 		}
-		f.HostParent = &h.Link
 	default:
 		f.Parent = s.Parent
 	}

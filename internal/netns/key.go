@@ -13,8 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotNamespace is returned for a path that is no network namespace.
+// ErrNotNamespace is what errors.Is finds for a path that is no network
+// namespace.
 var ErrNotNamespace = errors.New("not a network namespace")
+
+// notNamespace says what a path is instead.
+type notNamespace string
+
+func (e notNamespace) Error() string        { return "it is " + string(e) }
+func (e notNamespace) Is(target error) bool { return target == ErrNotNamespace }
 
 // ID tells network namespaces apart. It is never used again while any
 // descriptor, socket or mount of the namespace is there.
@@ -34,7 +41,7 @@ func Open(path string) (fd int, id ID, err error) {
 		return -1, id, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	if sfs.Type != unix.NSFS_MAGIC && sfs.Type != unix.PROC_SUPER_MAGIC {
-		return -1, id, fmt.Errorf("%w: it is %s", ErrNotNamespace, describe(p))
+		return -1, id, notNamespace(describe(p))
 	}
 	if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
 		return -1, id, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -54,14 +61,14 @@ func Identify(fd int) (id ID, err error) {
 		return id, os.NewSyscallError("fstatfs", err)
 	}
 	if sfs.Type != unix.NSFS_MAGIC {
-		return id, fmt.Errorf("%w: it is %s", ErrNotNamespace, describe(fd))
+		return id, notNamespace(describe(fd))
 	}
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err != nil {
 		return id, os.NewSyscallError("ioctl NS_GET_NSTYPE", err)
 	}
 	if kind != unix.CLONE_NEWNET {
-		return id, fmt.Errorf("%w: it is a namespace of another kind", ErrNotNamespace)
+		return id, notNamespace("a namespace of another kind")
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
