@@ -77,11 +77,13 @@ func (m *monitor) events(silence time.Duration) (out []event) {
 	}
 }
 
-// quiet waits until the kernel has nothing more to report of earlier changes.
+// quiet waits until the kernel has nothing more to report of earlier changes:
+// its link watch waits for up to a second, and an IPv6 address of the host for
+// up to two.
 func (m *monitor) quiet() {
 	m.t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if len(m.events(400*time.Millisecond)) == 0 {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
+		if len(m.events(2200*time.Millisecond)) == 0 {
 			return
 		}
 	}

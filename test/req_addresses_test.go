@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -142,7 +143,7 @@ func TestReq27RemovalNeedsNoReachableNextHop(t *testing.T) {
 	// The kernel keeps routes whose next hop can't be reached any more.
 	witness(t, key, func(h *netlink.Handle) {
 		for _, dst := range []string{"10.148.0.0/24", "fd94::/64"} {
-			must(t, h.RouteDel(&netlink.Route{Dst: ipnet(dst), LinkIndex: needLink(t, key, "eth0").Attrs().Index}))
+			must(t, h.RouteDel(&netlink.Route{Dst: ipnet(dst), Scope: scopeOf(dst), LinkIndex: needLink(t, key, "eth0").Attrs().Index}))
 		}
 	})
 	if !hasRoute(t, key, "10.248.0.0/16 via 10.148.0.9 dev eth0") {
@@ -230,4 +231,12 @@ func TestReq28FormsOfAnIPv4Address(t *testing.T) {
 	_, err := osl.Apply(context.Background(), osl.Network{Sandboxes: []osl.Spec{{Name: "mapped",
 		Interfaces: []osl.InterfaceSpec{{Name: "br0", Type: "bridge", Addresses: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.1"), 120)}}}}}})
 	refused(t, "an IPv4-mapped address", err, osl.ErrInvalid, "br0")
+}
+
+// scopeOf returns the scope of the kernel's own route to a subnet.
+func scopeOf(dst string) netlink.Scope {
+	if strings.Contains(dst, ":") {
+		return netlink.SCOPE_UNIVERSE
+	}
+	return netlink.SCOPE_LINK
 }

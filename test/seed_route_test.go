@@ -147,6 +147,9 @@ func TestStaticRoutes(t *testing.T) {
 		// Another route to the same place is not this one.
 		other := x.r.GetCopy()
 		other.Destination = ipnet("172.31.0.0/16")
+		if x.r.Destination.IP.To4() == nil {
+			other.Destination = ipnet("fd31::/32")
+		}
 		must(t, sb.RemoveStaticRoute(other))
 		if x.r.RouteType == types.NEXTHOP {
 			other = x.r.GetCopy()

@@ -229,7 +229,7 @@ func same(t *testing.T, what string, before []string, now func() []string) {
 			break
 		}
 	}
-	t.Errorf("%s is not as before:\n%s", what, diff(before, after))
+	t.Errorf("%s is not as before (%d entries, %d now):\n%s", what, len(before), len(after), diff(before, after))
 }
 
 func diff(before, after []string) string {
