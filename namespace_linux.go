@@ -129,11 +129,12 @@ func open(key string) (*Namespace, error) {
 	return &Namespace{key: key, id: id, conn: conn}, nil
 }
 
-// openSettled is open, but for a key that is an empty file waits for who may
-// just be making a sandbox of it, or removing one.
+// openSettled is open, but looks again at a key that is something else when
+// nobody is just making a sandbox of it, or removing one: for a moment it is an
+// empty file then.
 func openSettled(ctx context.Context, key string) (*Namespace, error) {
 	n, err := open(key)
-	if !errors.Is(err, netns.ErrNotNamespace) || !dead(key) {
+	if !errors.Is(err, netns.ErrNotNamespace) {
 		return n, err
 	}
 	unlock, lerr := lock(ctx, key)

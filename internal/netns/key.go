@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,29 +121,6 @@ func Pin(fd int, path string) error {
 		return &fs.PathError{Op: "bind-mount", Path: path, Err: err}
 	}
 	return nil
-}
-
-// Unpin takes everything away that is mounted at path, and the file. It
-// succeeds where there is neither. A file in use is tried for two seconds.
-func Unpin(path string) error {
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		for {
-			err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-			if err == unix.EINVAL || err == unix.ENOENT {
-				break // nothing is mounted there (any more)
-			}
-			if err != nil {
-				return &fs.PathError{Op: "unmount", Path: path, Err: err}
-			}
-		}
-		err := unix.Unlink(path)
-		if err == nil || err == unix.ENOENT {
-			return nil
-		}
-		if err != unix.EBUSY || time.Now().After(end) {
-			return &fs.PathError{Op: "remove", Path: path, Err: err}
-		}
-	}
 }
 
 // MakeDir makes the directory of the keys, and its parents, with the mode 0755
