@@ -294,8 +294,9 @@ func (r *run) verify(key string, a plan.Verify) error {
 }
 
 // settleTime bounds the waiting for what the kernel does a moment after a link
-// went up. It is microseconds on a quiet machine.
-const settleTime = 200 * time.Millisecond
+// went up. It is microseconds on a quiet machine, but has to wait its turn for
+// the lock that every change of a link on the machine takes.
+const settleTime = time.Second
 
 // settledAddrs reads the addresses of a link. The kernel gives a link that has
 // gone up its IPv6 link-local address in the background; until it is usable,
