@@ -1,0 +1,233 @@
+package plan
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+func name(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
+
+func commands(ops []Op) (list []string) {
+	for _, op := range ops {
+		list = append(list, Commands(op, name)...)
+	}
+	return list
+}
+
+// lab is a sandbox with a bridge and a port of it, which is one end of a veth
+// to another sandbox.
+func lab() []Sandbox {
+	p := netip.MustParsePrefix
+	return []Sandbox{
+		{Key: "/run/netns/sw", Prune: true, Ifaces: []Iface{
+			{Name: "p1", Kind: "veth", Master: "br0", MadeBy: &End{Key: "/run/netns/web", Name: "eth0", Claimed: true}},
+			{Name: "br0", Kind: "bridge", Addrs: []Addr{{Prefix: p("10.0.0.1/24")}}},
+		}},
+		{Key: "/run/netns/web", Prune: true,
+			Ifaces: []Iface{{Name: "eth0", Kind: "veth", Addrs: []Addr{{Prefix: p("10.0.0.2/24")}},
+				Peer: &End{Key: "/run/netns/sw", Name: "p1", Claimed: true}}},
+			Gateways: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1")}}},
+	}
+}
+
+// state is what the kernel holds once the lab is built.
+func state() map[string]*State {
+	p := netip.MustParsePrefix
+	lo := rtnl.Link{Index: 1, Name: "lo", Flags: unix.IFF_UP, Alias: SandboxTag{}.String(), Inet: rtnl.Inet{DisableIPv6: true}}
+	link := func(index int, name, kind string, master int) rtnl.Link {
+		return rtnl.Link{Index: index, Name: name, Kind: kind, Master: master, Flags: unix.IFF_UP,
+			Alias: Tag{Origin: Made, Source: name}.String(), Inet: rtnl.Inet{DisableIPv6: true, HasIPv6State: true}}
+	}
+	return map[string]*State{
+		"/run/netns/sw": {Links: []rtnl.Link{lo, link(firstIndex, "br0", "bridge", 0), link(firstIndex+1, "p1", "veth", firstIndex)},
+			Addrs: []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.1/24"), Proto: rtnl.Protocol}}},
+		"/run/netns/web": {Links: []rtnl.Link{lo, link(firstIndex, "eth0", "veth", 0)},
+			Addrs:  []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.2/24"), Proto: rtnl.Protocol}},
+			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol, Global: true}}},
+	}
+}
+
+func build(t *testing.T, want []Sandbox, have map[string]*State) []Op {
+	t.Helper()
+	ops, err := Build(want, have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ops
+}
+
+func TestBuildFromNothing(t *testing.T) {
+	ops := build(t, lab(), nil)
+	want := []string{
+		"ip netns add sw",
+		"ip netns add web",
+		"ip -n sw link add name br0 type bridge",
+		"ip -n web link add name eth0 type veth peer name p1 netns sw",
+		"ip -n sw link set dev p1 master br0",
+		"ip -n sw addr add 10.0.0.1/24 dev br0",
+		"ip -n sw link set dev br0 up",
+		"ip -n sw link set dev p1 up",
+		"ip -n web addr add 10.0.0.2/24 dev eth0",
+		"ip -n web link set dev eth0 up",
+		"ip -n web route add 0.0.0.0/0 via 10.0.0.1 proto 111",
+	}
+	if got := commands(ops); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	// The mark of a change under way goes last, and from everything.
+	marked, cleared := 0, 0
+	for _, op := range ops {
+		s, ok := op.Do.(SetLink)
+		if !ok || s.Link.Alias == nil {
+			continue
+		}
+		if strings.Contains(*s.Link.Alias, "w=1") {
+			marked++
+		} else {
+			cleared++
+		}
+	}
+	if marked != 3 || cleared != 5 { // three links; they and two sandboxes
+		t.Errorf("%d marks set, %d cleared", marked, cleared)
+	}
+}
+
+func TestBuildOfWhatIsThere(t *testing.T) {
+	if ops := build(t, lab(), state()); len(ops) != 0 {
+		t.Errorf("something to do: %v", commands(ops))
+	}
+}
+
+// Each thing that is taken away by hand is all that is mended, and its inverse
+// takes it away again.
+func TestBuildMends(t *testing.T) {
+	for _, x := range []struct {
+		what string
+		harm func(map[string]*State)
+		want string
+	}{
+		{"address", func(s map[string]*State) { s["/run/netns/web"].Addrs = nil }, "ip -n web addr add 10.0.0.2/24 dev eth0"},
+		{"gateway", func(s map[string]*State) { s["/run/netns/web"].Routes = nil }, "ip -n web route add 0.0.0.0/0 via 10.0.0.1 proto 111"},
+		{"another gateway", func(s map[string]*State) { s["/run/netns/web"].Routes[0].Via = netip.MustParseAddr("10.0.0.9") },
+			"ip -n web route replace 0.0.0.0/0 via 10.0.0.1 proto 111"},
+		{"state", func(s map[string]*State) { s["/run/netns/sw"].Links[1].Flags = 0 }, "ip -n sw link set dev br0 up"},
+		{"master", func(s map[string]*State) { s["/run/netns/sw"].Links[2].Master = 0 }, "ip -n sw link set dev p1 master br0"},
+		{"name", func(s map[string]*State) { s["/run/netns/web"].Links[1].Name = "other" }, "ip -n web link set dev other name eth0"},
+		{"IPv6", func(s map[string]*State) { s["/run/netns/web"].Links[1].Inet.DisableIPv6 = false },
+			"ip netns exec web sysctl -w net.ipv6.conf.eth0.disable_ipv6=1"},
+		{"a route of osl that nobody wants", func(s map[string]*State) {
+			s["/run/netns/web"].Routes = append(s["/run/netns/web"].Routes, rtnl.Route{Dst: netip.MustParsePrefix("10.9.0.0/16"),
+				Via: netip.MustParseAddr("10.0.0.1"), Proto: rtnl.Protocol, Index: firstIndex})
+		}, "ip -n web route del 10.9.0.0/16 via 10.0.0.1 dev eth0 proto 111"},
+		{"an address of osl that nobody wants", func(s map[string]*State) {
+			s["/run/netns/web"].Addrs = append(s["/run/netns/web"].Addrs, rtnl.Addr{Index: firstIndex, Prefix: netip.MustParsePrefix("10.9.0.1/16"), Proto: rtnl.AliasProtocol})
+		}, "ip -n web addr del 10.9.0.1/16 dev eth0"},
+		{"a link of osl that nobody wants", func(s map[string]*State) {
+			s["/run/netns/web"].Links = append(s["/run/netns/web"].Links, rtnl.Link{Index: 9, Name: "vx0", Alias: Tag{Origin: Made, Source: "vx0"}.String()})
+		}, "ip -n web link del dev vx0"},
+		{"a link of the host that nobody wants", func(s map[string]*State) {
+			s["/run/netns/web"].Links = append(s["/run/netns/web"].Links, rtnl.Link{Index: 9, Name: "eth7",
+				Alias: Tag{Origin: Host, Source: "wan", MTU: 1500, TxQLen: 1000, Up: true}.String()})
+		}, "ip -n web link set dev eth7 netns 1 name wan mtu 1500 txqueuelen 1000 up"},
+	} {
+		s := state()
+		x.harm(s)
+		ops := build(t, lab(), s)
+		if got := commands(ops); !slices.Equal(got, []string{x.want}) {
+			t.Errorf("%s: %v, want %s", x.what, got, x.want)
+			continue
+		}
+		last := ops[len(ops)-1]
+		if _, gone := last.Do.(DelLink); !gone && !strings.Contains(x.want, "netns 1") && len(last.Undo) == 0 {
+			t.Errorf("%s: nothing undoes %s", x.what, x.want)
+		}
+	}
+}
+
+// What others made is left alone.
+func TestBuildLeavesWhatOthersMade(t *testing.T) {
+	s := state()
+	web := s["/run/netns/web"]
+	web.Links = append(web.Links, rtnl.Link{Index: 9, Name: "mine", Kind: "bridge"})
+	web.Addrs = append(web.Addrs, rtnl.Addr{Index: firstIndex, Prefix: netip.MustParsePrefix("10.9.0.1/16")})
+	if got := commands(build(t, lab(), s)); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	for _, x := range []struct {
+		what string
+		harm func([]Sandbox, map[string]*State)
+		kind ProblemKind
+	}{
+		{"no such master", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Master = "br9" }, NotFound},
+		{"a master that is no bridge", func(w []Sandbox, s map[string]*State) { w[0].Ifaces[1].Kind = "dummy"; clear(s) }, Invalid},
+		{"a subnet twice", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Addrs = w[0].Ifaces[1].Addrs }, Conflict},
+		{"a link of another type", func(_ []Sandbox, s map[string]*State) { s["/run/netns/sw"].Links[1].Kind = "dummy" }, Exists},
+		{"a link of others", func(_ []Sandbox, s map[string]*State) { s["/run/netns/sw"].Links[1].Alias = "" }, NameInUse},
+		{"one end of a veth", func(_ []Sandbox, s map[string]*State) { s["/run/netns/web"].Links = s["/run/netns/web"].Links[:1] }, HalfPair},
+	} {
+		w, s := lab(), state()
+		x.harm(w, s)
+		_, err := Build(w, s)
+		var p *Problem
+		if !errors.As(err, &p) || p.Kind != x.kind || p.Key == "" || p.Dev == "" {
+			t.Errorf("%s: %+v, want kind %d", x.what, err, x.kind)
+		}
+	}
+}
+
+func TestTag(t *testing.T) {
+	for _, tag := range []Tag{
+		{Origin: Made, Source: "br0"},
+		{Origin: Far, Source: "veth-web"},
+		{Origin: Host, Source: "a;b=c%d", UnderWay: true, Index: 7, MAC: []byte{2, 0, 0, 0, 0, 1}, MTU: 1400, TxQLen: 10, Up: true, Alias: "o=x;a=y;w=1"},
+		{Origin: Kept, Source: "eth0.100", MTU: 1500},
+	} {
+		got, ok := ParseTag(tag.String())
+		if !ok || got.String() != tag.String() || got.Alias != tag.Alias || got.Source != tag.Source || got.UnderWay != tag.UnderWay {
+			t.Errorf("%q was read as %+v", tag.String(), got)
+		}
+	}
+	for _, s := range []string{"", "eth0", "osl1;", "osl1;o=s", "osl1;o=x;s=a", "osl1;o=h;i=x", "osl2;o=h"} {
+		if tag, ok := ParseTag(s); ok {
+			t.Errorf("%q was read as %+v", s, tag)
+		}
+	}
+}
+
+func FuzzParseTag(f *testing.F) {
+	f.Add(Tag{Origin: Host, Source: "eth0", Index: 3, MAC: []byte{2, 0, 0, 0, 0, 1}, MTU: 1500, Up: true, Alias: "x;y"}.String())
+	f.Add("osl1;o=m;s=%41;w=1")
+	f.Fuzz(func(t *testing.T, s string) {
+		tag, ok := ParseTag(s)
+		if !ok {
+			return
+		}
+		again, ok := ParseTag(tag.String())
+		if !ok || again.String() != tag.String() {
+			t.Errorf("%q was read as %q and then as %q", s, tag, again)
+		}
+	})
+}
+
+func FuzzParseSandboxTag(f *testing.F) {
+	f.Add(SandboxTag{UnderWay: true, Labels: map[string]string{"a;b": "c:d", "": "="}}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		tag, ok := ParseSandboxTag(s)
+		if !ok {
+			return
+		}
+		again, ok := ParseSandboxTag(tag.String())
+		if !ok || again.String() != tag.String() {
+			t.Errorf("%q was read as %q and then as %q", s, tag, again)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// ParseLink decodes the payload of an RTM_NEWLINK.
+func ParseLink(p []byte) (l Link) {
+	l.Inet.DisableIPv6 = true
+	if len(p) < unix.SizeofIfInfomsg {
+		return l
+	}
+	l.Index = int(int32(getU32(p[4:])))
+	l.Flags = getU32(p[8:])
+	for t, v := range attrs(p[unix.SizeofIfInfomsg:]) {
+		switch t {
+		case unix.IFLA_IFNAME:
+			l.Name = getStr(v)
+		case unix.IFLA_ADDRESS:
+			l.MAC = append(net.HardwareAddr(nil), v...)
+		case unix.IFLA_OPERSTATE:
+			l.Oper = getU8(v) == ifOperUp
+		case unix.IFLA_MTU:
+			l.MTU = int(getU32(v))
+		case unix.IFLA_TXQLEN:
+			l.TxQLen = int(getU32(v))
+		case unix.IFLA_IFALIAS:
+			l.Alias = getStr(v)
+		case unix.IFLA_MASTER:
+			l.Master = int(getU32(v))
+		case unix.IFLA_LINK:
+			l.Parent = int(getU32(v))
+		case iflaLinkNetnsid:
+			l.ParentNS = true
+		case iflaPropList:
+			for t, v := range attrs(v) {
+				if t == iflaAltIfname {
+					l.AltName = append(l.AltName, getStr(v))
+				}
+			}
+		case unix.IFLA_LINKINFO:
+			l.parseInfo(v)
+		case unix.IFLA_AF_SPEC:
+			l.Inet.parse(v)
+		case unix.IFLA_STATS64:
+			l.Stats.parse(v)
+		}
+	}
+	return l
+}
+
+func (l *Link) parseInfo(b []byte) {
+	var data []byte
+	for t, v := range attrs(b) {
+		switch t {
+		case iflaInfoKind:
+			l.Kind = getStr(v)
+		case iflaInfoData:
+			data = v
+		}
+	}
+	for t, v := range attrs(data) {
+		switch {
+		case l.Kind == "vlan" && t == iflaInfoDataVlanID:
+			l.Data.VLAN = int(getU16(v))
+		case l.Kind == "macvlan" && t == 1:
+			for name, m := range macvlanModes {
+				if m == getU32(v) && name != "" {
+					l.Data.Mode = name
+				}
+			}
+		case l.Kind == "vxlan":
+			l.Data.parseVXLAN(t, v)
+		}
+	}
+}
+
+func (d *LinkData) parseVXLAN(t uint16, v []byte) {
+	switch t {
+	case unix.IFLA_VXLAN_ID:
+		d.VNI = int(getU32(v))
+	case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
+		d.Local, _ = netip.AddrFromSlice(v)
+	case unix.IFLA_VXLAN_GROUP, unix.IFLA_VXLAN_GROUP6:
+		d.Remote, _ = netip.AddrFromSlice(v)
+	case unix.IFLA_VXLAN_PORT:
+		if len(v) >= 2 {
+			d.Port = int(binary.BigEndian.Uint16(v))
+		}
+	}
+}
+
+func (i *Inet) parse(b []byte) {
+	for family, spec := range attrs(b) {
+		for t, v := range attrs(spec) {
+			at := func(n int) uint32 {
+				if len(v) < 4*n+4 {
+					return 0
+				}
+				return getU32(v[4*n:])
+			}
+			switch {
+			case family == unix.AF_INET && t == iflaInetConf:
+				// The array starts at setting 1.
+				i.ARPAnnounce, i.ARPIgnore, i.ARPNotify = at(ipv4ARPAnnounce-1), at(ipv4ARPIgnore-1), at(ipv4ARPNotify-1)
+			case family == unix.AF_INET6 && t == iflaInet6Conf:
+				i.HasIPv6State = true
+				i.DisableIPv6 = at(ipv6DisableIPv6) != 0
+				i.NDISCNotify = at(ipv6NDISCNotify) != 0
+			}
+		}
+	}
+}
+
+func (s *Stats) parse(b []byte) {
+	if len(b) < 64 {
+		return
+	}
+	for i, f := range []*uint64{&s.RxPackets, &s.TxPackets, &s.RxBytes, &s.TxBytes,
+		&s.RxErrors, &s.TxErrors, &s.RxDropped, &s.TxDropped} {
+		*f = getU64(b[8*i:])
+	}
+}
