@@ -170,7 +170,14 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 		}
 		return n.Close() // the host's namespace stays
 	}
+	unmark := func() {}
+	if len(ops) > 0 {
+		if unmark, err = n.mark(ctx, conn, state); err != nil {
+			return err
+		}
+	}
 	if err := r.sendHome(conn, ops, true); err != nil {
+		unmark()
 		return err
 	}
 	// Someone may have unmounted the key, and left the file; then this handle
@@ -182,6 +189,30 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 		}
 	}
 	return n.Close()
+}
+
+// mark notes on the sandbox that it is being destroyed, before links leave it:
+// whoever finds it so after this process died finishes the work. The returned
+// function takes the mark back.
+func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, s *plan.State) (unmark func(), err error) {
+	lo := s.ByIndex(1)
+	if lo == nil {
+		return func() {}, nil
+	}
+	tag, _ := plan.ParseSandboxTag(lo.Alias)
+	if tag.UnderWay {
+		return func() {}, nil
+	}
+	tag.UnderWay = true
+	marked, before := tag.String(), lo.Alias
+	err = conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &before})); err != nil {
+			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
+		}
+	}, err
 }
 
 // space is the key of the sandbox in a plan.

@@ -17,10 +17,14 @@ var errInterrupted = fmt.Errorf("%w: its creation was interrupted; what was left
 // Recover opens the sandbox at the key of name as Open does and puts back what
 // a process that died left half done. Nothing to do is no error, nor is a
 // sandbox that was itself half made: it is removed, and what came from the
-// host goes home.
+// host goes home; so is a key that never got a namespace, or lost it.
 func Recover(ctx context.Context, name string) error {
 	n, err := Open(ctx, name)
 	if errors.Is(err, errInterrupted) {
+		return nil
+	}
+	if key, kerr := KeyPath(name); kerr == nil && errors.Is(err, ErrNotNamespace) && stale(key) {
+		collect(key)
 		return nil
 	}
 	if err != nil {
@@ -63,6 +67,26 @@ func underWay(links []rtnl.Link) bool {
 	return false
 }
 
+// committed reports whether the change of several sandboxes, of which a part is
+// found under way, has happened all the same: its leader is not under way for
+// it any more. A leader that is gone was itself put back.
+func committed(ctx context.Context, c plan.Commit) bool {
+	if c.Leader == "" {
+		return false
+	}
+	leader, err := open(c.Leader)
+	if err != nil {
+		return false
+	}
+	defer leader.Close()
+	var lo rtnl.Link
+	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+		return false
+	}
+	t, ok := plan.ParseSandboxTag(lo.Alias)
+	return ok && !(t.UnderWay && t.Commit.ID == c.ID)
+}
+
 func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 	links, err := conn.Links(ctx)
 	if err != nil || !underWay(links) {
@@ -74,6 +98,11 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 	for i := range links {
 		l := &links[i]
 		if t, ok := plan.ParseSandboxTag(l.Alias); ok && t.UnderWay {
+			if committed(ctx, t.Commit) {
+				t.UnderWay = false
+				rest = append(rest, plan.Retag(n.space(), l, t.String()))
+				continue
+			}
 			if err := n.destroyLocked(ctx, conn); err != nil {
 				return err
 			}
@@ -82,6 +111,9 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 		t, ok := plan.ParseTag(l.Alias)
 		switch {
 		case !ok || !t.UnderWay:
+		case committed(ctx, t.Commit):
+			t.UnderWay = false
+			rest = append(rest, plan.Retag(n.space(), l, t.String()))
 		case t.Origin == plan.Host:
 			home = append(home, plan.Remove(n.space(), l, t, &plan.State{})...)
 		default:

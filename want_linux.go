@@ -197,7 +197,7 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP, MAC: net.HardwareAddr(x.MAC), FDB: x.FDB}})
 	}
 	w.Labels = s.Labels
-	if n := len(plan.SandboxTag{UnderWay: true, Labels: s.Labels}.String()); n > plan.MaxAlias {
+	if n := len(plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff"}, Labels: s.Labels}.String()); n > plan.MaxAlias {
 		return invalidf("the labels take %d bytes; all together there is room for %d", n, plan.MaxAlias)
 	}
 	var err error

@@ -199,9 +199,9 @@ func (a *app) report(err error) int {
 	case text == "":
 		return code
 	case errors.Is(err, context.Canceled):
-		text = "interrupted; what had been begun was undone: " + text
+		text = "interrupted: " + text
 	case errors.Is(err, context.DeadlineExceeded) && a.timeout > 0:
-		text = fmt.Sprintf("not done within --timeout %v; what had been begun was undone: %s", a.timeout, text)
+		text = fmt.Sprintf("not done within --timeout %v: %s", a.timeout, text)
 	}
 	text = strings.TrimPrefix(text, "osl: ")
 	fmt.Fprintln(a.stderr, "osl: "+strings.TrimRight(text, "\n")+a.limit(err))

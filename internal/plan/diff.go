@@ -4,8 +4,10 @@ package plan
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -42,12 +44,39 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, error) {
 	for i := range want {
 		b.number(&want[i])
 	}
+	b.lead(want)
 	for i := range want {
 		if err := b.sandbox(&want[i]); err != nil {
 			return nil, err
 		}
 	}
+	// The leader's marks are cleared first, in one step: that is the moment at
+	// which the change has happened.
+	slices.SortStableFunc(b.final, func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) })
 	return b.all(), nil
+}
+
+// lead chooses the sandbox that leads a change of several: the first that is
+// made. Where none is made none leads: then the links that are new between
+// sandboxes are veths, and one end takes the other with it.
+func (b *builder) lead(want []Sandbox) {
+	if len(want) < 2 {
+		return
+	}
+	for i := range want {
+		if b.have[want[i].Key] == nil {
+			b.commit = Commit{ID: strconv.FormatUint(uint64(rand.Uint32()), 16), Leader: want[i].Key}
+			return
+		}
+	}
+}
+
+// commitFor returns the commit that a tag in a sandbox carries.
+func (b *builder) commitFor(key string) Commit {
+	if key == b.commit.Leader {
+		return Commit{ID: b.commit.ID}
+	}
+	return b.commit
 }
 
 // end names an interface of a sandbox.
@@ -55,8 +84,9 @@ type end struct{ key, name string }
 
 type builder struct {
 	phases
-	have  map[string]*State
-	index map[end]int
+	have   map[string]*State
+	index  map[end]int
+	commit Commit // of a change of several sandboxes, else empty
 }
 
 // number gives every wanted interface its index, an existing one's own, before
@@ -114,7 +144,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	fresh := s == nil
 	if fresh {
 		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
-		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Labels: w.Labels}}})
+		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commitFor(w.Key), Labels: w.Labels}.fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
 	if err := b.conflicts(w, s); err != nil {
@@ -195,7 +225,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	case l == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
 	case l == nil:
-		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
+		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master, b.commitFor(w.Key))
 		b.otherEnd(f)
 		return nil
 	case f.From != nil && tag.Origin != Host, f.Kind != "" && tag.Origin != Made:

@@ -33,12 +33,13 @@ func (p *phases) all() []Op {
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
-func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
+func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit Commit) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	dev := w.device()
 	switch {
 	case w.From != nil:
 		tag = TagOf(&w.From.Link, Host)
+		tag.Commit = commit
 		p.make = append(p.make, moveIn(key, w, tag, index))
 	case w.MadeBy != nil:
 	case w.Kind == "tun" || w.Kind == "tap":
@@ -47,8 +48,8 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	default:
 		p.make = append(p.make, makeLink(key, w, index, parent))
 	}
-	tag.UnderWay = true
-	alias := tag.String()
+	tag.UnderWay, tag.Commit = true, commit
+	alias := tag.fitting().String()
 	set := rtnl.LinkSet{Index: index, ARPNotify: true, ARP: arp(w.HideVIPs)}
 	if w.From == nil {
 		set.Alias = &alias
@@ -83,7 +84,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
 		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil}, Quiet: true})
 	}
-	tag.UnderWay = false
+	tag.UnderWay, tag.Commit = false, Commit{}
 	p.final = append(p.final, retag(key, dev, index, tag.String()))
 }
 
@@ -100,6 +101,9 @@ func (p *phases) verify(key, dev string, index int, w *Iface) {
 		p.check = append(p.check, Op{NS: key, Dev: dev, Do: v, Quiet: true})
 	}
 }
+
+// Retag plans to give a link another alias.
+func Retag(key string, l *rtnl.Link, alias string) Op { return retag(key, l.Name, l.Index, alias) }
 
 func retag(key, dev string, index int, alias string) Op {
 	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias}}, Quiet: true}
@@ -135,7 +139,7 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	l := &w.From.Link
 	tag.UnderWay = true
-	alias := tag.String()
+	alias := tag.fitting().String()
 	host := HostNS
 	undo := []Op{goHome(key, w.device(), index, tag)}
 	if l.Master != 0 {

@@ -37,6 +37,7 @@ type Tag struct {
 	Origin   Origin
 	Source   string // name on the host, or the name it was made under
 	UnderWay bool   // the change that brought it is not complete
+	Commit   Commit // what completes it, where it is a part of a larger one
 	// What the link had before; not for one that osl made.
 	Index  int
 	MAC    net.HardwareAddr
@@ -52,12 +53,21 @@ func TagOf(l *rtnl.Link, o Origin) Tag {
 		TxQLen: l.TxQLen, Up: l.Up(), Alias: l.Alias}
 }
 
+// fitting returns the tag without its commit where there is no room for it: a
+// part that is found under way is put back then.
+func (t Tag) fitting() Tag {
+	if len(t.String()) > MaxAlias {
+		t.Commit = Commit{}
+	}
+	return t
+}
+
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
 	if t.UnderWay {
-		b.WriteString(";w=1")
+		b.WriteString(";w=1" + t.Commit.field())
 	}
 	if t.Origin == Host || t.Origin == Kept {
 		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
@@ -107,6 +117,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Source, err = url.QueryUnescape(v)
 	case "w":
 		t.UnderWay = v == "1"
+	case "c":
+		t.Commit, err = parseCommit(v)
 	case "i":
 		t.Index, err = strconv.Atoi(v)
 	case "t":
@@ -124,14 +136,46 @@ func (t *Tag) set(k, v string) bool {
 // SandboxTag is what the alias of a sandbox's lo says.
 type SandboxTag struct {
 	UnderWay bool
+	Commit   Commit
 	Labels   map[string]string
+}
+
+// Commit ties the parts of a change of several sandboxes together. Their marks
+// can not be cleared in one step, so one sandbox leads: while it is under way
+// for this change, the change did not happen; from then on it did, and who
+// finds another part still marked only clears the mark.
+type Commit struct {
+	ID     string
+	Leader string // key of the leading sandbox; empty in its own tag
+}
+
+func (c Commit) field() string {
+	if c.ID == "" {
+		return ""
+	}
+	return ";c=" + c.ID + "@" + url.QueryEscape(c.Leader)
+}
+
+func parseCommit(v string) (c Commit, err error) {
+	id, leader, _ := strings.Cut(v, "@")
+	c.ID = id
+	c.Leader, err = url.QueryUnescape(leader)
+	return c, err
+}
+
+// fitting is as for a Tag.
+func (t SandboxTag) fitting() SandboxTag {
+	if len(t.String()) > MaxAlias {
+		t.Commit = Commit{}
+	}
+	return t
 }
 
 // String returns the alias.
 func (t SandboxTag) String() string {
 	s := prefix + "o=s"
 	if t.UnderWay {
-		s += ";w=1"
+		s += ";w=1" + t.Commit.field()
 	}
 	keys := make([]string, 0, len(t.Labels))
 	for k := range t.Labels {
@@ -156,6 +200,12 @@ func ParseSandboxTag(alias string) (t SandboxTag, ok bool) {
 		switch k {
 		case "w":
 			t.UnderWay = v == "1"
+		case "c":
+			c, err := parseCommit(v)
+			if err != nil {
+				return SandboxTag{}, false
+			}
+			t.Commit = c
 		case "l":
 			name, value, _ := strings.Cut(v, ":")
 			name, err := url.QueryUnescape(name)

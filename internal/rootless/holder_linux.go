@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,22 +49,33 @@ func openNamespaces(pid int) (n namespaces, err error) {
 	return n, nil
 }
 
+// errGone says that a record is of a process that is no more.
+var errGone = errors.New("the recorded holder is gone")
+
 // open opens the holder's namespaces, and only then makes sure that they are
 // those of the holder. So it does not matter what becomes of the process id.
 func (h holder) open() (namespaces, error) {
+	if !h.alive() {
+		return namespaces{}, errGone
+	}
 	n, err := openNamespaces(h.PID)
-	if err != nil {
-		return n, err
-	}
-	found, err := identify(h.PID, n)
-	if err == nil && found != h {
-		err = errors.New("the recorded holder is gone")
+	if err != nil && h.alive() {
+		return n, fmt.Errorf("the holder of your namespaces, process %d, can't be joined: %w", h.PID, err)
 	}
 	if err != nil {
+		return n, errGone
+	}
+	if found, err := identify(h.PID, n); err != nil || found != h {
 		n.close()
-		return namespaces{}, err
+		return namespaces{}, errGone
 	}
 	return n, nil
+}
+
+// alive reports whether there is a process of this id and age.
+func (h holder) alive() bool {
+	s, err := startTime(h.PID)
+	return err == nil && s == h.Start
 }
 
 // identify describes the process as a holder.
@@ -96,6 +109,9 @@ func startTime(pid int) (string, error) {
 	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
 	if len(fields) < 20 {
 		return "", fmt.Errorf("/proc/%d/stat is too short", pid)
+	}
+	if fields[0] == "Z" || fields[0] == "X" {
+		return "", fmt.Errorf("process %d has ended", pid)
 	}
 	return fields[19], nil
 }
@@ -164,7 +180,7 @@ func refusal(err error) error {
 	case errors.Is(err, unix.ENOSPC):
 		why = "the limit user.max_user_namespaces is reached"
 	}
-	return fmt.Errorf("without root, osl needs a user namespace of its own, and can't make one: %w (%s); run osl as root, or allow it", err, why)
+	return fmt.Errorf("without root, osl needs a user namespace of its own, and can't make one: %s; run osl as root, or allow it (%w)", why, err)
 }
 
 func setting(path string) string {
@@ -178,8 +194,13 @@ func setting(path string) string {
 // Hold is the holder: it prepares the namespaces it was started in, says so,
 // and waits until it is killed.
 func Hold() int {
+	unix.CloseOnExec(readyFD)
 	ready := os.NewFile(readyFD, "ready")
-	if err := prepare(); err != nil {
+	err := dropInherited()
+	if err == nil {
+		err = prepare()
+	}
+	if err != nil {
 		fmt.Fprint(ready, err)
 		return 1
 	}
@@ -191,6 +212,29 @@ func Hold() int {
 		// Returns when a signal came that did not end the process.
 		_ = unix.Pause()
 	}
+}
+
+// dropInherited closes what the first command was started with, such as a pipe
+// whose other end waits for it to close. The runtime's own descriptors are
+// close-on-exec; what was inherited is not.
+func dropInherited() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= 2 {
+			continue
+		}
+		// One that is closed by now was that of the directory itself.
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func prepare() error {
@@ -241,7 +285,10 @@ func write(f *os.File, h holder) error {
 	return err
 }
 
-// kill ends the recorded holder, if it is still that.
+// endTime bounds the wait for a killed holder to be gone.
+const endTime = 2 * time.Second
+
+// kill ends the recorded holder, if it is still that, and waits until it has.
 func (h holder) kill() error {
 	fd, err := unix.PidfdOpen(h.PID, 0)
 	if err != nil {
@@ -250,11 +297,17 @@ func (h holder) kill() error {
 	defer unix.Close(fd)
 	// The descriptor can't change its process any more; the id could have
 	// before it was opened.
-	if s, err := startTime(h.PID); err != nil || s != h.Start {
+	if !h.alive() {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end the holder, process %d: %w", h.PID, err)
 	}
-	return nil
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for end := time.Now().Add(endTime); time.Now().Before(end); {
+		if n, err := unix.Poll(poll, int(endTime.Milliseconds())); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+	return fmt.Errorf("the holder, process %d, does not end", h.PID)
 }

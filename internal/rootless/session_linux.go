@@ -133,8 +133,8 @@ func findOrStart(dir string) (namespaces, error) {
 		return namespaces{}, err
 	}
 	if h.PID != 0 {
-		if ns, err := h.open(); err == nil {
-			return ns, nil
+		if ns, err := h.open(); !errors.Is(err, errGone) {
+			return ns, err
 		}
 	}
 	h, ns, err := start()

@@ -1,0 +1,224 @@
+package osl
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// faultKind is a way in which an exchange with the kernel goes wrong.
+type faultKind string
+
+const (
+	// The send fails and nothing reaches the kernel.
+	sendEPERM   faultKind = "send fails with EPERM"
+	sendEBUSY   faultKind = "send fails with EBUSY"
+	sendENOBUFS faultKind = "send fails with ENOBUFS"
+	// The kernel does the work, and its answer comes when nobody waits for it
+	// any more, or never.
+	replyLate faultKind = "reply comes too late"
+	replyLost faultKind = "reply is lost"
+	// The kernel refuses one message of a batch and runs the others.
+	refused      faultKind = "kernel refuses a message"
+	refusedEPERM faultKind = "kernel refuses a message with EPERM"
+	// The kernel does the first or nearly all of what a change of a link asks
+	// for, and then refuses.
+	halfEarly faultKind = "kernel does the first part of a message"
+	halfLate  faultKind = "kernel does most of a message"
+)
+
+var exchangeFaults = []faultKind{sendEPERM, sendEBUSY, sendENOBUFS, replyLate, replyLost}
+var messageFaults = []faultKind{refused, refusedEPERM, halfEarly, halfLate}
+
+// injector makes one exchange fail, of all that go through the sockets that
+// were opened while it was in place. It fires once: the way back is clear.
+type injector struct {
+	mu    sync.Mutex
+	armed bool
+	kind  faultKind
+	at    int // the number of the exchange
+	msg   int // and of the message in it, for faults of a message
+	sends int // exchanges so far
+	fired bool
+	short bool // the exchange had fewer messages
+}
+
+// arm makes exchange number at fail, its message number msg for faults of a
+// single message.
+func (in *injector) arm(kind faultKind, at, msg int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.armed, in.kind, in.at, in.msg = true, kind, at, msg
+	in.sends, in.fired, in.short = 0, false, false
+}
+
+func (in *injector) disarm() (fired, short bool, sends int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.armed = false
+	return in.fired, in.short, in.sends
+}
+
+// due reports whether the exchange that begins is the one to fail. One that
+// asks the same again, as waiting does, is not a new one.
+func (in *injector) due(again bool) (faultKind, int, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.armed || in.fired || again {
+		return "", 0, false
+	}
+	in.sends++
+	return in.kind, in.msg, in.sends == in.at
+}
+
+func (in *injector) fire(really bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.fired = really; !really {
+		in.short = true
+	}
+}
+
+// faulty is a socket that an injector acts on.
+type faulty struct {
+	rtnl.Transport
+	in      *injector
+	last    []byte // what was sent before, without sequence numbers
+	late    bool   // the next Recv runs out of time
+	lost    bool   // the next Recv finds that answers were dropped
+	answers [][]byte
+}
+
+func (f *faulty) Send(b []byte) error {
+	plain := unnumbered(b)
+	again := bytes.Equal(plain, f.last)
+	f.last = plain
+	kind, msg, due := f.in.due(again)
+	if !due {
+		return f.Transport.Send(b)
+	}
+	switch kind {
+	case sendEPERM, sendEBUSY, sendENOBUFS:
+		f.in.fire(true)
+		errno := map[faultKind]syscall.Errno{sendEPERM: unix.EPERM, sendEBUSY: unix.EBUSY, sendENOBUFS: unix.ENOBUFS}[kind]
+		return os.NewSyscallError("sendmsg", errno)
+	case replyLate, replyLost:
+		f.in.fire(true)
+		f.late, f.lost = kind == replyLate, kind == replyLost
+		return f.Transport.Send(b)
+	}
+	list := messages(b)
+	if msg >= len(list) {
+		f.in.fire(false)
+		return f.Transport.Send(b)
+	}
+	m, ok := f.harm(kind, list[msg])
+	f.in.fire(ok || msg+1 < len(list) && f.skip())
+	list[msg] = m
+	return f.Transport.Send(bytes.Join(list, nil))
+}
+
+// skip lets a message that a fault does not fit pass as tried.
+func (f *faulty) skip() bool { return true }
+
+// harm changes a message so that the kernel refuses it, or a part of it. ok is
+// false where the fault does not fit the message.
+func (f *faulty) harm(kind faultKind, m []byte) (harmed []byte, ok bool) {
+	m = bytes.Clone(m)
+	h := binary.NativeEndian
+	typ, flags := h.Uint16(m[4:]), h.Uint16(m[6:])
+	switch kind {
+	case refused:
+		h.PutUint16(m[4:], unix.RTM_NEWLINK|0x0ff0) // no such message
+		h.PutUint16(m[6:], flags&^(unix.NLM_F_DUMP))
+		return m, true
+	case refusedEPERM:
+		// The kernel passes over it, and the answer is made here. The real
+		// acknowledgement, if any, is then of a message that was answered.
+		h.PutUint16(m[4:], unix.NLMSG_NOOP)
+		h.PutUint16(m[6:], unix.NLM_F_REQUEST)
+		f.answers = append(f.answers, refusal(h.Uint32(m[8:]), unix.EPERM))
+		return m, true
+	}
+	if typ != unix.RTM_NEWLINK || flags&unix.NLM_F_CREATE != 0 {
+		return m, false
+	}
+	// What no virtual link has: the one is looked at right after a move, the
+	// other when nearly all is done.
+	attr := uint16(unix.IFLA_MAP)
+	length := 28 // struct rtnl_link_ifmap
+	if kind == halfLate {
+		attr, length = unix.IFLA_PORT_SELF|unix.NLA_F_NESTED, 0
+	}
+	m = h.AppendUint16(m, uint16(4+length))
+	m = h.AppendUint16(m, attr)
+	m = append(m, make([]byte, length)...)
+	h.PutUint32(m, uint32(len(m)))
+	return m, true
+}
+
+func (f *faulty) Recv(b []byte) (int, error) {
+	switch {
+	case f.late:
+		f.late = false
+		return 0, os.ErrDeadlineExceeded
+	case f.lost:
+		// The answers are dropped, as the kernel does where a socket's buffer
+		// is full.
+		f.lost = false
+		_ = f.Transport.SetDeadline(time.Now().Add(5 * time.Millisecond))
+		for {
+			if _, err := f.Transport.Recv(b); err != nil {
+				break
+			}
+		}
+		_ = f.Transport.SetDeadline(time.Now().Add(rtnl.Timeout))
+		return 0, os.NewSyscallError("recvfrom", unix.ENOBUFS)
+	case len(f.answers) > 0:
+		n := copy(b, f.answers[0])
+		f.answers = f.answers[1:]
+		return n, nil
+	}
+	return f.Transport.Recv(b)
+}
+
+// messages cuts a buffer into its messages.
+func messages(b []byte) (list [][]byte) {
+	for len(b) >= 16 {
+		n := min((int(binary.NativeEndian.Uint32(b))+3)&^3, len(b))
+		list = append(list, b[:n:n])
+		b = b[n:]
+	}
+	return list
+}
+
+func unnumbered(b []byte) []byte {
+	b = bytes.Clone(b)
+	for _, m := range messages(b) {
+		clear(m[8:12])
+	}
+	return b
+}
+
+// refusal is the kernel's answer to a message that it refuses.
+func refusal(seq uint32, errno syscall.Errno) []byte {
+	h := binary.NativeEndian
+	b := h.AppendUint32(nil, 36)
+	b = h.AppendUint16(b, unix.NLMSG_ERROR)
+	b = h.AppendUint16(b, 0)
+	b = h.AppendUint32(b, seq)
+	b = h.AppendUint32(b, 0)
+	b = h.AppendUint32(b, uint32(-int32(errno)))
+	return append(b, make([]byte, 16)...)
+}
+
+func (k faultKind) point(at, msg int) string {
+	return fmt.Sprintf("%s, exchange %d, message %d", k, at, msg)
+}

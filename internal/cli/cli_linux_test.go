@@ -1,0 +1,273 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/seed59451c2b/osl/docs"
+)
+
+// netFile writes a network file and returns its path.
+func netFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "net.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, x := range []struct{ args, want string }{
+		{"upp file", "unknown command"},
+		{"link ad a b", "unknown command"},
+		{"up", "needs FILE, nothing was given"},
+		{"up a b", "needs FILE, given: a b"},
+		{"ls a", "takes no arguments"},
+		{"exec a", "needs NAME -- COMMAND"},
+		{"exec a --", "needs a command"},
+		{"ls -o xml", "table, json and yaml"},
+		{"ls --timeout soon", "invalid argument"},
+		{"ls --timeout -1s", "negative"},
+		{"link add a e --address 10.0.0.1", "--address 10.0.0.1: write an address with a prefix length"},
+		{"link add a e --mac 1:2", "--mac 1:2"},
+		{"link add a e --peer b", "--peer b"},
+		{"link add a e --local x", "--local x"},
+		{"create a\x00b", "invalid argument"},
+		{"create --base relative a", "base"},
+		{"inspect ..", "invalid argument"},
+	} {
+		code, out, errs := runOSL(t, strings.Split(x.args, " ")...)
+		if code != exitUsage || !strings.Contains(errs, x.want) || out != "" || !strings.HasPrefix(errs, "osl: ") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("osl %s: exit code %d; no %q in one line of %q; output %q", x.args, code, x.want, errs, out)
+		}
+	}
+}
+
+func TestBadChecks(t *testing.T) {
+	const head = "sandboxes: [{name: a}]\nchecks:\n"
+	for line, text := range map[string]string{
+		"  - {from: b, ping: 10.0.0.1}":                `net.yaml:3: the file has no sandbox "b"`,
+		"  - {from: a, tcp: \"10.0.0.1:1\", to: b}":    `net.yaml:3: the file has no sandbox "b"`,
+		"  - {from: a}":                                "net.yaml:3: a check has exactly one of",
+		"  - from: a\n    ping: ::1\n    expect: luck": `net.yaml:5: "luck" can't be expected`,
+	} {
+		file := netFile(t, head+line+"\n")
+		for _, verb := range []string{"up", "check", "diff", "down"} {
+			want(t, exitUsage, []string{text}, verb, file)
+		}
+	}
+}
+
+func TestFailedCheck(t *testing.T) {
+	file := netFile(t, `
+sandboxes: [{name: a}]
+checks:
+  - {from: a, ping: 127.0.0.1}
+  - {from: a, tcp: "127.0.0.1:9", timeout: 100ms}
+  - {from: a, ping: 192.0.2.1, expect: unreachable}
+`)
+	defer runOSL(t, "down", file)
+	out := want(t, exitFailed, []string{"1 of 3 checks failed; the network stays up", "osl down " + file}, "up", file)
+	for _, line := range []string{"FROM CHECK EXPECT RESULT TIME DETAIL", "a ping 127.0.0.1 ok ok", "FAILED: refused", "unreachable unreachable"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), line) {
+			t.Errorf("no %q in\n%s", line, out)
+		}
+	}
+	want(t, exitDone, []string{"a"}, "inspect", "a")
+	want(t, exitDone, []string{"nothing to change"}, "up", "--no-check", file)
+	// What a program reads says the same.
+	code, out, _ := runOSL(t, "check", file, "-o", "json")
+	var results []struct {
+		Result string
+		Passed bool
+	}
+	if err := json.Unmarshal([]byte(out), &results); err != nil || code != exitFailed {
+		t.Fatalf("exit code %d, %v: %s", code, err, out)
+	}
+	if len(results) != 3 || !results[0].Passed || results[1].Passed || results[1].Result != "refused" || !results[2].Passed {
+		t.Errorf("got %+v", results)
+	}
+}
+
+func TestMachineReadable(t *testing.T) {
+	file := netFile(t, "sandboxes: [{name: a, labels: {tier: x}}]\n")
+	defer runOSL(t, "down", file)
+	for _, x := range [][]string{
+		{"up", "--dry-run", file}, {"up", file}, {"up", file}, {"diff", file}, {"check", file}, {"ls"}, {"inspect", "a"},
+		{"recover"}, {"rm", "--force", "nope"}, {"down", "--dry-run", file}, {"down", file}, {"down", file}, {"ls"}, {"version"}, {"schema"},
+	} {
+		var v any
+		out := want(t, exitDone, nil, append(x, "-o", "json")...)
+		if err := json.Unmarshal([]byte(out), &v); err != nil || v == nil {
+			t.Errorf("osl %v -o json: %v: %s", x, err, out)
+		}
+		out = want(t, exitDone, nil, append(x, "-o", "yaml")...)
+		if err := yaml.Unmarshal([]byte(out), &v); err != nil || v == nil {
+			t.Errorf("osl %v -o yaml: %v: %s", x, err, out)
+		}
+	}
+}
+
+func TestStandardInput(t *testing.T) {
+	const text = "sandboxes: [{name: a}]\n"
+	for _, x := range []struct {
+		verb, text, want string
+		code             int
+	}{
+		{"up", text, "created 1 sandbox (a)", exitDone},
+		{"down", text, "removed 1 sandbox (a)", exitDone},
+		{"up", "sandboxs: []\n", "<stdin>:1: ", exitUsage},
+	} {
+		var out bytes.Buffer
+		if code := Run(t.Context(), []string{x.verb, "-"}, strings.NewReader(x.text), &out, &out); code != x.code || !strings.Contains(out.String(), x.want) {
+			t.Errorf("%s: exit code %d: %s", x.verb, code, out.String())
+		}
+	}
+}
+
+func TestCreateAllOrNone(t *testing.T) {
+	want(t, exitDone, nil, "create", "b")
+	defer runOSL(t, "rm", "b")
+	want(t, exitFailed, []string{"exists already"}, "create", "a", "b", "c")
+	want(t, exitFailed, []string{"exists already"}, "create", "--dry-run", "a", "b")
+	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "a ") || strings.Contains(out, "c ") {
+		t.Errorf("left behind:\n%s", out)
+	}
+	want(t, exitDone, []string{"ip netns add a\nip netns add c\n"}, "create", "--dry-run", "a", "c")
+	want(t, exitFailed, []string{"nothing was removed"}, "rm", "b", "nope")
+	want(t, exitDone, []string{"ip netns del b"}, "rm", "--dry-run", "b")
+	want(t, exitDone, []string{"b "}, "ls")
+	want(t, exitDone, []string{"removed 1 sandbox (b)"}, "rm", "--force", "b", "nope")
+}
+
+func TestLinkOfTheHost(t *testing.T) {
+	sh(t, "ip link add h0 type veth peer name h1 && ip link set h0 mtu 1400")
+	defer sh(t, "ip link del h0")
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	out := want(t, exitDone, nil, "link", "add", "a", "eth0", "--source", "h0", "--address", "10.0.0.1/24", "--dry-run")
+	if !strings.Contains(out, "h0") || !strings.Contains(sh(t, "ip link show h0"), "h0") {
+		t.Errorf("dry run: %s", out)
+	}
+	want(t, exitDone, []string{"added eth0"}, "link", "add", "a", "eth0", "--source", "h0", "--address", "10.0.0.1/24")
+	want(t, exitDone, []string{"host/h0", "10.0.0.1/24", "1400"}, "inspect", "a")
+	want(t, exitDone, []string{"eth0", "h0"}, "link", "rm", "a", "eth0", "--dry-run")
+	want(t, exitDone, []string{"eth0"}, "inspect", "a")
+	want(t, exitDone, []string{"h0"}, "link", "rm", "a", "eth0")
+	if !strings.Contains(sh(t, "ip link show h0"), "mtu 1400") {
+		t.Error("h0 is not home as it was")
+	}
+}
+
+func TestOtherBase(t *testing.T) {
+	base := t.TempDir()
+	want(t, exitDone, []string{base + "/netns/a"}, "create", "--base", base, "a")
+	defer runOSL(t, "rm", "--base", base, "a")
+	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "a ") {
+		t.Errorf("it is in the usual base path too:\n%s", out)
+	}
+	t.Setenv("OSL_BASE", base)
+	want(t, exitDone, []string{"a "}, "ls")
+}
+
+func TestCompletion(t *testing.T) {
+	want(t, exitDone, nil, "create", "web", "weft", "db")
+	defer runOSL(t, "rm", "web", "weft", "db")
+	for _, x := range []struct {
+		args     []string
+		want, no string
+	}{
+		{[]string{"inspect", "we"}, "web\nweft\n", "db"},
+		{[]string{"rm", "web", ""}, "db\nweft\n", "web"},
+		{[]string{"link", "add", ""}, "db\nweb\nweft\n", "\x00"},
+		{[]string{"inspect", "web", ""}, "\x00", "weft"},
+		{[]string{"up", ""}, "yaml\nyml\n", "web"},
+		{[]string{"ls", "-o", ""}, "table\njson\nyaml\n", "web"},
+		{[]string{"link", "add", "web", "e", "--type", ""}, "bridge\nveth\n", "web"},
+	} {
+		out := want(t, exitDone, nil, append([]string{"__complete"}, x.args...)...)
+		if x.want != "\x00" && !strings.Contains(out, x.want) || strings.Contains(out, x.no) {
+			t.Errorf("%v: %q", x.args, out)
+		}
+	}
+	want(t, exitDone, []string{"bash completion"}, "completion", "bash")
+}
+
+func TestExec(t *testing.T) {
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	want(t, 128+9, nil, "exec", "a", "--", "sh", "-c", "kill -9 $$")
+	want(t, 126, []string{"permission denied"}, "exec", "a", "/etc/passwd")
+	want(t, exitDone, []string{"lo "}, "exec", "a", "ip", "-brief", "link") // its own flags, without --
+	want(t, 128+15, []string{"deadline"}, "exec", "--timeout", "200ms", "a", "sleep", "60")
+	if out := want(t, exitDone, nil, "exec", "a", "--", "readlink", "/proc/self/ns/net"); out == sh(t, "readlink /proc/self/ns/net") {
+		t.Error("the command runs on the host")
+	}
+	var out bytes.Buffer
+	if code := Run(t.Context(), []string{"exec", "a", "cat"}, strings.NewReader("word"), &out, &out); code != exitDone || out.String() != "word" {
+		t.Errorf("standard input: exit code %d, %q", code, out.String())
+	}
+}
+
+// process starts the command in a process of its own and waits until it has
+// written something.
+func process(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command(self(t), args...)
+	c.Env = append(os.Environ(), asCommand+"=1")
+	out, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestExecPassesSignalsOn(t *testing.T) {
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	c := process(t, "exec", "a", "--", "sh", "-c", "trap 'exit 42' TERM; echo ready >&2; while :; do sleep 0.05; done")
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); c.ProcessState.ExitCode() != 42 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInterruptedUp(t *testing.T) {
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	// The server must not answer, or the check would be over at once; and the
+	// log says when it is under way.
+	file := netFile(t, "sandboxes: [{name: a}]\nchecks: [{from: a, ping: 127.0.0.1, expect: timeout, timeout: 1m}, {from: a, tcp: \"127.0.0.1:9\", timeout: 1m}]\n")
+	begin := time.Now()
+	c := process(t, "up", "-v", file)
+	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); c.ProcessState.ExitCode() != exitFailed || time.Since(begin) > 30*time.Second {
+		t.Errorf("got %v after %v", err, time.Since(begin))
+	}
+}
+
+func TestSchema(t *testing.T) {
+	if out := want(t, exitDone, nil, "schema"); out != string(docs.Schema) {
+		t.Error("not the schema of the repository")
+	}
+}
