@@ -66,7 +66,7 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
 			return err
 		}
-		err := conn.One(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
+		_, err := conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
 		if errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil
 		}

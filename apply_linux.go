@@ -193,8 +193,27 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	}
 	p.run.spaces[key] = n
 	p.run.own = append(p.run.own, n)
-	p.have[key], err = readState(ctx, n.conn, true)
+	s, err := readState(ctx, n.conn, true)
+	if err == nil && (write || !halfMade(s)) {
+		p.have[key] = s
+	}
 	return err
+}
+
+// halfMade reports whether a sandbox is what a dead process left of making it;
+// of one that stands it takes links that are under way out of the state. It is
+// for who may not heal: Apply would begin by putting them back.
+func halfMade(s *plan.State) bool {
+	if lo := s.ByIndex(1); lo != nil {
+		if t, ok := plan.ParseSandboxTag(lo.Alias); ok && t.UnderWay {
+			return true
+		}
+	}
+	s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool {
+		t, ok := plan.ParseTag(l.Alias)
+		return ok && t.UnderWay
+	})
+	return false
 }
 
 // readSettings reads the sysctls that a wanted sandbox asks for, so that the

@@ -22,7 +22,9 @@ func SetBasePath(path string) {
 		basePath.Store(nil)
 		return
 	}
-	path = filepath.Clean(path)
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
 	basePath.Store(&path)
 }
 

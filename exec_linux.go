@@ -1,11 +1,9 @@
 package osl
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +27,11 @@ type run struct {
 	own    []*Namespace          // those that the run opened for itself
 	fds    map[string]int
 	links  map[linkID]rtnl.Link // as ReadLink found them
+	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on
 	undo   [][]plan.Op
 	made   []*Namespace // sandboxes that the run made, undone by destroying them
+	gone   bool         // a step was done that nothing takes back
+	left   []string     // what such steps left, where not all could be done
 }
 
 type linkID struct {
@@ -38,8 +39,11 @@ type linkID struct {
 	index int
 }
 
+type setting struct{ path, value string }
+
 func newRun(ctx context.Context, spaces ...*Namespace) *run {
-	r := &run{ctx: ctx, spaces: map[string]*Namespace{}, fds: map[string]int{}, links: map[linkID]rtnl.Link{}}
+	r := &run{ctx: ctx, spaces: map[string]*Namespace{}, fds: map[string]int{}, links: map[linkID]rtnl.Link{},
+		ipv6s: map[linkID][]setting{}}
 	for _, n := range spaces {
 		r.spaces[n.space()] = n
 	}
@@ -99,13 +103,17 @@ func (r *run) fd(key string) int {
 }
 
 // do carries out a plan, or nothing of it: after a failure the steps that were
-// done are undone, the last one first. What can not be undone is in the error.
+// done are undone, the last one first. What can not be undone is in the error,
+// and so is what is still to do where a step was done that nothing undoes.
 func (r *run) do(ops []plan.Op) error {
 	err := r.forward(ops)
 	if err == nil {
 		return nil
 	}
-	left := r.back()
+	left := r.left
+	if !r.gone {
+		left = r.back()
+	}
 	if len(left) > 0 {
 		var e *Error
 		if !errors.As(err, &e) {
@@ -119,8 +127,11 @@ func (r *run) do(ops []plan.Op) error {
 
 func (r *run) forward(ops []plan.Op) error {
 	for len(ops) > 0 {
+		if ops[0].Last {
+			return r.last(ops)
+		}
 		n := 0
-		for n < len(ops) && isMessage(ops[n]) && ops[n].NS == ops[0].NS {
+		for n < len(ops) && !ops[n].Last && isMessage(ops[n]) && ops[n].NS == ops[0].NS {
 			n++
 		}
 		if n > 0 {
@@ -164,10 +175,19 @@ func (r *run) send(ops []plan.Op) error {
 		}
 	}
 	errs, unknown := n.conn.Do(r.ctx, reqs...)
+	if unknown != nil && !slices.ContainsFunc(ops, func(op plan.Op) bool { return !plan.Repeatable(op.Do) }) {
+		errs, unknown = n.conn.Do(r.ctx, reqs...)
+	}
 	var first error
 	for i, op := range ops {
+		if errs[i] != nil && plan.Takes(op.Do) && plan.Absent(errs[i]) {
+			errs[i] = nil // the kernel took it with something else
+		}
 		if read[i].Index != 0 {
 			r.links[linkID{op.NS, read[i].Index}] = read[i]
+		}
+		if errs[i] != nil && plan.TakesAway(op.Do) && plan.Absent(errs[i]) {
+			errs[i] = nil // an earlier step took it along
 		}
 		if errs[i] == nil || op.Half || unknown != nil {
 			r.undo = append(r.undo, op.Undo)
@@ -207,10 +227,15 @@ func (r *run) step(op plan.Op) error {
 		if strings.Contains(path, "%s") {
 			path = fmt.Sprintf(path, r.linkName(op.NS, a.Index, op.Dev))
 		}
-		return r.inside(op.NS, func() error {
-			_, err := sysctl.Set(path, a.Value)
+		var old string
+		err := r.inside(op.NS, func() (err error) {
+			old, err = sysctl.Set(path, a.Value)
 			return err
 		})
+		if err == nil {
+			r.undo = append(r.undo, []plan.Op{{NS: op.NS, Dev: op.Dev, Do: plan.Sysctl{Path: path, Value: old}}})
+		}
+		return err
 	}
 	return fmt.Errorf("unknown operation %T", op.Do)
 }
@@ -225,116 +250,6 @@ func (r *run) linkName(key string, index int, otherwise string) string {
 // inside runs f on a thread in the namespace of a key.
 func (r *run) inside(key string, f func() error) error {
 	return netns.Do(r.fd(key), f)
-}
-
-// ipv6 turns a link's IPv6 on or off, by the state that was read before. It
-// fails rather than leave IPv6 on where nobody asked for it.
-func (r *run) ipv6(key string, a plan.IPv6) error {
-	id := linkID{key, a.Index}
-	l, ok := r.links[id]
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: the link is gone", ErrNotFound)
-	case !l.Inet.HasIPv6State && a.On && l.MTU > 0 && l.MTU < 1280:
-		return fmt.Errorf("%w: IPv6 needs an MTU of 1280 bytes, the link has %d", ErrInvalid, l.MTU)
-	case !l.Inet.HasIPv6State && a.On:
-		return fmt.Errorf("%w: the kernel has no IPv6 for this link", ErrUnsupported)
-	case l.Inet.DisableIPv6 == !a.On:
-		return nil
-	}
-	err := r.inside(key, func() error {
-		conf := "ipv6/conf/" + l.Name + "/"
-		settings := [][2]string{{"disable_ipv6", "1"}}
-		if a.On {
-			settings = [][2]string{{"accept_dad", "0"}, {"ndisc_notify", "1"}, {"disable_ipv6", "0"}}
-		}
-		for _, s := range settings {
-			if _, err := sysctl.Set(conf+s[0], s[1]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		l.Inet.DisableIPv6 = !a.On
-		r.links[id] = l
-	}
-	return err
-}
-
-// verify compares a link with what it was told to be.
-func (r *run) verify(key string, a plan.Verify) error {
-	n, err := r.space(key)
-	if err != nil {
-		return err
-	}
-	var l rtnl.Link
-	if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
-		return err
-	}
-	if a.MAC != nil && !bytes.Equal(a.MAC, l.MAC) {
-		return fmt.Errorf("the kernel did not keep the hardware address %v; the link has %v", a.MAC, l.MAC)
-	}
-	if a.MTU != 0 && a.MTU != l.MTU {
-		return fmt.Errorf("the kernel did not keep the MTU %d; the link has %d", a.MTU, l.MTU)
-	}
-	if len(a.Addrs) == 0 {
-		return nil
-	}
-	addrs, err := n.settledAddrs(r.ctx, &l)
-	if err != nil {
-		return err
-	}
-	for _, p := range a.Addrs {
-		if !slices.ContainsFunc(addrs, func(h rtnl.Addr) bool { return h.Prefix == p }) {
-			return fmt.Errorf("the kernel did not keep the address %v", p)
-		}
-	}
-	return nil
-}
-
-// settleTime bounds the waiting for what the kernel does a moment after a link
-// went up. It is microseconds on a quiet machine, but has to wait its turn for
-// the lock that every change of a link on the machine takes.
-const settleTime = time.Second
-
-// settledAddrs reads the addresses of a link. The kernel gives a link that has
-// gone up its IPv6 link-local address in the background; until it is usable,
-// the link is not what its user expects.
-func (n *Namespace) settledAddrs(ctx context.Context, l *rtnl.Link) ([]rtnl.Addr, error) {
-	for end := time.Now().Add(settleTime); ; time.Sleep(100 * time.Microsecond) {
-		addrs, err := n.conn.Addrs(ctx, l.Index)
-		if err != nil || l.Flags&unix.IFF_LOWER_UP == 0 || time.Now().After(end) ||
-			!slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
-			return addrs, err
-		}
-	}
-}
-
-// announce sets the hardware address that the link has: that makes the kernel
-// send its ARP and neighbour announcements.
-func (r *run) announce(key string, a plan.Announce) error {
-	n, err := r.space(key)
-	if err != nil {
-		return err
-	}
-	l := r.links[linkID{key, a.Index}]
-	if len(l.MAC) != 6 {
-		return nil
-	}
-	for end := time.Now().Add(settleTime); a.Wait; time.Sleep(200 * time.Microsecond) {
-		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
-			return err
-		}
-		if l.Flags&unix.IFF_LOWER_UP == 0 || l.Oper || time.Now().After(end) {
-			break
-		}
-	}
-	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
-	if err != nil {
-		slog.Debug("osl: the addresses were not announced again", "key", key, "interface", l.Name, "error", err)
-	}
-	return nil
 }
 
 // back undoes everything that was done and returns what could not be.

@@ -110,6 +110,9 @@ func ofAction(op plan.Op, err error) error {
 			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {
 				e.Err = fmt.Errorf("%q: %w", s.Link.Name, e.Err)
 			}
+			if l, ok := a.(plan.NewLink); ok && l.Link.Peer != nil {
+				e.Hint = fmt.Sprintf("it may be the name of its other end, %q, that is taken", l.Link.Peer.Name)
+			}
 		case errors.Is(err, unix.EOPNOTSUPP):
 			is(ErrUnsupported, "the kernel lacks this type of link")
 		}

@@ -3,8 +3,8 @@ package osl
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -43,47 +43,54 @@ type injector struct {
 	mu    sync.Mutex
 	armed bool
 	kind  faultKind
-	at    int // the number of the exchange
-	msg   int // and of the message in it, for faults of a message
-	sends int // exchanges so far
+	at    int // which of the exchanges, or of the messages that the fault fits
+	seen  int
 	fired bool
-	short bool // the exchange had fewer messages
 }
 
-// arm makes exchange number at fail, its message number msg for faults of a
-// single message.
-func (in *injector) arm(kind faultKind, at, msg int) {
+func (in *injector) arm(kind faultKind, at int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.armed, in.kind, in.at, in.msg = true, kind, at, msg
-	in.sends, in.fired, in.short = 0, false, false
+	in.armed, in.kind, in.at, in.seen, in.fired = true, kind, at, 0, false
 }
 
-func (in *injector) disarm() (fired, short bool, sends int) {
+// disarm reports whether the fault happened.
+func (in *injector) disarm() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.armed = false
-	return in.fired, in.short, in.sends
+	return in.fired
 }
 
-// due reports whether the exchange that begins is the one to fail. One that
-// asks the same again, as waiting does, is not a new one.
-func (in *injector) due(again bool) (faultKind, int, bool) {
+// due looks at what is to be sent and returns the fault that is due, with the
+// number of the message that it is for. What asks the same again, as waiting
+// does, is not a new exchange.
+func (in *injector) due(list [][]byte, again bool) (kind faultKind, msg int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.armed || in.fired || again {
-		return "", 0, false
+		return "", 0
 	}
-	in.sends++
-	return in.kind, in.msg, in.sends == in.at
+	if slices.Contains(exchangeFaults, in.kind) {
+		list = list[:1]
+	}
+	for i, m := range list {
+		if in.kind.fits(m) {
+			in.seen++
+		}
+		if in.seen == in.at {
+			in.fired = true
+			return in.kind, i
+		}
+	}
+	return "", 0
 }
 
-func (in *injector) fire(really bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.fired = really; !really {
-		in.short = true
-	}
+// fits reports whether a fault can be made of a message: only a change of a
+// link that exists can be done by half.
+func (k faultKind) fits(m []byte) bool {
+	typ, flags := binary.NativeEndian.Uint16(m[4:]), binary.NativeEndian.Uint16(m[6:])
+	return k != halfEarly && k != halfLate || typ == unix.RTM_NEWLINK && flags&unix.NLM_F_CREATE == 0
 }
 
 // faulty is a socket that an injector acts on.
@@ -100,55 +107,43 @@ func (f *faulty) Send(b []byte) error {
 	plain := unnumbered(b)
 	again := bytes.Equal(plain, f.last)
 	f.last = plain
-	kind, msg, due := f.in.due(again)
-	if !due {
-		return f.Transport.Send(b)
-	}
-	switch kind {
-	case sendEPERM, sendEBUSY, sendENOBUFS:
-		f.in.fire(true)
-		errno := map[faultKind]syscall.Errno{sendEPERM: unix.EPERM, sendEBUSY: unix.EBUSY, sendENOBUFS: unix.ENOBUFS}[kind]
-		return os.NewSyscallError("sendmsg", errno)
-	case replyLate, replyLost:
-		f.in.fire(true)
-		f.late, f.lost = kind == replyLate, kind == replyLost
-		return f.Transport.Send(b)
-	}
 	list := messages(b)
-	if msg >= len(list) {
-		f.in.fire(false)
-		return f.Transport.Send(b)
+	switch kind, msg := f.in.due(list, again); kind {
+	case "":
+	case sendEPERM:
+		return os.NewSyscallError("sendmsg", unix.EPERM)
+	case sendEBUSY:
+		return os.NewSyscallError("sendmsg", unix.EBUSY)
+	case sendENOBUFS:
+		return os.NewSyscallError("sendmsg", unix.ENOBUFS)
+	case replyLate:
+		f.late = true
+	case replyLost:
+		f.lost = true
+	default:
+		list[msg] = f.harm(kind, list[msg])
+		b = bytes.Join(list, nil)
 	}
-	m, ok := f.harm(kind, list[msg])
-	f.in.fire(ok || msg+1 < len(list) && f.skip())
-	list[msg] = m
-	return f.Transport.Send(bytes.Join(list, nil))
+	return f.Transport.Send(b)
 }
 
-// skip lets a message that a fault does not fit pass as tried.
-func (f *faulty) skip() bool { return true }
-
-// harm changes a message so that the kernel refuses it, or a part of it. ok is
-// false where the fault does not fit the message.
-func (f *faulty) harm(kind faultKind, m []byte) (harmed []byte, ok bool) {
+// harm changes a message so that the kernel refuses it, or a part of it.
+func (f *faulty) harm(kind faultKind, m []byte) []byte {
 	m = bytes.Clone(m)
 	h := binary.NativeEndian
-	typ, flags := h.Uint16(m[4:]), h.Uint16(m[6:])
+	flags := h.Uint16(m[6:])
 	switch kind {
 	case refused:
 		h.PutUint16(m[4:], unix.RTM_NEWLINK|0x0ff0) // no such message
 		h.PutUint16(m[6:], flags&^(unix.NLM_F_DUMP))
-		return m, true
+		return m
 	case refusedEPERM:
 		// The kernel passes over it, and the answer is made here. The real
 		// acknowledgement, if any, is then of a message that was answered.
 		h.PutUint16(m[4:], unix.NLMSG_NOOP)
 		h.PutUint16(m[6:], unix.NLM_F_REQUEST)
 		f.answers = append(f.answers, refusal(h.Uint32(m[8:]), unix.EPERM))
-		return m, true
-	}
-	if typ != unix.RTM_NEWLINK || flags&unix.NLM_F_CREATE != 0 {
-		return m, false
+		return m
 	}
 	// What no virtual link has: the one is looked at right after a move, the
 	// other when nearly all is done.
@@ -161,7 +156,7 @@ func (f *faulty) harm(kind faultKind, m []byte) (harmed []byte, ok bool) {
 	m = h.AppendUint16(m, attr)
 	m = append(m, make([]byte, length)...)
 	h.PutUint32(m, uint32(len(m)))
-	return m, true
+	return m
 }
 
 func (f *faulty) Recv(b []byte) (int, error) {
@@ -217,8 +212,4 @@ func refusal(seq uint32, errno syscall.Errno) []byte {
 	b = h.AppendUint32(b, 0)
 	b = h.AppendUint32(b, uint32(-int32(errno)))
 	return append(b, make([]byte, 16)...)
-}
-
-func (k faultKind) point(at, msg int) string {
-	return fmt.Sprintf("%s, exchange %d, message %d", k, at, msg)
 }

@@ -84,20 +84,107 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 		}
 		reqs = append(reqs, home.Request(r.fd))
 	}
-	errs, err := conn.Do(r.ctx, reqs...)
+	errs, unknown := conn.Do(r.ctx, reqs...)
+	var failed error
+	for i := range ops {
+		if unknown == nil && errs[i] == nil {
+			r.gone = true
+			continue
+		}
+		home := ops[i].Do.(plan.SetLink)
+		err := r.moveOut(conn, home)
+		if errors.Is(err, unix.ENODEV) {
+			// It is out of the sandbox already: by the first message, though
+			// that failed or its answer was lost, or by someone else's hand.
+			err = r.restoreAtHome(home)
+		}
+		if err != nil {
+			failed = errors.Join(failed, ofAction(ops[i], err))
+			r.left = append(r.left, r.leftover(ops[i], err))
+			continue
+		}
+		r.gone = true
+	}
+	return failed
+}
+
+// last carries out the steps that nothing takes back. One that fails is tried
+// once more, and the others are done all the same.
+func (r *run) last(ops []plan.Op) (failed error) {
+	for len(ops) > 0 {
+		key := ops[0].NS
+		var home, rest []plan.Op
+		for len(ops) > 0 && ops[0].NS == key {
+			if _, ok := ops[0].Do.(plan.SetLink); ok {
+				home = append(home, ops[0])
+			} else {
+				rest = append(rest, ops[0])
+			}
+			ops = ops[1:]
+		}
+		n, err := r.space(key)
+		if err == nil {
+			err = r.sendHome(n.conn, home, false)
+		}
+		if err != nil && !r.gone {
+			return err
+		}
+		failed = errors.Join(failed, err, r.remove(n, rest))
+	}
+	return failed
+}
+
+// remove deletes links, in one batch, and again one by one what that did not.
+func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
+	if len(ops) == 0 || n == nil {
+		return nil
+	}
+	reqs := make([]rtnl.Request, len(ops))
+	for i, op := range ops {
+		reqs[i] = op.Do.(plan.Message).Request(r.fd)
+	}
+	errs, unknown := n.conn.Do(r.ctx, reqs...)
+	for i, op := range ops {
+		err := errs[i]
+		if unknown != nil || err != nil && !plan.Absent(err) {
+			_, err = n.conn.Surely(r.ctx, reqs[i])
+		}
+		if err != nil && !plan.Absent(err) {
+			failed = errors.Join(failed, ofAction(op, err))
+			r.left = append(r.left, r.leftover(op, err))
+			continue
+		}
+		r.gone = true
+	}
+	return failed
+}
+
+// restoreAtHome gives a link that went home its first settings, where the
+// kernel moved it but did not do the rest. It does nothing for a link that is
+// not on the host at all. What is left of the tag, or its index and name, tell
+// it from others.
+func (r *run) restoreAtHome(home plan.SetLink) error {
+	host, err := r.space(plan.HostNS)
 	if err != nil {
 		return err
 	}
-	var failed error
-	for i := range ops {
-		if errs[i] == nil || errors.Is(errs[i], unix.ENODEV) {
+	links, err := host.conn.Links(r.ctx)
+	if err != nil {
+		return err
+	}
+	for i := range links {
+		l := &links[i]
+		t, tagged := plan.ParseTag(l.Alias)
+		ours := tagged && t.Origin == plan.Host && t.Index == home.Link.NewIndex
+		if !ours && !(l.Index == home.Link.NewIndex && l.Name == home.Link.Name) {
 			continue
 		}
-		if err := r.moveOut(conn, ops[i].Do.(plan.SetLink)); err != nil {
-			failed = errors.Join(failed, ofAction(ops[i], err))
-		}
+		set := home.Link
+		set.Index, set.NewIndex = l.Index, 0
+		_, err := host.conn.Surely(r.ctx, rtnl.SetLink(set))
+		return err
 	}
-	return failed
+	return nil
 }
 
 // takenAtHome reports, for each link that goes home, whether another link of
@@ -113,11 +200,15 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 	for i, op := range ops {
 		reqs[i] = rtnl.GetLink(0, op.Do.(plan.SetLink).Link.Name, false, &found[i])
 	}
-	if _, err := host.conn.Do(r.ctx, reqs...); err != nil {
+	errs, err := host.conn.Do(r.ctx, reqs...)
+	if err != nil {
 		return nil, err
 	}
 	taken := make([]bool, len(ops))
 	for i := range found {
+		if errs[i] != nil && !errors.Is(errs[i], unix.ENODEV) {
+			return nil, ofAction(ops[i], errs[i])
+		}
 		taken[i] = found[i].Index != 0
 	}
 	return taken, nil

@@ -167,10 +167,7 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
 	host := r.spaces[plan.HostNS]
-	if h.Addrs, err = host.conn.Addrs(r.ctx, h.Link.Index); err != nil {
-		return nil, err
-	}
-	h.Routes, err = host.conn.Routes(r.ctx, 0, h.Link.Index)
+	h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index)
 	return h, err
 }
 
@@ -205,7 +202,13 @@ func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, err
 
 func (n *Namespace) addLink(ctx context.Context, s InterfaceSpec, really bool) (Changes, error) {
 	net := Network{Sandboxes: []Spec{{Name: n.key, Interfaces: []InterfaceSpec{s}}}}
-	if s.Peer != (Endpoint{}) && s.Peer.Sandbox != HostName {
+	switch peer, err := KeyPath(s.Peer.Sandbox); {
+	case s.Peer == (Endpoint{}) || s.Peer.Sandbox == HostName:
+	case err != nil:
+		return nil, err
+	case peer == n.key:
+		net.Sandboxes[0].Interfaces[0].Peer.Sandbox = n.key
+	default:
 		net.Sandboxes = append(net.Sandboxes, Spec{Name: s.Peer.Sandbox})
 	}
 	p, err := prepare(ctx, net, really)

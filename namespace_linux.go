@@ -181,7 +181,7 @@ func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
 		return nil, err
 	}
 	return func() {
-		if empty(filepath.Join(baseOf(key), keysDir)) {
+		if empty(filepath.Join(baseOf(canonical(key)), keysDir)) {
 			h.Retire()
 		} else {
 			h.Unlock()
@@ -208,8 +208,16 @@ func baseOf(key string) string {
 	return BasePath()
 }
 
+// canonical returns the one path that all spellings of a key have in common.
+func canonical(key string) string {
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(key)); err == nil {
+		return filepath.Join(dir, filepath.Base(key))
+	}
+	return key
+}
+
 func lockKey(ctx context.Context, key string) (*netns.Held, error) {
-	base := baseOf(key)
+	base := baseOf(canonical(key))
 	if base == BasePath() {
 		if _, err := netns.MakeDir(base); err != nil {
 			return nil, err
@@ -217,7 +225,7 @@ func lockKey(ctx context.Context, key string) (*netns.Held, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
-	return locks.Lock(ctx, filepath.Join(base, "osl.lock"), key)
+	return locks.Lock(ctx, filepath.Join(base, "osl.lock"), canonical(key))
 }
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what

@@ -75,16 +75,17 @@ func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh,
 	if !force {
 		req = rtnl.NewNeigh(w)
 	}
-	err := conn.One(ctx, req)
+	repeated, err := conn.Surely(ctx, req)
 	if errors.Is(err, unix.EEXIST) && !force {
 		held, herr := holds(ctx, conn, w)
 		if herr != nil {
 			return herr
 		}
-		if held {
+		if held && !repeated {
 			return NeighborSearchError{ip: w.IP.String(), mac: w.MAC.String(), present: true}
 		}
-		err = conn.One(ctx, rtnl.ReplaceNeigh(w))
+		// Where the answer was lost, the entry may be the one just made.
+		_, err = conn.Surely(ctx, rtnl.ReplaceNeigh(w))
 	}
 	if err == nil {
 		n.remember(w)
@@ -203,10 +204,14 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 		}
 		if !osDelete {
 			w.Proto = unix.RTPROT_STATIC
-			return conn.One(ctx, rtnl.ReplaceNeigh(w))
+			_, err := conn.Surely(ctx, rtnl.ReplaceNeigh(w))
+			return err
 		}
-		err = conn.One(ctx, rtnl.DelNeigh(w))
+		repeated, err := conn.Surely(ctx, rtnl.DelNeigh(w))
 		if plan.Absent(err) {
+			if repeated {
+				return nil // it was the first time that deleted it
+			}
 			return NeighborSearchError{ip: ip.String(), mac: dstMac.String()}
 		}
 		return err

@@ -44,7 +44,7 @@ func (n *Namespace) heal(ctx context.Context) error {
 	if !underWay(links) {
 		return nil
 	}
-	unlock, err := lock(ctx, n.key)
+	unlock, err := lockToRemove(ctx, n.key)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
 	err := n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		// The scope tells an IPv4 gateway from a default route on a device.
-		err := conn.One(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}))
+		_, err := conn.Surely(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}))
 		if plan.Absent(err) {
 			return nil
 		}
@@ -81,9 +81,10 @@ func (n *Namespace) change(f func(ctx context.Context, conn *rtnl.Conn) error) e
 	return f(ctx, conn)
 }
 
-// one carries out a step that is a single message: it is done, or it is not.
+// one carries out a step that is a single message and may be done twice: it is
+// done, or it is not.
 func one(ctx context.Context, conn *rtnl.Conn, m plan.Message) error {
-	err := conn.One(ctx, m.Request(nil))
+	_, err := conn.Surely(ctx, m.Request(nil))
 	if err == nil {
 		return nil
 	}
@@ -170,7 +171,7 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
-		if err := conn.One(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
+		if _, err := conn.Surely(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
 			return err
 		}
 		return nil

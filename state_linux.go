@@ -177,6 +177,8 @@ func validName(name string) error {
 		return invalidf("the interface name %q has %d bytes; the kernel takes %d", name, len(name), maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }):
 		return invalidf("the interface name %q has a slash, a colon, a space or a control character", name)
+	case name == "all" || name == "default":
+		return invalidf("the interface name %q stands for others in the kernel's settings", name)
 	case strings.Contains(name, "%"):
 		return invalidf("the interface name %q has a %%, which the kernel takes for a number", name)
 	}

@@ -32,10 +32,10 @@ func (r *run) wantNetworkNames(net Network) (names networkNames, err error) {
 		if err != nil {
 			return names, err
 		}
-		if seen[key] {
+		if seen[canonical(key)] {
 			return names, invalidf("the sandbox %q is there twice", s.Name)
 		}
-		seen[key] = true
+		seen[canonical(key)] = true
 		names.keys = append(names.keys, key)
 		for j := range s.Interfaces {
 			if p := s.Interfaces[j].Peer; p.Sandbox == HostName {

@@ -134,7 +134,8 @@ func lookIn(t *testing.T, where string, fd int) (list []string) {
 		head[0] = family
 		for _, p := range dump(unix.RTM_GETNEIGH, head...) {
 			a := attributes(t, p[12:])
-			if uint16(p[8])&unix.NUD_PERMANENT != 0 {
+			// The multicast addresses that a device listens to are the kernel's.
+			if mac := a[unix.NDA_LLADDR]; uint16(p[8])&unix.NUD_PERMANENT != 0 && !(family == unix.AF_BRIDGE && len(mac) > 0 && mac[0]&1 != 0) {
 				say("neighbor %v is at %v on %s family %d flags %x proto %x", ip(a[unix.NDA_DST]), net.HardwareAddr(a[unix.NDA_LLADDR]),
 					names[u32(p[4:])], p[0], p[10], a[12])
 			}

@@ -45,6 +45,9 @@ func TestReq30PeersLearnAMovedAddress(t *testing.T) {
 		must(t, netlink.LinkSetMaster(needLink(t, "", peer), bridge))
 		return src
 	}
+	// A port with a carrier the whole time: a bridge without one forgets its
+	// neighbours, and there would be nobody to learn anything.
+	w.up(plug())
 	a, b := w.sandbox(), w.sandbox()
 	srcA, srcB := plug(), plug()
 	opts := func(hw string) []osl.IfaceOption {
@@ -78,5 +81,8 @@ func TestReq30PeersLearnAMovedAddress(t *testing.T) {
 	w.add(b, srcB, "eth", opts("02:00:00:00:30:0b")...)
 	for _, addr := range []string{"10.112.0.2", "fd70::2"} {
 		eventually(t, "the host learns that "+addr+" moved", func() bool { return known(addr) == "02:00:00:00:30:0b" })
+		if got := known(addr); got == "02:00:00:00:30:0a" {
+			t.Errorf("it still sends what is for %s to the first sandbox", addr)
+		}
 	}
 }

@@ -5,6 +5,7 @@ package osltest
 import (
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -148,6 +149,15 @@ func TestReq17AltNamesCountAsTaken(t *testing.T) {
 	src, _ := w.veth()
 	if dst := w.add(sb, src, "eth"); dst != "eth1" {
 		t.Errorf("the name is %s, want eth1", dst)
+	}
+	// A prefix that leaves room for one digit only.
+	long := strings.Repeat("p", 14)
+	witness(t, sb.Key(), func(h *netlink.Handle) {
+		must(t, h.LinkAddAltName(needLink(t, sb.Key(), "other"), long+"0"))
+	})
+	third, _ := w.veth()
+	if dst := w.add(sb, third, long); dst != long+"1" {
+		t.Errorf("the name is %s, want %s1", dst, long)
 	}
 	// One that the moving link brings, and that is taken inside.
 	next := w.dressed(true)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -128,7 +129,12 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 		return rootless.Enter(a.args)
 	}
 	a.logTo()
-	osl.SetBasePath(a.base)
+	base, err := filepath.Abs(a.base)
+	if err != nil {
+		return fmt.Errorf("--base %s: %w", a.base, err)
+	}
+	osl.SetBasePath(base)
+	slog.Debug("begin", "verb", cmd.CommandPath(), "base", base, "rootless", a.session != nil)
 	ctx := cmd.Context()
 	if cmd.Annotations["signals"] == "" {
 		var stop func()
@@ -194,7 +200,7 @@ func (a *app) report(err error) int {
 	case errors.As(err, &usage), errors.Is(err, osl.ErrInvalid), !a.begun:
 		code = exitUsage
 	}
-	text := err.Error()
+	text := strings.TrimPrefix(oneLine(err.Error()), "osl: ")
 	switch {
 	case text == "":
 		return code
@@ -203,9 +209,19 @@ func (a *app) report(err error) int {
 	case errors.Is(err, context.DeadlineExceeded) && a.timeout > 0:
 		text = fmt.Sprintf("not done within --timeout %v: %s", a.timeout, text)
 	}
-	text = strings.TrimPrefix(text, "osl: ")
 	fmt.Fprintln(a.stderr, "osl: "+strings.TrimRight(text, "\n")+a.limit(err))
 	return code
+}
+
+// oneLine puts the suggestion of cobra for a misspelt verb, which takes several
+// lines, into the sentence.
+func oneLine(text string) string {
+	const asks = "\n\nDid you mean this?"
+	before, names, found := strings.Cut(text, asks)
+	if !found {
+		return text
+	}
+	return before + "; did you mean " + strings.Join(strings.Fields(names), " or ") + "?"
 }
 
 // limit says, of an error met without root, what a user namespace can't do.

@@ -43,7 +43,7 @@ func TestWrongUsage(t *testing.T) {
 		{"link add a e --peer b", "--peer b"},
 		{"link add a e --local x", "--local x"},
 		{"create a\x00b", "invalid argument"},
-		{"create --base relative a", "base"},
+		{"upp x", "; did you mean up?"},
 		{"inspect ..", "invalid argument"},
 	} {
 		code, out, errs := runOSL(t, strings.Split(x.args, " ")...)
@@ -176,6 +176,9 @@ func TestOtherBase(t *testing.T) {
 	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "a ") {
 		t.Errorf("it is in the usual base path too:\n%s", out)
 	}
+	// A relative one is relative to the working directory.
+	t.Chdir(base)
+	want(t, exitDone, []string{"a "}, "ls", "--base", ".")
 	t.Setenv("OSL_BASE", base)
 	want(t, exitDone, []string{"a "}, "ls")
 }
@@ -219,13 +222,12 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// process starts the command in a process of its own and waits until it has
-// written something.
-func process(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	c := exec.Command(self(t), args...)
+func TestExecPassesSignalsOn(t *testing.T) {
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	c := exec.Command(self(t), "exec", "a", "--", "sh", "-c", "trap 'exit 42' TERM; echo ready; while :; do sleep 0.05; done")
 	c.Env = append(os.Environ(), asCommand+"=1")
-	out, err := c.StderrPipe()
+	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,13 +237,6 @@ func process(t *testing.T, args ...string) *exec.Cmd {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	return c
-}
-
-func TestExecPassesSignalsOn(t *testing.T) {
-	want(t, exitDone, nil, "create", "a")
-	defer runOSL(t, "rm", "a")
-	c := process(t, "exec", "a", "--", "sh", "-c", "trap 'exit 42' TERM; echo ready >&2; while :; do sleep 0.05; done")
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -251,13 +246,20 @@ func TestExecPassesSignalsOn(t *testing.T) {
 }
 
 func TestInterruptedUp(t *testing.T) {
-	want(t, exitDone, nil, "create", "a")
-	defer runOSL(t, "rm", "a")
-	// The server must not answer, or the check would be over at once; and the
-	// log says when it is under way.
-	file := netFile(t, "sandboxes: [{name: a}]\nchecks: [{from: a, ping: 127.0.0.1, expect: timeout, timeout: 1m}, {from: a, tcp: \"127.0.0.1:9\", timeout: 1m}]\n")
+	defer runOSL(t, "rm", "--force", "b")
+	file := netFile(t, "sandboxes: [{name: b}]\nchecks: [{from: b, tcp: \"127.0.0.1:9\", timeout: 1m}]\n")
 	begin := time.Now()
-	c := process(t, "up", "-v", file)
+	c := exec.Command(self(t), "up", file)
+	c.Env = append(os.Environ(), asCommand+"=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() []string {
+		if _, err := os.Stat("/run/netns/b"); err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	})
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

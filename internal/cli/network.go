@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -144,6 +145,9 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 	changes, err := osl.Apply(ctx, f.Network)
 	if err != nil {
 		return err
+	}
+	for _, c := range changes {
+		slog.Debug("changed", "sandbox", c.Sandbox, "command", c.Command)
 	}
 	done := struct {
 		Changes osl.Changes    `json:"changes"`

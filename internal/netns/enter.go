@@ -80,6 +80,11 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 		done <- o
 		return
 	}
+	if err := move(); err != nil {
+		runtime.UnlockOSThread() // it never left
+		done <- outcome{err: err}
+		return
+	}
 	o := outcome{goexit: true} // until f has returned or panicked
 	defer func() {
 		if o.goexit {
@@ -94,11 +99,7 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 		}
 		done <- o
 	}()
-	err := move()
-	if err == nil {
-		err = f()
-	}
-	o = outcome{err: err}
+	o = outcome{err: f()}
 }
 
 // Make runs f on a thread in a new namespace, which is gone again unless f

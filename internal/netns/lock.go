@@ -85,21 +85,16 @@ func (l *Locks) Lock(ctx context.Context, path, key string) (*Held, error) {
 	}
 	r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key), Len: 1}
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		fd, err := l.file(path)
-		if err != nil {
-			release()
-			return nil, err
-		}
-		err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &r)
-		if err == nil && l.alive(path, fd) {
+		fd, err := l.try(path, &r)
+		if err == nil {
 			return &Held{l, g, path, key, fd}, nil
 		}
-		if err == nil {
-			continue // the file was removed: take the lock in its successor
+		if err == errRemoved {
+			continue
 		}
-		if err != unix.EAGAIN && err != unix.EACCES && err != unix.EINTR {
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
 			release()
-			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+			return nil, err
 		}
 		select {
 		case <-time.After(wait):
@@ -134,37 +129,38 @@ func (l *Locks) leave(key string, g *gate) {
 	}
 }
 
-func (l *Locks) file(path string) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if fd, ok := l.fd[path]; ok {
-		return fd, nil
-	}
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return -1, &fs.PathError{Op: "open the lock", Path: path, Err: err}
-	}
-	if l.fd == nil {
-		l.fd = map[string]int{}
-	}
-	l.fd[path] = fd
-	return fd, nil
-}
+// errRemoved says that the lock was had in a file that is gone, where it keeps
+// nobody out; the next try is in its successor.
+var errRemoved = errors.New("the lock file was removed")
 
-// alive reports whether fd is still the file at path. One that was removed
-// locks nobody out; it is dropped, with the lock that was just taken in it.
-func (l *Locks) alive(path string, fd int) bool {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) == nil && st.Nlink > 0 {
-		return true
-	}
+// try takes the lock r of a file, without waiting. It holds l.mu all the while,
+// so that no descriptor is closed that another goroutine is just using.
+func (l *Locks) try(path string, r *unix.Flock_t) (fd int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fd[path] == fd {
+	fd, ok := l.fd[path]
+	if !ok {
+		fd, err = unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open the lock", Path: path, Err: err}
+		}
+		if l.fd == nil {
+			l.fd = map[string]int{}
+		}
+		l.fd[path] = fd
+	}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, r); err != nil {
+		return -1, &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	// Who removed the file had all of its locks, so no lock of this process is
+	// lost when the descriptor is closed.
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
 		delete(l.fd, path)
 		unix.Close(fd)
+		return -1, errRemoved
 	}
-	return false
+	return fd, nil
 }
 
 // offset is where the byte of a key lies in the lock file.

@@ -25,6 +25,9 @@ type Op struct {
 	Undo []Op
 	// Half says that the step may have happened in part though it failed.
 	Half bool
+	// Last is a step that nothing takes back, and that can be done again: it
+	// comes when all else is done, and is carried through.
+	Last bool
 	// Quiet keeps bookkeeping out of the commands that a person is shown.
 	Quiet bool
 }
@@ -76,8 +79,10 @@ type (
 	NewRoute     struct{ Route rtnl.Route }
 	ReplaceRoute struct{ Route rtnl.Route }
 	DelRoute     struct{ Route rtnl.Route }
-	NewNeigh     struct{ Neigh rtnl.Neigh }
-	DelNeigh     struct{ Neigh rtnl.Neigh }
+	// PutBack makes an address, a route or a neighbour that was there before.
+	PutBack  struct{ Kept rtnl.Kept }
+	NewNeigh struct{ Neigh rtnl.Neigh }
+	DelNeigh struct{ Neigh rtnl.Neigh }
 	// ReadLink reads a link for the steps after it.
 	ReadLink struct{ Index int }
 	// IPv6 turns a link's IPv6 on or off, if it is not so already, by what
@@ -137,6 +142,7 @@ func (a DelAddr) Request(FDs) rtnl.Request      { return rtnl.DelAddr(a.Addr) }
 func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route) }
 func (a ReplaceRoute) Request(FDs) rtnl.Request { return rtnl.ReplaceRoute(a.Route) }
 func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route) }
+func (a PutBack) Request(FDs) rtnl.Request      { return a.Kept.Request() }
 func (a NewNeigh) Request(FDs) rtnl.Request     { return rtnl.ReplaceNeigh(a.Neigh) }
 func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh) }
 
@@ -224,6 +230,9 @@ func (a SetLink) Command(dev string) string {
 		b.WriteString(map[bool]string{true: " up", false: " down"}[*s.Up])
 	}
 	var lines []string
+	if s.Alias != nil && b.Len() == len("link set dev ")+len(dev) && s.ARP == nil {
+		fmt.Fprintf(&b, " alias '%s'", *s.Alias) // beside others it is bookkeeping
+	}
 	if b.Len() > len("link set dev ")+len(dev) {
 		lines = append(lines, b.String())
 	}
@@ -247,6 +256,8 @@ func (a DelAddr) Command(dev string) string {
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }
 func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
+
+func (a PutBack) Command(dev string) string { return a.Kept.String() + " dev " + dev }
 
 func routeCommand(verb string, r rtnl.Route, dev string) string {
 	s := "route " + verb + " " + r.Dst.String()
@@ -316,6 +327,28 @@ func Absent(err error) bool {
 		e == unix.EADDRNOTAVAIL || e == unix.EEXIST || e == unix.ENXIO)
 }
 
+// TakesAway reports whether a step only takes something away, so that it is
+// done where that is gone already.
+func TakesAway(a Action) bool {
+	switch a.(type) {
+	case DelLink, DelAddr, DelRoute, DelNeigh:
+		return true
+	}
+	return false
+}
+
+// Repeatable reports whether a step can be done twice with the result of
+// doing it once.
+func Repeatable(a Action) bool {
+	switch a := a.(type) {
+	case EnsureAddr, ReplaceRoute, NewNeigh, ReadLink:
+		return true
+	case SetLink:
+		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time
+	}
+	return false
+}
+
 // EnsureAddr adds an address, or finds it there.
 type EnsureAddr struct{ Addr rtnl.Addr }
 
@@ -329,4 +362,14 @@ func (a EnsureAddr) Request(FDs) rtnl.Request {
 // Command returns the command that does the same.
 func (a EnsureAddr) Command(dev string) string {
 	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, dev)
+}
+
+// Takes reports whether an action takes something away, and so is done where
+// that is not there.
+func Takes(a Action) bool {
+	switch a.(type) {
+	case DelLink, DelAddr, DelRoute, DelNeigh:
+		return true
+	}
+	return false
 }

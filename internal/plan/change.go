@@ -37,8 +37,13 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	if changed {
-		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true,
-			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}})
+		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
+		if set.MAC != nil {
+			// The kernel forgets a link's neighbours when its address changes.
+			b.forgot[end{w.Key, f.Name}] = true
+			undo = append(undo, neighsOf(w.Key, l, s)...)
+		}
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
 	}
 	b.changeIPv6(w, f, s, l, tag)
 	for _, x := range f.Sysctls {
@@ -51,12 +56,42 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	}
 	if f.Name != "lo" && f.Down == l.Up() {
 		up, was := !f.Down, l.Up()
-		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}},
-			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}})
+		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}
+		if was {
+			undo = append(undo, addrsOf(w.Key, l, s)...)
+		}
+		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
 	}
 	for _, r := range f.Routes {
 		b.route(w.Key, f.Name, ifaceRoute(r, l.Index), s)
 	}
+}
+
+// neighsOf returns what puts the neighbours of a link back.
+func neighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
+	for _, n := range s.Neighs {
+		if n.Index == l.Index && !n.FDB {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewNeigh{n}})
+		}
+	}
+	return ops
+}
+
+// addrsOf returns what puts back what a link loses that goes down, or whose
+// IPv6 is turned off: IPv6 addresses, and osl's routes and neighbours. The
+// link-local address that the kernel made comes by itself.
+func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
+	for _, a := range s.Addrs {
+		if a.Index == l.Index && a.Prefix.Addr().Is6() && (a.Proto == rtnl.Protocol || !a.Prefix.Addr().IsLinkLocalUnicast()) {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewAddr{a}})
+		}
+	}
+	for _, r := range s.Routes {
+		if r.Index == l.Index {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewRoute{r}})
+		}
+	}
+	return append(ops, neighsOf(key, l, s)...)
 }
 
 func osls(l *rtnl.Link) bool {
@@ -86,7 +121,7 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 		}
 	}
 	if on == l.Inet.DisableIPv6 {
-		b.ipv6(w.Key, f.Name, l.Index, on)
+		b.ipv6(w.Key, f.Name, l, on, s)
 	}
 }
 
@@ -151,7 +186,7 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 		}
-		if have {
+		if have && !b.forgot[end{w.Key, n.Dev}] {
 			continue
 		}
 		if undo == nil {

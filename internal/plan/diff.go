@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -40,7 +41,7 @@ func (p *Problem) Error() string { return p.Text }
 // Build plans all that brings sandboxes from the states in have to what is
 // wanted. A sandbox without a state is made.
 func Build(want []Sandbox, have map[string]*State) ([]Op, error) {
-	b := builder{have: have, index: map[end]int{}}
+	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}}
 	for i := range want {
 		b.number(&want[i])
 	}
@@ -86,7 +87,8 @@ type builder struct {
 	phases
 	have   map[string]*State
 	index  map[end]int
-	commit Commit // of a change of several sandboxes, else empty
+	forgot map[end]bool // links whose neighbours the kernel drops on the way
+	commit Commit       // of a change of several sandboxes, else empty
 }
 
 // number gives every wanted interface its index, an existing one's own, before
@@ -147,6 +149,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commitFor(w.Key), Labels: w.Labels}.fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
+	b.labels(w, s)
 	if err := b.conflicts(w, s); err != nil {
 		return err
 	}
@@ -172,6 +175,26 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.prune(w, s)
 	}
 	return nil
+}
+
+// labels plans the labels of a sandbox of osl's that stands, and lo's being up.
+func (b *builder) labels(w *Sandbox, s *State) {
+	lo := s.ByIndex(1)
+	if lo == nil || !w.Prune {
+		return
+	}
+	t, made := ParseSandboxTag(lo.Alias)
+	if made && !maps.Equal(t.Labels, w.Labels) {
+		op := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
+		op.Quiet = false
+		op.Undo = []Op{retag(w.Key, "lo", 1, lo.Alias)}
+		b.final = append(b.final, op)
+	}
+	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
+		up, down := true, false
+		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}},
+			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &down}}}}})
+	}
 }
 
 // inOrder puts links that others refer to first: bridges, then those without a
@@ -234,6 +257,11 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		return problem(Exists, "it is there, of the type %s; remove it first: osl link rm", orElse(l.Kind, "physical"))
 	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
 		return problem(Exists, "it is there with the VNI %d; remove it first: osl link rm", l.Data.VNI)
+	case f.Kind == "vxlan" && (f.Data.Remote.IsValid() && f.Data.Remote != l.Data.Remote ||
+		f.Data.Local.IsValid() && f.Data.Local != l.Data.Local || f.Data.Port != 0 && f.Data.Port != l.Data.Port):
+		return problem(Exists, "it is there with another local address, remote or port; remove it first: osl link rm")
+	case f.Kind == "macvlan" && orElse(f.Data.Mode, "bridge") != orElse(l.Data.Mode, "bridge"):
+		return problem(Exists, "it is there in the mode %s; remove it first: osl link rm", l.Data.Mode)
 	case f.Kind == "vlan" && f.Data.VLAN != l.Data.VLAN:
 		return problem(Exists, "it is there with the tag %d; remove it first: osl link rm", l.Data.VLAN)
 	}
@@ -307,14 +335,17 @@ func (b *builder) loopback(w *Sandbox, s *State, ipv6 bool) {
 	_, made := ParseSandboxTag(lo.Alias)
 	off := !ipv6 && made && w.Prune
 	if ipv6 && lo.Inet.DisableIPv6 || off && !lo.Inet.DisableIPv6 {
-		b.ipv6(w.Key, "lo", 1, ipv6)
+		b.ipv6(w.Key, "lo", lo, ipv6, s)
 	}
 }
 
-func (b *builder) ipv6(key, dev string, index int, on bool) {
-	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
-	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{index, on},
-		Undo: []Op{{NS: key, Dev: dev, Do: IPv6{index, !on}}}})
+func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
+	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
+	undo := []Op{{NS: key, Dev: dev, Do: IPv6{l.Index, !on}}}
+	if !on {
+		undo = append(undo, addrsOf(key, l, s)...)
+	}
+	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on}, Undo: undo})
 }
 
 func (b *builder) setting(key, dev string, index int, w Setting, s *State) {

@@ -29,6 +29,8 @@ type phases struct {
 }
 
 func (p *phases) all() []Op {
+	// A link that stays is given back what it had, which can be undone.
+	slices.SortStableFunc(p.remove, func(a, b Op) int { return b2i(a.Last) - b2i(b.Last) })
 	return slices.Concat(p.spaces, p.make, p.wire, p.decide, p.config, p.tell, p.neighs, p.check, p.final, p.remove)
 }
 
@@ -82,11 +84,15 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	}
 	p.verify(key, dev, index, w)
 	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
-		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil}, Quiet: true})
+		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil && reportsState(w.From.Link.Kind)}, Quiet: true})
 	}
 	tag.UnderWay, tag.Commit = false, Commit{}
 	p.final = append(p.final, retag(key, dev, index, tag.String()))
 }
+
+// reportsState tells the kinds of links that say when they are ready from those
+// whose state stays unknown: there is nothing to wait for.
+func reportsState(kind string) bool { return kind != "vxlan" && kind != "dummy" && kind != "tun" }
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {
@@ -135,7 +141,7 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 }
 
 // moveIn plans the move of a host's link. Its inverse brings the link home
-// and gives it back what a move takes: state, addresses and routes.
+// and gives it back what a move takes: state, addresses, routes, neighbours.
 func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	l := &w.From.Link
 	tag.UnderWay = true
@@ -146,24 +152,13 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 		m := l.Master
 		undo = append(undo, Op{NS: host, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &m}}})
 	}
-	for _, a := range w.From.Addrs {
-		if a.Proto == kernelLinkLocal || a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast() {
-			continue // the kernel makes it again
-		}
-		undo = append(undo, Op{NS: host, Dev: l.Name, Do: NewAddr{a}})
-	}
-	for _, r := range w.From.Routes {
-		if r.Proto != unix.RTPROT_KERNEL {
-			undo = append(undo, Op{NS: host, Dev: l.Name, Do: NewRoute{r}})
-		}
+	for _, k := range w.From.Kept {
+		undo = append(undo, Op{NS: host, Dev: l.Name, Do: PutBack{k}})
 	}
 	return Op{NS: host, Dev: l.Name, Half: true, Undo: undo, Do: SetLink{To: &key, Link: rtnl.LinkSet{
 		Index: l.Index, NewIndex: index, Name: w.Name, MAC: w.MAC, MTU: w.MTU, TxQLen: w.TxQLen, Alias: &alias,
 	}}}
 }
-
-// kernelLinkLocal is IFAPROT_KERNEL_LL of linux/if_addr.h.
-const kernelLinkLocal = 3
 
 // goHome plans the way back of a link that came from the host.
 func goHome(key, dev string, index int, tag Tag) Op {

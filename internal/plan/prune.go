@@ -73,11 +73,13 @@ func wantsNeigh(w *Sandbox, dev string, h rtnl.Neigh) bool {
 func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	switch t.Origin {
 	case Host:
-		return []Op{goHome(key, l.Name, l.Index, t)}
+		op := goHome(key, l.Name, l.Index, t)
+		op.Last = true
+		return []Op{op}
 	case Kept:
 		return release(key, l, t, s)
 	}
-	return []Op{{NS: key, Dev: l.Name, Do: DelLink{l.Index}}}
+	return []Op{{NS: key, Dev: l.Name, Do: DelLink{l.Index}, Last: true}}
 }
 
 // release plans to give a link that stays what it had before.

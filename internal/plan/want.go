@@ -72,9 +72,8 @@ type End struct {
 
 // HostLink is an existing link with what is lost when it moves.
 type HostLink struct {
-	Link   rtnl.Link
-	Addrs  []rtnl.Addr
-	Routes []rtnl.Route
+	Link rtnl.Link
+	Kept []rtnl.Kept
 }
 
 // Addr is an address of an interface.

@@ -83,6 +83,7 @@ type Conn struct {
 	t        Transport
 	seq      uint32
 	deadline time.Time
+	behind   bool // an exchange ended before its answers were read
 }
 
 // buffers are shared between all sockets, so that an idle one costs nothing.
@@ -117,8 +118,9 @@ func (c *Conn) NSFD() (int, error) { return c.t.NSFD() }
 
 // Do sends the requests in as few system calls as their number allows and
 // waits for the last one's answer. The kernel runs a message even after the
-// one before it failed: errs has an entry for each request. A non-nil err means
-// that the outcome of some is not known; nil entries then prove nothing.
+// one before it failed: errs has an entry for each request, also for those that
+// could not be sent. A non-nil err means that the outcome of some is not known;
+// nil entries then prove nothing.
 func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,7 +131,14 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 			size += 16 + len(reqs[end].Data)
 			end++
 		}
-		if err := c.exchange(ctx, reqs[start:end], errs[start:end], size); err != nil {
+		sent, err := c.exchange(ctx, reqs[start:end], errs[start:end], size)
+		if !sent {
+			for i := start; i < len(errs); i++ {
+				errs[i] = err
+			}
+			return errs, nil
+		}
+		if err != nil {
 			return errs, err
 		}
 		start = end
@@ -146,10 +155,22 @@ func (c *Conn) One(ctx context.Context, r Request) error {
 	return errs[0]
 }
 
-// exchange does one send and reads until the last request is answered.
-func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size int) error {
+// Surely is One for a request that may be done twice: where its outcome is not
+// known it is sent again. repeated says so, since the answer may then be that
+// it was done before.
+func (c *Conn) Surely(ctx context.Context, r Request) (repeated bool, err error) {
+	errs, err := c.Do(ctx, r)
+	if err == nil {
+		return false, errs[0]
+	}
+	return true, c.One(ctx, r)
+}
+
+// exchange does one send and reads until the last request is answered. sent is
+// false where the kernel did not get it.
+func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size int) (sent bool, err error) {
 	if err := c.setDeadline(ctx); err != nil {
-		return err
+		return false, err
 	}
 	first := c.seq
 	b := make([]byte, 0, size)
@@ -162,10 +183,10 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size 
 		c.seq++
 	}
 	if err := c.t.Send(b); err != nil {
-		return timeoutOf(err)
+		return false, timeoutOf(err)
 	}
 	last := uint32(len(reqs) - 1)
-	return c.receive(ctx, func(h header, payload []byte) (bool, error) {
+	return true, c.receive(ctx, func(h header, payload []byte) (bool, error) {
 		i := h.seq - first
 		if i > last {
 			return false, nil // the late answer to an exchange that timed out
@@ -229,6 +250,7 @@ func (c *Conn) receive(ctx context.Context, f func(h header, payload []byte) (do
 	for {
 		n, err := c.t.Recv(*bp)
 		if err != nil {
+			c.behind = true
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}
@@ -256,6 +278,9 @@ func (c *Conn) setDeadline(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	if err := c.catchUp(); err != nil {
+		return err
+	}
 	now := time.Now()
 	if d, ok := ctx.Deadline(); ok && d.Before(now.Add(Timeout)) {
 		c.deadline = d
@@ -266,6 +291,27 @@ func (c *Conn) setDeadline(ctx context.Context) error {
 	}
 	c.deadline = now.Add(Timeout)
 	return c.t.SetDeadline(c.deadline)
+}
+
+// catchUp reads away what came too late. An unfinished dump would make the
+// kernel refuse the next one with EBUSY.
+func (c *Conn) catchUp() error {
+	if !c.behind {
+		return nil
+	}
+	c.deadline = time.Now().Add(10 * time.Millisecond)
+	if err := c.t.SetDeadline(c.deadline); err != nil {
+		return err
+	}
+	bp := buffers.Get().(*[]byte)
+	defer buffers.Put(bp)
+	for range 10000 {
+		if _, err := c.t.Recv(*bp); err != nil {
+			break
+		}
+	}
+	c.behind = false
+	return nil
 }
 
 // timeoutOf makes every form of an expired deadline the same error.

@@ -1,0 +1,225 @@
+package osl
+
+import (
+	"context"
+	"flag"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/seed59451c2b/osl/types"
+	"golang.org/x/sys/unix"
+)
+
+// faultOp is an operation that is made to fail at each step.
+type faultOp struct {
+	name string
+	host string // commands of ip on the host before
+	// before prepares the sandbox a; nil where there is none.
+	before func(w *faultWorld)
+	do     func(w *faultWorld) error
+	// ends says that the operation ends something: after a fault some of it
+	// may have ended, but nothing of the host's is lost, and doing it again
+	// ends the rest.
+	ends bool
+}
+
+// A host's link with everything that a move takes from it.
+const richVeth = `
+link add va index 41 address 02:5a:00:00:00:01 mtu 1400 txqueuelen 77 type veth peer name vb index 42 address 02:5a:00:00:00:02
+link set va alias hello;a=b
+link property add dev va altname va-by-another-name
+link set vb up
+link set va up
+addr add 192.0.2.1/24 dev va label va:x
+addr add 192.0.2.2/24 dev va
+addr add 198.51.100.1 peer 198.51.100.2/32 dev va
+addr add 2001:db8:9::1/64 dev va nodad
+addr add fe80::5/64 dev va nodad
+route add 203.0.113.0/24 via 192.0.2.9 dev va mtu 1300
+route add 203.0.113.0/24 dev va table 77
+route add 2001:db8:77::/48 via 2001:db8:9::9 dev va
+neigh add 192.0.2.77 lladdr 02:5a:00:00:00:77 dev va nud permanent
+`
+
+const plainVeth = `
+link add va index 41 address 02:5a:00:00:00:01 type veth peer name vb index 42 address 02:5a:00:00:00:02
+link set vb up
+`
+
+const portVeth = plainVeth + `
+link add hb index 43 address 02:5a:00:00:00:03 type bridge
+link set va master hb up
+`
+
+const hostVXLAN = `
+link add vx index 44 address 02:5a:00:00:00:04 type vxlan id 7 dstport 4789
+`
+
+func cidr(s string) *net.IPNet {
+	p := netip.MustParsePrefix(s)
+	return toIPNet(p)
+}
+
+func hw(last byte) net.HardwareAddr { return net.HardwareAddr{2, 0x5a, 0, 0, 0, last} }
+
+func destination(s string) *net.IPNet { return toIPNet(netip.MustParsePrefix(s)) }
+
+// sandboxA makes a sandbox with a bridge, and a link of the host as its port.
+func sandboxA(w *faultWorld) {
+	w.a = w.make("a")
+	o := w.a.InterfaceOptions()
+	w.must(w.a.AddInterface("br", "br", o.Bridge(true), o.MacAddress(hw(20)), o.Address(cidr("10.1.0.1/16"))))
+}
+
+// sandboxWithLink is sandboxA with va in it as eth0.
+func sandboxWithLink(w *faultWorld) {
+	sandboxA(w)
+	w.must(addRich(w))
+}
+
+// sandboxWithRoutes is sandboxWithLink with everything that can be set on it.
+func sandboxWithRoutes(w *faultWorld) {
+	sandboxWithLink(w)
+	w.must(w.a.SetGateway(net.ParseIP("10.2.0.254")))
+	w.must(w.a.SetGatewayIPv6(net.ParseIP("2001:db8:2::fe")))
+	w.must(w.a.AddStaticRoute(nextHop))
+	w.must(w.a.AddStaticRoute(connectedRoute))
+	w.must(w.a.AddAliasIP("eth0", cidr("10.9.9.9/32")))
+	w.must(w.a.AddNeighbor(net.ParseIP("10.2.0.7"), hw(7), false))
+}
+
+func sandboxWithVXLAN(w *faultWorld) {
+	w.a = w.make("a")
+	w.must(w.a.AddInterface("vx", "vx", w.a.InterfaceOptions().Address(cidr("10.3.0.1/24"))))
+	w.must(w.a.AddNeighbor(net.ParseIP("192.0.2.9"), hw(9), false, onVX...))
+}
+
+var (
+	nextHop        = &types.StaticRoute{Destination: destination("172.16.0.0/16"), NextHop: net.ParseIP("10.2.0.9")}
+	connectedRoute = &types.StaticRoute{Destination: destination("172.17.0.0/16"), RouteType: types.CONNECTED, NextHop: net.ParseIP("10.2.0.1")}
+	onVX           = []NeighOption{neighborOptions{}.LinkName("vx"), neighborOptions{}.Family(unix.AF_BRIDGE)}
+)
+
+// addRich moves va in with every option there is.
+func addRich(w *faultWorld) error {
+	o := w.a.InterfaceOptions()
+	return w.a.AddInterface("va", "eth", o.MacAddress(hw(30)), o.Address(cidr("10.2.0.1/24")), o.AddressIPv6(cidr("2001:db8:2::1/64")),
+		o.LinkLocalAddresses([]*net.IPNet{cidr("169.254.7.7/16"), cidr("fe80::7/64")}), o.Master("br"), o.Routes([]*net.IPNet{cidr("172.31.0.0/16")}),
+		WithMTU(1300), WithTxQueueLen(55), WithSysctls(map[string]string{"ipv4.rp_filter": "2", "ipv6.accept_ra": "0"}))
+}
+
+func faultOps() []faultOp {
+	ctx := context.Background()
+	lab := faultLab()
+	return []faultOp{
+		{name: "NewSandbox", do: func(w *faultWorld) (err error) { w.a, err = w.sandbox("a"); return err }},
+		{name: "AddInterface of a link with everything", host: richVeth, before: sandboxA, do: addRich},
+		{name: "AddInterface of a bridge's port", host: portVeth, before: sandboxA, do: addRich},
+		{name: "AddInterface of a vxlan", host: hostVXLAN, before: sandboxA, do: func(w *faultWorld) error {
+			return w.a.AddInterface("vx", "vx", w.a.InterfaceOptions().Master("br"))
+		}},
+		{name: "AddInterface of a bridge", before: sandboxA, do: func(w *faultWorld) error {
+			o := w.a.InterfaceOptions()
+			return w.a.AddInterface("b2", "br", o.Bridge(true), o.MacAddress(hw(21)), o.AddressIPv6(cidr("2001:db8:3::1/64")))
+		}},
+		{name: "AddInterface of a link inside", before: func(w *faultWorld) {
+			sandboxA(w)
+			w.ip("-n", "a", "link", "add", "in0", "address", hw(40).String(), "type", "veth", "peer", "name", "in1", "address", hw(41).String())
+		}, do: func(w *faultWorld) error {
+			o := w.a.InterfaceOptions()
+			return w.a.AddInterface("in0", "eth", WithLinkInside(), o.Address(cidr("10.5.0.1/24")), o.AddressIPv6(cidr("2001:db8:5::1/64")),
+				o.Master("br"), o.MacAddress(hw(42)), WithMTU(1400))
+		}},
+		{name: "Interface.Remove of a host's link", host: richVeth, before: func(w *faultWorld) { sandboxWithRoutes(w); w.find("va") }, do: func(w *faultWorld) error { return w.found.Remove() }},
+		{name: "Interface.Remove of a bridge", host: richVeth, before: func(w *faultWorld) { sandboxWithLink(w); w.find("br") }, do: func(w *faultWorld) error { return w.found.Remove() }},
+		{name: "SetGateway", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.SetGateway(net.ParseIP("10.2.0.254")) }},
+		{name: "SetGateway over another", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.SetGateway(net.ParseIP("10.2.0.253")) }},
+		{name: "SetGatewayIPv6", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.SetGatewayIPv6(net.ParseIP("2001:db8:2::fe")) }},
+		{name: "SetGatewayIPv6 over another", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.SetGatewayIPv6(net.ParseIP("2001:db8:2::fd")) }},
+		{name: "UnsetGateway", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.UnsetGateway() }},
+		{name: "UnsetGatewayIPv6", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.UnsetGatewayIPv6() }},
+		{name: "AddStaticRoute", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.AddStaticRoute(nextHop) }},
+		{name: "AddStaticRoute, connected", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.AddStaticRoute(connectedRoute) }},
+		{name: "AddStaticRoute that is there", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.AddStaticRoute(nextHop) }},
+		{name: "RemoveStaticRoute", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.RemoveStaticRoute(nextHop) }},
+		{name: "AddAliasIP", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.AddAliasIP("eth0", cidr("10.9.9.9/32")) }},
+		{name: "AddAliasIP that is there", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.AddAliasIP("eth0", cidr("10.9.9.9/32")) }},
+		{name: "AddAliasIP, the first IPv6 address", before: sandboxA, do: func(w *faultWorld) error { return w.a.AddAliasIP("br0", cidr("2001:db8::9/128")) }},
+		{name: "RemoveAliasIP", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.RemoveAliasIP("eth0", cidr("10.9.9.9/32")) }},
+		{name: "AddNeighbor", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.AddNeighbor(net.ParseIP("10.2.0.7"), hw(7), false) }},
+		{name: "AddNeighbor by force", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.AddNeighbor(net.ParseIP("10.2.0.7"), hw(8), true) }},
+		{name: "AddNeighbor of a vxlan", host: hostVXLAN, before: sandboxWithVXLAN, do: func(w *faultWorld) error {
+			return w.a.AddNeighbor(net.ParseIP("192.0.2.7"), hw(7), false, onVX...)
+		}},
+		{name: "DeleteNeighbor", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.DeleteNeighbor(net.ParseIP("10.2.0.7"), hw(7), true) }},
+		{name: "DeleteNeighbor in name", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.a.DeleteNeighbor(net.ParseIP("10.2.0.7"), hw(7), false) }},
+		{name: "DeleteNeighbor of a vxlan", host: hostVXLAN, before: sandboxWithVXLAN, do: func(w *faultWorld) error { return w.a.DeleteNeighbor(net.ParseIP("192.0.2.9"), hw(9), true) }},
+		{name: "DisableARPForVIP", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.a.DisableARPForVIP("eth0") }},
+		{name: "AddLink with a peer on the host", before: sandboxA, do: func(w *faultWorld) error {
+			return w.ns("a").AddLink(ctx, InterfaceSpec{Name: "eth0", Type: "veth", MAC: MAC(hw(50)), Peer: Endpoint{HostName, "eth0-host"},
+				Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.1/24"), netip.MustParsePrefix("2001:db8:6::1/64")}, Master: "br0"})
+		}},
+		{name: "AddLink with a peer in another sandbox", before: func(w *faultWorld) { sandboxA(w); w.make("b") }, do: func(w *faultWorld) error {
+			return w.ns("a").AddLink(ctx, InterfaceSpec{Name: "eth0", Type: "veth", MAC: MAC(hw(50)), Peer: Endpoint{"b", "eth7"},
+				Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.1/24")}})
+		}},
+		{name: "AddLink of a macvlan on a link of the host", host: plainVeth, before: sandboxA, do: func(w *faultWorld) error {
+			return w.ns("a").AddLink(ctx, InterfaceSpec{Name: "mv0", Type: "macvlan", Parent: "host/vb", MAC: MAC(hw(51)),
+				Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.1/24")}})
+		}},
+		{name: "RemoveLink", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.ns("a").RemoveLink(ctx, "eth0") }},
+		{name: "Apply of a fresh network", host: richVeth, do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},
+		{name: "Apply that mends", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
+			do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},
+		{name: "Apply that removes", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
+			do: func(w *faultWorld) error { _, err := Apply(ctx, lesserLab()); return err }},
+		{name: "Destroy", host: richVeth + hostVXLAN, ends: true, before: func(w *faultWorld) {
+			sandboxWithRoutes(w)
+			w.must(w.a.AddInterface("vx", "vx"))
+		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
+		{name: "Down", host: richVeth, ends: true, before: func(w *faultWorld) { w.lab() }, do: func(w *faultWorld) error { _, err := Down(ctx, lab); return err }},
+	}
+}
+
+// faultLab is a network of two sandboxes with one of everything.
+func faultLab() Network {
+	p, a := netip.MustParsePrefix, netip.MustParseAddr
+	return Network{
+		Sandboxes: []Spec{
+			{Name: "a", Labels: map[string]string{"role": "switch"}, Sysctls: map[string]string{"ipv4.ip_forward": "1"}, Interfaces: []InterfaceSpec{
+				{Name: "br0", Type: "bridge", MAC: MAC(hw(60)), Addresses: []netip.Prefix{p("10.7.0.1/24"), p("2001:db8:7::1/64")}},
+				{Name: "wan", Source: "va", Addresses: []netip.Prefix{p("10.8.0.1/24")}},
+				{Name: "p1", MAC: MAC(hw(61)), Master: "br0"},
+				{Name: "up0", Type: "veth", MAC: MAC(hw(62)), Peer: Endpoint{HostName, "up0-host"}},
+			}, Gateway: a("10.8.0.254")},
+			{Name: "b", Interfaces: []InterfaceSpec{{Name: "eth0", MAC: MAC(hw(63)), MTU: 1400, Addresses: []netip.Prefix{p("10.7.0.2/24"), p("2001:db8:7::2/64")},
+				Aliases: []netip.Prefix{p("10.7.1.1/32")}, Sysctls: map[string]string{"ipv4.rp_filter": "2"}}},
+				Gateway: a("10.7.0.1"), Gateway6: a("2001:db8:7::1"),
+				Routes:    []RouteSpec{{To: p("172.20.0.0/16"), Via: a("10.7.0.9")}, {To: p("172.21.0.0/16"), Dev: "eth0"}},
+				Neighbors: []NeighborSpec{{Dev: "eth0", IP: a("10.7.0.9"), MAC: MAC(hw(64))}}},
+		},
+		Links: []Link{{{"a", "p1"}, {"b", "eth0"}}},
+	}
+}
+
+// lesserLab is faultLab without much of it.
+func lesserLab() Network {
+	n := faultLab()
+	n.Sandboxes[0].Interfaces = append(n.Sandboxes[0].Interfaces[:1:1], n.Sandboxes[0].Interfaces[2])
+	n.Sandboxes[0].Gateway = netip.Addr{}
+	n.Sandboxes[1].Routes, n.Sandboxes[1].Neighbors, n.Sandboxes[1].Interfaces[0].Aliases = nil, nil, nil
+	return n
+}
+
+var allFaults = flag.Bool("faults.all", false, "make an operation fail at every point; otherwise at one in four")
+
+// A change is complete, or it did not happen, whatever the kernel answers to
+// any message of it.
+func TestFaults(t *testing.T) {
+	sum := faultCount{}
+	for _, op := range faultOps() {
+		t.Run(op.name, func(t *testing.T) { sum.add(driveFaults(t, op)) })
+	}
+	t.Logf("operations %d, fault points %d, held %d, not held %d", len(faultOps()), sum.points, sum.held, sum.points-sum.held)
+}

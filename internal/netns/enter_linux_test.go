@@ -1,0 +1,221 @@
+package netns
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// space makes a namespace and returns a descriptor of it.
+func space(t *testing.T) int {
+	t.Helper()
+	fd := -1
+	if err := Make(func() (err error) {
+		fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// here is the namespace of the calling thread.
+func here() string {
+	s, _ := os.Readlink("/proc/thread-self/ns/net")
+	return s
+}
+
+// abroad returns the threads of the process that are not in its namespace.
+func abroad(t *testing.T) (list []string) {
+	t.Helper()
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, _ := filepath.Glob("/proc/self/task/*/ns/net")
+	for _, p := range tasks {
+		if ns, err := os.Readlink(p); err == nil && ns != home {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// allHome waits until no thread is in another namespace: the runtime ends a
+// thread a little after its goroutine.
+func allHome(t *testing.T) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if left = abroad(t); len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("threads in another namespace: %v", left)
+}
+
+func TestDo(t *testing.T) {
+	fd := space(t)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	home, failed := here(), errors.New("of f")
+	err := Do(fd, func() error {
+		var now unix.Stat_t
+		if err := unix.Stat("/proc/thread-self/ns/net", &now); err != nil || now.Ino != st.Ino {
+			t.Errorf("f runs in %d, %v, want %d", now.Ino, err, st.Ino)
+		}
+		return failed
+	})
+	if err != failed {
+		t.Errorf("the error of f came back as %v", err)
+	}
+	if here() != home {
+		t.Errorf("the caller is in %s, was in %s", here(), home)
+	}
+	called := false
+	if err := Do(-1, func() error { called = true; return nil }); !errors.Is(err, unix.EBADF) || called {
+		t.Errorf("a bad descriptor: %v, and f was called: %v", err, called)
+	}
+	allHome(t)
+}
+
+// Row 12: the main thread never moves, also where it is the one that calls.
+func TestMainThreadNeverMoves(t *testing.T) {
+	fd := space(t)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var onMain atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				// A goroutine that waits lends its thread, the main one too.
+				if err := Do(fd, func() error {
+					if unix.Gettid() == unix.Getpid() {
+						onMain.Add(1)
+					}
+					if ns, _ := os.Readlink("/proc/self/ns/net"); ns != home {
+						onMain.Add(1)
+					}
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := onMain.Load(); n > 0 {
+		t.Errorf("the main thread was in the namespace %d times", n)
+	}
+	allHome(t)
+}
+
+func TestPanicAndGoexit(t *testing.T) {
+	fd := space(t)
+	func() {
+		defer func() {
+			if p := recover(); p != "of f" {
+				t.Errorf("the panic came back as %v", p)
+			}
+		}()
+		_ = Do(fd, func() error { panic("of f") })
+		t.Error("no panic")
+	}()
+	done := make(chan bool)
+	go func() {
+		returned := false
+		defer func() { done <- returned }()
+		_ = Do(fd, func() error { runtime.Goexit(); return nil })
+		returned = true
+	}()
+	if <-done {
+		t.Error("Goexit did not end the caller")
+	}
+	allHome(t)
+}
+
+// Nested calls each come back to where they started.
+func TestNested(t *testing.T) {
+	a, b := space(t), space(t)
+	if err := Do(a, func() error {
+		in := here()
+		err := Do(b, func() error {
+			if here() == in {
+				t.Error("the inner call is where the outer one is")
+			}
+			return nil
+		})
+		if here() != in {
+			t.Errorf("after the inner call: %s, want %s", here(), in)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	allHome(t)
+}
+
+// Row 11: a thread that can not be brought home is thrown away, and no
+// goroutine ever runs on it.
+func TestNoWayHome(t *testing.T) {
+	fd := space(t)
+	back, err := Home()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused atomic.Int64
+	setns = func(fd, flags int) error {
+		if fd == back {
+			refused.Add(1)
+			return unix.EPERM
+		}
+		return unix.Setns(fd, flags)
+	}
+	defer func() { setns = unix.Setns }()
+	const times = 20
+	for i := range times {
+		switch i % 3 {
+		case 0:
+			err = Do(fd, func() error { return nil })
+			if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "bring the thread home") {
+				t.Errorf("%v", err)
+			}
+		case 1:
+			func() {
+				defer func() { _ = recover() }()
+				_ = Do(fd, func() error { panic("of f") })
+			}()
+		case 2:
+			if err := Make(func() error { return nil }); !errors.Is(err, unix.EPERM) {
+				t.Errorf("%v", err)
+			}
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if ns, _ := os.Readlink("/proc/self/ns/net"); here() != ns {
+					t.Error("a goroutine runs in a namespace that it did not ask for")
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if refused.Load() != times {
+		t.Errorf("the way home was refused %d times, not %d", refused.Load(), times)
+	}
+	allHome(t)
+}
