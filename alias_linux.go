@@ -29,26 +29,32 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		var l rtnl.Link
+		var l, lo rtnl.Link
 		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
 			return err
 		}
 		r := newRun(ctx, n)
 		defer r.close()
-		r.links[linkID{n.space(), l.Index}] = l
-		return r.do(aliasPlan(n.space(), &l, plan.Addr{Prefix: p, Alias: true}))
+		var ops []plan.Op
+		if p.Addr().Is6() && l.Inet.DisableIPv6 {
+			if err := conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+				return err
+			}
+			ops = append(ops, r.switchIPv6(n, &l, true))
+			if l.Index != lo.Index && lo.Inet.DisableIPv6 {
+				ops = append(ops, r.switchIPv6(n, &lo, true))
+			}
+		}
+		a := rtnl.Addr{Index: l.Index, Prefix: p, Proto: rtnl.AliasProtocol}
+		return r.do(append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.EnsureAddr{Addr: a}}))
 	}))
 }
 
-// aliasPlan plans an alias IP, with the IPv6 that it may need.
-func aliasPlan(key string, l *rtnl.Link, a plan.Addr) []plan.Op {
-	var ops []plan.Op
-	if a.Prefix.Addr().Is6() && l.Inet.DisableIPv6 {
-		ops = append(ops, plan.Op{NS: key, Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: true},
-			Undo: []plan.Op{{NS: key, Dev: l.Name, Do: plan.IPv6{Index: l.Index}}}})
-	}
-	r := rtnl.Addr{Index: l.Index, Prefix: a.Prefix, Proto: rtnl.AliasProtocol}
-	return append(ops, plan.Op{NS: key, Dev: l.Name, Do: plan.EnsureAddr{Addr: r}})
+// switchIPv6 plans to turn a link's IPv6 on or off.
+func (r *run) switchIPv6(n *Namespace, l *rtnl.Link, on bool) plan.Op {
+	r.links[linkID{n.space(), l.Index}] = *l
+	return plan.Op{NS: n.space(), Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: on},
+		Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: !on}}}}
 }
 
 // RemoveAliasIP takes an address away from an interface; see [Sandbox].
@@ -67,15 +73,44 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 			return err
 		}
 		_, err := conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
-		if errors.Is(err, unix.EADDRNOTAVAIL) {
-			return nil
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return err
 		}
-		return err
+		if p.Addr().Is6() {
+			return n.ipv6Off(ctx, conn, &l)
+		}
+		return nil
 	})
 	if isClosed(err) {
 		return nil
 	}
 	return fail(op, n.key, ifName, err)
+}
+
+// ipv6Off turns the IPv6 of a link off that has no address of it left but what
+// the kernel gave it, and lo's with the last of all. Another try of what came
+// before finishes it where it fails.
+func (n *Namespace) ipv6Off(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link) error {
+	s, err := readState(ctx, conn, false)
+	if err != nil {
+		return err
+	}
+	_, held := plan.ParseTag(l.Alias)
+	_, lo := plan.ParseSandboxTag(l.Alias)
+	for _, a := range s.Addrs {
+		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
+		if a.Index == l.Index && a.Prefix.Addr().Is6() && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()) {
+			return nil
+		}
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	if held && !lo && !l.Inet.DisableIPv6 {
+		if err := r.do([]plan.Op{r.switchIPv6(n, l, false)}); err != nil {
+			return err
+		}
+	}
+	return n.loopbackOff(r, s, l.Index)
 }
 
 // DisableARPForVIP makes an interface keep quiet about addresses of others;

@@ -1,0 +1,186 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// The documentation promises which sentinel errors.Is finds where.
+func TestSentinels(t *testing.T) {
+	ctx := context.Background()
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.clear()
+	w.batch(plainVeth)
+	w.a = w.make("a")
+	n := w.ns("a")
+	o := w.a.InterfaceOptions()
+	w.must(w.a.AddInterface("br", "br", o.Bridge(true), o.Address(cidr("10.1.0.1/16"))))
+	gone := w.make("gone")
+	w.must(gone.Destroy())
+	replaced := w.make("replaced")
+	w.make("replaced")
+	w.must(os.WriteFile("/run/netns/plain", []byte("x"), 0o600))
+	defer os.Remove("/run/netns/plain")
+	host := look(t)
+
+	create := func(name string) error { _, err := Create(ctx, name); return err }
+	open := func(name string) error { _, err := Open(ctx, name); return err }
+	link := func(s InterfaceSpec) error { return n.AddLink(ctx, s) }
+	for _, x := range []struct {
+		what     string
+		err      error
+		sentinel error
+		errno    error // nil where the kernel was not asked
+	}{
+		{"Create of what is there", create("a"), ErrExists, nil},
+		{"Create of a bad name", create("a b"), ErrInvalid, nil},
+		{"Create on a plain file with something in it", create("plain"), ErrNotNamespace, nil},
+		{"Open of nothing", open("none"), ErrNotFound, nil},
+		{"Open of a plain file", open("plain"), ErrNotNamespace, nil},
+		{"Open of a directory", open("/run/netns"), ErrNotNamespace, nil},
+		{"Remove of nothing", Remove(ctx, "none"), ErrNotFound, nil},
+		{"a change after Destroy", gone.AddInterface("va", "eth"), ErrClosed, nil},
+		{"a change of a key that holds another", replaced.SetGateway(net.ParseIP("10.1.0.2")), ErrClosed, nil},
+		{"a function after Destroy", gone.InvokeFunc(func() {}), ErrClosed, nil},
+		{"AddInterface of nothing", w.a.AddInterface("none", "eth"), ErrNotFound, nil},
+		{"AddInterface under a bad name", w.a.AddInterface("va", "a/b"), ErrInvalid, nil},
+		{"AddInterface under a name that is taken", w.a.AddInterface("va", "br0", WithName()), ErrNameInUse, unix.EEXIST},
+		{"AddInterface into a subnet that is there", w.a.AddInterface("va", "eth", o.Address(cidr("10.1.0.2/16"))), ErrAddressConflict, nil},
+		{"AddInterface as a port of nothing", w.a.AddInterface("va", "eth", o.Master("none")), ErrNotFound, nil},
+		{"AddLink under a name that is taken", link(InterfaceSpec{Name: "br0", Type: "bridge"}), ErrNameInUse, nil},
+		{"AddLink of a bad type", link(InterfaceSpec{Name: "x0", Type: "token-ring"}), ErrInvalid, nil},
+		{"AddLink into no sandbox", link(InterfaceSpec{Name: "x0", Peer: Endpoint{"none", "y0"}}), ErrNotFound, nil},
+		{"RemoveLink of nothing", n.RemoveLink(ctx, "none"), ErrNotFound, nil},
+		{"SetGateway out of reach", w.a.SetGateway(net.ParseIP("192.0.2.1")), ErrUnreachable, unix.ENETUNREACH},
+		{"SetGateway of the wrong family", w.a.SetGateway(net.ParseIP("2001:db8::1")), ErrInvalid, nil},
+		{"AddStaticRoute out of reach", w.a.AddStaticRoute(nextHop), ErrUnreachable, unix.ENETUNREACH},
+		{"AddAliasIP on nothing", w.a.AddAliasIP("none", cidr("10.9.9.9/32")), ErrNotFound, unix.ENODEV},
+		{"AddAliasIP of nothing", w.a.AddAliasIP("br0", nil), ErrInvalid, nil},
+		{"Apply of one sandbox twice", second(Apply(ctx, Network{Sandboxes: []Spec{{Name: "x"}, {Name: "x"}}})), ErrInvalid, nil},
+	} {
+		var typed *Error
+		switch {
+		case x.err == nil:
+			t.Errorf("%s: no error", x.what)
+		case !errors.Is(x.err, x.sentinel):
+			t.Errorf("%s: no %q in: %v", x.what, x.sentinel, x.err)
+		case !errors.As(x.err, &typed) || typed.Op == "":
+			t.Errorf("%s: %T, want an *Error with its operation: %v", x.what, x.err, x.err)
+		case x.errno != nil && !errors.Is(x.err, x.errno):
+			t.Errorf("%s: the kernel's %v is not found in: %v", x.what, x.errno, x.err)
+		}
+	}
+	if now := look(t); !slices.Equal(host, now) {
+		t.Errorf("what failed has changed something:\n%s", diff(host, now))
+	}
+	if !errors.Is(ErrUnsupported, errors.ErrUnsupported) {
+		t.Error("ErrUnsupported is not errors.ErrUnsupported")
+	}
+	for _, err := range []error{w.a.DeleteNeighbor(net.ParseIP("10.1.0.9"), hw(9), true)} {
+		if found := (NeighborSearchError{}); !errors.As(err, &found) {
+			t.Errorf("DeleteNeighbor of nothing: %v", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// broken is a socket whose exchanges fail from number from on.
+type broken struct {
+	rtnl.Transport
+	sends *int
+	from  int
+	err   error
+}
+
+func (b *broken) Send(m []byte) error {
+	if *b.sends++; b.from > 0 && *b.sends >= b.from {
+		return b.err
+	}
+	return b.Transport.Send(m)
+}
+
+// What can not be undone is in the error, with what mends it; a deadline and a
+// lack of rights have sentinels of their own.
+func TestSentinelsOfTheTransport(t *testing.T) {
+	sends, b := 0, broken{}
+	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return &broken{t, &sends, b.from, b.err} }
+	defer func() { rtnl.Intercept = nil }()
+	w := &faultWorld{t: t, op: faultOp{host: richVeth}}
+	defer w.clear()
+	for _, x := range []struct {
+		err, sentinel error
+	}{{unix.EPERM, ErrPermission}, {os.ErrDeadlineExceeded, ErrTimeout}} {
+		b = broken{}
+		w.build()
+		b = broken{from: 1, err: x.err}
+		sends = 0
+		_, err := NewSandbox("x", true, false)
+		if !errors.Is(err, x.sentinel) || errors.Is(err, ErrIncomplete) {
+			t.Errorf("%v: %v", x.err, err)
+		}
+	}
+	b = broken{}
+	w.build()
+	n, err := Open(context.Background(), w.make("a").Key())
+	w.must(err)
+	n.Close()
+	b = broken{from: 12, err: unix.EPERM} // in the middle, and on the way back
+	sends = 0
+	_, err = Apply(context.Background(), Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{
+		{Name: "eth0", Source: "va", Addresses: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/24")}}}}}})
+	b = broken{}
+	var typed *Error
+	if !errors.Is(err, ErrIncomplete) || !errors.Is(err, ErrPermission) || !errors.As(err, &typed) || len(typed.Left) == 0 ||
+		!strings.Contains(strings.Join(typed.Left, "\n"), "netns 1 name va") {
+		t.Errorf("%v", err)
+	}
+	// Whoever opens the sandbox next brings the link home.
+	again, err := Open(context.Background(), "a")
+	w.must(err)
+	w.open = append(w.open, again)
+	if _, err := net.InterfaceByName("va"); err != nil {
+		t.Errorf("the link is not on the host again: %v", err)
+	}
+}
+
+// Every wait for another operation on the same key ends.
+func TestLockedKeyTimesOut(t *testing.T) {
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.clear()
+	w.make("a")
+	unlock, err := lock(context.Background(), "/run/netns/a")
+	w.must(err)
+	defer unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	_, err = Apply(ctx, Network{Sandboxes: []Spec{{Name: "a"}}})
+	if !errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if err := create(t, "b"); err != nil {
+		t.Errorf("another key waits too: %v", err)
+	}
+}
+
+func create(t *testing.T, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	n, err := Create(ctx, name)
+	if err == nil {
+		err = n.Close()
+	}
+	return err
+}
