@@ -129,9 +129,24 @@ func (r *run) announce(key string, a plan.Announce) error {
 			break
 		}
 	}
+	if a.Wait && l.ParentNS && l.Kind == "veth" {
+		r.settlePeer(l.Parent)
+	}
 	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
 	if err != nil {
 		slog.Debug("osl: the addresses were not announced again", "key", key, "interface", l.Name, "error", err)
 	}
 	return nil
+}
+
+// settlePeer reads the other end of a veth that came from the host, which most
+// often is there still, perhaps as the port of a bridge: being asked for a link,
+// the kernel first does what it has put off about it, and the port forwards.
+func (r *run) settlePeer(index int) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return
+	}
+	var l rtnl.Link
+	_ = host.conn.One(r.ctx, rtnl.GetLink(index, "", false, &l)) // it may be elsewhere
 }

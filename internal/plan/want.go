@@ -145,9 +145,11 @@ const firstIndex = 1 << 20
 // in the namespace: the order of indexes is the order in which links came. The
 // step is random, so that an index hardly ever comes back.
 func index(last int) int {
-	const step = 1 << 16
-	if last < firstIndex || last > 1<<31-1-step {
-		return firstIndex + rand.IntN(1<<28)
+	// Go's net package takes the number of a zone, "fe80::1%1234567", only
+	// below 2^24-1.
+	const step, end = 1 << 10, 1<<24 - 1
+	if last < firstIndex || last >= end-step {
+		return firstIndex + rand.IntN(end-firstIndex-step)
 	}
 	return last + 1 + rand.IntN(step)
 }
