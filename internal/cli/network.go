@@ -163,7 +163,11 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 			checkTable(w, done.Checks)
 		}
 	})
-	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: osl down "+path))
+	down := "osl down " + path
+	if path == "-" {
+		down = "osl down FILE, or osl rm NAME…"
+	}
+	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: "+down))
 }
 
 // summary says in a line what was done, and shows the commands where they are

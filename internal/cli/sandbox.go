@@ -178,17 +178,40 @@ of the base path: links go home, changes that were under way are undone.`,
 				}
 			}
 			var errs []error
+			var stand, gone []string
 			for _, name := range names {
-				errs = append(errs, osl.Recover(cmd.Context(), name))
+				switch err := osl.Recover(cmd.Context(), name); {
+				case err != nil:
+					errs = append(errs, err)
+				case stands(name):
+					stand = append(stand, name)
+				default:
+					gone = append(gone, name)
+				}
 			}
-			if err := errors.Join(errs...); err != nil {
-				return err
-			}
-			return a.print(list(names), func(w io.Writer) {
-				fmt.Fprintf(w, "looked after %s\n", strings.TrimSuffix(count(len(names), "sandbox", "sandboxes")+": "+strings.Join(names, ", "), ": "))
-			})
+			// What was done is said, also where one of them could not be helped.
+			errs = append(errs, a.print(struct {
+				Stand   []string `json:"stand"`
+				Removed []string `json:"removed"`
+			}{list(stand), list(gone)}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s in order%s\n", count(len(stand), "sandbox", "sandboxes"), strings.TrimSuffix(": "+strings.Join(stand, ", "), ": "))
+				if len(gone) > 0 {
+					fmt.Fprintf(w, "removed, since they were never complete: %s\n", strings.Join(gone, ", "))
+				}
+			}))
+			return errors.Join(errs...)
 		},
 	}
+}
+
+// stands reports whether there is something at the key of name.
+func stands(name string) bool {
+	key, err := osl.KeyPath(name)
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(key)
+	return err == nil
 }
 
 // with opens a sandbox for f.
