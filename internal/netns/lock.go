@@ -92,7 +92,7 @@ func (l *Locks) Lock(ctx context.Context, path, key string) (*Held, error) {
 		if err == errRemoved {
 			continue
 		}
-		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
+		if err != errHeld {
 			release()
 			return nil, err
 		}
@@ -129,6 +129,9 @@ func (l *Locks) leave(key string, g *gate) {
 	}
 }
 
+// errHeld says that another process has the lock.
+var errHeld = errors.New("the lock is held")
+
 // errRemoved says that the lock was had in a file that is gone, where it keeps
 // nobody out; the next try is in its successor.
 var errRemoved = errors.New("the lock file was removed")
@@ -149,7 +152,11 @@ func (l *Locks) try(path string, r *unix.Flock_t) (fd int, err error) {
 		}
 		l.fd[path] = fd
 	}
-	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, r); err != nil {
+	switch err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, r); err {
+	case nil:
+	case unix.EAGAIN, unix.EACCES, unix.EINTR:
+		return -1, errHeld
+	default:
 		return -1, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
 	// Who removed the file had all of its locks, so no lock of this process is
