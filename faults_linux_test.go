@@ -46,6 +46,14 @@ type injector struct {
 	at    int // which of the exchanges, or of the messages that the fault fits
 	seen  int
 	fired bool
+	// points are how many there were of each kind in a run without a fault.
+	points map[faultKind]int
+}
+
+// count makes the injector count the points of each kind, and harm nothing.
+func (in *injector) count() {
+	in.arm("", 0)
+	in.points = map[faultKind]int{}
 }
 
 func (in *injector) arm(kind faultKind, at int) {
@@ -69,6 +77,19 @@ func (in *injector) due(list [][]byte, again bool) (kind faultKind, msg int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.armed || in.fired || again {
+		return "", 0
+	}
+	if in.kind == "" {
+		for _, k := range exchangeFaults {
+			in.points[k]++
+		}
+		for _, k := range messageFaults {
+			for _, m := range list {
+				if k.fits(m) {
+					in.points[k]++
+				}
+			}
+		}
 		return "", 0
 	}
 	if slices.Contains(exchangeFaults, in.kind) {
