@@ -12,7 +12,7 @@
 //     the protocol of an address, route or neighbour. Another process that opens
 //     the key sees the same sandbox.
 //   - At the kernel's speed. A namespace is entered once, to make it. After
-//     that a change is one batch of netlink messages.
+//     that a change is a batch or two of netlink messages.
 //
 // # Two ways to use it
 //
