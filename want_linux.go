@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -320,7 +319,7 @@ func checkKind(s *InterfaceSpec, f *plan.Iface) error {
 		return invalidf("the port %d is none", s.Port)
 	case s.Master == s.Name && s.Master != "":
 		return invalidf("it is its own master")
-	case filepath.Base(s.Name) == "lo" && (s.Type != "" || s.Source != "" || s.Master != ""):
+	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != ""):
 		return invalidf("lo is there already: it has no type, source or master")
 	}
 	return nil
