@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -46,7 +47,7 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 			}
 		}
 		a := rtnl.Addr{Index: l.Index, Prefix: p, Proto: rtnl.AliasProtocol}
-		return r.do(append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.EnsureAddr{Addr: a}}))
+		return r.do(append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.EnsureAddr{Addr: a}}), plan.Commit{})
 	}))
 }
 
@@ -72,12 +73,12 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
 			return err
 		}
+		if p.Addr().Is6() {
+			return n.removeIPv6(ctx, conn, &l, p)
+		}
 		_, err := conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return err
-		}
-		if p.Addr().Is6() {
-			return n.ipv6Off(ctx, conn, &l)
 		}
 		return nil
 	})
@@ -87,30 +88,37 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 	return fail(op, n.key, ifName, err)
 }
 
-// ipv6Off turns the IPv6 of a link off that has no address of it left but what
-// the kernel gave it, and lo's with the last of all. Another try of what came
-// before finishes it where it fails.
-func (n *Namespace) ipv6Off(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link) error {
+// removeIPv6 takes an IPv6 address from a link. The IPv6 of one that has no
+// address of it left but what the kernel gave it is turned off, and lo's with
+// the last of all.
+func (n *Namespace) removeIPv6(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link, p netip.Prefix) error {
 	s, err := readState(ctx, conn, false)
 	if err != nil {
 		return err
 	}
-	_, held := plan.ParseTag(l.Alias)
-	_, lo := plan.ParseSandboxTag(l.Alias)
-	for _, a := range s.Addrs {
-		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
-		if a.Index == l.Index && a.Prefix.Addr().Is6() && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()) {
-			return nil
-		}
-	}
 	r := newRun(ctx, n)
 	defer r.close()
-	if held && !lo && !l.Inet.DisableIPv6 {
-		if err := r.do([]plan.Op{r.switchIPv6(n, l, false)}); err != nil {
-			return err
+	var ops []plan.Op
+	_, held := plan.ParseTag(l.Alias)
+	stays := false // another address
+	for _, a := range s.Addrs {
+		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
+		switch {
+		case a.Index != l.Index || a.Prefix.Addr().Is4():
+		case a.Prefix == p:
+			ops = append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.DelAddr{Addr: a},
+				Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.NewAddr{Addr: a}}}})
+		case osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback():
+			stays = true
 		}
 	}
-	return n.loopbackOff(r, s, l.Index)
+	if !stays && held && !l.Inet.DisableIPv6 {
+		ops = append(ops, r.switchIPv6(n, l, false))
+	}
+	if !stays {
+		ops = append(ops, r.loopbackOff(n, s, l.Index)...)
+	}
+	return r.do(ops, plan.Commit{})
 }
 
 // DisableARPForVIP makes an interface keep quiet about addresses of others;

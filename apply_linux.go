@@ -15,7 +15,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // Apply brings the sandboxes of net, and the links between them, to what net
@@ -101,7 +100,7 @@ func (p *prepared) close() {
 
 // carryOut plans and, if really, does it. It returns the plan as commands.
 func (p *prepared) carryOut(really bool) (Changes, error) {
-	ops, err := plan.Build(p.want, p.have)
+	ops, commit, err := plan.Build(p.want, p.have)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +121,7 @@ func (p *prepared) carryOut(really bool) (Changes, error) {
 	if !really || len(ops) == 0 {
 		return c, nil
 	}
-	if err := p.run.do(ops); err != nil {
+	if err := p.run.do(ops, commit); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -257,77 +256,6 @@ func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
 		}
 	}
 	return true
-}
-
-// Down destroys the sandboxes of net and the ends of its links on the host.
-// What is not there is passed over. It returns what it did.
-func Down(ctx context.Context, net Network) (Changes, error) {
-	c, err := down(ctx, net, true)
-	return c, fail("take the network down", "", "", err)
-}
-
-// DiffDown returns what Down would do, and does nothing.
-func DiffDown(ctx context.Context, net Network) (Changes, error) {
-	c, err := down(ctx, net, false)
-	return c, fail("compare the network", "", "", err)
-}
-
-func down(ctx context.Context, net Network, really bool) (c Changes, err error) {
-	r := newRun(ctx)
-	defer r.close()
-	want, err := r.wantNetworkNames(net)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range want.hostEnds {
-		if c, err = r.dropHostEnd(c, e, really); err != nil {
-			return c, fail("", "", e, err)
-		}
-	}
-	for _, key := range want.keys {
-		fd, _, err := netns.Open(key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			unix.Close(fd)
-		} else if !dead(key) {
-			return c, fail("", key, "", err)
-		}
-		name, known := commandName(key)
-		cmd := "ip netns del " + name
-		if !known {
-			cmd = "umount " + key + " && rm " + key
-		}
-		c = append(c, Change{Sandbox: nameOf(key), Kind: ChangeRemove, Command: cmd})
-		if really {
-			if err := Remove(ctx, key); err != nil {
-				return c, err
-			}
-		}
-	}
-	return c, nil
-}
-
-// dropHostEnd deletes the host's end of a link, if it is one that osl made.
-func (r *run) dropHostEnd(c Changes, name string, really bool) (Changes, error) {
-	host, err := r.space(plan.HostNS)
-	if err != nil {
-		return c, err
-	}
-	var l rtnl.Link
-	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, false, &l))
-	if t, ok := plan.ParseTag(l.Alias); errors.Is(err, unix.ENODEV) || err == nil && (!ok || t.Origin != plan.Far) {
-		return c, nil
-	}
-	if err != nil {
-		return c, err
-	}
-	c = append(c, Change{Sandbox: HostName, Kind: ChangeEdit, Command: "ip link del dev " + name})
-	if really {
-		err = host.conn.One(r.ctx, rtnl.DelLink(l.Index))
-	}
-	return c, err
 }
 
 // Remove destroys the sandbox at the key of name, see [KeyPath]: what came

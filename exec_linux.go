@@ -104,9 +104,11 @@ func (r *run) fd(key string) int {
 
 // do carries out a plan, or nothing of it: after a failure the steps that were
 // done are undone, the last one first. What can not be undone is in the error,
-// and so is what is still to do where a step was done that nothing undoes.
-func (r *run) do(ops []plan.Op) error {
-	err := r.forward(ops)
+// and so is what is still to do where a step was done that nothing undoes. Where
+// this process may die in between, the kernel has a record of what to undo. c
+// ties the parts of a change of several sandboxes together.
+func (r *run) do(ops []plan.Op, c plan.Commit) error {
+	err := r.forward(plan.Journal(ops, c, r.setting))
 	if err == nil {
 		return nil
 	}
@@ -126,18 +128,33 @@ func (r *run) do(ops []plan.Op) error {
 }
 
 func (r *run) forward(ops []plan.Op) error {
+	happened := false
 	for len(ops) > 0 {
 		if ops[0].Last {
-			return r.last(ops)
+			n := slices.IndexFunc(ops, func(op plan.Op) bool { return !op.Last })
+			if n < 0 {
+				n = len(ops)
+			}
+			if err := r.last(ops[:n]); err != nil {
+				return err
+			}
+			happened, ops = true, ops[n:]
+			continue
 		}
 		n := 0
-		for n < len(ops) && !ops[n].Last && isMessage(ops[n]) && ops[n].NS == ops[0].NS {
+		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS {
 			n++
 		}
-		if n > 0 {
+		switch {
+		case n > 0 && happened:
+			r.tidy(ops[:n])
+			ops = ops[n:]
+			continue
+		case n > 0:
 			if err := r.send(ops[:n]); err != nil {
 				return err
 			}
+			happened = slices.ContainsFunc(ops[:n], func(op plan.Op) bool { return op.Commit })
 			ops = ops[n:]
 			continue
 		}
@@ -148,14 +165,6 @@ func (r *run) forward(ops []plan.Op) error {
 		ops = ops[1:]
 	}
 	return nil
-}
-
-func isMessage(op plan.Op) bool {
-	switch op.Do.(type) {
-	case plan.Message, plan.ReadLink:
-		return true
-	}
-	return false
 }
 
 // send sends operations of one namespace together and remembers what undoes
@@ -180,9 +189,6 @@ func (r *run) send(ops []plan.Op) error {
 	}
 	var first error
 	for i, op := range ops {
-		if errs[i] != nil && plan.Takes(op.Do) && plan.Absent(errs[i]) {
-			errs[i] = nil // the kernel took it with something else
-		}
 		if read[i].Index != 0 {
 			r.links[linkID{op.NS, read[i].Index}] = read[i]
 		}
@@ -281,7 +287,7 @@ func (r *run) revert(op plan.Op) error {
 		}
 		return r.moveOut(n.conn, home)
 	}
-	if !isMessage(op) {
+	if !op.IsMessage() {
 		return r.step(op)
 	}
 	n, err := r.space(op.NS)

@@ -226,7 +226,7 @@ func (n *Namespace) Destroy() error {
 	if conn == nil {
 		return nil
 	}
-	unlock, err := lockToRemove(ctx, n.key)
+	unlock, err := lockToRemove(ctx, n.lockKey())
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
@@ -256,18 +256,22 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 		}
 	}
 	if n.host {
-		if err := r.do(ops); err != nil {
+		if err := r.do(ops, plan.Commit{}); err != nil {
 			return err
 		}
 		return n.Close() // the host's namespace stays
 	}
 	unmark := func() {}
 	if len(ops) > 0 {
-		if unmark, err = n.mark(ctx, conn, state); err != nil {
+		if unmark, err = n.mark(ctx, conn, plan.Commit{}); err != nil {
 			return err
 		}
 	}
-	if err := r.sendHome(conn, ops, true); err != nil {
+	err = r.sendHome(conn, ops, true)
+	if err == nil {
+		err = n.settleRecords(ctx, records(state.Links)) // what a dead process did elsewhere
+	}
+	if err != nil {
 		unmark()
 		return err
 	}
@@ -285,16 +289,16 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 // mark notes on the sandbox that it is being destroyed, before links leave it:
 // whoever finds it so after this process died finishes the work. The returned
 // function takes the mark back.
-func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, s *plan.State) (unmark func(), err error) {
-	lo := s.ByIndex(1)
-	if lo == nil {
-		return func() {}, nil
+func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, c plan.Commit) (unmark func(), err error) {
+	var lo rtnl.Link
+	if err := conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+		return func() {}, err
 	}
 	tag, _ := plan.ParseSandboxTag(lo.Alias)
 	if tag.UnderWay {
 		return func() {}, nil
 	}
-	tag.UnderWay = true
+	tag.UnderWay, tag.Commit = true, c
 	marked, before := tag.String(), lo.Alias
 	err = conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
 	return func() {
@@ -304,6 +308,14 @@ func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, s *plan.State) (u
 			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
 		}
 	}, err
+}
+
+// lockKey is the key that keeps operations on the sandbox apart.
+func (n *Namespace) lockKey() string {
+	if n.host {
+		return hostKey()
+	}
+	return n.key
 }
 
 // space is the key of the sandbox in a plan.

@@ -58,11 +58,11 @@ func (n *Namespace) addInterface(ctx context.Context, src, prefix string, option
 	if err != nil {
 		return err
 	}
-	ops, err := plan.Build([]plan.Sandbox{{Key: n.space(), Ifaces: []plan.Iface{*w}}}, map[string]*plan.State{n.space(): s})
+	ops, commit, err := plan.Build([]plan.Sandbox{{Key: n.space(), Ifaces: []plan.Iface{*w}}}, map[string]*plan.State{n.space(): s})
 	if err != nil {
 		return err
 	}
-	return r.do(ops)
+	return r.do(ops, commit)
 }
 
 // want turns the options into what the plan is made of.
@@ -278,21 +278,12 @@ func (n *Namespace) removeIndex(ctx context.Context, index int, alias string) er
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	ops := plan.Remove(n.space(), l, t, s)
-	if t.Origin == plan.Host {
-		err = r.sendHome(conn, ops, false)
-	} else {
-		err = r.do(ops)
-	}
-	if err != nil {
-		return err
-	}
-	return n.loopbackOff(r, s, index)
+	return r.do(append(r.loopbackOff(n, s, index), plan.Remove(n.space(), l, t, s)...), plan.Commit{})
 }
 
-// loopbackOff turns lo's IPv6 off when the last interface with an IPv6 address
-// has gone from a sandbox that osl made.
-func (n *Namespace) loopbackOff(r *run, s *plan.State, gone int) error {
+// loopbackOff plans to turn lo's IPv6 off where the last interface with an IPv6
+// address is going from a sandbox that osl made.
+func (r *run) loopbackOff(n *Namespace, s *plan.State, gone int) []plan.Op {
 	lo := s.ByIndex(1)
 	if lo == nil || lo.Inet.DisableIPv6 {
 		return nil
@@ -305,6 +296,5 @@ func (n *Namespace) loopbackOff(r *run, s *plan.State, gone int) error {
 			return nil
 		}
 	}
-	r.links[linkID{n.space(), 1}] = *lo
-	return r.ipv6(n.space(), plan.IPv6{Index: 1})
+	return []plan.Op{r.switchIPv6(n, lo, false)}
 }

@@ -248,7 +248,7 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 	if _, err := n.live(); err != nil {
 		return nil, nil, err
 	}
-	unlock, err = lock(ctx, n.key)
+	unlock, err = lock(ctx, n.lockKey())
 	if err != nil {
 		return nil, nil, err
 	}

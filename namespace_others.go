@@ -52,6 +52,9 @@ func Remove(ctx context.Context, name string) error { return unsupportedOp("remo
 // Recover returns ErrUnsupported on this system.
 func Recover(ctx context.Context, name string) error { return unsupportedOp("recover the sandbox") }
 
+// RecoverHost returns ErrUnsupported on this system.
+func RecoverHost(ctx context.Context) error { return unsupportedOp("recover the host") }
+
 // Apply returns ErrUnsupported on this system.
 func Apply(ctx context.Context, net Network) (Changes, error) {
 	return nil, unsupportedOp("apply the network")

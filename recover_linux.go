@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -32,6 +33,73 @@ func Recover(ctx context.Context, name string) error {
 	}
 	return n.Close()
 }
+
+// RecoverHost puts right what a process that died, or a namespace that ended
+// without osl, left on the host: a physical device that the kernel brought back
+// under the name that it had inside gets its first name and settings again, and
+// a change of the host that was interrupted is taken back. Nothing to do is no
+// error. A device whose first name is taken meanwhile keeps the one it has, and
+// the error says so.
+func RecoverHost(ctx context.Context) error {
+	const op = "recover the host"
+	conn, err := dialHost()
+	if err != nil {
+		return fail(op, "", "", err)
+	}
+	host := &Namespace{host: true, conn: conn}
+	defer host.Close()
+	links, err := conn.Links(ctx)
+	if err != nil {
+		return fail(op, "", "", err)
+	}
+	var failed error
+	for _, rec := range records(links) {
+		failed = errors.Join(failed, fail(op, rec.Leader, "", host.recoverRecord(ctx, rec)))
+	}
+	for i := range links {
+		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
+			failed = errors.Join(failed, fail(op, "", links[i].Name, host.recoverLink(ctx, &links[i], t)))
+		}
+	}
+	return failed
+}
+
+// recoverRecord settles a record on the host once nobody is at work on the
+// change any more. Opening its leader does so, if there is one.
+func (n *Namespace) recoverRecord(ctx context.Context, rec plan.Noted) error {
+	key := rec.Leader
+	if key == "" {
+		key = hostKey()
+	} else if leader, err := Open(ctx, key); err == nil {
+		leader.Close()
+	}
+	unlock, err := lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return n.settleOne(ctx, rec.ID)
+}
+
+// recoverLink gives a link that came home by itself its first name and settings
+// back.
+func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) error {
+	home := plan.Remove(plan.HostNS, l, t, nil)[0].Do.(plan.SetLink)
+	set := home.Link
+	set.Index, set.NewIndex = l.Index, 0
+	if set.Name == l.Name {
+		set.Name = ""
+	}
+	_, err := n.conn.Surely(ctx, rtnl.SetLink(set))
+	if err != nil {
+		return ofAction(plan.Op{Dev: l.Name, Do: plan.SetLink{Link: set}}, err)
+	}
+	return nil
+}
+
+// hostKey stands for the host's namespace where a key is locked; no sandbox can
+// have it.
+func hostKey() string { return filepath.Join(BasePath(), keysDir, HostName) }
 
 // heal puts back what a dead process left under way. It locks the sandbox only
 // if something is: then either its owner lives, and heal waits for it, or it
@@ -64,7 +132,7 @@ func underWay(links []rtnl.Link) bool {
 			return true
 		}
 	}
-	return false
+	return len(records(links)) > 0
 }
 
 // committed reports whether the change of several sandboxes, of which a part is
@@ -83,8 +151,35 @@ func committed(ctx context.Context, c plan.Commit) bool {
 	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
 		return false
 	}
+	return over(&lo, c.ID)
+}
+
+// happened is committed for a part of a change that is found in a sandbox with
+// these links.
+func happened(ctx context.Context, c plan.Commit, links []rtnl.Link) bool {
+	if c.Leader != "" {
+		return committed(ctx, c)
+	}
+	if c.ID == "" {
+		return false
+	}
+	for i := range links {
+		if links[i].Index == 1 {
+			return over(&links[i], c.ID)
+		}
+	}
+	return false
+}
+
+// over reports whether a leader's lo does not say that the change is under way.
+func over(lo *rtnl.Link, id string) bool {
+	for _, rec := range plan.ParseRecords(lo.AltName) {
+		if rec.Whole && rec.Role == plan.Undo && rec.ID == id {
+			return false
+		}
+	}
 	t, ok := plan.ParseSandboxTag(lo.Alias)
-	return ok && !(t.UnderWay && t.Commit.ID == c.ID)
+	return !ok || !(t.UnderWay && t.Commit.ID == id)
 }
 
 func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
@@ -94,34 +189,41 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	var home, rest []plan.Op
+	var home, clear, gone []plan.Op
+	doomed := false
 	for i := range links {
 		l := &links[i]
 		if t, ok := plan.ParseSandboxTag(l.Alias); ok && t.UnderWay {
-			if committed(ctx, t.Commit) {
-				t.UnderWay = false
-				rest = append(rest, plan.Retag(n.space(), l, t.String()))
-				continue
+			if doomed = !happened(ctx, t.Commit, links); !doomed {
+				t.UnderWay, t.Commit = false, plan.Commit{}
+				clear = append(clear, plan.Retag(n.space(), l, t.String()))
 			}
-			if err := n.destroyLocked(ctx, conn); err != nil {
-				return err
-			}
-			return errInterrupted
+			continue
 		}
 		t, ok := plan.ParseTag(l.Alias)
 		switch {
 		case !ok || !t.UnderWay:
-		case committed(ctx, t.Commit):
-			t.UnderWay = false
-			rest = append(rest, plan.Retag(n.space(), l, t.String()))
+		case happened(ctx, t.Commit, links):
+			t.UnderWay, t.Commit = false, plan.Commit{}
+			clear = append(clear, plan.Retag(n.space(), l, t.String()))
 		case t.Origin == plan.Host:
 			home = append(home, plan.Remove(n.space(), l, t, &plan.State{})...)
 		default:
-			rest = append(rest, plan.Remove(n.space(), l, t, &plan.State{})...)
+			gone = append(gone, plan.Remove(n.space(), l, t, &plan.State{})...)
 		}
 	}
+	// Links first: what a record puts back on the host is on them.
 	if err := r.sendHome(conn, home, true); err != nil {
 		return err
 	}
-	return r.do(rest)
+	if doomed {
+		if err := n.destroyLocked(ctx, conn); err != nil {
+			return err
+		}
+		return errInterrupted
+	}
+	if err := n.settleRecords(ctx, records(links)); err != nil {
+		return err
+	}
+	return r.forward(append(clear, gone...))
 }

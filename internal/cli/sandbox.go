@@ -164,11 +164,14 @@ func (a *app) recoverCommand() *cobra.Command {
 		Use:   "recover [NAME...]",
 		Short: "Put right what a killed process left behind",
 		Long: `Put right what a killed process left behind in the named sandboxes, or in all
-of the base path: links go home, changes that were under way are undone.`,
+of the base path and on the host: links go home, changes that were under way
+are undone. A physical device that came home by itself, since its namespace
+ended, gets its own name back.`,
 		Args:        cobra.ArbitraryArgs,
 		Annotations: kernel, ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if len(names) == 0 {
+			all := len(names) == 0
+			if all {
 				entries, err := osl.List(cmd.Context())
 				if err != nil {
 					return err
@@ -188,6 +191,9 @@ of the base path: links go home, changes that were under way are undone.`,
 				default:
 					gone = append(gone, name)
 				}
+			}
+			if all {
+				errs = append(errs, osl.RecoverHost(cmd.Context()))
 			}
 			// What was done is said, also where one of them could not be helped.
 			errs = append(errs, a.print(struct {

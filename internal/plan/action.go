@@ -28,8 +28,24 @@ type Op struct {
 	// Last is a step that nothing takes back, and that can be done again: it
 	// comes when all else is done, and is carried through.
 	Last bool
+	// Final clears the mark of what is complete.
+	Final bool
+	// Commit is the step with which a change of several parts has happened. What
+	// comes after it only tidies up, and need not succeed: whoever finds it
+	// undone knows what it means.
+	Commit bool
 	// Quiet keeps bookkeeping out of the commands that a person is shown.
 	Quiet bool
+}
+
+// IsMessage reports whether the step is a message, which can be sent together
+// with those before and after it.
+func (op *Op) IsMessage() bool {
+	switch op.Do.(type) {
+	case Message, ReadLink:
+		return true
+	}
+	return false
 }
 
 // Action is what a step does. The executor knows the ones that are no Message.
@@ -331,7 +347,7 @@ func Absent(err error) bool {
 // done where that is gone already.
 func TakesAway(a Action) bool {
 	switch a.(type) {
-	case DelLink, DelAddr, DelRoute, DelNeigh:
+	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName:
 		return true
 	}
 	return false
@@ -362,14 +378,4 @@ func (a EnsureAddr) Request(FDs) rtnl.Request {
 // Command returns the command that does the same.
 func (a EnsureAddr) Command(dev string) string {
 	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, dev)
-}
-
-// Takes reports whether an action takes something away, and so is done where
-// that is not there.
-func Takes(a Action) bool {
-	switch a.(type) {
-	case DelLink, DelAddr, DelRoute, DelNeigh:
-		return true
-	}
-	return false
 }

@@ -5,10 +5,8 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -40,7 +38,8 @@ func (p *Problem) Error() string { return p.Text }
 
 // Build plans all that brings sandboxes from the states in have to what is
 // wanted. A sandbox without a state is made.
-func Build(want []Sandbox, have map[string]*State) ([]Op, error) {
+// The commit is what ties the parts together where there are several.
+func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}}
 	for i := range want {
 		b.number(&want[i])
@@ -48,36 +47,32 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, error) {
 	b.lead(want)
 	for i := range want {
 		if err := b.sandbox(&want[i]); err != nil {
-			return nil, err
+			return nil, Commit{}, err
 		}
+	}
+	for i := range b.final {
+		b.final[i].Final = true
+		b.final[i].Commit = b.commit.ID != "" && b.final[i].NS == b.commit.Leader
 	}
 	// The leader's marks are cleared first, in one step: that is the moment at
 	// which the change has happened.
 	slices.SortStableFunc(b.final, func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) })
-	return b.all(), nil
+	return b.all(), b.commit, nil
 }
 
-// lead chooses the sandbox that leads a change of several: the first that is
-// made. Where none is made none leads: then the links that are new between
-// sandboxes are veths, and one end takes the other with it.
+// lead chooses the sandbox that leads a change of several: the one with the
+// lowest key. Locks are taken in the order of keys, and who puts a leader back
+// takes those of the others after its own.
+// One with many links has a commit too: their marks are not cleared in one send.
 func (b *builder) lead(want []Sandbox) {
-	if len(want) < 2 {
+	if len(want) == 0 || len(want) == 1 && len(want[0].Ifaces) < rtnl.MaxBatch/4 {
 		return
 	}
+	leader := want[0].Key
 	for i := range want {
-		if b.have[want[i].Key] == nil {
-			b.commit = Commit{ID: strconv.FormatUint(uint64(rand.Uint32()), 16), Leader: want[i].Key}
-			return
-		}
+		leader = min(leader, want[i].Key)
 	}
-}
-
-// commitFor returns the commit that a tag in a sandbox carries.
-func (b *builder) commitFor(key string) Commit {
-	if key == b.commit.Leader {
-		return Commit{ID: b.commit.ID}
-	}
-	return b.commit
+	b.commit = NewCommit(leader)
 }
 
 // end names an interface of a sandbox.
@@ -146,7 +141,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	fresh := s == nil
 	if fresh {
 		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
-		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commitFor(w.Key), Labels: w.Labels}.fitting()}})
+		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
 	b.labels(w, s)
@@ -248,7 +243,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	case l == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
 	case l == nil:
-		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master, b.commitFor(w.Key))
+		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master, b.commit.For(w.Key))
 		b.otherEnd(f)
 		return nil
 	case f.From != nil && tag.Origin != Host, f.Kind != "" && tag.Origin != Made:

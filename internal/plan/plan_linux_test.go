@@ -55,7 +55,7 @@ func state() map[string]*State {
 
 func build(t *testing.T, want []Sandbox, have map[string]*State) []Op {
 	t.Helper()
-	ops, err := Build(want, have)
+	ops, _, err := Build(want, have)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestBuildRefuses(t *testing.T) {
 	} {
 		w, s := lab(), state()
 		x.harm(w, s)
-		_, err := Build(w, s)
+		_, _, err := Build(w, s)
 		var p *Problem
 		if !errors.As(err, &p) || p.Kind != x.kind || p.Key == "" || p.Dev == "" {
 			t.Errorf("%s: %+v, want kind %d", x.what, err, x.kind)

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"sort"
@@ -140,13 +141,27 @@ type SandboxTag struct {
 	Labels   map[string]string
 }
 
-// Commit ties the parts of a change of several sandboxes together. Their marks
-// can not be cleared in one step, so one sandbox leads: while it is under way
-// for this change, the change did not happen; from then on it did, and who
-// finds another part still marked only clears the mark.
+// Commit ties the parts of a change of several sandboxes together, or of one
+// with many links. Their marks can not be cleared in one step, so one sandbox
+// leads: while its tag is under way for this change, or it has an undo record
+// of it, the change did not happen; from then on it did, and who finds another
+// part still marked only clears the mark.
 type Commit struct {
 	ID     string
 	Leader string // key of the leading sandbox; empty in its own tag
+}
+
+// NewCommit returns the commit of a new change.
+func NewCommit(leader string) Commit {
+	return Commit{ID: strconv.FormatUint(uint64(rand.Uint32()), 16), Leader: leader}
+}
+
+// For returns the commit that a tag in a sandbox carries.
+func (c Commit) For(key string) Commit {
+	if key == c.Leader {
+		c.Leader = ""
+	}
+	return c
 }
 
 func (c Commit) field() string {

@@ -37,10 +37,10 @@ type Transport interface {
 // Timeout bounds each exchange whose context has no earlier deadline.
 const Timeout = 10 * time.Second
 
-// maxBatch is how many messages go into one send. If all of them fail, their
+// MaxBatch is how many messages go into one send. If all of them fail, their
 // answers must fit into the socket's receive buffer (about 230 at the default
 // size), or the kernel drops answers.
-const maxBatch = 200
+const MaxBatch = 200
 
 // maxBytes bounds one send below the default send buffer of 208 KiB.
 const maxBytes = 128 << 10
@@ -127,7 +127,7 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 	errs = make([]error, len(reqs))
 	for start := 0; start < len(reqs); {
 		end, size := start, 0
-		for end < len(reqs) && end-start < maxBatch && (end == start || size+len(reqs[end].Data) < maxBytes) {
+		for end < len(reqs) && end-start < MaxBatch && (end == start || size+len(reqs[end].Data) < maxBytes) {
 			size += 16 + len(reqs[end].Data)
 			end++
 		}

@@ -100,10 +100,10 @@ func TestBatchWithoutAnAnswerIsUnknown(t *testing.T) {
 
 func TestManyMessagesAreSplit(t *testing.T) {
 	k := &kernel{answers: func(n int, seq uint32) [][]byte {
-		last := map[int]uint32{1: maxBatch - 1, 2: 49}[n]
+		last := map[int]uint32{1: MaxBatch - 1, 2: 49}[n]
 		return [][]byte{refusal(seq+last, 0, "")}
 	}}
-	if _, err := NewConn(k).Do(context.Background(), make([]Request, maxBatch+50)...); err != nil || k.sends != 2 {
+	if _, err := NewConn(k).Do(context.Background(), make([]Request, MaxBatch+50)...); err != nil || k.sends != 2 {
 		t.Errorf("%d sends, %v", k.sends, err)
 	}
 }

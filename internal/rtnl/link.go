@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -303,6 +304,27 @@ func altName(typ uint16, index int, name string) Request {
 		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_APPEND
 	}
 	return r
+}
+
+// StaysHere reports whether a message acts in the namespace of the socket that
+// it is sent on and in no other.
+func StaysHere(typ uint16, data []byte) bool {
+	head, elsewhere := 0, []uint16{}
+	switch typ {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		head, elsewhere = unix.SizeofIfInfomsg, []uint16{unix.IFLA_NET_NS_PID, unix.IFLA_NET_NS_FD, unix.IFLA_LINKINFO, iflaTargetNetnsid}
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		head, elsewhere = unix.SizeofIfAddrmsg, []uint16{unix.IFA_TARGET_NETNSID}
+	}
+	if len(data) < head {
+		return false
+	}
+	for t := range attrs(data[head:]) {
+		if slices.Contains(elsewhere, t) {
+			return false
+		}
+	}
+	return true
 }
 
 // GetLink returns the request that reads a link by its index, or by its name

@@ -1,0 +1,335 @@
+//go:build linux
+
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// ReadSetting reads what a setting is now: its path, with %s for the name of the
+// link index of a namespace; ok is false where there is no such setting.
+type ReadSetting func(ns, path string, index int) (value string, ok bool)
+
+// journal collects what a change has to note before it begins.
+type journal struct {
+	made  map[string]bool // namespaces that the change makes: they end with it
+	links map[place]bool  // links that it makes: what is on them ends with them
+	mark  map[place]int   // the group of steps in which a link gets its mark
+	steps map[Role]map[string][]Step
+	read  ReadSetting
+}
+
+// place is a link of a namespace.
+type place struct {
+	ns    string
+	index int
+}
+
+// Journal returns ops with the steps around them that let the change be taken
+// back, or finished, by whoever finds it interrupted: records before the first
+// step, the leader's undo record taken away in the moment when all is done that
+// can be taken back, the others after it. A change that the marks of new links
+// cover, or that is one send, needs none and is returned as it is.
+//
+// c is the commit of a change of several sandboxes; that of one has none.
+func Journal(ops []Op, c Commit, read ReadSetting) []Op {
+	j := journal{made: map[string]bool{}, links: map[place]bool{}, mark: map[place]int{}, read: read,
+		steps: map[Role]map[string][]Step{Undo: {}, Redo: {}}}
+	group, changing := j.survey(ops)
+	if changing <= 1 {
+		return ops
+	}
+	for i, op := range slices.Backward(ops) {
+		j.note(op, group[i])
+	}
+	if len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 && (c.ID == "" || j.made[c.Leader]) {
+		return ops
+	}
+	leader := c.Leader
+	if c.ID == "" {
+		leader = lowest(ops)
+		c = NewCommit(leader)
+	}
+	records, ok := j.records(c.ID, leader)
+	if !ok {
+		return ops // too much for a record: what docs/reliability.md says of it
+	}
+	return weave(ops, leader, records)
+}
+
+// survey finds what the change makes, and which of its steps are one send.
+func (j *journal) survey(ops []Op) (group []int, changing int) {
+	group = make([]int, len(ops))
+	counted, size := -1, 0
+	for i, op := range ops {
+		if size++; i > 0 {
+			group[i] = group[i-1]
+			if !together(ops[i-1], op) || size > rtnl.MaxBatch {
+				group[i]++
+				size = 1
+			}
+		}
+		switch a := op.Do.(type) {
+		case ReadLink, Verify, Announce:
+			continue
+		case MakeNS:
+			j.made[op.NS] = true
+		case NewLink:
+			ns := op.NS
+			if a.In != nil {
+				ns = *a.In
+			}
+			j.links[place{ns, a.Link.Index}] = true
+			if p := a.Link.Peer; p != nil {
+				if a.PeerNS != nil {
+					ns = *a.PeerNS
+				}
+				j.links[place{ns, p.Index}] = true
+			}
+		case NewTun:
+			j.links[place{op.NS, a.Index}] = true
+		case SetLink:
+			if a.To != nil && *a.To != HostNS {
+				j.links[place{*a.To, a.Link.NewIndex}] = true
+			}
+			if _, there := j.mark[place{op.NS, a.Link.Index}]; a.Link.Alias != nil && !there {
+				j.mark[place{op.NS, a.Link.Index}] = group[i]
+			}
+		}
+		if group[i] != counted {
+			counted = group[i]
+			changing++
+		}
+	}
+	return group, changing
+}
+
+// together reports whether two steps are sent in one go. Links that go home are
+// not sent with those that are deleted.
+func together(a, b Op) bool {
+	_, home := a.Do.(SetLink)
+	_, too := b.Do.(SetLink)
+	return a.NS == b.NS && a.Last == b.Last && a.IsMessage() && b.IsMessage() && (!a.Last || home == too)
+}
+
+// note collects what one step calls for.
+func (j *journal) note(op Op, group int) {
+	if op.Last {
+		switch a := op.Do.(type) {
+		case SetLink:
+			j.add(Redo, op.NS, Step{Home: a.Link.Index})
+		case Message:
+			j.add(Redo, op.NS, stepOf(a))
+		}
+		return
+	}
+	undo := op.Undo
+	switch a := op.Do.(type) {
+	case NewLink:
+		// One end of a link in two sandboxes takes the other along, but who opens
+		// the other first must know.
+		if a.PeerNS != nil && *a.PeerNS != HostNS {
+			j.add(Undo, *a.PeerNS, stepOf(DelLink{a.Link.Peer.Index}))
+		}
+		if at, ok := j.mark[place{op.NS, a.Link.Index}]; ok && a.In == nil && at == group {
+			return
+		}
+	case IPv6:
+		if len(undo) == 0 || j.made[op.NS] {
+			return // of a new link
+		}
+		for _, s := range ipv6Settings(a.On) {
+			j.setting(op.NS, s, a.Index)
+		}
+		undo = undo[1:]
+	case Sysctl:
+		if len(undo) == 0 && !j.links[place{op.NS, a.Index}] {
+			j.setting(op.NS, a.Path, a.Index)
+		}
+	}
+	for _, u := range undo {
+		if at, ok := on(u.Do); ok && op.NS == u.NS && j.links[place{u.NS, at}] && !isNew(op.Do) {
+			continue
+		}
+		switch a := u.Do.(type) {
+		case SetLink:
+			if a.To == nil { // a link that goes home has its own mark
+				j.add(Undo, u.NS, stepOf(a))
+			}
+		case Message:
+			j.add(Undo, u.NS, stepOf(a))
+		case Sysctl:
+			j.add(Undo, u.NS, Step{Path: a.Path, Value: a.Value, Index: a.Index})
+		}
+	}
+}
+
+func isNew(a Action) bool {
+	switch a.(type) {
+	case NewLink, NewTun:
+		return true
+	}
+	return false
+}
+
+// on returns the link that an action is about.
+func on(a Action) (index int, ok bool) {
+	switch a := a.(type) {
+	case SetLink:
+		return a.Link.Index, true
+	case DelLink:
+		return a.Index, true
+	case NewAddr:
+		return a.Addr.Index, true
+	case DelAddr:
+		return a.Addr.Index, true
+	case NewRoute:
+		return a.Route.Index, true
+	case ReplaceRoute:
+		return a.Route.Index, true
+	case DelRoute:
+		return a.Route.Index, true
+	case NewNeigh:
+		return a.Neigh.Index, true
+	case DelNeigh:
+		return a.Neigh.Index, true
+	case Sysctl:
+		return a.Index, true
+	}
+	return 0, false
+}
+
+// ipv6Settings are the settings that turning a link's IPv6 on or off changes,
+// in the order in which they are put back.
+func ipv6Settings(on bool) []string {
+	list := []string{"ipv6/conf/%s/disable_ipv6", "ipv6/conf/%s/accept_dad", "ipv6/conf/%s/ndisc_notify"}
+	if !on {
+		list = list[:1]
+	}
+	return list
+}
+
+func (j *journal) setting(ns, path string, index int) {
+	if v, ok := j.read(ns, path, index); ok {
+		j.add(Undo, ns, Step{Path: path, Value: v, Index: index})
+	}
+}
+
+func (j *journal) add(role Role, ns string, s Step) {
+	if !j.made[ns] {
+		j.steps[role][ns] = append(j.steps[role][ns], s)
+	}
+}
+
+func stepOf(m Message) Step {
+	r := m.Request(func(string) int { return -1 })
+	return Step{Type: r.Type, Flags: r.Flags, Data: r.Data}
+}
+
+// lowest returns the namespace that leads a change without a commit.
+func lowest(ops []Op) string {
+	leader := HostNS
+	for _, op := range ops {
+		if op.NS != HostNS && (leader == HostNS || op.NS < leader) {
+			leader = op.NS
+		}
+	}
+	return leader
+}
+
+// written is a record with the names that hold it.
+type written struct {
+	ns    string
+	role  Role
+	names []string
+}
+
+// records returns the records of the change, the leader's undo record first.
+func (j *journal) records(id, leader string) (list []written, ok bool) {
+	parts := map[string]bool{}
+	for _, role := range []Role{Undo, Redo} {
+		for ns := range j.steps[role] {
+			if ns != leader {
+				parts[ns] = true
+			}
+		}
+	}
+	add := func(ns string, role Role) bool {
+		r := Record{Role: role, ID: id, Steps: j.steps[role][ns]}
+		if ns != leader {
+			r.Leader = leader
+		} else if role == Undo {
+			r.Parts = slices.Sorted(maps.Keys(parts))
+		}
+		names, ok := r.Names()
+		list = append(list, written{ns, role, names})
+		return ok
+	}
+	ok = add(leader, Undo)
+	for _, ns := range append(slices.Sorted(maps.Keys(parts)), leader) {
+		for _, role := range []Role{Undo, Redo} {
+			if len(j.steps[role][ns]) > 0 && !(ns == leader && role == Undo) {
+				ok = add(ns, role) && ok
+			}
+		}
+	}
+	return list, ok
+}
+
+// weave puts the records into the plan.
+func weave(ops []Op, leader string, records []written) []Op {
+	begin := 1 + slices.IndexFunc(ops, func(op Op) bool { _, is := op.Do.(MakeNS); return is && op.NS == leader })
+	last := slices.IndexFunc(ops, func(op Op) bool { return op.Last })
+	if last < 0 {
+		last = len(ops)
+	}
+	commit := slices.IndexFunc(ops, func(op Op) bool { return op.Final })
+	if commit < 0 {
+		commit = last
+	}
+	var write, done, forget, end []Op
+	for i, r := range records {
+		for _, name := range r.names {
+			put, drop := NewAltName{1, name}, DelAltName{1, name}
+			undo := Op{NS: r.ns, Dev: "lo", Do: drop, Quiet: true}
+			write = append(write, Op{NS: r.ns, Dev: "lo", Do: put, Undo: []Op{undo}, Quiet: true})
+			switch {
+			case i == 0:
+				undo.Commit = true
+				done = append(done, undo)
+			case r.role == Undo:
+				forget = append(forget, undo)
+			default:
+				end = append(end, undo)
+			}
+		}
+	}
+	return slices.Concat(ops[:begin], write, ops[begin:commit], done, ops[commit:last], forget, ops[last:], end)
+}
+
+// NewAltName and DelAltName give a link another name beside its own, and take
+// it away.
+type (
+	NewAltName struct {
+		Index int
+		Name  string
+	}
+	DelAltName struct {
+		Index int
+		Name  string
+	}
+)
+
+func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, a.Name) }
+func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Name) }
+
+func (a NewAltName) Command(dev string) string {
+	return "link property add dev " + dev + " altname " + a.Name
+}
+
+func (a DelAltName) Command(dev string) string {
+	return "link property del dev " + dev + " altname " + a.Name
+}

@@ -1,0 +1,256 @@
+//go:build linux
+
+package plan
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// Record is what a change that takes several steps notes in each namespace
+// that it touches, before it touches it, so that whoever finds the change
+// interrupted can take it back or finish it. Records are alternative names of
+// lo: the kernel keeps them with the namespace, as many and as long as are
+// needed. What one says is done in its own namespace and nowhere else, where
+// who could write it may do all of it anyway.
+type Record struct {
+	Role Role
+	ID   string // of the change
+	// Leader is the key of the namespace whose undo record decides: while it is
+	// there, the change has not happened. Empty in the leader's own.
+	Leader string
+	// Parts are the keys of the other namespaces with records of the change. The
+	// leader puts them back before itself.
+	Parts []string
+	Steps []Step
+}
+
+// Role says what a record is for.
+type Role byte
+
+const (
+	Undo Role = 'u' // the steps take the change back
+	Redo Role = 'r' // the steps are what is left to do once it has happened
+)
+
+// Step is one step of a record: a message, a setting, or a link to bring home.
+type Step struct {
+	Type, Flags uint16
+	Data        []byte
+	// Path is a setting below /proc/sys/net. A %s stands for the name of the
+	// link Index.
+	Path, Value string
+	Index       int
+	// Home is the index of a link that goes back to the host, by its tag.
+	Home int
+}
+
+// Request returns the message of a step.
+func (s Step) Request() rtnl.Request { return rtnl.Request{Type: s.Type, Flags: s.Flags, Data: s.Data} }
+
+const (
+	recordPrefix = "osl1."
+	maxAltName   = 127 // ALTIFNAMSIZ of linux/if.h without the closing NUL
+	chunk        = 100 // of the text in one name, beside some 25 bytes that say where it belongs
+	// maxNames keeps what a dump says of lo far below the size of its buffers.
+	maxNames = 150
+	// maxRecord bounds what a record is unpacked to.
+	maxRecord = 1 << 20
+)
+
+// Names returns the alternative names that hold the record; ok is false where
+// it is too long for them.
+func (r Record) Names() (names []string, ok bool) {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.DefaultCompression) // the level is a valid one
+	_, _ = w.Write(r.marshal())                           // a bytes.Buffer takes all
+	_ = w.Close()
+	text := base64.RawURLEncoding.EncodeToString(b.Bytes())
+	total := (len(text) + chunk - 1) / chunk
+	if total > maxNames {
+		return nil, false
+	}
+	for i := range total {
+		part := text[i*chunk : min((i+1)*chunk, len(text))]
+		names = append(names, fmt.Sprintf("%s%c.%s.%d.%d.%s", recordPrefix, r.Role, r.ID, i, total, part))
+	}
+	return names, true
+}
+
+// IsRecord reports whether an alternative name is part of a record.
+func IsRecord(name string) bool { return strings.HasPrefix(name, recordPrefix) }
+
+// Noted is a record as it was found. One that is not whole was being written
+// or taken away, either in the middle of a send, and counts as not there: before
+// it was whole nothing was changed, and once it began to go all was done.
+type Noted struct {
+	Record
+	Names []string
+	Whole bool
+}
+
+// ParseRecords finds the records in the alternative names of a lo.
+func ParseRecords(names []string) (list []Noted) {
+	type id struct{ role, id string }
+	at := map[id]int{}
+	parts := map[id]map[int]string{}
+	totals := map[id]int{}
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, recordPrefix)
+		if !ok {
+			continue
+		}
+		f := strings.SplitN(rest, ".", 5)
+		if len(f) != 5 {
+			f = []string{"", "", "", "", ""} // of nobody's: only to be taken away
+		}
+		key := id{f[0], f[1]}
+		if _, ok := at[key]; !ok {
+			at[key], parts[key] = len(list), map[int]string{}
+			list = append(list, Noted{})
+		}
+		list[at[key]].Names = append(list[at[key]].Names, name)
+		i, err := strconv.Atoi(f[2])
+		n, nerr := strconv.Atoi(f[3])
+		if err != nil || nerr != nil || i < 0 || i >= n || n > maxNames || totals[key] != 0 && totals[key] != n {
+			continue
+		}
+		totals[key], parts[key][i] = n, f[4]
+	}
+	for key, i := range at {
+		var text strings.Builder
+		for j := range totals[key] {
+			text.WriteString(parts[key][j])
+		}
+		if key.role != string(Undo) && key.role != string(Redo) || totals[key] == 0 || len(parts[key]) != totals[key] {
+			continue
+		}
+		r, err := unpack(text.String())
+		if err != nil {
+			continue
+		}
+		r.Role, r.ID = Role(key.role[0]), key.id
+		list[i].Record, list[i].Whole = r, true
+	}
+	return list
+}
+
+func unpack(text string) (r Record, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return r, err
+	}
+	b, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), maxRecord))
+	if err != nil {
+		return r, err
+	}
+	return r, r.unmarshal(b)
+}
+
+// The kinds of steps in a record.
+const (
+	stepMessage = 1
+	stepSetting = 2
+	stepHome    = 3
+)
+
+func (r Record) marshal() []byte {
+	var b []byte
+	str := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	num := func(n uint64) { b = binary.AppendUvarint(b, n) }
+	str(r.Leader)
+	num(uint64(len(r.Parts)))
+	for _, p := range r.Parts {
+		str(p)
+	}
+	for _, s := range r.Steps {
+		switch {
+		case s.Home != 0:
+			b = append(b, stepHome)
+			num(uint64(s.Home))
+		case s.Path != "":
+			b = append(b, stepSetting)
+			str(s.Path)
+			str(s.Value)
+			num(uint64(s.Index))
+		default:
+			b = append(b, stepMessage)
+			num(uint64(s.Type))
+			num(uint64(s.Flags))
+			str(string(s.Data))
+		}
+	}
+	return b
+}
+
+var errRecord = errors.New("malformed record")
+
+func (r *Record) unmarshal(b []byte) (err error) {
+	num := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			b, err = nil, errRecord
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	str := func() string {
+		n := num()
+		if n > uint64(len(b)) {
+			b, err = nil, errRecord
+			return ""
+		}
+		s := string(b[:n])
+		b = b[n:]
+		return s
+	}
+	r.Leader = str()
+	for range min(num(), uint64(len(b))) {
+		r.Parts = append(r.Parts, str())
+	}
+	for len(b) > 0 {
+		var s Step
+		kind := b[0]
+		b = b[1:]
+		switch kind {
+		case stepHome:
+			s.Home = int(uint32(num()))
+		case stepSetting:
+			s.Path, s.Value, s.Index = str(), str(), int(uint32(num()))
+		case stepMessage:
+			s.Type, s.Flags, s.Data = uint16(num()), uint16(num()), []byte(str())
+			if !allowed(s) {
+				return errRecord
+			}
+		default:
+			return errRecord
+		}
+		r.Steps = append(r.Steps, s)
+	}
+	return err
+}
+
+// allowed reports whether a message is one that a record may hold: a change of
+// what is in the namespace. A record can be written by who has rights inside a
+// sandbox only, and is carried out by who has more.
+func allowed(s Step) bool {
+	switch s.Type {
+	case unix.RTM_NEWLINK:
+		return s.Flags&unix.NLM_F_CREATE == 0 && rtnl.StaysHere(s.Type, s.Data)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH,
+		unix.RTM_DELLINK:
+		return rtnl.StaysHere(s.Type, s.Data)
+	}
+	return false
+}

@@ -1,0 +1,244 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+)
+
+// setting reads what a setting is, for the record of a change.
+func (r *run) setting(ns, path string, index int) (value string, ok bool) {
+	n, err := r.space(ns)
+	if err != nil {
+		return "", false
+	}
+	if path, err = n.named(r.ctx, path, index); err != nil {
+		return "", false
+	}
+	err = r.inside(ns, func() (err error) {
+		value, err = sysctl.Read(path)
+		return err
+	})
+	return value, err == nil
+}
+
+// named puts the name that a link has now into the path of a setting of its.
+func (n *Namespace) named(ctx context.Context, path string, index int) (string, error) {
+	if !strings.Contains(path, "%s") {
+		return path, nil
+	}
+	var l rtnl.Link
+	if err := n.conn.One(ctx, rtnl.GetLink(index, "", false, &l)); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(path, l.Name), nil
+}
+
+// tidy clears marks and takes records away after a change has happened. They
+// say nothing wrong where they stay: whoever opens the sandbox next sees that
+// the change has happened, and takes them away.
+func (r *run) tidy(ops []plan.Op) {
+	n, err := r.space(ops[0].NS)
+	if err == nil {
+		var reqs []rtnl.Request
+		for _, op := range ops {
+			reqs = append(reqs, op.Do.(plan.Message).Request(r.fd))
+		}
+		errs, unknown := n.conn.Do(r.ctx, reqs...)
+		for i := range reqs {
+			if errs[i] == nil && unknown == nil || plan.Absent(errs[i]) {
+				continue
+			}
+			if _, again := n.conn.Surely(r.ctx, reqs[i]); !plan.Absent(again) {
+				err = errors.Join(err, again)
+			}
+		}
+	}
+	if err != nil {
+		slog.Warn("osl: a change has happened, but its marks were not cleared; osl recover does it", "key", ops[0].NS, "error", err)
+	}
+}
+
+// records are those that lo carries.
+func records(links []rtnl.Link) []plan.Noted {
+	for i := range links {
+		if links[i].Index == 1 {
+			return plan.ParseRecords(links[i].AltName)
+		}
+	}
+	return nil
+}
+
+// settleRecords takes back, or finishes, what the records of this namespace
+// say. The caller holds its lock, so that whoever wrote them is dead. What links
+// say by their own marks was done before.
+func (n *Namespace) settleRecords(ctx context.Context, list []plan.Noted) error {
+	for _, role := range []plan.Role{plan.Undo, plan.Redo} {
+		for _, rec := range list {
+			if rec.Whole && rec.Role != role || !rec.Whole && role == plan.Redo {
+				continue
+			}
+			if err := n.settleRecord(ctx, rec, list); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan.Noted) error {
+	happened := !slices.ContainsFunc(all, func(o plan.Noted) bool { return o.Whole && o.Role == plan.Undo && o.ID == rec.ID })
+	if rec.Leader != "" {
+		happened = committed(ctx, plan.Commit{ID: rec.ID, Leader: rec.Leader})
+	}
+	if rec.Whole && happened == (rec.Role == plan.Redo) {
+		for _, key := range rec.Parts {
+			if err := n.settlePart(ctx, key, rec.ID); err != nil {
+				return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
+			}
+		}
+		if err := n.replay(ctx, rec.Steps); err != nil {
+			return err
+		}
+	}
+	if err := n.strike(ctx, rec); err != nil {
+		return err
+	}
+	return nil
+}
+
+// strike takes a record away.
+func (n *Namespace) strike(ctx context.Context, rec plan.Noted) error {
+	var reqs []rtnl.Request
+	for _, name := range rec.Names {
+		reqs = append(reqs, rtnl.DelAltName(1, name))
+	}
+	errs, err := n.conn.Do(ctx, reqs...)
+	for _, e := range errs {
+		if e != nil && !plan.Absent(e) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// settlePart puts back what a change of which this sandbox is the leader did
+// in another namespace. The leader has the lowest key, and locks are taken in
+// the order of keys.
+func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
+	if key == plan.HostNS {
+		conn, err := dialHost()
+		if err != nil {
+			return err
+		}
+		host := &Namespace{host: true, conn: conn}
+		defer host.Close()
+		return host.settleOne(ctx, id)
+	}
+	unlock, err := lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	part, err := open(key)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) {
+		return nil // it is gone, with what was done in it
+	}
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	if err := part.healLocked(ctx, part.conn); !errors.Is(err, errInterrupted) {
+		return err
+	}
+	return nil
+}
+
+// settleOne settles the records of one change in the host's namespace.
+func (n *Namespace) settleOne(ctx context.Context, id string) error {
+	links, err := n.conn.Links(ctx)
+	if err != nil {
+		return err
+	}
+	all := records(links)
+	return n.settleRecords(ctx, slices.DeleteFunc(all, func(r plan.Noted) bool { return r.ID != id }))
+}
+
+// replay carries out the steps of a record. Each can be carried out where it is
+// done already, or where what it is about is gone.
+func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
+	r := newRun(ctx, n)
+	defer r.close()
+	for len(steps) > 0 {
+		switch s := steps[0]; {
+		case s.Home != 0:
+			if err := n.replayHome(r, s.Home); err != nil {
+				return err
+			}
+			steps = steps[1:]
+		case s.Path != "":
+			if err := n.replaySetting(r, s); err != nil {
+				return err
+			}
+			steps = steps[1:]
+		default:
+			var reqs []rtnl.Request
+			for len(steps) > 0 && steps[0].Data != nil {
+				reqs = append(reqs, steps[0].Request())
+				steps = steps[1:]
+			}
+			errs, err := n.conn.Do(ctx, reqs...)
+			if err != nil {
+				return err
+			}
+			for _, err := range errs {
+				if err != nil && !plan.Absent(err) {
+					// What is as good as it can be must not keep the rest from it.
+					slog.Warn("osl: a step of an interrupted change could not be taken back", "key", n.key, "error", err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Namespace) replaySetting(r *run, s plan.Step) error {
+	path, err := n.named(r.ctx, s.Path, s.Index)
+	if err == nil {
+		err = r.inside(n.space(), func() error { _, err := sysctl.Set(path, s.Value); return err })
+	}
+	if plan.Absent(err) {
+		return nil
+	}
+	return err
+}
+
+func (n *Namespace) replayHome(r *run, index int) error {
+	var l rtnl.Link
+	err := n.conn.One(r.ctx, rtnl.GetLink(index, "", false, &l))
+	if plan.Absent(err) {
+		return nil
+	}
+	t, ok := plan.ParseTag(l.Alias)
+	if err != nil || !ok || t.Origin != plan.Host {
+		return err
+	}
+	return r.sendHome(n.conn, plan.Remove(n.space(), &l, t, &plan.State{}), true)
+}
+
+// spaceName names a namespace in a message.
+func spaceName(key string) string {
+	if key == plan.HostNS {
+		return HostName
+	}
+	return nameOf(key)
+}
