@@ -30,15 +30,22 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		if p.Addr().Is4() {
+			index, err := conn.Index(ifName)
+			if err != nil {
+				return err
+			}
+			return one(ctx, conn, plan.EnsureAddr{Addr: rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}})
+		}
 		var l, lo rtnl.Link
-		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
+		if err := conn.One(ctx, rtnl.GetLink(0, ifName, &l)); err != nil {
 			return err
 		}
 		r := newRun(ctx, n)
 		defer r.close()
 		var ops []plan.Op
-		if p.Addr().Is6() && l.Inet.DisableIPv6 {
-			if err := conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+		if l.Inet.DisableIPv6 {
+			if err := conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
 				return err
 			}
 			ops = append(ops, r.switchIPv6(n, &l, true))
@@ -69,14 +76,14 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		var l rtnl.Link
-		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
+		if p.Addr().Is6() {
+			return n.removeIPv6(ctx, conn, ifName, p)
+		}
+		index, err := conn.Index(ifName)
+		if err != nil {
 			return err
 		}
-		if p.Addr().Is6() {
-			return n.removeIPv6(ctx, conn, &l, p)
-		}
-		_, err := conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: l.Index, Prefix: p}))
+		_, err = conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: index, Prefix: p}))
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return err
 		}
@@ -91,10 +98,18 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 // removeIPv6 takes an IPv6 address from a link. The IPv6 of one that has no
 // address of it left but what the kernel gave it is turned off, and lo's with
 // the last of all.
-func (n *Namespace) removeIPv6(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link, p netip.Prefix) error {
-	s, err := readState(ctx, conn, false)
+func (n *Namespace) removeIPv6(ctx context.Context, conn *rtnl.Conn, ifName string, p netip.Prefix) error {
+	index, err := conn.Index(ifName)
 	if err != nil {
 		return err
+	}
+	s, err := readLinks(ctx, conn)
+	if err != nil {
+		return err
+	}
+	l := s.ByIndex(index)
+	if l == nil {
+		return unix.ENODEV
 	}
 	r := newRun(ctx, n)
 	defer r.close()
@@ -129,11 +144,7 @@ func (n *Namespace) DisableARPForVIP(ifName string) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		var l rtnl.Link
-		if err := conn.One(ctx, rtnl.GetLink(0, ifName, false, &l)); err != nil {
-			return err
-		}
-		return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Index: l.Index, ARP: &[2]uint32{1, 2}}})
+		return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Name: ifName, ARP: &[2]uint32{1, 2}}})
 	}))
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -79,7 +80,11 @@ func applyOnce(ctx context.Context, net Network, really bool) (Changes, error) {
 		return nil, err
 	}
 	defer p.close()
-	return p.carryOut(really)
+	ops, err := p.carryOut(really)
+	if err != nil {
+		return nil, err
+	}
+	return changes(ops), nil
 }
 
 // prepared is a network that is checked, with its sandboxes open, locked where
@@ -89,6 +94,7 @@ type prepared struct {
 	want   []plan.Sandbox
 	have   map[string]*plan.State
 	unlock []func()
+	part   bool // only new interfaces: what else there is matters little
 }
 
 func (p *prepared) close() {
@@ -98,13 +104,26 @@ func (p *prepared) close() {
 	}
 }
 
-// carryOut plans and, if really, does it. It returns the plan as commands.
-func (p *prepared) carryOut(really bool) (Changes, error) {
+// carryOut plans and, if really, does it. It returns the plan. One that found a
+// name or an index taken is made again: an index is chosen anew then, and a name
+// is taken still.
+func (p *prepared) carryOut(really bool) ([]plan.Op, error) {
 	ops, commit, err := plan.Build(p.want, p.have)
-	if err != nil {
-		return nil, err
+	if err != nil || !really {
+		return ops, err
 	}
-	var c Changes
+	err = p.run.do(ops, commit)
+	if (errors.Is(err, ErrNameInUse) || errors.Is(err, syscall.EBUSY)) && !errors.Is(err, ErrIncomplete) && !p.run.gone {
+		p.run.reset()
+		if ops, commit, err = plan.Build(p.want, p.have); err == nil {
+			err = p.run.do(ops, commit)
+		}
+	}
+	return ops, err
+}
+
+// changes returns a plan as commands.
+func changes(ops []plan.Op) (c Changes) {
 	for _, op := range ops {
 		sandbox := HostName
 		if op.NS != plan.HostNS {
@@ -118,13 +137,7 @@ func (p *prepared) carryOut(really bool) (Changes, error) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
 		}
 	}
-	if !really || len(ops) == 0 {
-		return c, nil
-	}
-	if err := p.run.do(ops, commit); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c
 }
 
 // prepare checks a network and reads the sandboxes that exist. With write they
@@ -156,7 +169,8 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 			}
 			p.unlock = append(p.unlock, unlock)
 		}
-		if err := p.openSandbox(ctx, key, write); err != nil {
+		w := &p.want[slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == key })]
+		if err := p.openSandbox(ctx, w, write); err != nil {
 			return fail("open the sandbox", key, "", err)
 		}
 	}
@@ -168,7 +182,15 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	return nil
 }
 
-func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {
+func (p *prepared) openSandbox(ctx context.Context, w *plan.Sandbox, write bool) error {
+	key := w.Key
+	if n := p.run.spaces[key]; n != nil { // the caller's own
+		conn, err := n.live()
+		if err == nil {
+			p.have[key], err = readPart(ctx, conn, w)
+		}
+		return err
+	}
 	n, err := open(key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
 		if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
@@ -192,6 +214,10 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	}
 	p.run.spaces[key] = n
 	p.run.own = append(p.run.own, n)
+	if p.part {
+		p.have[key], err = readPart(ctx, n.conn, w)
+		return err
+	}
 	s, err := readState(ctx, n.conn, true)
 	if err == nil && (write || !halfMade(s)) {
 		p.have[key] = s

@@ -156,7 +156,7 @@ func (r *run) hostEnds(names []string) (ops []plan.Op, err error) {
 	found := make([]rtnl.Link, len(names))
 	reqs := make([]rtnl.Request, len(names))
 	for i, name := range names {
-		reqs[i] = rtnl.GetLink(0, name, false, &found[i])
+		reqs[i] = rtnl.GetLink(0, name, &found[i])
 	}
 	errs, err := host.conn.Do(r.ctx, reqs...)
 	if err != nil {

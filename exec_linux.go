@@ -50,6 +50,20 @@ func newRun(ctx context.Context, spaces ...*Namespace) *run {
 	return r
 }
 
+// reset forgets a plan that was undone, so that another can be carried out.
+func (r *run) reset() {
+	for _, n := range r.made {
+		delete(r.spaces, n.key)
+		if fd, ok := r.fds[n.key]; ok {
+			unix.Close(fd)
+			delete(r.fds, n.key)
+		}
+	}
+	r.undo, r.made, r.left = nil, nil, nil
+	clear(r.links)
+	clear(r.ipv6s)
+}
+
 // close lets go of what the run opened for itself.
 func (r *run) close() {
 	for _, fd := range r.fds {
@@ -180,7 +194,7 @@ func (r *run) send(ops []plan.Op) error {
 		if m, ok := op.Do.(plan.Message); ok {
 			reqs[i] = m.Request(r.fd)
 		} else {
-			reqs[i] = rtnl.GetLink(op.Do.(plan.ReadLink).Index, "", false, &read[i])
+			reqs[i] = rtnl.GetLink(op.Do.(plan.ReadLink).Index, "", &read[i])
 		}
 	}
 	errs, unknown := n.conn.Do(r.ctx, reqs...)
@@ -262,6 +276,7 @@ func (r *run) inside(key string, f func() error) error {
 func (r *run) back() (left []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), undoTimeout)
 	defer cancel()
+	defer func(before context.Context) { r.ctx = before }(r.ctx)
 	r.ctx = ctx
 	for i := len(r.undo) - 1; i >= 0; i-- {
 		for _, op := range r.undo[i] {

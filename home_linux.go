@@ -26,7 +26,7 @@ func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
 		return err
 	}
 	var l rtnl.Link
-	if gerr := conn.One(r.ctx, rtnl.GetLink(home.Link.Index, "", false, &l)); gerr != nil || len(l.AltName) == 0 {
+	if gerr := conn.One(r.ctx, rtnl.GetLink(home.Link.Index, "", &l)); gerr != nil || len(l.AltName) == 0 {
 		return err
 	}
 	for _, name := range l.AltName {
@@ -45,7 +45,7 @@ func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
 		return err
 	}
 	var back rtnl.Link
-	if err := host.conn.One(r.ctx, rtnl.GetLink(0, home.Link.Name, false, &back)); err != nil {
+	if err := host.conn.One(r.ctx, rtnl.GetLink(0, home.Link.Name, &back)); err != nil {
 		return err
 	}
 	for _, name := range l.AltName {
@@ -198,7 +198,7 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 	found := make([]rtnl.Link, len(ops))
 	reqs := make([]rtnl.Request, len(ops))
 	for i, op := range ops {
-		reqs[i] = rtnl.GetLink(0, op.Do.(plan.SetLink).Link.Name, false, &found[i])
+		reqs[i] = rtnl.GetLink(0, op.Do.(plan.SetLink).Link.Name, &found[i])
 	}
 	errs, err := host.conn.Do(r.ctx, reqs...)
 	if err != nil {
@@ -291,7 +291,7 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 // function takes the mark back.
 func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, c plan.Commit) (unmark func(), err error) {
 	var lo rtnl.Link
-	if err := conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+	if err := conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
 		return func() {}, err
 	}
 	tag, _ := plan.ParseSandboxTag(lo.Alias)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -50,37 +51,43 @@ func (n *Namespace) addInterface(ctx context.Context, src, prefix string, option
 	defer unlock()
 	r := newRun(ctx, n)
 	defer r.close()
-	s, err := readState(ctx, conn, false)
+	w, s, err := i.want(r, n, conn, src, prefix)
 	if err != nil {
 		return err
 	}
-	w, err := i.want(r, n, s, src, prefix)
-	if err != nil {
-		return err
-	}
-	ops, commit, err := plan.Build([]plan.Sandbox{{Key: n.space(), Ifaces: []plan.Iface{*w}}}, map[string]*plan.State{n.space(): s})
-	if err != nil {
-		return err
-	}
-	return r.do(ops, commit)
+	p := prepared{run: r, want: []plan.Sandbox{{Key: n.space(), Ifaces: []plan.Iface{*w}}}, have: map[string]*plan.State{n.space(): s}}
+	_, err = p.carryOut(true)
+	return err
 }
 
-// want turns the options into what the plan is made of.
-func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) (*plan.Iface, error) {
-	name := prefix
-	if !i.exactName {
-		name = numbered(s, prefix)
-	}
+// want turns the options into what the plan is made of, and reads as much of the
+// sandbox as they call for.
+func (i *nwIface) want(r *run, n *Namespace, conn *rtnl.Conn, src, prefix string) (*plan.Iface, *plan.State, error) {
 	w, err := commonIface(&i.spec)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	w.Name, w.Source = name, src
 	for _, p := range i.linkLocal {
 		w.Addrs = append(w.Addrs, plan.Addr{Prefix: p})
 	}
 	if i.defaultRoute {
 		w.Routes = append(w.Routes, defaultsFor(w.Addrs)...)
+	}
+	w.Name, w.Source = prefix, src
+	if !i.exactName {
+		w.Name += "%d" // the kernel finds the lowest free number
+	}
+	var s *plan.State
+	if i.inside || n.host || i.master != "" || len(w.Name) > maxName {
+		s, err = readState(r.ctx, conn, false)
+	} else {
+		s, err = readPart(r.ctx, conn, &plan.Sandbox{Ifaces: []plan.Iface{*w}})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(w.Name) > maxName {
+		w.Name = numbered(s, prefix)
 	}
 	if i.master != "" {
 		m, _ := s.BySource(i.master)
@@ -88,10 +95,10 @@ func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) 
 			m = s.Link(i.master)
 		}
 		if m == nil {
-			return nil, fmt.Errorf("%w: its master %q was not added to the sandbox", ErrNotFound, i.master)
+			return nil, nil, fmt.Errorf("%w: its master %q was not added to the sandbox", ErrNotFound, i.master)
 		}
 		if m.Kind != "bridge" {
-			return nil, invalidf("its master %q is no bridge", i.master)
+			return nil, nil, invalidf("its master %q is no bridge", i.master)
 		}
 		w.MasterIndex = m.Index
 	}
@@ -102,7 +109,7 @@ func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) 
 		w.Keep = true
 		l := s.Link(src)
 		if l == nil {
-			return nil, fmt.Errorf("%w: the sandbox has no such link", ErrNotFound)
+			return nil, nil, fmt.Errorf("%w: the sandbox has no such link", ErrNotFound)
 		}
 		if n.host || !i.exactName && isNumbered(l.Name, prefix) {
 			w.Name = l.Name
@@ -111,15 +118,12 @@ func (i *nwIface) want(r *run, n *Namespace, s *plan.State, src, prefix string) 
 		w.Fresh = true
 		w.From, err = r.hostLink(src)
 	}
-	return w, err
+	return w, s, err
 }
 
-// numbered returns the name that has the lowest free number. The kernel finds
-// it, unless its pattern would be too long.
+// numbered returns the name that has the lowest free number, for where the
+// kernel's pattern would be too long.
 func numbered(s *plan.State, prefix string) string {
-	if len(prefix)+len("%d") <= maxName {
-		return prefix + "%d"
-	}
 	taken := func(name string) bool {
 		return slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { return l.Name == name || slices.Contains(l.AltName, name) })
 	}
@@ -162,7 +166,7 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 		return nil, invalidf("a bridge can not be moved; make one in the sandbox with the option Bridge")
 	}
 	tag := plan.TagOf(&h.Link, plan.Host)
-	tag.UnderWay = true
+	tag.UnderWay, tag.Born = true, math.MaxInt64>>10 // as long as it can get
 	if len(tag.String()) > plan.MaxAlias {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
@@ -178,7 +182,7 @@ func (r *run) onHost(name string) (*rtnl.Link, error) {
 		return nil, err
 	}
 	var l rtnl.Link
-	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, false, &l))
+	err = host.conn.One(r.ctx, rtnl.GetLink(0, name, &l))
 	if errors.Is(err, unix.ENODEV) {
 		return nil, &Error{Err: fmt.Errorf("%w: the host has no link %q", ErrNotFound, name), Hint: "list the host's links with: ip link"}
 	}
@@ -196,11 +200,11 @@ func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
 
 // PlanLink returns what AddLink would do.
 func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
-	c, err := n.addLink(ctx, s, false)
-	return c, fail("add link", n.key, s.Name, err)
+	ops, err := n.addLink(ctx, s, false)
+	return changes(ops), fail("add link", n.key, s.Name, err)
 }
 
-func (n *Namespace) addLink(ctx context.Context, s InterfaceSpec, really bool) (Changes, error) {
+func (n *Namespace) addLink(ctx context.Context, s InterfaceSpec, really bool) ([]plan.Op, error) {
 	net := Network{Sandboxes: []Spec{{Name: n.key, Interfaces: []InterfaceSpec{s}}}}
 	switch peer, err := KeyPath(s.Peer.Sandbox); {
 	case s.Peer == (Endpoint{}) || s.Peer.Sandbox == HostName:
@@ -211,11 +215,14 @@ func (n *Namespace) addLink(ctx context.Context, s InterfaceSpec, really bool) (
 	default:
 		net.Sandboxes = append(net.Sandboxes, Spec{Name: s.Peer.Sandbox})
 	}
-	p, err := prepare(ctx, net, really)
-	if err != nil {
+	if _, err := n.live(); err != nil {
 		return nil, err
 	}
+	p := &prepared{run: newRun(ctx, n), have: map[string]*plan.State{}, part: true}
 	defer p.close()
+	if err := p.open(ctx, net, really); err != nil {
+		return nil, err
+	}
 	for i := range p.want {
 		p.want[i].Prune = false
 		for j := range p.want[i].Ifaces {
@@ -246,7 +253,7 @@ func (n *Namespace) RemoveLink(ctx context.Context, name string) error {
 		return fail(op, n.key, name, err)
 	}
 	var l rtnl.Link
-	if err := conn.One(ctx, rtnl.GetLink(0, name, false, &l)); err != nil {
+	if err := conn.One(ctx, rtnl.GetLink(0, name, &l)); err != nil {
 		return fail(op, n.key, name, err)
 	}
 	if _, ok := plan.ParseTag(l.Alias); !ok {
@@ -264,7 +271,7 @@ func (n *Namespace) removeIndex(ctx context.Context, index int, alias string) er
 		return err
 	}
 	defer unlock()
-	s, err := readState(ctx, conn, false)
+	s, err := readLinks(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -275,6 +282,11 @@ func (n *Namespace) removeIndex(ctx context.Context, index int, alias string) er
 	t, ok := plan.ParseTag(alias)
 	if now, _ := plan.ParseTag(l.Alias); !ok || now.Source != t.Source {
 		return nil // another link has the index
+	}
+	if t.Origin == plan.Kept {
+		if s, err = readState(ctx, conn, false); err != nil {
+			return err
+		}
 	}
 	r := newRun(ctx, n)
 	defer r.close()

@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -35,7 +36,7 @@ func (n *Namespace) Info() Info {
 			i.ifaces = append(i.ifaces, n.iface(s, l, t))
 		}
 	}
-	slices.SortFunc(i.ifaces, func(a, b Interface) int { return a.(*iface).index - b.(*iface).index })
+	slices.SortStableFunc(i.ifaces, func(a, b Interface) int { return cmp.Compare(a.(*iface).born, b.(*iface).born) })
 	for j, v4 := range []bool{true, false} {
 		if g := defaultRoute(s, v4); g.IsValid() {
 			i.gw[j] = g.AsSlice()
@@ -71,6 +72,7 @@ func (i *info) StaticRoutes() []*types.StaticRoute { return slices.Clone(i.route
 type iface struct {
 	n         *Namespace
 	index     int
+	born      int64
 	alias     string
 	src, dst  string
 	master    string
@@ -81,7 +83,7 @@ type iface struct {
 }
 
 func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag) *iface {
-	i := &iface{n: n, index: l.Index, alias: l.Alias, src: t.Source, dst: l.Name, bridge: l.Kind == "bridge"}
+	i := &iface{n: n, index: l.Index, born: t.Born, alias: l.Alias, src: t.Source, dst: l.Name, bridge: l.Kind == "bridge"}
 	if m := s.ByIndex(l.Master); m != nil {
 		mt, _ := plan.ParseTag(m.Alias)
 		i.master = mt.Source
@@ -141,11 +143,10 @@ func (i *iface) Statistics() (*types.InterfaceStatistics, error) {
 	if err != nil {
 		return nil, fail(op, i.n.key, i.dst, err)
 	}
-	var l rtnl.Link
-	if err := conn.One(context.Background(), rtnl.GetLink(i.index, "", true, &l)); err != nil {
+	var s rtnl.Stats
+	if err := conn.One(context.Background(), rtnl.GetStats(i.index, &s)); err != nil {
 		return nil, fail(op, i.n.key, i.dst, err)
 	}
-	s := l.Stats
 	return &types.InterfaceStatistics{RxBytes: s.RxBytes, RxPackets: s.RxPackets, RxErrors: s.RxErrors, RxDropped: s.RxDropped,
 		TxBytes: s.TxBytes, TxPackets: s.TxPackets, TxErrors: s.TxErrors, TxDropped: s.TxDropped}, nil
 }

@@ -37,7 +37,7 @@ func (n *Namespace) named(ctx context.Context, path string, index int) (string, 
 		return path, nil
 	}
 	var l rtnl.Link
-	if err := n.conn.One(ctx, rtnl.GetLink(index, "", false, &l)); err != nil {
+	if err := n.conn.One(ctx, rtnl.GetLink(index, "", &l)); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf(path, l.Name), nil
@@ -224,7 +224,7 @@ func (n *Namespace) replaySetting(r *run, s plan.Step) error {
 
 func (n *Namespace) replayHome(r *run, index int) error {
 	var l rtnl.Link
-	err := n.conn.One(r.ctx, rtnl.GetLink(index, "", false, &l))
+	err := n.conn.One(r.ctx, rtnl.GetLink(index, "", &l))
 	if plan.Absent(err) {
 		return nil
 	}

@@ -29,6 +29,7 @@ type Namespace struct {
 	key  string
 	host bool // the host's own namespace: links keep their names and stay
 	id   netns.ID
+	lock lockID
 
 	mu     sync.Mutex // guards what follows
 	conn   *rtnl.Conn // nil when closed
@@ -126,7 +127,7 @@ func open(key string) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Namespace{key: key, id: id, conn: conn}, nil
+	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
 }
 
 // openSettled is open, but looks again at a key that is something else when
@@ -166,7 +167,7 @@ func dialHost() (*rtnl.Conn, error) {
 
 // lock keeps other operations on key away, in this process and in others.
 func lock(ctx context.Context, key string) (unlock func(), err error) {
-	h, err := lockKey(ctx, key)
+	h, err := lockOf(key).take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -176,12 +177,13 @@ func lock(ctx context.Context, key string) (unlock func(), err error) {
 // lockToRemove is lock for who may leave no sandbox in the base path, having
 // removed the last or failed to make the first: the lock file then goes too.
 func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
-	h, err := lockKey(ctx, key)
+	l := lockOf(key)
+	h, err := l.take(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		if empty(filepath.Join(baseOf(canonical(key)), keysDir)) {
+		if empty(filepath.Join(l.base, keysDir)) {
 			h.Retire()
 		} else {
 			h.Unlock()
@@ -208,24 +210,38 @@ func baseOf(key string) string {
 	return BasePath()
 }
 
-// canonical returns the one path that all spellings of a key have in common.
+// canonical returns the one path that all spellings of a key have in common,
+// also before its directory is there.
 func canonical(key string) string {
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(key)); err == nil {
-		return filepath.Join(dir, filepath.Base(key))
+	dir, rest := filepath.Dir(key), filepath.Base(key)
+	for dir != "/" {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
 	}
 	return key
 }
 
-func lockKey(ctx context.Context, key string) (*netns.Held, error) {
-	base := baseOf(canonical(key))
-	if base == BasePath() {
-		if _, err := netns.MakeDir(base); err != nil {
-			return nil, err
+// lockID is where the lock of a key is. It is worked out once for a handle.
+type lockID struct{ base, file, key string }
+
+func lockOf(key string) lockID {
+	key = canonical(key)
+	base := baseOf(key)
+	return lockID{base: base, file: filepath.Join(base, "osl.lock"), key: key}
+}
+
+// take waits for the lock.
+func (l lockID) take(ctx context.Context) (netns.Held, error) {
+	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
+	if errors.Is(err, fs.ErrNotExist) && l.base == BasePath() {
+		if _, err := netns.MakeDir(l.base); err != nil {
+			return h, err
 		}
+		h, err = locks.Lock(ctx, lockWait, l.file, l.key)
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	return locks.Lock(ctx, filepath.Join(base, "osl.lock"), canonical(key))
+	return h, err
 }
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what
@@ -245,18 +261,21 @@ func (n *Namespace) live() (*rtnl.Conn, error) {
 
 // begin locks the sandbox for a change and returns its socket.
 func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
-	if _, err := n.live(); err != nil {
-		return nil, nil, err
+	n.mu.Lock()
+	closed := n.conn == nil
+	n.mu.Unlock()
+	if closed {
+		return nil, nil, ErrClosed
 	}
-	unlock, err = lock(ctx, n.lockKey())
+	h, err := n.lock.take(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if conn, err = n.live(); err != nil {
-		unlock()
+		h.Unlock()
 		return nil, nil, err
 	}
-	return conn, unlock, nil
+	return conn, h.Unlock, nil
 }
 
 // makeNamespace makes a namespace, sets it up and pins it at key. The caller
@@ -275,7 +294,7 @@ func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (*Names
 			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
 		}
 	}
-	n := &Namespace{key: key}
+	n := &Namespace{key: key, lock: lockOf(key)}
 	if err := n.build(ctx, tag); err != nil {
 		n.Close()
 		undoDir()

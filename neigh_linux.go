@@ -18,16 +18,18 @@ func (n *Namespace) NeighborOptions() NeighborOptionSetter { return neighborOpti
 
 // AddNeighbor adds a permanent neighbor entry; see [Sandbox].
 func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error {
-	op := fmt.Sprintf("add neighbor %v on", dstIP)
 	var opts neigh
 	for _, o := range option {
 		if o != nil {
 			o(&opts)
 		}
 	}
+	failed := func(err error) error {
+		return fail(fmt.Sprintf("add neighbor %v on", dstIP), n.key, opts.link, err)
+	}
 	w, err := wantNeigh(dstIP, dstMac, opts.family)
 	if err != nil {
-		return fail(op, n.key, opts.link, err)
+		return failed(err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		if w.Index, err = n.neighLink(ctx, conn, opts.link, w); err != nil {
@@ -44,10 +46,13 @@ func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force boo
 		return err
 	})
 	var found NeighborSearchError
-	if errors.As(err, &found) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &found):
 		return found
 	}
-	return fail(op, n.key, opts.link, err)
+	return failed(err)
 }
 
 func wantNeigh(ip net.IP, mac net.HardwareAddr, family int) (w rtnl.Neigh, err error) {
@@ -192,10 +197,10 @@ func (n *Namespace) take(ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, bool)
 
 // DeleteNeighbor deletes a neighbor entry; see [Sandbox].
 func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error {
-	op := fmt.Sprintf("delete neighbor %v", dstIP)
+	failed := func(err error) error { return fail(fmt.Sprintf("delete neighbor %v", dstIP), n.key, "", err) }
 	ip, err := toAddr(dstIP)
 	if err != nil {
-		return fail(op, n.key, "", err)
+		return failed(err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		w, err := n.findNeigh(ctx, conn, ip, dstMac)
@@ -218,12 +223,12 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 	})
 	var found NeighborSearchError
 	switch {
+	case err == nil, isClosed(err):
+		return nil
 	case errors.As(err, &found):
 		return found
-	case isClosed(err):
-		return nil
 	}
-	return fail(op, n.key, "", err)
+	return failed(err)
 }
 
 // findNeigh returns the entry of osl for an address: the one that this handle

@@ -148,7 +148,7 @@ func committed(ctx context.Context, c plan.Commit) bool {
 	}
 	defer leader.Close()
 	var lo rtnl.Link
-	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", false, &lo)); err != nil {
+	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
 		return false
 	}
 	return over(&lo, c.ID)

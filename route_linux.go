@@ -35,24 +35,26 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 	if len(gw) == 0 || gw.IsUnspecified() {
 		return nil
 	}
-	op += " " + gw.String()
 	ip, err := toAddr(gw)
 	if err == nil && ip.Is4() != v4 {
 		family := map[bool]string{true: "IPv4", false: "IPv6"}
 		err = invalidf("the %s gateway %v is an %s address", family[v4], ip, family[!v4])
 	}
-	if err != nil {
-		return fail(op, n.key, "", err)
-	}
-	return fail(op, n.key, "", n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		r := rtnl.Route{Dst: netip.PrefixFrom(unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
-		if ip.IsLinkLocalUnicast() && !v4 {
-			if r.Index, err = onlyIPv6(ctx, conn); err != nil {
-				return err
+	if err == nil {
+		err = n.change(func(ctx context.Context, conn *rtnl.Conn) (err error) {
+			r := rtnl.Route{Dst: netip.PrefixFrom(unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
+			if ip.IsLinkLocalUnicast() && !v4 {
+				if r.Index, err = onlyIPv6(ctx, conn); err != nil {
+					return err
+				}
 			}
-		}
-		return one(ctx, conn, plan.ReplaceRoute{Route: r})
-	}))
+			return one(ctx, conn, plan.ReplaceRoute{Route: r})
+		})
+	}
+	if err != nil { // only then is it said what was tried
+		return fail(op+" "+gw.String(), n.key, "", err)
+	}
+	return nil
 }
 
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
@@ -116,12 +118,19 @@ func onlyIPv6(ctx context.Context, conn *rtnl.Conn) (int, error) {
 
 // AddStaticRoute adds a route; see [Sandbox].
 func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
-	op := "add static route" + routeText(r)
+	err := n.addStaticRoute(r)
+	if err != nil {
+		return fail("add static route"+routeText(r), n.key, "", err)
+	}
+	return nil
+}
+
+func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 	dst, via, err := fromStatic(r)
 	if err != nil {
-		return fail(op, n.key, "", err)
+		return err
 	}
-	return fail(op, n.key, "", n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	return n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol}
 		if !via.IsValid() {
 			if w, err = connected(ctx, conn, w, r.NextHop); err != nil {
@@ -142,7 +151,7 @@ func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
 			}
 		}
 		return err
-	}))
+	})
 }
 
 // connected fills in the device of a route without a next hop: the one by
@@ -164,22 +173,20 @@ func connected(ctx context.Context, conn *rtnl.Conn, w rtnl.Route, near net.IP) 
 
 // RemoveStaticRoute takes a route away; see [Sandbox].
 func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
-	op := "remove static route" + routeText(r)
 	dst, via, err := fromStatic(r)
-	if err != nil {
-		return fail(op, n.key, "", err)
+	if err == nil {
+		err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
+			if _, err := conn.Surely(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
+				return err
+			}
+			return nil
+		})
 	}
-	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
-		if _, err := conn.Surely(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
-			return err
-		}
-		return nil
-	})
-	if isClosed(err) {
+	if err == nil || isClosed(err) {
 		return nil
 	}
-	return fail(op, n.key, "", err)
+	return fail("remove static route"+routeText(r), n.key, "", err)
 }
 
 // routeText names a route, whatever is wrong with it.

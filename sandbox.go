@@ -110,7 +110,7 @@ type Sandbox interface {
 // Info is what a sandbox holds.
 type Info interface {
 	// Interfaces returns those that were added with AddInterface or Apply, in
-	// the order of their index, and none that came in any other way.
+	// that order, and none that came in any other way.
 	Interfaces() []Interface
 	// Gateway returns the IPv4 gateway, nil if there is none.
 	Gateway() net.IP

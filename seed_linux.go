@@ -34,7 +34,7 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 		if err != nil {
 			return nil, fail("open the host's namespace", key, "", err)
 		}
-		return &Namespace{key: key, host: true, conn: conn}, nil
+		return &Namespace{key: key, host: true, conn: conn, lock: lockOf(hostKey())}, nil
 	}
 	path, err := KeyPath(key)
 	if err != nil {
@@ -104,7 +104,7 @@ func adopt(from, key string) (*Namespace, error) {
 		conn.Close()
 		return nil, err
 	}
-	return &Namespace{key: key, id: id, conn: conn}, nil
+	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
 }
 
 // InitOSContext initializes OS context while configuring network resources: it

@@ -13,14 +13,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readState reads what a sandbox holds. With all, neighbours too.
-func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
+// readLinks reads the links of a sandbox and their addresses.
+func readLinks(ctx context.Context, conn *rtnl.Conn) (*plan.State, error) {
 	s := &plan.State{}
 	var err error
 	if s.Links, err = conn.Links(ctx); err != nil {
 		return nil, err
 	}
-	if s.Addrs, err = conn.Addrs(ctx, 0); err != nil {
+	s.Addrs, err = conn.Addrs(ctx, 0)
+	return s, err
+}
+
+// readPart reads as much of a sandbox as new interfaces call for, so that what
+// else it holds costs nothing: lo, the links with these names as far as they are
+// there, and all addresses where one of the new ones may be in conflict.
+func readPart(ctx context.Context, conn *rtnl.Conn, w *plan.Sandbox, names ...string) (*plan.State, error) {
+	conflicts := false
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		names = append(names, f.Name, f.Master, f.Parent)
+		conflicts = conflicts || slices.ContainsFunc(f.Addrs, plan.Addr.MayConflict)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	found := make([]rtnl.Link, 1, len(names)+1)
+	reqs := []rtnl.Request{rtnl.GetLink(1, "", &found[0])}
+	for _, name := range names {
+		if name != "" && name != "lo" && !strings.Contains(name, "%") {
+			found = append(found, rtnl.Link{})
+			reqs = append(reqs, rtnl.GetLink(0, name, &found[len(found)-1]))
+		}
+	}
+	errs, err := conn.Do(ctx, reqs...)
+	if err != nil {
+		return nil, err
+	}
+	s := &plan.State{}
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			s.Links = append(s.Links, found[i])
+		case !errors.Is(err, unix.ENODEV):
+			return nil, err
+		}
+	}
+	if conflicts {
+		s.Addrs, err = conn.Addrs(ctx, 0)
+	}
+	return s, err
+}
+
+// readState reads what a sandbox holds. With all, neighbours too.
+func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
+	s, err := readLinks(ctx, conn)
+	if err != nil {
 		return nil, err
 	}
 	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0); err != nil {

@@ -68,7 +68,7 @@ func (r *run) verify(key string, a plan.Verify) error {
 		return err
 	}
 	var l rtnl.Link
-	if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
+	if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
 		return err
 	}
 	if a.MAC != nil && !bytes.Equal(a.MAC, l.MAC) {
@@ -122,7 +122,7 @@ func (r *run) announce(key string, a plan.Announce) error {
 		return nil
 	}
 	for end := time.Now().Add(settleTime); a.Wait; time.Sleep(200 * time.Microsecond) {
-		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", false, &l)); err != nil {
+		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
 			return err
 		}
 		if l.Flags&unix.IFF_LOWER_UP == 0 || l.Oper || time.Now().After(end) {
@@ -148,5 +148,5 @@ func (r *run) settlePeer(index int) {
 		return
 	}
 	var l rtnl.Link
-	_ = host.conn.One(r.ctx, rtnl.GetLink(index, "", false, &l)) // it may be elsewhere
+	_ = host.conn.One(r.ctx, rtnl.GetLink(index, "", &l)) // it may be elsewhere
 }

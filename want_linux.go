@@ -290,7 +290,12 @@ func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
 		if err := validName(s.Source); err != nil {
 			return nil, err
 		}
-		if f.From, err = r.source(key, s.Source); err != nil {
+		if r.spaces[key] != nil { // a new interface of the caller's own sandbox
+			f.From, err = r.hostLink(s.Source)
+		} else {
+			f.From, err = r.source(key, s.Source)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

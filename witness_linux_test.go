@@ -51,7 +51,7 @@ func anew(list []string) []string {
 	var out []string
 	for _, l := range list {
 		for _, r := range [...][2]string{
-			{`: namespace \d+`, ": namespace"}, {`;i=\d+`, ";i="}, {` index \d+`, ""},
+			{`: namespace \d+`, ": namespace"}, {`;i=\d+`, ";i="}, {`;b=[0-9a-z]+`, ""}, {` index \d+`, ""},
 			{`(02:5a:00:00:00:\d\d)`, "<$1>"},
 			{`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`, "${1}MAC"},
 			{`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`, "fe80::EUI"},

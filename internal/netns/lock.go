@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ type Locks struct {
 	mu    sync.Mutex
 	fd    map[string]int   // by lock file; they stay open
 	gates map[string]*gate // by key
+	spare []*gate          // for the next key
 }
 
 // gate keeps the goroutines of this process apart: the kernel's locks belong
@@ -44,7 +44,7 @@ type Held struct {
 }
 
 // Unlock lets go of the lock.
-func (h *Held) Unlock() {
+func (h Held) Unlock() {
 	r := unix.Flock_t{Type: unix.F_UNLCK, Start: offset(h.key), Len: 1}
 	_ = unix.FcntlFlock(uintptr(h.fd), unix.F_OFD_SETLK, &r)
 	h.gate.token <- struct{}{}
@@ -53,7 +53,7 @@ func (h *Held) Unlock() {
 
 // Retire lets go of the lock and removes its file, if nobody else holds a lock
 // in it. Who waits for one finds the file gone and makes it anew.
-func (h *Held) Retire() {
+func (h Held) Retire() {
 	l := h.locks
 	l.mu.Lock()
 	alone := len(l.gates) == 1 && h.gate.users == 1
@@ -62,7 +62,7 @@ func (h *Held) Retire() {
 		_ = unix.Unlink(h.path)
 		unix.Close(h.fd) // and with it the lock
 		delete(l.fd, h.path)
-		delete(l.gates, h.key)
+		delete(l.gates, h.key) // and its gate, closed as it is
 		l.mu.Unlock()
 		return
 	}
@@ -70,37 +70,51 @@ func (h *Held) Retire() {
 	h.Unlock()
 }
 
-// Lock waits for the lock of key, in the lock file path, until ctx ends.
-func (l *Locks) Lock(ctx context.Context, path, key string) (*Held, error) {
-	g := l.enter(key)
+// Lock waits for the lock of key, in the lock file path, until ctx ends or the
+// time is over.
+func (l *Locks) Lock(ctx context.Context, limit time.Duration, path, key string) (Held, error) {
+	h := Held{locks: l, gate: l.enter(key), path: path, key: key}
 	select {
-	case <-g.token:
-	case <-ctx.Done():
-		l.leave(key, g)
-		return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
-	}
-	release := func() {
-		g.token <- struct{}{}
-		l.leave(key, g)
-	}
-	r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key), Len: 1}
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		fd, err := l.try(path, &r)
-		if err == nil {
-			return &Held{l, g, path, key, fd}, nil
+	case <-h.gate.token:
+	default:
+		// A clock is only set where there is something to wait for.
+		waiting, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		select {
+		case <-h.gate.token:
+		case <-waiting.Done():
+			l.leave(key, h.gate)
+			return Held{}, fmt.Errorf("%w: %w", ErrBusy, context.Cause(waiting))
 		}
+	}
+	var err error
+	if h.fd, err = l.try(path, key); err == errHeld || err == errRemoved {
+		h.fd, err = l.wait(ctx, limit, path, key)
+	}
+	if err != nil {
+		h.gate.token <- struct{}{}
+		l.leave(key, h.gate)
+		return Held{}, err
+	}
+	return h, nil
+}
+
+// wait tries until another process has let go of the lock.
+func (l *Locks) wait(ctx context.Context, limit time.Duration, path, key string) (fd int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		fd, err := l.try(path, key)
 		if err == errRemoved {
 			continue
 		}
 		if err != errHeld {
-			release()
-			return nil, err
+			return fd, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			release()
-			return nil, fmt.Errorf("%w, in another process: %w", ErrBusy, context.Cause(ctx))
+			return -1, fmt.Errorf("%w, in another process: %w", ErrBusy, context.Cause(ctx))
 		}
 	}
 }
@@ -113,8 +127,12 @@ func (l *Locks) enter(key string) *gate {
 		if l.gates == nil {
 			l.gates = map[string]*gate{}
 		}
-		g = &gate{token: make(chan struct{}, 1)}
-		g.token <- struct{}{}
+		if n := len(l.spare); n > 0 {
+			g, l.spare = l.spare[n-1], l.spare[:n-1]
+		} else {
+			g = &gate{token: make(chan struct{}, 1)}
+			g.token <- struct{}{}
+		}
 		l.gates[key] = g
 	}
 	g.users++
@@ -126,6 +144,9 @@ func (l *Locks) leave(key string, g *gate) {
 	defer l.mu.Unlock()
 	if g.users--; g.users == 0 {
 		delete(l.gates, key)
+		if len(l.spare) < 64 {
+			l.spare = append(l.spare, g)
+		}
 	}
 }
 
@@ -136,9 +157,9 @@ var errHeld = errors.New("the lock is held")
 // nobody out; the next try is in its successor.
 var errRemoved = errors.New("the lock file was removed")
 
-// try takes the lock r of a file, without waiting. It holds l.mu all the while,
+// try takes the lock of a key in a file, without waiting. It holds l.mu all the while,
 // so that no descriptor is closed that another goroutine is just using.
-func (l *Locks) try(path string, r *unix.Flock_t) (fd int, err error) {
+func (l *Locks) try(path, key string) (fd int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fd, ok := l.fd[path]
@@ -152,7 +173,8 @@ func (l *Locks) try(path string, r *unix.Flock_t) (fd int, err error) {
 		}
 		l.fd[path] = fd
 	}
-	switch err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, r); err {
+	r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key), Len: 1}
+	switch err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &r); err {
 	case nil:
 	case unix.EAGAIN, unix.EACCES, unix.EINTR:
 		return -1, errHeld
@@ -172,7 +194,9 @@ func (l *Locks) try(path string, r *unix.Flock_t) (fd int, err error) {
 
 // offset is where the byte of a key lies in the lock file.
 func offset(key string) int64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(key))
-	return int64(h.Sum64() >> 2) // clear of the largest offset
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * 1099511628211
+	}
+	return int64(h >> 2) // clear of the largest offset
 }

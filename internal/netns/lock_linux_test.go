@@ -15,11 +15,11 @@ import (
 func lockFile(t *testing.T) string { return filepath.Join(t.TempDir(), "osl.lock") }
 
 // take takes a lock that must be free in time.
-func take(t *testing.T, l *Locks, path, key string) *Held {
+func take(t *testing.T, l *Locks, path, key string) Held {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	h, err := l.Lock(ctx, path, key)
+	h, err := l.Lock(ctx, time.Minute, path, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func busy(t *testing.T, l *Locks, path, key string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	h, err := l.Lock(ctx, path, key)
+	h, err := l.Lock(ctx, time.Minute, path, key)
 	if err == nil {
 		h.Unlock()
 	}
@@ -55,7 +55,7 @@ func TestLockBetweenGoroutines(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				h, err := l.Lock(context.Background(), path, "a")
+				h, err := l.Lock(context.Background(), time.Minute, path, "a")
 				if err != nil {
 					t.Error(err)
 					return
@@ -85,9 +85,9 @@ func TestLockRetiredUnderAnother(t *testing.T) {
 	var mine, theirs Locks
 	path := lockFile(t)
 	h := take(t, &mine, path, "a")
-	got := make(chan *Held)
+	got := make(chan Held)
 	go func() {
-		h, err := theirs.Lock(context.Background(), path, "a")
+		h, err := theirs.Lock(context.Background(), time.Minute, path, "a")
 		if err != nil {
 			t.Error(err)
 		}

@@ -15,7 +15,7 @@ const lockHelper = "OSL_TEST_LOCK"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(lockHelper); path != "" {
-		if _, err := new(Locks).Lock(context.Background(), path, "key"); err != nil {
+		if _, err := new(Locks).Lock(context.Background(), time.Minute, path, "key"); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

@@ -33,7 +33,9 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		set.ARP, old.ARP, changed = arp(true), &[2]uint32{l.Inet.ARPIgnore, l.Inet.ARPAnnounce}, true
 	}
 	if f.Keep && tag.Origin == None {
-		alias := TagOf(l, Kept).String()
+		kept := TagOf(l, Kept)
+		kept.Born = b.birth()
+		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	if changed {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties the parts together where there are several.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}}
+	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
 	for i := range want {
 		b.number(&want[i])
 	}
@@ -94,18 +95,15 @@ func (b *builder) number(w *Sandbox) {
 		s = &State{}
 	}
 	b.index[end{w.Key, "lo"}] = 1
-	last := 0
 	for i := range s.Links {
 		b.index[end{w.Key, s.Links[i].Name}] = s.Links[i].Index
-		last = max(last, s.Links[i].Index)
 	}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		if l, _ := match(s, f); l != nil {
 			b.index[end{w.Key, f.Name}] = l.Index
 		} else if f.Name != "lo" {
-			last = index(last)
-			b.index[end{w.Key, f.Name}] = last
+			b.index[end{w.Key, f.Name}] = newIndex()
 		}
 	}
 }
@@ -290,14 +288,13 @@ func (b *builder) otherEnd(f *Iface) {
 	n := b.make[len(b.make)-1].Do.(NewLink)
 	at := end{f.Peer.Key, f.Peer.Name}
 	if !f.Peer.Claimed {
-		b.index[at] = index(0)
+		b.index[at] = newIndex()
 		b.hostEnd(f.Peer.Name, b.index[at])
 	}
 	n.Link.Peer.Index = b.index[at]
 }
 
 // conflicts refuses an address whose subnet is on another interface already.
-// Link-local subnets and single addresses are on many.
 func (b *builder) conflicts(w *Sandbox, s *State) error {
 	on := map[netip.Prefix]int{}
 	for _, a := range s.Addrs {
@@ -307,7 +304,7 @@ func (b *builder) conflicts(w *Sandbox, s *State) error {
 		f := &w.Ifaces[i]
 		index := b.index[end{w.Key, f.Name}]
 		for _, a := range f.Addrs {
-			if a.Alias || a.Prefix.IsSingleIP() || a.Prefix.Addr().IsLinkLocalUnicast() {
+			if !a.MayConflict() {
 				continue
 			}
 			net := a.Prefix.Masked()

@@ -16,13 +16,14 @@ import (
 // addresses come before up, so that the kernel announces them; tags lose their
 // mark last.
 type phases struct {
-	spaces []Op // sandboxes
-	make   []Op // links
-	wire   []Op // tags, masters
-	decide []Op // IPv6, settings
-	config []Op // addresses, up, routes: a batch for each sandbox
-	tell   []Op // peers
-	neighs []Op // the kernel drops a link's neighbours when it is announced
+	born   int64 // of the next link
+	spaces []Op  // sandboxes
+	make   []Op  // links
+	wire   []Op  // tags, masters
+	decide []Op  // IPv6, settings
+	config []Op  // addresses, up, routes: a batch for each sandbox
+	tell   []Op  // peers
+	neighs []Op  // the kernel drops a link's neighbours when it is announced
 	check  []Op
 	final  []Op
 	remove []Op // what can not be taken back comes when all else is done
@@ -37,11 +38,13 @@ func (p *phases) all() []Op {
 // newLink plans a link that is made where it belongs, or moved in.
 func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit Commit) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
+	if w.From != nil {
+		tag = TagOf(&w.From.Link, Host)
+	}
+	tag.Commit, tag.Born = commit, p.birth()
 	dev := w.device()
 	switch {
 	case w.From != nil:
-		tag = TagOf(&w.From.Link, Host)
-		tag.Commit = commit
 		p.make = append(p.make, moveIn(key, w, tag, index))
 	case w.MadeBy != nil:
 	case w.Kind == "tun" || w.Kind == "tap":
@@ -88,6 +91,12 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	}
 	tag.UnderWay, tag.Commit = false, Commit{}
 	p.final = append(p.final, retag(key, dev, index, tag.String()))
+}
+
+// birth returns a time that is later than the one before.
+func (p *phases) birth() int64 {
+	p.born++
+	return p.born
 }
 
 // reportsState tells the kinds of links that say when they are ready from those

@@ -39,6 +39,9 @@ type Tag struct {
 	Source   string // name on the host, or the name it was made under
 	UnderWay bool   // the change that brought it is not complete
 	Commit   Commit // what completes it, where it is a part of a larger one
+	// Born is when it was added, in microseconds of Unix time: the order of a
+	// sandbox's interfaces. 0 in the tags of versions that did not note it.
+	Born int64
 	// What the link had before; not for one that osl made.
 	Index  int
 	MAC    net.HardwareAddr
@@ -69,6 +72,9 @@ func (t Tag) String() string {
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
 	if t.UnderWay {
 		b.WriteString(";w=1" + t.Commit.field())
+	}
+	if t.Born != 0 {
+		b.WriteString(";b=" + strconv.FormatInt(t.Born, 36))
 	}
 	if t.Origin == Host || t.Origin == Kept {
 		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
@@ -120,6 +126,8 @@ func (t *Tag) set(k, v string) bool {
 		t.UnderWay = v == "1"
 	case "c":
 		t.Commit, err = parseCommit(v)
+	case "b":
+		t.Born, err = strconv.ParseInt(v, 36, 64)
 	case "i":
 		t.Index, err = strconv.Atoi(v)
 	case "t":

@@ -82,6 +82,12 @@ type Addr struct {
 	Alias  bool
 }
 
+// MayConflict reports whether the subnet of the address may be on one link only.
+// Link-local subnets and single addresses are on many.
+func (a Addr) MayConflict() bool {
+	return !a.Alias && !a.Prefix.IsSingleIP() && !a.Prefix.Addr().IsLinkLocalUnicast()
+}
+
 // Route is a static route; Dev is a name in the sandbox.
 type Route struct {
 	rtnl.Route
@@ -141,17 +147,14 @@ func (s *State) BySource(name string) (*rtnl.Link, Tag) {
 // gives out.
 const firstIndex = 1 << 20
 
-// index chooses an index for a new link, after last, the highest one of osl's
-// in the namespace: the order of indexes is the order in which links came. The
-// step is random, so that an index hardly ever comes back.
-func index(last int) int {
+// newIndex chooses an index for a new link, at random, so that nothing needs to
+// be read for it and that one hardly ever comes back. Where it is taken all the
+// same, the kernel says so, and the plan is made again.
+func newIndex() int {
 	// Go's net package takes the number of a zone, "fe80::1%1234567", only
 	// below 2^24-1.
-	const step, end = 1 << 10, 1<<24 - 1
-	if last < firstIndex || last >= end-step {
-		return firstIndex + rand.IntN(end-firstIndex-step)
-	}
-	return last + 1 + rand.IntN(step)
+	const end = 1<<24 - 1
+	return firstIndex + rand.IntN(end-firstIndex)
 }
 
 // device names the interface in errors and commands: by its name, or before it

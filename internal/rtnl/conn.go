@@ -29,21 +29,25 @@ type Transport interface {
 	Recv(b []byte) (int, error)
 	// SetDeadline bounds the waiting of Send and Recv.
 	SetDeadline(t time.Time) error
+	// Grow makes room for a send of n bytes, and reports whether it could.
+	Grow(n int) bool
 	// NSFD returns a new descriptor of the socket's network namespace.
 	NSFD() (int, error)
+	// Index returns the index of the link with a name.
+	Index(name string) (int, error)
 	Close() error
 }
 
 // Timeout bounds each exchange whose context has no earlier deadline.
 const Timeout = 10 * time.Second
 
-// MaxBatch is how many messages go into one send. If all of them fail, their
-// answers must fit into the socket's receive buffer (about 230 at the default
-// size), or the kernel drops answers.
-const MaxBatch = 200
-
-// maxBytes bounds one send below the default send buffer of 208 KiB.
+// maxBytes bounds one send below the default send buffer of 208 KiB, where the
+// buffer can not be made larger.
 const maxBytes = 128 << 10
+
+// MaxBatch is how many messages surely go into one send, which nothing can
+// interrupt.
+const MaxBatch = 1000
 
 // dumpTries is how often an interrupted dump is read before giving up.
 const dumpTries = 20
@@ -116,22 +120,30 @@ func (c *Conn) Close() error { return c.t.Close() }
 // close-on-exec; the caller closes it.
 func (c *Conn) NSFD() (int, error) { return c.t.NSFD() }
 
-// Do sends the requests in as few system calls as their number allows and
-// waits for the last one's answer. The kernel runs a message even after the
-// one before it failed: errs has an entry for each request, also for those that
-// could not be sent. A non-nil err means that the outcome of some is not known;
-// nil entries then prove nothing.
+// Index returns the index of the link with a name, ENODEV if there is none.
+func (c *Conn) Index(name string) (int, error) { return c.t.Index(name) }
+
+// Do sends the requests, in one system call if it may, and waits for the last
+// one's answer. The kernel runs a message even after the one before it failed:
+// errs has an entry for each request, also for those that could not be sent. A
+// non-nil err means that the outcome of some is not known; nil entries then
+// prove nothing.
 func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	errs = make([]error, len(reqs))
+	limit := maxBytes
+	if total := sizeOf(reqs); total > limit && c.t.Grow(total) {
+		limit = total
+	}
 	for start := 0; start < len(reqs); {
-		end, size := start, 0
-		for end < len(reqs) && end-start < MaxBatch && (end == start || size+len(reqs[end].Data) < maxBytes) {
-			size += 16 + len(reqs[end].Data)
-			end++
+		end := start + 1
+		for size := sizeOf(reqs[start:end]); end < len(reqs); end++ {
+			if size += sizeOf(reqs[end : end+1]); size > limit {
+				break
+			}
 		}
-		sent, err := c.exchange(ctx, reqs[start:end], errs[start:end], size)
+		sent, err := c.exchange(ctx, reqs[start:end], errs[start:end])
 		if !sent {
 			for i := start; i < len(errs); i++ {
 				errs[i] = err
@@ -146,34 +158,51 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 	return errs, nil
 }
 
+func sizeOf(reqs []Request) (n int) {
+	for i := range reqs {
+		n += 16 + (len(reqs[i].Data)+3)&^3
+	}
+	return n
+}
+
 // One sends a single request and returns its error.
 func (c *Conn) One(ctx context.Context, r Request) error {
-	errs, err := c.Do(ctx, r)
+	_, err := c.one(ctx, r)
+	return err
+}
+
+// one also reports whether the outcome is known.
+func (c *Conn) one(ctx context.Context, r Request) (known bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs [1]error
+	sent, err := c.exchange(ctx, []Request{r}, errs[:])
 	if err != nil {
-		return err
+		return !sent, err
 	}
-	return errs[0]
+	return true, errs[0]
 }
 
 // Surely is One for a request that may be done twice: where its outcome is not
 // known it is sent again. repeated says so, since the answer may then be that
 // it was done before.
 func (c *Conn) Surely(ctx context.Context, r Request) (repeated bool, err error) {
-	errs, err := c.Do(ctx, r)
-	if err == nil {
-		return false, errs[0]
+	if known, err := c.one(ctx, r); known {
+		return false, err
 	}
 	return true, c.One(ctx, r)
 }
 
 // exchange does one send and reads until the last request is answered. sent is
 // false where the kernel did not get it.
-func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size int) (sent bool, err error) {
+func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent bool, err error) {
 	if err := c.setDeadline(ctx); err != nil {
 		return false, err
 	}
 	first := c.seq
-	b := make([]byte, 0, size)
+	bp := buffers.Get().(*[]byte)
+	defer buffers.Put(bp)
+	b := (*bp)[:0]
 	for i, r := range reqs {
 		flags := r.Flags | unix.NLM_F_REQUEST
 		if i == len(reqs)-1 {
@@ -186,7 +215,7 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error, size 
 		return false, timeoutOf(err)
 	}
 	last := uint32(len(reqs) - 1)
-	return true, c.receive(ctx, func(h header, payload []byte) (bool, error) {
+	return true, c.receive(ctx, *bp, func(h header, payload []byte) (bool, error) {
 		i := h.seq - first
 		if i > last {
 			return false, nil // the late answer to an exchange that timed out
@@ -223,10 +252,12 @@ func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (inter
 	}
 	seq := c.seq
 	c.seq++
-	if err := c.t.Send(appendMessage(nil, r, r.Flags|unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)); err != nil {
+	bp := buffers.Get().(*[]byte)
+	defer buffers.Put(bp)
+	if err := c.t.Send(appendMessage((*bp)[:0], r, r.Flags|unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)); err != nil {
 		return false, timeoutOf(err)
 	}
-	err = c.receive(ctx, func(h header, payload []byte) (bool, error) {
+	err = c.receive(ctx, *bp, func(h header, payload []byte) (bool, error) {
 		if h.seq != seq {
 			return false, nil
 		}
@@ -244,33 +275,45 @@ func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (inter
 }
 
 // receive reads datagrams and hands each message to f until f is done.
-func (c *Conn) receive(ctx context.Context, f func(h header, payload []byte) (done bool, err error)) error {
-	bp := buffers.Get().(*[]byte)
-	defer buffers.Put(bp)
+func (c *Conn) receive(ctx context.Context, buf []byte, f func(h header, payload []byte) (done bool, err error)) error {
+	var dropped error // answers did not fit into the socket's buffer; others are there
 	for {
-		n, err := c.t.Recv(*bp)
-		if err != nil {
+		n, err := c.t.Recv(buf)
+		switch {
+		case err == nil:
+		case dropped == nil && errors.Is(err, unix.ENOBUFS):
+			dropped, c.deadline = err, time.Now().Add(lateTime)
+			if err := c.t.SetDeadline(c.deadline); err != nil {
+				return err
+			}
+			continue
+		case dropped != nil:
+			return dropped
+		default:
 			c.behind = true
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}
 			return timeoutOf(err)
 		}
-		if n > len(*bp) {
+		if n > len(buf) {
 			return fmt.Errorf("a netlink message of %d bytes does not fit", n)
 		}
-		for b := (*bp)[:n]; len(b) > 0; {
+		for b := buf[:n]; len(b) > 0; {
 			h, payload, rest, ok := nextMessage(b)
 			if !ok {
 				return errors.New("malformed netlink message")
 			}
-			if done, err := f(h, payload); done || err != nil {
-				return err
+			if done, err := f(h, payload); err != nil || done {
+				return errors.Join(err, dropped)
 			}
 			b = rest
 		}
 	}
 }
+
+// lateTime is how long to wait for answers that are there or are lost.
+const lateTime = 10 * time.Millisecond
 
 // setDeadline makes the next waits end. Without a deadline in ctx the socket's
 // is only moved when half of it is gone, which saves a timer per exchange.
@@ -299,7 +342,7 @@ func (c *Conn) catchUp() error {
 	if !c.behind {
 		return nil
 	}
-	c.deadline = time.Now().Add(10 * time.Millisecond)
+	c.deadline = time.Now().Add(lateTime)
 	if err := c.t.SetDeadline(c.deadline); err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ func (k *kernel) Recv(b []byte) (int, error) {
 }
 
 func (*kernel) SetDeadline(time.Time) error { return nil }
+func (*kernel) Grow(int) bool               { return false }
+func (*kernel) Index(string) (int, error)   { return 0, unix.ENODEV }
 func (*kernel) NSFD() (int, error)          { return -1, unix.EBADF }
 func (*kernel) Close() error                { return nil }
 
@@ -99,11 +101,15 @@ func TestBatchWithoutAnAnswerIsUnknown(t *testing.T) {
 }
 
 func TestManyMessagesAreSplit(t *testing.T) {
+	reqs := make([]Request, 200)
+	for i := range reqs {
+		reqs[i].Data = make([]byte, 1008)
+	}
 	k := &kernel{answers: func(n int, seq uint32) [][]byte {
-		last := map[int]uint32{1: MaxBatch - 1, 2: 49}[n]
+		last := map[int]uint32{1: maxBytes/1024 - 1, 2: 200 - maxBytes/1024 - 1}[n]
 		return [][]byte{refusal(seq+last, 0, "")}
 	}}
-	if _, err := NewConn(k).Do(context.Background(), make([]Request, MaxBatch+50)...); err != nil || k.sends != 2 {
+	if _, err := NewConn(k).Do(context.Background(), reqs...); err != nil || k.sends != 2 {
 		t.Errorf("%d sends, %v", k.sends, err)
 	}
 }

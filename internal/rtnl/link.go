@@ -32,7 +32,6 @@ type Link struct {
 	ParentNS bool
 	Data     LinkData
 	Inet     Inet
-	Stats    Stats
 }
 
 // Up reports whether the link is set up.
@@ -47,12 +46,6 @@ type Inet struct {
 	HasIPv6State bool
 }
 
-// Stats are a link's counters: struct rtnl_link_stats64 of linux/if_link.h.
-type Stats struct {
-	RxPackets, TxPackets, RxBytes, TxBytes   uint64
-	RxErrors, TxErrors, RxDropped, TxDropped uint64
-}
-
 // LinkData is what makes a link of its kind.
 type LinkData struct {
 	VNI           int        // vxlan
@@ -64,7 +57,7 @@ type LinkData struct {
 
 // LinkSet says what to change of a link: only what is set.
 type LinkSet struct {
-	Index    int
+	Index    int // 0 means the link that has Name
 	NSFD     int // move there; 0 for no move
 	NewIndex int // index after the move; 0 lets the kernel choose
 	Name     string
@@ -329,14 +322,12 @@ func StaysHere(typ uint16, data []byte) bool {
 
 // GetLink returns the request that reads a link by its index, or by its name
 // if index is 0, into l.
-func GetLink(index int, name string, stats bool, l *Link) Request {
+func GetLink(index int, name string, l *Link) Request {
 	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
 	if index == 0 {
 		b.str(unix.IFLA_IFNAME, name)
 	}
-	if !stats {
-		b.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	}
+	b.u32(unix.IFLA_EXT_MASK, extSkipStats)
 	return Request{Type: unix.RTM_GETLINK, Data: b, Reply: func(p []byte) { *l = ParseLink(p) }}
 }
 

@@ -48,8 +48,6 @@ func ParseLink(p []byte) (l Link) {
 			l.parseInfo(v)
 		case unix.IFLA_AF_SPEC:
 			l.Inet.parse(v)
-		case unix.IFLA_STATS64:
-			l.Stats.parse(v)
 		}
 	}
 	return l
@@ -115,15 +113,5 @@ func (i *Inet) parse(b []byte) {
 				i.NDISCNotify = at(ipv6NDISCNotify) != 0
 			}
 		}
-	}
-}
-
-func (s *Stats) parse(b []byte) {
-	if len(b) < 64 {
-		return
-	}
-	for i, f := range []*uint64{&s.RxPackets, &s.TxPackets, &s.RxBytes, &s.TxBytes,
-		&s.RxErrors, &s.TxErrors, &s.RxDropped, &s.TxDropped} {
-		*f = getU64(b[8*i:])
 	}
 }
