@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -30,32 +31,65 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		if p.Addr().Is4() {
-			index, err := conn.Index(ifName)
-			if err != nil {
-				return err
-			}
-			return one(ctx, conn, plan.EnsureAddr{Addr: rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}})
-		}
-		var l, lo rtnl.Link
-		if err := conn.One(ctx, rtnl.GetLink(0, ifName, &l)); err != nil {
+		return n.addAliases(ctx, conn, ifName, []netip.Prefix{p})
+	}))
+}
+
+func aliasOf(index int, p netip.Prefix) rtnl.Addr {
+	return rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
+}
+
+func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }
+
+// addAliases adds addresses to a link, which are alias IPs. Where one of IPv6 is
+// the first, the IPv6 of the link and of lo is turned on.
+func (n *Namespace) addAliases(ctx context.Context, conn *rtnl.Conn, ifName string, list []netip.Prefix) error {
+	var l, lo rtnl.Link
+	var err error
+	if !slices.ContainsFunc(list, isIPv6) {
+		if l.Index, err = conn.Index(ifName); err != nil {
 			return err
 		}
-		r := newRun(ctx, n)
-		defer r.close()
-		var ops []plan.Op
-		if l.Inet.DisableIPv6 {
-			if err := conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
-				return err
-			}
-			ops = append(ops, r.switchIPv6(n, &l, true))
-			if l.Index != lo.Index && lo.Inet.DisableIPv6 {
-				ops = append(ops, r.switchIPv6(n, &lo, true))
-			}
+		if len(list) == 1 {
+			return one(ctx, conn, plan.EnsureAddr{Addr: aliasOf(l.Index, list[0])})
 		}
-		a := rtnl.Addr{Index: l.Index, Prefix: p, Proto: rtnl.AliasProtocol}
-		return r.do(append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.EnsureAddr{Addr: a}}), plan.Commit{})
-	}))
+	} else if err := conn.One(ctx, rtnl.GetLink(0, ifName, &l)); err != nil {
+		return err
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	var ops []plan.Op
+	if l.Name != "" && l.Inet.DisableIPv6 {
+		if err := conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
+			return err
+		}
+		ops = append(ops, r.switchIPv6(n, &l, true))
+		if l.Index != lo.Index && lo.Inet.DisableIPv6 {
+			ops = append(ops, r.switchIPv6(n, &lo, true))
+		}
+	}
+	there := map[netip.Prefix]bool{} // what undoing must leave alone
+	if len(list) > 1 {
+		have, err := conn.Addrs(ctx, l.Index)
+		if err != nil {
+			return err
+		}
+		for _, a := range have {
+			there[a.Prefix] = true
+		}
+	}
+	for _, p := range list {
+		if there[p] {
+			continue
+		}
+		a := aliasOf(l.Index, p)
+		op := plan.Op{NS: n.space(), Dev: ifName, Do: plan.EnsureAddr{Addr: a}}
+		if len(list) > 1 {
+			op.Undo = []plan.Op{{NS: n.space(), Dev: ifName, Do: plan.DelAddr{Addr: a}}}
+		}
+		ops = append(ops, op)
+	}
+	return r.do(ops, plan.Commit{})
 }
 
 // switchIPv6 plans to turn a link's IPv6 on or off.
@@ -76,18 +110,7 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		if p.Addr().Is6() {
-			return n.removeIPv6(ctx, conn, ifName, p)
-		}
-		index, err := conn.Index(ifName)
-		if err != nil {
-			return err
-		}
-		_, err = conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: index, Prefix: p}))
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return err
-		}
-		return nil
+		return n.removeAliases(ctx, conn, ifName, []netip.Prefix{p})
 	})
 	if isClosed(err) {
 		return nil
@@ -95,12 +118,19 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 	return fail(op, n.key, ifName, err)
 }
 
-// removeIPv6 takes an IPv6 address from a link. The IPv6 of one that has no
-// address of it left but what the kernel gave it is turned off, and lo's with
-// the last of all.
-func (n *Namespace) removeIPv6(ctx context.Context, conn *rtnl.Conn, ifName string, p netip.Prefix) error {
+// removeAliases takes addresses from a link. The IPv6 of one that has no IPv6
+// address left but what the kernel gave it is turned off, and lo's with the last
+// of all.
+func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName string, list []netip.Prefix) error {
 	index, err := conn.Index(ifName)
 	if err != nil {
+		return err
+	}
+	if len(list) == 1 && !isIPv6(list[0]) {
+		_, err = conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: index, Prefix: list[0]}))
+		if errors.Is(err, unix.EADDRNOTAVAIL) {
+			return nil
+		}
 		return err
 	}
 	s, err := readLinks(ctx, conn)
@@ -114,17 +144,21 @@ func (n *Namespace) removeIPv6(ctx context.Context, conn *rtnl.Conn, ifName stri
 	r := newRun(ctx, n)
 	defer r.close()
 	var ops []plan.Op
+	gone := map[netip.Prefix]bool{}
+	for _, p := range list {
+		gone[p] = true
+	}
 	_, held := plan.ParseTag(l.Alias)
-	stays := false // another address
+	stays := !slices.ContainsFunc(list, isIPv6) // IPv6
 	for _, a := range s.Addrs {
 		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
 		switch {
-		case a.Index != l.Index || a.Prefix.Addr().Is4():
-		case a.Prefix == p:
+		case a.Index != l.Index:
+		case gone[a.Prefix]:
 			ops = append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.DelAddr{Addr: a},
 				Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.NewAddr{Addr: a}}}})
-		case osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback():
-			stays = true
+		case isIPv6(a.Prefix) && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()):
+			stays = true // with another address
 		}
 	}
 	if !stays && held && !l.Inet.DisableIPv6 {

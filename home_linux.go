@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -134,7 +135,7 @@ func (r *run) last(ops []plan.Op) (failed error) {
 	return failed
 }
 
-// remove deletes links, in one batch, and again one by one what that did not.
+// remove deletes links, together, and again one by one what that did not.
 func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
 	if len(ops) == 0 || n == nil {
 		return nil
@@ -143,9 +144,12 @@ func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
 	for i, op := range ops {
 		reqs[i] = op.Do.(plan.Message).Request(r.fd)
 	}
-	errs, unknown := n.conn.Do(r.ctx, reqs...)
+	errs, unknown := n.conn.Do(r.ctx, together(ops, reqs)...)
 	for i, op := range ops {
 		err := errs[i]
+		if len(ops) > 1 && err == nil {
+			err = errs[len(ops)]
+		}
 		if unknown != nil || err != nil && !plan.Absent(err) {
 			_, err = n.conn.Surely(r.ctx, reqs[i])
 		}
@@ -157,6 +161,21 @@ func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
 		r.gone = true
 	}
 	return failed
+}
+
+// together returns the requests that delete links in one go: each deletion
+// waits for a grace period of the kernel, that of a group for one in all. They
+// are put into a group of their own for it.
+func together(ops []plan.Op, reqs []rtnl.Request) []rtnl.Request {
+	if len(ops) == 1 {
+		return reqs
+	}
+	group := rand.Uint32() | 1<<31
+	var list []rtnl.Request
+	for _, op := range ops {
+		list = append(list, rtnl.SetLink(rtnl.LinkSet{Index: op.Do.(plan.DelLink).Index, Group: group}))
+	}
+	return append(list, rtnl.DelGroup(group))
 }
 
 // restoreAtHome gives a link that went home its first settings, where the

@@ -42,19 +42,28 @@ var _ Sandbox = (*Namespace)(nil)
 // of name, see [KeyPath]. It has its loopback up and IPv6 off. Create returns
 // ErrExists if there is one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.
 func Create(ctx context.Context, name string) (*Namespace, error) {
+	return createWith(ctx, name, func(ctx context.Context) (*Namespace, error) {
+		return newNamespace(ctx, plan.SandboxTag{})
+	})
+}
+
+func createWith(ctx context.Context, name string, get func(context.Context) (*Namespace, error)) (*Namespace, error) {
+	const op = "create the sandbox"
 	key, err := KeyPath(name)
 	if err != nil {
-		return nil, fail("create the sandbox", name, "", err)
+		return nil, fail(op, name, "", err)
 	}
-	unlock, err := lockToRemove(ctx, key)
+	l := lockOf(key)
+	h, err := l.take(ctx)
 	if err != nil {
-		return nil, fail("create the sandbox", key, "", err)
+		return nil, fail(op, key, "", err)
 	}
-	defer unlock()
-	n, err := makeNamespace(ctx, key, plan.SandboxTag{})
+	n, err := pinNamespace(ctx, key, l, get)
 	if err != nil {
-		return nil, fail("create the sandbox", key, "", err)
+		l.letGo(h)
+		return nil, fail(op, key, "", err)
 	}
+	h.Unlock()
 	return n, nil
 }
 
@@ -182,13 +191,16 @@ func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() {
-		if empty(filepath.Join(l.base, keysDir)) {
-			h.Retire()
-		} else {
-			h.Unlock()
-		}
-	}, nil
+	return func() { l.letGo(h) }, nil
+}
+
+// letGo lets go of a lock, and of its file where no sandbox is left.
+func (l lockID) letGo(h netns.Held) {
+	if empty(filepath.Join(l.base, keysDir)) {
+		h.Retire()
+	} else {
+		h.Unlock()
+	}
 }
 
 // empty reports whether nothing is in a directory.
@@ -281,6 +293,12 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 // makeNamespace makes a namespace, sets it up and pins it at key. The caller
 // holds the lock. On an error nothing is left.
 func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (*Namespace, error) {
+	return pinNamespace(ctx, key, lockOf(key), func(ctx context.Context) (*Namespace, error) { return newNamespace(ctx, tag) })
+}
+
+// pinNamespace pins the namespace that get returns at key, last, when it is
+// complete.
+func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Context) (*Namespace, error)) (*Namespace, error) {
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
@@ -292,33 +310,24 @@ func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (*Names
 		}
 		if made != "" {
 			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
+			l = lockOf(key)
 		}
 	}
-	n := &Namespace{key: key, lock: lockOf(key)}
-	if err := n.build(ctx, tag); err != nil {
-		n.Close()
+	n, err := get(ctx)
+	if err == nil {
+		n.key, n.lock = key, l
+		if err = n.pin(); err != nil {
+			n.Close()
+		}
+	}
+	if err != nil {
 		undoDir()
 		return nil, err
 	}
 	return n, nil
 }
 
-// build makes the namespace, sets it up and pins it last, when it is complete.
-func (n *Namespace) build(ctx context.Context, tag plan.SandboxTag) error {
-	err := netns.Make(func() (err error) {
-		if err := ipv6Off(); err != nil {
-			return err
-		}
-		n.conn, err = rtnl.Dial()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	up, alias := true, tag.String()
-	if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias})); err != nil {
-		return err
-	}
+func (n *Namespace) pin() error {
 	fd, err := n.conn.NSFD()
 	if err != nil {
 		return err
@@ -328,6 +337,28 @@ func (n *Namespace) build(ctx context.Context, tag plan.SandboxTag) error {
 		return err
 	}
 	return netns.Pin(fd, n.key)
+}
+
+// newNamespace makes a namespace that has no key, and sets it up. Its socket is
+// all that holds it.
+func newNamespace(ctx context.Context, tag plan.SandboxTag) (*Namespace, error) {
+	n := &Namespace{}
+	err := netns.Make(func() (err error) {
+		if err := ipv6Off(); err != nil {
+			return err
+		}
+		n.conn, err = rtnl.Dial()
+		return err
+	})
+	if err == nil {
+		up, alias := true, tag.String()
+		err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias}))
+	}
+	if err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
 }
 
 // ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is

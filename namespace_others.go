@@ -4,7 +4,9 @@ package osl
 
 import (
 	"context"
+	"iter"
 	"net"
+	"net/netip"
 
 	"github.com/seed59451c2b/osl/types"
 )
@@ -154,3 +156,60 @@ func (noInfo) Interfaces() []Interface            { return nil }
 func (noInfo) Gateway() net.IP                    { return nil }
 func (noInfo) GatewayIPv6() net.IP                { return nil }
 func (noInfo) StaticRoutes() []*types.StaticRoute { return nil }
+
+// AddLinks returns ErrUnsupported on this system.
+func (n *Namespace) AddLinks(ctx context.Context, links iter.Seq[InterfaceSpec]) error {
+	return unsupportedOp("add links")
+}
+
+// RemoveLinks returns ErrUnsupported on this system.
+func (n *Namespace) RemoveLinks(ctx context.Context, names iter.Seq[string]) error {
+	return unsupportedOp("remove links")
+}
+
+// AddNeighbors returns ErrUnsupported on this system.
+func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return unsupportedOp("add neighbors")
+}
+
+// DeleteNeighbors returns ErrUnsupported on this system.
+func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return unsupportedOp("delete neighbors")
+}
+
+// AddRoutes returns ErrUnsupported on this system.
+func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return unsupportedOp("add routes")
+}
+
+// RemoveRoutes returns ErrUnsupported on this system.
+func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return unsupportedOp("remove routes")
+}
+
+// AddAddresses returns ErrUnsupported on this system.
+func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return unsupportedOp("add addresses to")
+}
+
+// RemoveAddresses returns ErrUnsupported on this system.
+func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return unsupportedOp("remove addresses from")
+}
+
+// Pool makes network namespaces beforehand; not on this system.
+type Pool struct{}
+
+// NewPool returns a pool whose Create returns ErrUnsupported on this system.
+func NewPool(size int) *Pool { return &Pool{} }
+
+// Create returns ErrUnsupported on this system.
+func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
+	return nil, unsupportedOp("create the sandbox")
+}
+
+// Wait returns at once on this system.
+func (p *Pool) Wait() {}
+
+// Close does nothing on this system.
+func (p *Pool) Close() error { return nil }

@@ -182,8 +182,8 @@ func keyOf(w rtnl.Neigh) neighKey {
 	return neighKey{ip: w.IP}
 }
 
-// take forgets an entry that this handle added, and returns it.
-func (n *Namespace) take(ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, bool) {
+// recall forgets an entry that this handle added, and returns it.
+func (n *Namespace) recall(ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, k := range []neighKey{{ip: ip}, {ip, mac.String()}} {
@@ -234,7 +234,7 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 // findNeigh returns the entry of osl for an address: the one that this handle
 // added, or else the one that the kernel has.
 func (n *Namespace) findNeigh(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, error) {
-	if w, ok := n.take(ip, mac); ok {
+	if w, ok := n.recall(ip, mac); ok {
 		return w, nil
 	}
 	var w rtnl.Neigh

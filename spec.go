@@ -117,6 +117,9 @@ type InterfaceSpec struct {
 	// Peer is the other end of a veth: "SANDBOX/INTERFACE" or "host/INTERFACE".
 	// For a veth only, and instead of a [Link].
 	Peer Endpoint `json:"peer,omitzero"`
+	// PeerMaster is the bridge of the host that the other end becomes a port
+	// of, for a Peer on the host.
+	PeerMaster string `json:"peer_master,omitempty"`
 	// Parent is the link below a macvlan or vlan, and the device of a vxlan:
 	// an interface of the sandbox, or "host/INTERFACE".
 	Parent string `json:"parent,omitempty"`

@@ -179,14 +179,10 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
 	}
 	for _, x := range s.Routes {
-		if !x.To.IsValid() || !x.Via.IsValid() && x.Dev == "" {
-			return invalidf("the route to %v needs via, dev or both", x.To)
+		route, err := wantRoute(x)
+		if err != nil {
+			return err
 		}
-		if x.Via.IsValid() && x.Via.Is4() != x.To.Addr().Is4() {
-			return invalidf("the route to %v and its next hop %v are of different families", x.To, x.Via)
-		}
-		route := rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
-		route.Global = route.Dst.Addr().Is4() && !x.Via.IsValid()
 		w.Routes = append(w.Routes, plan.Route{Route: route, Dev: x.Dev})
 	}
 	for _, x := range s.Neighbors {
@@ -202,6 +198,18 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 	var err error
 	w.Sysctls, err = wantSettings(s.Sysctls, "")
 	return err
+}
+
+func wantRoute(x RouteSpec) (r rtnl.Route, err error) {
+	if !x.To.IsValid() || !x.Via.IsValid() && x.Dev == "" {
+		return r, invalidf("the route to %v needs via, dev or both", x.To)
+	}
+	if x.Via.IsValid() && x.Via.Is4() != x.To.Addr().Is4() {
+		return r, invalidf("the route to %v and its next hop %v are of different families", x.To, x.Via)
+	}
+	r = rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
+	r.Global = r.Dst.Addr().Is4() && !x.Via.IsValid()
+	return r, nil
 }
 
 // wantSettings turns names of sysctls into paths. For an interface they are
@@ -286,6 +294,14 @@ func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
 	default:
 		f.Parent = s.Parent
 	}
+	if s.PeerMaster != "" {
+		if f.PeerMaster, err = r.onHost(s.PeerMaster); err != nil {
+			return nil, err
+		}
+		if f.PeerMaster.Kind != "bridge" {
+			return nil, invalidf("the master of its peer, %q, is no bridge of the host", s.PeerMaster)
+		}
+	}
 	if s.Source != "" {
 		if err := validName(s.Source); err != nil {
 			return nil, err
@@ -312,6 +328,8 @@ func checkKind(s *InterfaceSpec, f *plan.Iface) error {
 		return invalidf("it has a type and a source: osl either makes it or moves it in")
 	case s.Peer != (Endpoint{}) && f.Kind != "veth":
 		return invalidf("only a veth has a peer")
+	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
+		return invalidf("only a peer on the host has a peer_master: an interface of a sandbox has its own master")
 	case f.Kind == "vxlan" && (s.VNI < 1 || s.VNI >= 1<<24):
 		return invalidf("a vxlan needs a vni from 1 to %d", 1<<24-1)
 	case f.Kind == "vlan" && (s.VLAN < 1 || s.VLAN > 4094):

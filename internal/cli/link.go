@@ -88,6 +88,7 @@ func (l *linkFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&s.DisableARPForVIP, "disable-arp-for-vip", false, "do not answer or ask for addresses of other interfaces")
 	f.BoolVar(&s.Down, "down", false, "leave it down")
 	f.StringVar(&l.peer, "peer", "", "other end of a veth: SANDBOX/INTERFACE or host/INTERFACE")
+	f.StringVar(&s.PeerMaster, "peer-master", "", "bridge of the host that a peer there becomes a port of")
 	f.StringVar(&s.Parent, "parent", "", "link below a macvlan, vlan or vxlan: an interface of the sandbox, or host/INTERFACE")
 	f.StringVar(&s.Mode, "mode", "", "mode of a macvlan: bridge, private, vepa or passthru")
 	f.IntVar(&s.VLAN, "vlan", 0, "tag of a vlan, 1 to 4094")

@@ -289,7 +289,7 @@ func (b *builder) otherEnd(f *Iface) {
 	at := end{f.Peer.Key, f.Peer.Name}
 	if !f.Peer.Claimed {
 		b.index[at] = newIndex()
-		b.hostEnd(f.Peer.Name, b.index[at])
+		b.hostEnd(f.Peer.Name, b.index[at], f.PeerMaster)
 	}
 	n.Link.Peer.Index = b.index[at]
 }

@@ -199,9 +199,12 @@ func routeOp(key, dev string, r rtnl.Route) Op {
 
 // hostEnd plans the end of a veth that is on the host and that no sandbox
 // claims.
-func (p *phases) hostEnd(name string, index int) {
+func (p *phases) hostEnd(name string, index int, master *rtnl.Link) {
 	alias := Tag{Origin: Far, Source: name}.String()
 	up := true
-	p.wire = append(p.wire,
-		Op{NS: HostNS, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias, Up: &up}}})
+	set := SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias, Up: &up}}
+	if master != nil {
+		set.Link.Master, set.Master = &master.Index, master.Name
+	}
+	p.wire = append(p.wire, Op{NS: HostNS, Dev: name, Do: set})
 }

@@ -40,8 +40,9 @@ type Iface struct {
 	Parent string // name in the sandbox
 	// HostParent is the link of the host below it, nil if Parent is inside.
 	HostParent *rtnl.Link
-	Peer       *End // of a veth that is made from here
-	MadeBy     *End // of a veth that is made from its other end
+	Peer       *End       // of a veth that is made from here
+	PeerMaster *rtnl.Link // the bridge that a Peer on the host is a port of, nil for none
+	MadeBy     *End       // of a veth that is made from its other end
 	// From is the existing link of the host that moves in.
 	From *HostLink
 	// Fresh is a link that is none of those that are there.

@@ -67,6 +67,7 @@ type LinkSet struct {
 	Alias    *string
 	Master   *int
 	Up       *bool
+	Group    uint32     // 0 leaves it
 	ARP      *[2]uint32 // arp_ignore and arp_announce
 	// ARPNotify makes the link announce its IPv4 addresses when it goes up.
 	ARPNotify bool
@@ -179,6 +180,9 @@ func SetLink(s LinkSet) Request {
 	if s.Master != nil {
 		b.u32(unix.IFLA_MASTER, uint32(*s.Master))
 	}
+	if s.Group != 0 {
+		b.u32(unix.IFLA_GROUP, s.Group)
+	}
 	if s.ARP != nil || s.ARPNotify {
 		b.nest(unix.IFLA_AF_SPEC, func() {
 			b.nest(unix.AF_INET, func() {
@@ -281,6 +285,13 @@ func (b *buffer) vxlan(n LinkNew) {
 // DelLink returns the request that deletes a link.
 func DelLink(index int) Request {
 	return Request{Type: unix.RTM_DELLINK, Data: ifinfo(unix.AF_UNSPEC, index, 0, 0)}
+}
+
+// DelGroup returns the request that deletes all links of a group.
+func DelGroup(group uint32) Request {
+	b := ifinfo(unix.AF_UNSPEC, 0, 0, 0)
+	b.u32(unix.IFLA_GROUP, group)
+	return Request{Type: unix.RTM_DELLINK, Data: b}
 }
 
 // NewAltName returns the request that gives a link another name beside its own.

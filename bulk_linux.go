@@ -1,0 +1,285 @@
+package osl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// AddNeighbors adds permanent neighbor and forwarding entries, all of them or
+// none, as AddNeighbor without force does it: an entry of osl for one of the
+// addresses is a NeighborSearchError, and what the kernel learned by itself is
+// replaced. They are sent in one go, so that a kill finds all or none, where the
+// process has CAP_NET_ADMIN in the first user namespace; elsewhere some
+// thousands at a time.
+func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return n.bulk(ctx, "add neighbors", func(conn *rtnl.Conn) error {
+		list, err := wantNeighs(conn, entries)
+		if err != nil {
+			return err
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }}
+		for _, w := range list {
+			b.do = append(b.do, rtnl.NewNeigh(w))
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.DelNeigh(list[i]) }
+		b.again = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		b.refused = func(i int, err error) error {
+			if !errors.Is(err, unix.EEXIST) {
+				return err
+			}
+			if held, herr := holds(ctx, conn, list[i]); herr != nil || held {
+				return errors.Join(herr, NeighborSearchError{ip: list[i].IP.String(), mac: list[i].MAC.String(), present: true})
+			}
+			return conn.One(ctx, rtnl.ReplaceNeigh(list[i]))
+		}
+		return b.send(ctx, conn)
+	})
+}
+
+// DeleteNeighbors deletes entries, all of them or none. One that is not there
+// is no error. Of a NeighborSpec with a MAC it is taken to be what the entry has.
+func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return n.bulk(ctx, "delete neighbors", func(conn *rtnl.Conn) error {
+		list, err := wantNeighs(conn, entries)
+		if err != nil {
+			return err
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }, refused: unlessAbsent}
+		for _, w := range list {
+			b.do = append(b.do, rtnl.DelNeigh(w))
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		b.again = func(i int) rtnl.Request { return b.do[i] }
+		return b.send(ctx, conn)
+	})
+}
+
+// AddRoutes adds static routes, all of them or none, in one go as AddNeighbors.
+// One that is there already is no error.
+func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return n.bulk(ctx, "add routes", func(conn *rtnl.Conn) error {
+		list, err := wantRoutes(conn, routes)
+		if err != nil {
+			return err
+		}
+		var have map[netip.Prefix]rtnl.Route
+		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }}
+		for _, r := range list {
+			b.do = append(b.do, rtnl.NewRoute(r))
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.DelRoute(list[i]) }
+		b.again = func(i int) rtnl.Request { return rtnl.ReplaceRoute(list[i]) }
+		b.refused = func(i int, err error) error {
+			if !errors.Is(err, unix.EEXIST) {
+				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{}}, err)
+			}
+			if have == nil {
+				have = map[netip.Prefix]rtnl.Route{}
+				there, rerr := conn.Routes(ctx, rtnl.Protocol, 0)
+				if rerr != nil {
+					return rerr
+				}
+				for _, r := range there {
+					have[r.Dst] = r
+				}
+			}
+			if h := have[list[i].Dst]; h.Via == list[i].Via && (list[i].Index == 0 || h.Index == list[i].Index) && h.Dst.IsValid() {
+				return nil
+			}
+			return err
+		}
+		return b.send(ctx, conn)
+	})
+}
+
+// RemoveRoutes takes static routes away, all of them or none. One that is not
+// there is no error.
+func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return n.bulk(ctx, "remove routes", func(conn *rtnl.Conn) error {
+		list, err := wantRoutes(conn, routes)
+		if err != nil {
+			return err
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
+		for _, r := range list {
+			b.do = append(b.do, rtnl.DelRoute(r))
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i]) }
+		b.again = func(i int) rtnl.Request { return b.do[i] }
+		return b.send(ctx, conn)
+	})
+}
+
+// AddAddresses adds addresses to the interface that is named ifName inside the
+// sandbox, all of them or none. One that is there already is no error. They are
+// alias IPs: see AddAliasIP.
+func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return n.addresses(ctx, "add addresses to", ifName, addrs, n.addAliases)
+}
+
+// RemoveAddresses takes addresses away from the interface that is named ifName
+// inside the sandbox, all of them or none. One that is not there is no error.
+func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return n.addresses(ctx, "remove addresses from", ifName, addrs, n.removeAliases)
+}
+
+func (n *Namespace) addresses(ctx context.Context, op, ifName string, addrs iter.Seq[netip.Prefix],
+	change func(context.Context, *rtnl.Conn, string, []netip.Prefix) error) error {
+	err := validName(ifName)
+	if err == nil {
+		err = n.bulk(ctx, op, func(conn *rtnl.Conn) error {
+			var list []netip.Prefix
+			for p := range addrs {
+				if err := validPrefix(p); err != nil {
+					return err
+				}
+				list = append(list, p)
+			}
+			return change(ctx, conn, ifName, list)
+		})
+	}
+	return fail(op, n.key, ifName, err)
+}
+
+// bulk runs f with the sandbox locked.
+func (n *Namespace) bulk(ctx context.Context, op string, f func(conn *rtnl.Conn) error) error {
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unlock()
+	return fail(op, n.key, "", f(conn))
+}
+
+// batch is many changes of one kind, which happen together.
+type batch struct {
+	do []rtnl.Request
+	// undo takes number i back; again does it where it may be done already.
+	undo, again func(i int) rtnl.Request
+	// refused looks at a refusal: nil where it is no failure after all.
+	refused func(i int, err error) error
+	text    func(i int) string
+}
+
+func (b *batch) send(ctx context.Context, conn *rtnl.Conn) error {
+	if len(b.do) == 0 {
+		return nil
+	}
+	errs, unknown := conn.Do(ctx, b.do...)
+	if unknown != nil {
+		reqs := make([]rtnl.Request, len(b.do))
+		for i := range reqs {
+			reqs[i] = b.again(i)
+		}
+		errs, unknown = conn.Do(ctx, reqs...)
+	}
+	var failed error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if err = b.refused(i, err); err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", b.text(i), err)
+		}
+	}
+	if failed == nil {
+		failed = unknown
+	}
+	if failed == nil {
+		return nil
+	}
+	return b.back(ctx, conn, errs, failed)
+}
+
+// back undoes what was done, the last first.
+func (b *batch) back(ctx context.Context, conn *rtnl.Conn, errs []error, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	var reqs []rtnl.Request
+	for i := len(errs) - 1; i >= 0; i-- {
+		if errs[i] == nil {
+			reqs = append(reqs, b.undo(i))
+		}
+	}
+	errs, err := conn.Do(ctx, reqs...)
+	left := 0
+	for _, e := range errs {
+		if e != nil && !plan.Absent(e) {
+			left, err = left+1, e
+		}
+	}
+	if err == nil {
+		return failed
+	}
+	return &Error{Err: failed, Left: []string{fmt.Sprintf("%d of %d changes could not be undone (%v); see them with osl inspect", max(left, 1), len(reqs), err)}}
+}
+
+func unlessAbsent(_ int, err error) error {
+	if plan.Absent(err) {
+		return nil
+	}
+	return err
+}
+
+// indexes finds the index of each name once.
+type indexes struct {
+	conn  *rtnl.Conn
+	known map[string]int
+}
+
+func (x *indexes) of(name string) (int, error) {
+	if i, ok := x.known[name]; ok {
+		return i, nil
+	}
+	if err := validName(name); err != nil {
+		return 0, err
+	}
+	i, err := x.conn.Index(name)
+	if err != nil {
+		return 0, &Error{Interface: name, Err: err}
+	}
+	x.known[name] = i
+	return i, nil
+}
+
+func wantNeighs(conn *rtnl.Conn, entries iter.Seq[NeighborSpec]) (list []rtnl.Neigh, err error) {
+	x := indexes{conn, map[string]int{}}
+	for e := range entries {
+		if !e.IP.IsValid() || len(e.MAC) != 6 {
+			return nil, invalidf("neighbor %d, %v at %v, needs ip and mac", len(list), e.IP, e.MAC)
+		}
+		w := rtnl.Neigh{IP: e.IP.Unmap(), MAC: net.HardwareAddr(bytes.Clone(e.MAC)), FDB: e.FDB, Proto: rtnl.Protocol}
+		if w.Index, err = x.of(e.Dev); err != nil {
+			return nil, err
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
+func wantRoutes(conn *rtnl.Conn, routes iter.Seq[RouteSpec]) (list []rtnl.Route, err error) {
+	x := indexes{conn, map[string]int{}}
+	for s := range routes {
+		r, err := wantRoute(s)
+		if err != nil {
+			return nil, err
+		}
+		if s.Dev != "" {
+			if r.Index, err = x.of(s.Dev); err != nil {
+				return nil, err
+			}
+		}
+		r.Proto = rtnl.Protocol
+		list = append(list, r)
+	}
+	return list, nil
+}

@@ -1,0 +1,110 @@
+package osl
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+)
+
+// Pool makes network namespaces beforehand, so that a sandbox is had for the
+// price of a mount: most of the time of making one goes into the namespace. What
+// it holds is known to this process alone, and ends with it.
+type Pool struct {
+	mu     sync.Mutex // guards what follows
+	ready  []*Namespace
+	size   int
+	filled *sync.Cond // a namespace was made, or could not be
+	busy   bool       // the filler runs
+	closed bool
+}
+
+// NewPool returns a pool that keeps up to size namespaces ready, and begins to
+// fill it in the background. Each holds a descriptor. Close ends the pool.
+func NewPool(size int) *Pool {
+	p := &Pool{size: size}
+	p.filled = sync.NewCond(&p.mu)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refill()
+	return p
+}
+
+// Create is as the function [Create], with a namespace of the pool, or a new one
+// where none is ready.
+func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
+	return createWith(ctx, name, func(ctx context.Context) (*Namespace, error) {
+		if n := p.take(); n != nil {
+			return n, nil
+		}
+		return newNamespace(ctx, plan.SandboxTag{})
+	})
+}
+
+// Wait returns when the pool is full, or can not be filled at the moment.
+func (p *Pool) Wait() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.busy {
+		p.filled.Wait()
+	}
+}
+
+// Close ends the pool and the namespaces in it, and waits for that. Sandboxes
+// that were made with it stay.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for p.busy {
+		p.filled.Wait()
+	}
+	for _, n := range p.ready {
+		n.Close()
+	}
+	p.ready = nil
+	return nil
+}
+
+func (p *Pool) take() (n *Namespace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.ready) - 1; last >= 0 {
+		n = p.ready[last]
+		p.ready = slices.Delete(p.ready, last, last+1)
+	}
+	p.refill()
+	return n
+}
+
+// refill starts the filler where there is something to do. It waits until half
+// of the pool is gone: what is taken in a rush is not slowed down by it. The
+// caller holds the lock.
+func (p *Pool) refill() {
+	if p.busy || p.closed || len(p.ready) > p.size/2 || p.size <= 0 {
+		return
+	}
+	p.busy = true
+	go p.fill()
+}
+
+func (p *Pool) fill() {
+	for {
+		n, err := newNamespace(context.Background(), plan.SandboxTag{})
+		p.mu.Lock()
+		if err == nil {
+			p.ready = append(p.ready, n)
+		} else {
+			slog.Warn("osl: a namespace could not be made beforehand", "error", err)
+		}
+		if err != nil || p.closed || len(p.ready) >= p.size {
+			p.busy = false
+			p.filled.Broadcast()
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+	}
+}
