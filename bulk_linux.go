@@ -245,7 +245,7 @@ func (x *indexes) of(name string) (int, error) {
 	}
 	i, err := x.conn.Index(name)
 	if err != nil {
-		return 0, &Error{Interface: name, Err: err}
+		return 0, fail("", "", name, err)
 	}
 	x.known[name] = i
 	return i, nil

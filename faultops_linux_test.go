@@ -2,9 +2,12 @@ package osl
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/seed59451c2b/osl/types"
@@ -89,6 +92,20 @@ func sandboxWithRoutes(w *faultWorld) {
 	w.must(w.a.AddNeighbor(net.ParseIP("10.2.0.7"), hw(7), false))
 }
 
+func sandboxAndB(w *faultWorld) {
+	sandboxA(w)
+	w.make("b")
+}
+
+// vethsToB are links from a to b.
+func vethsToB(n int) (list []InterfaceSpec) {
+	for i := range n {
+		name := fmt.Sprintf("l%d", i)
+		list = append(list, InterfaceSpec{Name: name, Type: "veth", MAC: MAC(hw(byte(80 + i))), Peer: Endpoint{"b", name}, Addresses: prefixes(n)[i : i+1]})
+	}
+	return list
+}
+
 func sandboxWithVXLAN(w *faultWorld) {
 	w.a = w.make("a")
 	w.must(w.a.AddInterface("vx", "vx", w.a.InterfaceOptions().Address(cidr("10.3.0.1/24"))))
@@ -167,6 +184,32 @@ func faultOps() []faultOp {
 		{name: "AddLink of a macvlan on a link of the host", host: plainVeth, before: sandboxA, do: func(w *faultWorld) error {
 			return w.ns("a").AddLink(ctx, InterfaceSpec{Name: "mv0", Type: "macvlan", Parent: "host/vb", MAC: MAC(hw(51)),
 				Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.1/24")}})
+		}},
+		{name: "AddNeighbors", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))) }},
+		{name: "DeleteNeighbors", host: richVeth, before: func(w *faultWorld) {
+			sandboxWithLink(w)
+			w.must(w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))))
+		}, do: func(w *faultWorld) error { return w.ns("a").DeleteNeighbors(ctx, slices.Values(neighbours(30))) }},
+		{name: "AddRoutes", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))) }},
+		{name: "RemoveRoutes", host: richVeth, before: func(w *faultWorld) {
+			sandboxWithLink(w)
+			w.must(w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))))
+		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRoutes(ctx, slices.Values(staticRoutes(30))) }},
+		{name: "AddAddresses, the first of IPv6", before: sandboxA, do: func(w *faultWorld) error { return w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
+		{name: "RemoveAddresses, the last of IPv6", before: func(w *faultWorld) {
+			sandboxA(w)
+			w.must(w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))))
+		}, do: func(w *faultWorld) error { return w.ns("a").RemoveAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
+		{name: "AddLinks", before: sandboxAndB, do: func(w *faultWorld) error { return w.ns("a").AddLinks(ctx, slices.Values(vethsToB(3))) }},
+		{name: "RemoveLinks", ends: true, before: func(w *faultWorld) {
+			sandboxAndB(w)
+			w.must(w.ns("a").AddLinks(ctx, slices.Values(vethsToB(3))))
+		}, do: func(w *faultWorld) error {
+			err := w.ns("a").RemoveLinks(ctx, slices.Values([]string{"l0", "l1", "l2"}))
+			if errors.Is(err, ErrNotFound) {
+				return nil // the second call
+			}
+			return err
 		}},
 		{name: "RemoveLink", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.ns("a").RemoveLink(ctx, "eth0") }},
 		{name: "Apply of a fresh network", host: richVeth, do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},

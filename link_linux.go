@@ -109,8 +109,10 @@ func (n *Namespace) removeLinks(ctx context.Context, names []string) error {
 	}
 	for i, name := range names {
 		if errs[i] != nil {
-			return &Error{Interface: name, Err: errs[i]}
+			return fail("", n.key, name, errs[i])
 		}
+	}
+	for i, name := range names {
 		if _, ok := plan.ParseTag(found[i].Alias); !ok {
 			return &Error{Interface: name, Err: fmt.Errorf("%w: osl did not add this link", ErrNotFound),
 				Hint: "what others made is theirs to delete: ip link del"}
