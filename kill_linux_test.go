@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -117,26 +116,25 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 	k.prepare()
 	begin := k.before
 	free := k.trace(t, nil, 0)
-	if free.result != saysDone {
-		t.Fatalf("without a fault: %s%s", free.result, free.noise)
+	if !free.said.Done {
+		t.Fatalf("without a fault: %s %s", free.said.Err, free.noise)
 	}
 	k.wanted = k.still()
 	if slices.Equal(begin.kernel, k.wanted.kernel) != strings.HasSuffix(op.name, "that is there") {
 		t.Errorf("the operation changes this:\n%s", diff(begin.kernel, k.wanted.kernel))
 	}
 	k.prepare()
-	broken := grouped{}
 	for _, p := range sample(free.calls, number) {
 		r := k.trace(t, &fault{p.way}, p.at)
 		if r.hit == "" {
-			if r.result != saysDone {
-				t.Errorf("without a fault: %s%s", r.result, r.noise)
+			if !r.said.Done {
+				t.Errorf("without a fault: %s %s", r.said.Err, r.noise)
 			}
 			k.prepare() // this run made fewer calls
 			continue
 		}
 		state, problem := k.judge(r)
-		broken.add(problem, fmt.Sprintf("%s call %d, %s", p.way, p.at, r.hit))
+		k.broken.add(problem, strings.TrimSuffix(fmt.Sprintf("%s call %d, %s: %s", p.way, p.at, r.hit, r.said.Err), ": "))
 		switch {
 		case !p.way.isKill():
 			count.faults++
@@ -155,7 +153,7 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 			k.prepare()
 		}
 	}
-	broken.report(t)
+	k.broken.report(t)
 	t.Log(count)
 	return count
 }
@@ -186,37 +184,12 @@ func sample(calls []call, number int) (points []killPoint) {
 	return few
 }
 
-// grouped is what did not hold, each with the points where.
-type grouped struct {
-	order []string
-	at    map[string][]string
-}
-
-func (p *grouped) add(problem, point string) {
-	if problem == "" {
-		return
-	}
-	if p.at == nil {
-		p.at = map[string][]string{}
-	}
-	if p.at[problem] == nil {
-		p.order = append(p.order, problem)
-	}
-	p.at[problem] = append(p.at[problem], point)
-}
-
-func (p *grouped) report(t *testing.T) {
-	t.Helper()
-	for _, problem := range p.order {
-		t.Errorf("%s\n%s", strings.Join(p.at[problem], "\n"), problem)
-	}
-}
-
 // killWorld is a world in which another process acts.
 type killWorld struct {
 	faultWorld
 	doing          operation
 	before, wanted picture
+	broken         grouped
 }
 
 // prepare makes the world anew and lets go of it: the other process opens what
@@ -233,15 +206,23 @@ func (k *killWorld) prepare() {
 		k.doing.Found = k.found.SrcName()
 	}
 	k.open, k.a, k.found = nil, nil, nil
-	k.before = k.still()
+	k.before = k.look()
 }
 
-func (k *killWorld) trace(t *testing.T, f *fault, at int) traced {
+// ran is what became of an operation in a process of its own.
+type ran struct {
+	traced
+	said outcome
+}
+
+func (k *killWorld) trace(t *testing.T, f *fault, at int) ran {
 	t.Helper()
 	text, err := json.Marshal(k.doing)
 	k.must(err)
-	r := trace(t, operationEnv+"="+string(text), f, at)
-	r.result = strings.TrimSpace(r.result)
+	r := ran{traced: trace(t, operationEnv+"="+string(text), f, at)}
+	if err := json.Unmarshal([]byte(r.result), &r.said); err != nil && !r.killed {
+		r.noise += " (it said nothing)"
+	}
 	return r
 }
 
@@ -254,7 +235,7 @@ const (
 	neither  state = "neither"
 )
 
-// find looks until the world is in one of the given states, as settled does.
+// settle looks until the world is in one of the given states, as settled does.
 func (k *killWorld) settle(allowed ...state) (state, picture) {
 	is := func(p picture) state {
 		switch {
@@ -265,92 +246,46 @@ func (k *killWorld) settle(allowed ...state) (state, picture) {
 		}
 		return neither
 	}
-	p := k.settled(func(p picture) bool { return is(p) != neither })
+	begun := time.Now()
+	p := k.settled(func(p picture) bool {
+		// What was found to stay broken is not waited for so long again.
+		return is(p) != neither || time.Since(begun) > 300*time.Millisecond && k.broken.knows(k.difference(p, allowed...))
+	})
 	return is(p), p
 }
 
 // judge returns the state after a fault, and what is wrong with it, empty where
 // nothing is.
-func (k *killWorld) judge(r traced) (state, string) {
-	message, failed := strings.CutPrefix(r.result, saysFailed)
+func (k *killWorld) judge(r ran) (s state, problem string) {
+	demand := func(what string, allowed ...state) {
+		if problem != "" {
+			return
+		}
+		var p picture
+		if s, p = k.settle(allowed...); s == neither {
+			problem = what + ":\n" + k.difference(p, allowed...)
+		}
+	}
+	recovered := func() {
+		if code, text := runCommand("recover"); code != 0 && problem == "" {
+			s, problem = neither, "osl recover: "+text
+		}
+	}
 	switch {
 	case r.killed:
-		if code, text := runCommand("recover"); code != 0 {
-			return neither, "osl recover: " + text
-		}
-		s, p := k.settle(isBefore, isWanted)
-		if s == neither {
-			return s, "neither as before nor as wanted:\n" + k.difference(p, isBefore, isWanted)
-		}
-		return s, ""
-	case r.result == saysDone:
-		s, p := k.settle(isBefore, isWanted)
-		if s == isBefore && slices.Equal(k.before.kernel, k.wanted.kernel) {
-			s = isWanted
-		}
-		if s != isWanted {
-			return neither, "the call succeeded, and it is not as wanted:\n" + k.difference(p, isWanted)
-		}
-		return s, ""
-	case !failed:
-		return neither, fmt.Sprintf("the process ended without a word: %s%s", r.result, r.noise)
+		recovered()
+		demand("neither as before nor as wanted", isBefore, isWanted)
+	case r.said.Done:
+		demand("the call succeeded, but it is not as wanted", isWanted)
+	case r.said.Err == "":
+		return neither, "the process ended by itself: " + r.noise
 	case k.op.ends:
-		return k.judgeEnd(message)
+		// Some of it may have ended; a second call ended the rest.
+		demand(fmt.Sprintf("the call failed, and a second one (%s) did not end it", r.said.Again), isWanted)
+	default:
+		demand("the call failed, and it is not as before", isBefore)
+		recovered()
+		demand("the call failed, all was as before, and osl recover changed something", isBefore)
 	}
-	s, p := k.settle(isBefore)
-	if s != isBefore {
-		return s, fmt.Sprintf("the call returned %q, and it is not as before:\n%s", message, k.difference(p, isBefore))
-	}
-	if code, text := runCommand("recover"); code != 0 {
-		return neither, "osl recover, after an error: " + text
-	}
-	if s, p = k.settle(isBefore); s != isBefore {
-		return s, fmt.Sprintf("after the error, osl recover changed something:\n%s", k.difference(p, isBefore))
-	}
-	return s, ""
-}
-
-// judgeEnd judges an operation that ends something, and failed: what is left is
-// as before, or a second call ends it.
-func (k *killWorld) judgeEnd(message string) (state, string) {
-	k.t.Helper()
-	s, p := k.settle(isBefore, isWanted)
-	if s != neither {
-		return s, ""
-	}
-	if names := k.doing.Open; len(names) > 0 {
-		// A handle of the sandbox itself can not be had any more where it is gone.
-		if _, err := os.Lstat(filepath.Join("/run/netns", names[0])); err != nil {
-			return s, fmt.Sprintf("the call returned %q, the sandbox is gone:\n%s", message, k.difference(p, isWanted))
-		}
-	}
-	if again := k.trace(k.t.(*testing.T), nil, 0); again.result != saysDone {
-		return s, fmt.Sprintf("the call returned %q, a second one %s%s", message, again.result, again.noise)
-	}
-	if s, p = k.settle(isWanted); s != isWanted {
-		return s, fmt.Sprintf("the call returned %q; it is not as wanted after a second one:\n%s", message, k.difference(p, isWanted))
-	}
-	return s, ""
-}
-
-// difference tells how the world differs from the nearest of some states.
-func (k *killWorld) difference(p picture, states ...state) (least string) {
-	for _, s := range states {
-		goal := k.before
-		if s == isWanted {
-			goal = k.wanted
-		}
-		now, then := p.kernel, goal.kernel
-		if s == isWanted {
-			now, then = anew(now), anew(then)
-		}
-		d := string(s) + ", but\n" + diff(then, now)
-		if goal.info != p.info {
-			d += diff(strings.Split("Info: "+strings.ReplaceAll(goal.info, "\n", "\nInfo: "), "\n"), strings.Split("Info: "+strings.ReplaceAll(p.info, "\n", "\nInfo: "), "\n"))
-		}
-		if least == "" || strings.Count(d, "\n") < strings.Count(least, "\n") {
-			least = d
-		}
-	}
-	return least
+	return s, problem
 }

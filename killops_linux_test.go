@@ -92,11 +92,12 @@ type operation struct {
 	Found string   // source name of an interface of that
 }
 
-// The first words of what an operation reports.
-const (
-	saysDone   = "done"
-	saysFailed = "failed: "
-)
+// outcome is what an operation reports: its error, and where it ends something
+// and failed, that of a second call.
+type outcome struct {
+	Done       bool
+	Err, Again string
+}
 
 // perform carries out an operation in a process of its own, and ends that.
 func perform(text string) {
@@ -123,11 +124,14 @@ func perform(text string) {
 	mark()
 	err := ops[i].do(w)
 	mark()
+	out := outcome{Done: err == nil}
 	if err != nil {
-		fmt.Println(saysFailed + err.Error())
-	} else {
-		fmt.Println(saysDone)
+		out.Err = err.Error()
+		if ops[i].ends {
+			out.Again = fmt.Sprint(ops[i].do(w))
+		}
 	}
+	w.must(json.NewEncoder(os.Stdout).Encode(out))
 	os.Exit(0)
 }
 

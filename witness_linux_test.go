@@ -57,20 +57,32 @@ func look(t testing.TB) []string {
 // anew takes out of a picture what differs between two sandboxes that were
 // made alike: indexes and what the kernel chose at random.
 func anew(list []string) []string {
-	var out []string
+	out := anewInOrder(list)
+	slices.Sort(out)
+	return out
+}
+
+func anewInOrder(list []string) (out []string) {
 	for _, l := range list {
-		for _, r := range [...][2]string{
-			{`: namespace \d+`, ": namespace"}, {`;i=\d+`, ";i="}, {` index \d+`, ""},
-			{`(02:5a:00:00:00:\d\d)`, "<$1>"},
-			{`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`, "${1}MAC"},
-			{`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`, "fe80::EUI"},
-		} {
-			l = regexp.MustCompile(r[0]).ReplaceAllString(l, r[1])
+		for _, c := range chosen {
+			l = c.pattern.ReplaceAllString(l, c.with)
 		}
 		out = append(out, l)
 	}
-	slices.Sort(out)
 	return out
+}
+
+// chosen is what the kernel or osl chooses anew for each sandbox.
+var chosen = [...]struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
+	{regexp.MustCompile(`;i=\d+`), ";i="},
+	{regexp.MustCompile(` index \d+`), ""},
+	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},
+	{regexp.MustCompile(`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`), "${1}MAC"},
+	{regexp.MustCompile(`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`), "fe80::EUI"},
 }
 
 // settings are those of a whole namespace that a change of osl could touch.
