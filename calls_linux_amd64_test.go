@@ -34,9 +34,9 @@ var shownCalls = []shownCall{
 	{unix.SYS_OPEN, "open", readAny},
 	{unix.SYS_CREAT, "creat", readAny},
 	{unix.SYS_OPENAT2, "openat2", readAny},
-	{unix.SYS_SOCKET, "socket", readSocket},
-	{unix.SYS_SETNS, "setns", readAny},
-	{unix.SYS_UNSHARE, "unshare", readAny},
+	{unix.SYS_SOCKET, "socket", readOwn},
+	{unix.SYS_SETNS, "setns", readOwn},
+	{unix.SYS_UNSHARE, "unshare", readOwn},
 	{unix.SYS_MOUNT, "mount", readMount},
 	{unix.SYS_UMOUNT2, "umount2", readPath0},
 	{unix.SYS_OPEN_TREE, "open_tree", readAny},
@@ -84,7 +84,8 @@ func readMount(f *follower, name string, arg [4]uint64) (call, bool) {
 	return call{name: name, changes: true, text: name + " " + f.path(arg[1])}, true
 }
 
-func readSocket(_ *follower, name string, _ [4]uint64) (call, bool) {
+// readOwn is of calls that change the process only.
+func readOwn(_ *follower, name string, _ [4]uint64) (call, bool) {
 	return call{name: name, text: name}, true
 }
 
@@ -93,8 +94,10 @@ func readOpenat(f *follower, name string, arg [4]uint64) (call, bool) {
 	switch flags := arg[2]; {
 	case flags&unix.O_CREAT != 0:
 		c.changes, c.text = true, c.text+" to create it"
+	case flags&unix.O_TRUNC != 0 && !strings.Contains(c.text, " /proc/"):
+		c.changes, c.text = true, c.text+" to empty it"
 	case flags&unix.O_ACCMODE != unix.O_RDONLY:
-		c.changes, c.text = true, c.text+" to write"
+		c.text += " to write"
 	}
 	return c, true
 }
@@ -123,7 +126,7 @@ func readIoctl(_ *follower, name string, arg [4]uint64) (call, bool) {
 func readFcntl(_ *follower, name string, arg [4]uint64) (call, bool) {
 	switch arg[1] {
 	case unix.F_OFD_SETLK, unix.F_OFD_SETLKW, unix.F_SETLK, unix.F_SETLKW:
-		return call{name: name, changes: true, text: name + " of a lock"}, true
+		return call{name: name, text: name + " of a lock"}, true // it ends with the process
 	}
 	return call{}, false
 }
