@@ -133,15 +133,15 @@ func sameObject(list []string, line string) string {
 	return ""
 }
 
-// change tells how a line differs from another.
+// change tells which words of a line another one does not have, and the other
+// way round: of settings, the single ones.
 func change(was, is string) string {
-	a, b := strings.Split(was, " "), strings.Split(is, " ")
-	i, j := 0, 0
-	for i < min(len(a), len(b)) && a[i] == b[i] {
-		i++
+	words := func(l string) []string {
+		return strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == ',' })
 	}
-	for j < min(len(a), len(b))-i && a[len(a)-1-j] == b[len(b)-1-j] {
-		j++
+	a, b := words(was), words(is)
+	missing := func(list, other []string) string {
+		return strings.Join(slices.DeleteFunc(slices.Clone(list), func(w string) bool { return slices.Contains(other, w) }), " ")
 	}
-	return fmt.Sprintf("%s: %s => %s", strings.Join(a[:min(3, i)], " "), strings.Join(a[max(0, i-1):len(a)-j], " "), strings.Join(b[max(0, i-1):len(b)-j], " "))
+	return fmt.Sprintf("%s: %q => %q", strings.Join(strings.Fields(was)[:3], " "), missing(a, b), missing(b, a))
 }

@@ -78,12 +78,14 @@ type follower struct {
 	lost    uint64 // the socket whose next answer is lost, plus one
 	// after is what is to happen when a thread's call returns.
 	after map[int]func(tid int)
+	// again has the threads whose call the kernel begins anew by itself.
+	again map[int]bool
 }
 
 // follow runs until the process is gone, and says how it ended where that is
 // not by itself.
 func (f *follower) follow() string {
-	f.after = map[int]func(int){}
+	f.after, f.again = map[int]func(int){}, map[int]bool{}
 	for {
 		var ws unix.WaitStatus
 		tid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
@@ -121,10 +123,7 @@ func (f *follower) stopped(tid int, ws unix.WaitStatus) {
 			return
 		}
 	case sig == unix.SIGTRAP|0x80:
-		if do := f.after[tid]; do != nil {
-			delete(f.after, tid)
-			do(tid)
-		}
+		f.returned(tid)
 	case sig == unix.SIGTRAP || sig == unix.SIGSTOP: // an event, or a new thread
 	default:
 		signal = int(sig)
@@ -157,12 +156,16 @@ func (f *follower) shown(tid int) bool {
 	if !ok {
 		return false
 	}
+	if f.again[tid] {
+		delete(f.again, tid)
+		return true
+	}
 	f.calls = append(f.calls, c)
 	if f.fault == nil || f.hit != "" || !f.fault.fits(c) {
-		return false
+		return true
 	}
 	if f.seen++; f.seen < f.at {
-		return false
+		return true
 	}
 	f.hit = c.text
 	switch f.fault.way {
@@ -170,7 +173,6 @@ func (f *follower) shown(tid int) bool {
 		f.kill(0)
 	case killAfter:
 		f.after[tid] = f.kill
-		return true
 	case answerLost:
 		f.lost = r.Rdi + 1
 	case doneAndFails:
@@ -181,11 +183,29 @@ func (f *follower) shown(tid int) bool {
 				_ = unix.PtraceSetRegs(tid, &r)
 			}
 		}
-		return true
 	default:
 		failCall(tid, r, f.fault.errno(c))
+		return false
 	}
-	return false
+	return true
+}
+
+// returned is called when a call is over. A setting whose lock is taken makes
+// the kernel begin the call anew, which is no new call.
+func (f *follower) returned(tid int) {
+	var r unix.PtraceRegs
+	if unix.PtraceGetRegs(tid, &r) != nil {
+		return
+	}
+	// ERESTARTSYS and its kin, of linux/errno.h.
+	if code := -int64(r.Rax); code >= 512 && code <= 516 {
+		f.again[tid] = true
+		return
+	}
+	if do := f.after[tid]; do != nil {
+		delete(f.after, tid)
+		do(tid)
+	}
 }
 
 func (f *follower) kill(int) {

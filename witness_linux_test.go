@@ -47,7 +47,7 @@ func look(t testing.TB) []string {
 	}
 	for _, m := range strings.Split(string(mounts), "\n") {
 		if f := strings.Fields(m); len(f) > 4 && strings.HasPrefix(f[4], "/run/") {
-			list = append(list, fmt.Sprintf("mount of %s", f[4]))
+			list = append(list, fmt.Sprintf("%s: mount at %s", filepath.Base(f[4]), f[4]))
 		}
 	}
 	slices.Sort(list)
