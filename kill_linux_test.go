@@ -173,7 +173,7 @@ func sample(calls []call, number int) (points []killPoint) {
 		return points
 	}
 	var few []killPoint
-	many := 3
+	many := 2
 	if testing.Short() {
 		many = 1
 	}
