@@ -18,7 +18,7 @@ import (
 // faultWorld is what one operation acts on: the host, and sandboxes of which a
 // is the one in question.
 type faultWorld struct {
-	t    *testing.T
+	t    testing.TB
 	op   faultOp
 	a    Sandbox
 	open []*Namespace
@@ -163,6 +163,15 @@ func (w *faultWorld) look() picture {
 	p := picture{kernel: look(w.t)}
 	if w.a != nil {
 		p.info = infoText(w.a.Info())
+		return p
+	}
+	// Through a handle that puts nothing right.
+	keys, _ := filepath.Glob("/run/netns/*")
+	for _, key := range keys {
+		if n, err := open(key); err == nil {
+			p.info += key + "\n" + infoText(n.Info()) + "\n"
+			n.Close()
+		}
 	}
 	return p
 }

@@ -1,9 +1,15 @@
 package osl
 
 import (
+	"os"
 	"testing"
 
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
-func TestMain(m *testing.M) { testnet.Main(m) }
+func TestMain(m *testing.M) {
+	if o := os.Getenv(operationEnv); o != "" {
+		perform(o) // and no tests
+	}
+	testnet.Main(m)
+}

@@ -22,7 +22,7 @@ import (
 // look returns what the host and the sandboxes in /run/netns hold, a line for
 // each object, in an order of its own. It reads the kernel's tables itself: of
 // osl it takes nothing but the way into a namespace.
-func look(t *testing.T) []string {
+func look(t testing.TB) []string {
 	t.Helper()
 	home, err := netns.Home()
 	if err != nil {
@@ -41,6 +41,15 @@ func look(t *testing.T) []string {
 		list = append(list, lookIn(t, name, fd)...)
 		unix.Close(fd)
 	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range strings.Split(string(mounts), "\n") {
+		if f := strings.Fields(m); len(f) > 4 && strings.HasPrefix(f[4], "/run/") {
+			list = append(list, fmt.Sprintf("%s: mount at %s", filepath.Base(f[4]), f[4]))
+		}
+	}
 	slices.Sort(list)
 	return list
 }
@@ -48,27 +57,40 @@ func look(t *testing.T) []string {
 // anew takes out of a picture what differs between two sandboxes that were
 // made alike: indexes and what the kernel chose at random.
 func anew(list []string) []string {
-	var out []string
+	out := anewInOrder(list)
+	slices.Sort(out)
+	return out
+}
+
+func anewInOrder(list []string) (out []string) {
 	for _, l := range list {
-		for _, r := range [...][2]string{
-			{`: namespace \d+`, ": namespace"}, {`;i=\d+`, ";i="}, {`;b=[0-9a-z]+`, ""}, {` index \d+`, ""},
-			{`(02:5a:00:00:00:\d\d)`, "<$1>"},
-			{`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`, "${1}MAC"},
-			{`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`, "fe80::EUI"},
-		} {
-			l = regexp.MustCompile(r[0]).ReplaceAllString(l, r[1])
+		for _, c := range chosen {
+			l = c.pattern.ReplaceAllString(l, c.with)
 		}
 		out = append(out, l)
 	}
-	slices.Sort(out)
 	return out
+}
+
+// chosen is what the kernel or osl chooses anew for each sandbox.
+var chosen = [...]struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
+	{regexp.MustCompile(`;i=\d+`), ";i="},
+	{regexp.MustCompile(`;b=[0-9a-z]+`), ""},
+	{regexp.MustCompile(` index \d+`), ""},
+	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},
+	{regexp.MustCompile(`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`), "${1}MAC"},
+	{regexp.MustCompile(`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`), "fe80::EUI"},
 }
 
 // settings are those of a whole namespace that a change of osl could touch.
 var settings = []string{"ipv4/ip_forward", "ipv4/conf/all/arp_ignore", "ipv4/conf/default/arp_ignore", "ipv4/conf/all/arp_notify",
 	"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv6/conf/default/accept_dad", "ipv6/conf/all/forwarding"}
 
-func lookIn(t *testing.T, where string, fd int) (list []string) {
+func lookIn(t testing.TB, where string, fd int) (list []string) {
 	t.Helper()
 	say := func(format string, args ...any) { list = append(list, where+": "+fmt.Sprintf(format, args...)) }
 	var conn *netlink.Conn
@@ -145,7 +167,7 @@ func lookIn(t *testing.T, where string, fd int) (list []string) {
 }
 
 // devconf returns all settings of a link's IPv4 and IPv6.
-func devconf(t *testing.T, spec []byte) string {
+func devconf(t testing.TB, spec []byte) string {
 	families := attributes(t, spec)
 	v4, v6 := attributes(t, families[unix.AF_INET])[1], attributes(t, families[unix.AF_INET6])[2]
 	return "ipv4 " + short(v4) + " ipv6 " + short(v6)
@@ -162,7 +184,7 @@ func short(b []byte) string {
 	return strings.Join(s, ",")
 }
 
-func kindOf(t *testing.T, info []byte) string {
+func kindOf(t testing.TB, info []byte) string {
 	a := attributes(t, info)
 	kind := text(a[1])
 	if kind != "vxlan" {
@@ -171,7 +193,7 @@ func kindOf(t *testing.T, info []byte) string {
 	return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID])
 }
 
-func attributes(t *testing.T, b []byte) map[uint16][]byte {
+func attributes(t testing.TB, b []byte) map[uint16][]byte {
 	t.Helper()
 	m := map[uint16][]byte{}
 	d, err := netlink.NewAttributeDecoder(b)
@@ -184,7 +206,7 @@ func attributes(t *testing.T, b []byte) map[uint16][]byte {
 	return m
 }
 
-func attributesIn(t *testing.T, b []byte) (list [][]byte) {
+func attributesIn(t testing.TB, b []byte) (list [][]byte) {
 	t.Helper()
 	d, err := netlink.NewAttributeDecoder(b)
 	if err != nil {
