@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,19 @@ import (
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
 )
+
+func init() { plan.RenamesUp = kernelIs(6, 2) }
+
+// kernelIs reports whether the kernel has at least this version.
+func kernelIs(major, minor int) bool {
+	var u unix.Utsname
+	var have [2]int
+	if unix.Uname(&u) != nil {
+		return true
+	}
+	_, _ = fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &have[0], &have[1])
+	return have[0] > major || have[0] == major && have[1] >= minor
+}
 
 // undoTimeout bounds the way back after a failure. It is a time of its own:
 // the operation's may be what ran out.
@@ -267,9 +281,20 @@ func (r *run) linkName(key string, index int, otherwise string) string {
 	return otherwise
 }
 
-// inside runs f on a thread in the namespace of a key.
+// inside runs f on a thread in the namespace of a key. A thread that did not come
+// home afterwards has ended, and is no failure of what was done.
 func (r *run) inside(key string, f func() error) error {
-	return netns.Do(r.fd(key), f)
+	var done error
+	err := netns.Do(r.fd(key), func() error {
+		done = f()
+		return done
+	})
+	var stray *netns.NotHomeError
+	if errors.As(err, &stray) {
+		slog.Warn("osl: a thread could not be brought home and was ended", "key", key, "error", stray.Err)
+		return done
+	}
+	return err
 }
 
 // back undoes everything that was done and returns what could not be.

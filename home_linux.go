@@ -200,6 +200,9 @@ func (r *run) restoreAtHome(home plan.SetLink) error {
 		}
 		set := home.Link
 		set.Index, set.NewIndex = l.Index, 0
+		if set.Name == l.Name {
+			set.Name = ""
+		}
 		_, err := host.conn.Surely(r.ctx, rtnl.SetLink(set))
 		return err
 	}

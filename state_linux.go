@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -166,6 +167,12 @@ func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 		}
 		return ""
 	}
+	// In the order in which they came; some kernels list them in another one.
+	slices.SortStableFunc(s.Links, func(a, b rtnl.Link) int {
+		x, _ := plan.ParseTag(a.Alias)
+		y, _ := plan.ParseTag(b.Alias)
+		return cmp.Or(cmp.Compare(x.Born, y.Born), cmp.Compare(a.Index, b.Index))
+	})
 	for i := range s.Links {
 		x := interfaceStatus(s, &s.Links[i])
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {

@@ -93,7 +93,7 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 			}
 		}
 		if err := setns(back, unix.CLONE_NEWNET); err != nil {
-			o.err = errors.Join(o.err, fmt.Errorf("bring the thread home: %w", err))
+			o.err = errors.Join(o.err, &NotHomeError{err})
 		} else {
 			runtime.UnlockOSThread()
 		}
@@ -101,6 +101,13 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 	}()
 	o = outcome{err: f()}
 }
+
+// NotHomeError says that f was done, and that its thread could not be brought
+// home. That has ended, so that it is in nobody's way.
+type NotHomeError struct{ Err error }
+
+func (e *NotHomeError) Error() string { return "bring the thread home: " + e.Err.Error() }
+func (e *NotHomeError) Unwrap() error { return e.Err }
 
 // Make runs f on a thread in a new namespace, which is gone again unless f
 // keeps hold of it.

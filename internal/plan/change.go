@@ -38,6 +38,12 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
+	if set.Name != "" && l.Up() && !RenamesUp {
+		b.wire = append(b.wire, downToRename(w.Key, l, s))
+		up := true
+		set.Up = &up
+		b.config = append(b.config, addrsOf(w.Key, l, s)...)
+	}
 	if changed {
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
 		if set.MAC != nil {
@@ -67,6 +73,17 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	for _, r := range f.Routes {
 		b.route(w.Key, f.Name, ifaceRoute(r, l.Index), s)
 	}
+}
+
+// RenamesUp reports whether the kernel renames links that are up, as it does
+// since Linux 6.2.
+var RenamesUp = true
+
+// downToRename plans to set a link down so that it can be renamed.
+func downToRename(key string, l *rtnl.Link, s *State) Op {
+	down, up := false, true
+	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}},
+		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, addrsOf(key, l, s)...)}
 }
 
 // neighsOf returns what puts the neighbours of a link back.

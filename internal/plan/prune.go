@@ -96,6 +96,12 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 		}
 	}
 	up, alias := l.Up(), l.Alias
+	if t.Source != l.Name && up && !RenamesUp {
+		ops = append(ops, downToRename(key, l, s))
+	}
+	if t.Source == l.Name {
+		t.Source = ""
+	}
 	return append(ops, Op{NS: key, Dev: l.Name, Half: true,
 		Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: t.Source, MAC: t.MAC, MTU: t.MTU,
 			TxQLen: &t.TxQLen, Alias: &t.Alias, Up: &t.Up}},

@@ -53,8 +53,12 @@ type Tag struct {
 
 // TagOf returns the tag of a link that is taken over.
 func TagOf(l *rtnl.Link, o Origin) Tag {
-	return Tag{Origin: o, Source: l.Name, Index: l.Index, MAC: l.MAC, MTU: l.MTU,
+	t := Tag{Origin: o, Source: l.Name, Index: l.Index, MAC: l.MAC, MTU: l.MTU,
 		TxQLen: l.TxQLen, Up: l.Up(), Alias: l.Alias}
+	if l.Kind == "ipvlan" {
+		t.MAC = nil // its parent's, and the kernel refuses to set it
+	}
+	return t
 }
 
 // fitting returns the tag without its commit where there is no room for it: a

@@ -49,7 +49,13 @@ func Set(path, value string) (old string, err error) {
 		return old, err
 	}
 	_, err = f.WriteString(value)
-	return old, errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		// What failed may have happened all the same.
+		if now, rerr := Read(path); rerr == nil && now != old {
+			err = errors.Join(err, os.WriteFile(root+path, []byte(old), 0))
+		}
+	}
+	return old, err
 }
 
 // Ensure writes a setting; where that is refused, it is enough that the
