@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,34 +20,46 @@ import (
 )
 
 // cards returns the names of the machine's network cards, all plugged into one
-// hub. Each is up, with settings that are not those of the driver. Without
-// such a machine the test is skipped.
+// hub. Each is up, with settings that are not those of the driver, whatever an
+// earlier test did. Without such a machine the test is skipped.
 func cards(t *testing.T) (list []string) {
 	t.Helper()
 	if !testnet.Physical() {
 		t.Skip("no physical device may be touched here: run make kernel-test")
 	}
-	for _, l := range links(t, "") {
-		if l.Type() == "device" && l.Attrs().Flags&net.FlagLoopback == 0 {
-			list = append(list, l.Attrs().Name)
+	for n := range 4 {
+		l := cardLink(t, n)
+		if l == nil {
+			t.Fatalf("card %d is not on the host: %v", n, linkNames(t, ""))
 		}
-	}
-	if len(list) < 4 {
-		t.Fatalf("the machine should have four network cards and has %v", list)
-	}
-	for n, c := range list {
-		l := needLink(t, "", c)
+		card, also := fmt.Sprintf("eth%d", n), fmt.Sprintf("card-with-a-number-%d", n)
 		must(t, netlink.LinkSetDown(l))
+		if l.Attrs().Name != card {
+			must(t, netlink.LinkSetName(l, card))
+		}
 		must(t, netlink.LinkSetHardwareAddr(l, cardMAC(n)))
 		must(t, netlink.LinkSetMTU(l, 1400+10*n))
 		must(t, netlink.LinkSetTxQLen(l, 500+n))
-		must(t, netlink.LinkSetAlias(l, "cable "+itoa(n)))
-		if len(l.Attrs().AltNames) == 0 {
-			must(t, netlink.LinkAddAltName(l, "card-with-a-number-"+itoa(n)))
+		must(t, netlink.LinkSetAlias(l, fmt.Sprintf("cable %d", n)))
+		if !slices.Contains(l.Attrs().AltNames, also) {
+			must(t, netlink.LinkAddAltName(l, also))
 		}
 		must(t, netlink.LinkSetUp(l))
+		list = append(list, card)
 	}
 	return list
+}
+
+// cardLink returns the host's link that is card n by the address that is
+// burned into it, nil if that is elsewhere.
+func cardLink(t *testing.T, n int) netlink.Link {
+	t.Helper()
+	for _, l := range links(t, "") {
+		if l.Attrs().PermHWAddr.String() == fmt.Sprintf("52:54:00:00:00:%02x", n+1) {
+			return l
+		}
+	}
+	return nil
 }
 
 func cardMAC(n int) net.HardwareAddr { return mac(fmt.Sprintf("02:00:00:00:ca:%02x", n)) }
@@ -103,13 +116,15 @@ func TestPhysicalComesHome(t *testing.T) {
 func TestPhysicalCarriesTraffic(t *testing.T) {
 	list := cards(t)
 	for _, pair := range [][2]string{{list[0], list[1]}, {list[2], list[3]}} {
-		w := begin(t)
-		a, b := w.sandbox(), w.sandbox()
-		w.add(a, pair[0], "eth", osl.WithMTU(1400), addresses("10.213.0.1/24", "fd13::1/64"))
-		w.add(b, pair[1], "eth", osl.WithMTU(1400), addresses("10.213.0.2/24", "fd13::2/64"))
-		for _, to := range []string{"10.213.0.2", "fd13::2"} {
-			flows(t, a.(*osl.Namespace), b.(*osl.Namespace), to)
-		}
+		t.Run(pair[0]+" "+pair[1], func(t *testing.T) {
+			w := begin(t)
+			a, b := w.sandbox(), w.sandbox()
+			w.add(a, pair[0], "eth", osl.WithMTU(1400), addresses("10.213.0.1/24", "fd13::1/64"))
+			w.add(b, pair[1], "eth", osl.WithMTU(1400), addresses("10.213.0.2/24", "fd13::2/64"))
+			for _, to := range []string{"10.213.0.2", "fd13::2"} {
+				flows(t, a.(*osl.Namespace), b.(*osl.Namespace), to)
+			}
+		})
 	}
 }
 
@@ -153,10 +168,9 @@ func TestPhysicalFailedAdd(t *testing.T) {
 func TestPhysicalHolderDies(t *testing.T) {
 	list := cards(t)
 	for what, prefix := range map[string]string{"its name is free": "ct7", "its name is another card's": list[1]} {
-		for n, card := range []string{list[0], list[3]} {
+		for n, card := range map[int]string{0: list[0], 3: list[3]} {
 			t.Run(what+" "+card, func(t *testing.T) {
 				cards(t)
-				t.Cleanup(func() { fetchBack(t, card, cardMAC(3*n)) })
 				w := begin(t)
 				before := snapshot(t, "")
 				holder := exec.Command("sleep", "600")
@@ -168,11 +182,12 @@ func TestPhysicalHolderDies(t *testing.T) {
 				w.add(sb, card, prefix, osl.WithName(), osl.WithMTU(1300), addresses("10.216.0.2/24"))
 				must(t, sb.(*osl.Namespace).Close())
 				must(t, unix.Unmount(sb.Key(), unix.MNT_DETACH))
+				osl.GC() // the file
 				must(t, holder.Process.Kill())
 				_ = holder.Wait()
-				eventually(t, "the kernel brought the card to the host", func() bool { return byMAC(t, cardMAC(3*n)) != nil })
-				if l := byMAC(t, cardMAC(3*n)); l != nil && (l.Attrs().Name == card || !strings.HasPrefix(l.Attrs().Alias, "osl1;")) {
-					t.Fatalf("the test's condition does not hold: %+v", l.Attrs())
+				eventually(t, "the kernel brought the card to the host", func() bool { return cardLink(t, n) != nil })
+				if l := cardLink(t, n); l == nil || l.Attrs().Name == card || !strings.HasPrefix(l.Attrs().Alias, "osl1;") {
+					t.Fatalf("the test's condition does not hold: %+v", l)
 				}
 				if out, err := child("osl", "recover").CombinedOutput(); err != nil {
 					t.Errorf("osl recover: %v\n%s", err, out)
@@ -180,23 +195,5 @@ func TestPhysicalHolderDies(t *testing.T) {
 				same(t, "the host", before, func() []string { return snapshot(t, "") })
 			})
 		}
-	}
-}
-
-func byMAC(t *testing.T, m net.HardwareAddr) netlink.Link {
-	for _, l := range links(t, "") {
-		if l.Attrs().HardwareAddr.String() == m.String() {
-			return l
-		}
-	}
-	return nil
-}
-
-// fetchBack gives a card its name by hand, where the test failed: the others
-// need it.
-func fetchBack(t *testing.T, card string, m net.HardwareAddr) {
-	if l := byMAC(t, m); t.Failed() && l != nil && l.Attrs().Name != card {
-		must(t, netlink.LinkSetDown(l))
-		must(t, netlink.LinkSetName(l, card))
 	}
 }
