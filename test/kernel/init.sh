@@ -1,7 +1,7 @@
 #!/bin/busybox sh
-# The first process of the test machine: it runs what the file /runs says, a
-# line each ("name user directory environment command"), and tells the outside
-# by lines that begin with @@ how each ended. Then the machine is off.
+# The first process of the test machine. It runs what the files /runs.* say, a
+# line for each run: "name user directory environment command". Lines that begin
+# with @@ tell the outside how each ended. Then the machine is off.
 /bin/busybox --install -s /bin
 export PATH=/usr/bin:/bin HOME=/root
 mount -t proc proc /proc
@@ -14,13 +14,23 @@ for m in $(cat /modules); do
 	modprobe "$m" || echo "@@ missing $m"
 done
 echo "@@ kernel $(uname -r)"
-while read -r name user dir env command; do
-	# A new line: the last output may have ended without one.
-	printf '\n@@ begin %s\n' "$name"
-	start=$(date +%s)
-	(cd "$dir" && exec /usr/bin/setpriv --reuid "$user" --regid "$user" --clear-groups env $env $command) </dev/null
-	status=$?
-	printf '\n@@ end %s %d %d\n' "$name" "$status" "$(($(date +%s) - start))"
-done </runs
+# lane does the runs of a file one after the other. What a run prints is shown
+# when it has ended, so that the output of two lanes does not mix.
+lane() {
+	while read -r name user dir env command; do
+		start=$(date +%s)
+		(cd "$dir" && exec /usr/bin/setpriv --reuid "$user" --regid "$user" --clear-groups env $env $command) \
+			</dev/null >"/tmp/$name" 2>&1
+		status=$?
+		(
+			flock 9
+			printf '\n@@ begin %s\n' "$name"
+			cat "/tmp/$name"
+			printf '\n@@ end %s %d %d\n' "$name" "$status" "$(($(date +%s) - start))"
+		) 9>/tmp/lock
+	done <"$1"
+}
+for runs in /runs.*; do lane "$runs" & done
+wait
 echo "@@ done"
 poweroff -f
