@@ -37,7 +37,7 @@ type run struct {
 }
 
 func main() {
-	timeout := flag.Duration("timeout", 10*time.Minute, "how long the machine may run")
+	timeout := flag.Duration("timeout", 15*time.Minute, "how long the machine may run")
 	only := flag.String("only", "", "run only what has this in its name")
 	verbose := flag.Bool("v", false, "print all that the machine prints")
 	user := flag.Int("user", 0, "user that runs the tests; one that is not root can not move network cards")
@@ -118,7 +118,7 @@ func build(work string, user int, only, flags string) ([]run, error) {
 		if rel == "." {
 			name = "osl"
 		}
-		command := fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=5m %s", base, flags)
+		command := fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=10m %s", base, flags)
 		in := filepath.Join("/src", rel)
 		runs = append(runs, run{name, user, in, "OSL_PHYSICAL=", command})
 		if base == "test" && user == 0 {

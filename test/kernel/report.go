@@ -102,8 +102,11 @@ func (r *report) end(name, status, seconds string) {
 	for _, f := range failed {
 		fmt.Println("      FAILED", f)
 	}
-	if status != "0" && len(failed) == 0 {
-		fmt.Println(r.text.String())
+	text := r.text.String()
+	if at := strings.Index(text, "\npanic: "); at >= 0 {
+		fmt.Println(text[at+1:])
+	} else if status != "0" && len(failed) == 0 {
+		fmt.Println(text)
 	}
 }
 
