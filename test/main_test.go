@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed59451c2b/osl/internal/cli"
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
@@ -22,7 +24,11 @@ const childVar = "OSL_TEST_CHILD"
 
 // children are what a test lets a process of its own do. Each prints what it
 // has to say and returns the exit code.
-var children = map[string]func(args []string) int{}
+var children = map[string]func(args []string) int{
+	"osl": func(args []string) int {
+		return cli.Run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
+	},
+}
 
 func TestMain(m *testing.M) {
 	// A child is in the namespaces of the tests already: it must not get new

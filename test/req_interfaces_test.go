@@ -90,7 +90,7 @@ func TestReq16RenamedInside(t *testing.T) {
 	dst := w.add(sb, src, "eth", addresses("10.134.0.2/24"))
 	i := iface(t, sb, src)
 	witness(t, sb.Key(), func(h *netlink.Handle) {
-		must(t, h.LinkSetName(needLink(t, sb.Key(), dst), "renamed"))
+		rename(t, h, needLink(t, sb.Key(), dst), "renamed")
 	})
 	if _, err := i.Statistics(); err != nil {
 		t.Errorf("Statistics: %v", err)

@@ -35,7 +35,8 @@ func fdbOf(t *testing.T, key, link, hw string) (out []string) {
 		}
 	})
 	slices.Sort(out)
-	return out
+	// Where the bridge has VLANs, it keeps an entry for each.
+	return slices.Compact(out)
 }
 
 func TestReq31ForwardingEntriesReplaceWhatWasLearned(t *testing.T) {

@@ -85,6 +85,15 @@ func needLink(t *testing.T, key, name string) netlink.Link {
 	return l
 }
 
+// rename gives a link another name by hand. Before Linux 6.2 it must be down
+// for that.
+func rename(t *testing.T, h *netlink.Handle, l netlink.Link, name string) {
+	t.Helper()
+	must(t, h.LinkSetDown(l))
+	must(t, h.LinkSetName(l, name))
+	must(t, h.LinkSetUp(l))
+}
+
 func linkNames(t *testing.T, key string) (out []string) {
 	t.Helper()
 	for _, l := range links(t, key) {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -24,6 +25,18 @@ import (
 
 // inside marks the process that runs in the namespaces.
 const inside = "OSL_TESTNET"
+
+// Machine reports whether the tests run in the virtual machine of test/kernel,
+// which is theirs as a whole: they may load and unload kernel modules.
+func Machine() bool {
+	b, err := os.ReadFile("/proc/cmdline")
+	return err == nil && slices.Contains(strings.Fields(string(b)), "osl.testmachine")
+}
+
+// Physical reports whether this is the run in that machine which moves its
+// network cards. The host is then the machine's first network namespace, where
+// the kernel brings cards home to.
+func Physical() bool { return os.Getenv("OSL_PHYSICAL") != "" && Machine() }
 
 // Main runs the tests of a package in namespaces of their own and exits. A
 // test that leaves descriptors, goroutines, threads in foreign namespaces,
@@ -67,6 +80,9 @@ func reexec() int {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
+	}
+	if Physical() {
+		cmd.SysProcAttr.Cloneflags &^= unix.CLONE_NEWNET
 	}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER

@@ -1,0 +1,257 @@
+// Command kernel runs osl's tests on Debian's stock kernel, in a virtual
+// machine with network cards of its own: there the tests may move physical
+// devices, and kernel modules that the machine at hand may lack can be loaded.
+//
+//	go run ./test/kernel
+//
+// It needs Debian, and KVM if that is to be fast. As root it installs what is
+// missing (qemu, busybox); as another user it says so. Nothing leaves the
+// virtual machine: its cards are plugged into a hub that has no other port.
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+//go:embed init.sh
+var initScript []byte
+
+// run is one test binary's run in the machine.
+type run struct {
+	name              string
+	user              int
+	dir, env, command string
+}
+
+func main() {
+	timeout := flag.Duration("timeout", 15*time.Minute, "how long the machine may run")
+	only := flag.String("only", "", "run only what has this in its name")
+	verbose := flag.Bool("v", false, "print all that the machine prints")
+	user := flag.Int("user", 0, "user that runs the tests; one that is not root can not move network cards")
+	flags := flag.String("flags", "-test.short", "flags of the test binaries")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := test(ctx, *timeout, *user, *only, *flags, *verbose); err != nil {
+		fmt.Fprintln(os.Stderr, "kernel-test:", err)
+		os.Exit(1)
+	}
+}
+
+func test(ctx context.Context, timeout time.Duration, user int, only, flags string, verbose bool) error {
+	if err := installNeeded(); err != nil {
+		return err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	k, err := fetchKernel(cache)
+	if err != nil {
+		return err
+	}
+	// Of this run alone: two may run at the same time.
+	work, err := os.MkdirTemp(cache, "run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	runs, err := build(work, user, only, flags)
+	if err != nil {
+		return err
+	}
+	initrd := filepath.Join(work, "initrd")
+	if err := makeImage(initrd, work, k, runs); err != nil {
+		return fmt.Errorf("make the image: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the machine did not end within %v", timeout))
+	defer cancel()
+	r := newReport(runs, verbose)
+	start := time.Now()
+	err = boot(ctx, k, initrd, r)
+	log := filepath.Join(cache, "last.log")
+	err = errors.Join(err, os.WriteFile(log, r.log.Bytes(), 0o644))
+	fmt.Printf("%v in all; the whole log: %s\n", time.Since(start).Round(time.Second), log)
+	return errors.Join(err, r.verdict())
+}
+
+// build compiles the tests of every package whose tests touch the kernel.
+func build(work string, user int, only, flags string) ([]run, error) {
+	root, err := output("go", "env", "GOWORK")
+	if err != nil {
+		return nil, err
+	}
+	root = filepath.Dir(root)
+	list, err := output("go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{.TestImports}}", root+"/...", root+"/test/...")
+	if err != nil {
+		return nil, err
+	}
+	bin := filepath.Join(work, "bin")
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", bin + "/"}
+	var runs []run
+	for line := range strings.Lines(list) {
+		pkg, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		dir, imports, _ := strings.Cut(rest, " ")
+		if !strings.Contains(imports, "golang.org/x/sys/unix") {
+			continue // its tests make no system call: any kernel will do
+		}
+		rel, err := filepath.Rel(root, dir)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, pkg)
+		base := filepath.Base(pkg)
+		name := strings.ReplaceAll(rel, "/", "-")
+		if rel == "." {
+			name = "osl"
+		}
+		command := fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=10m %s", base, flags)
+		in := filepath.Join("/src", rel)
+		runs = append(runs, run{name, user, in, "OSL_PHYSICAL=", command})
+		if base == "test" && user == 0 {
+			// The machine's own network cards are theirs.
+			runs = append(runs, run{"physical", user, in, "OSL_PHYSICAL=1", command + " -test.run=^TestPhysical"})
+		}
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	var chosen []run
+	for _, r := range runs {
+		if strings.Contains(r.name, only) {
+			chosen = append(chosen, r)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no run has %q in its name", only)
+	}
+	return chosen, nil
+}
+
+// makeImage writes the initramfs: busybox, kernel modules, the programs that
+// tests use, the test binaries, and the files of the source that tests read.
+func makeImage(to, work string, k kernel, runs []run) error {
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	i := newImage(f)
+	for _, d := range []string{"/proc", "/sys", "/dev", "/tmp", "/run", "/root"} {
+		i.dir(d)
+	}
+	i.file("/init", initScript, 0o755)
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	i.copy("/bin/busybox", busybox)
+	i.file("/sbin/modprobe", []byte("#!/bin/busybox sh\nexec /bin/busybox modprobe \"$@\"\n"), 0o755)
+	i.file("/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n"), 0o644)
+	// busybox's own shell would take its own ip and setpriv for these.
+	for _, p := range []string{"sh", "ip", "strace", "nsenter", "setpriv", "unshare"} {
+		i.program(p)
+	}
+	i.file("/modules", []byte(strings.Join(modules, "\n")), 0o644)
+	if err := k.addModules(i, modules); err != nil {
+		return err
+	}
+	i.tree("/tests", filepath.Join(work, "bin"), func(string, fs.DirEntry) bool { return true })
+	root, err := output("go", "env", "GOWORK")
+	if err != nil {
+		return err
+	}
+	i.tree("/src", filepath.Dir(root), func(path string, d fs.DirEntry) bool {
+		return !strings.HasPrefix(d.Name(), ".") && (d.IsDir() || filepath.Ext(path) != ".test")
+	})
+	for n, lane := range lanes(runs) {
+		var lines strings.Builder
+		for _, r := range lane {
+			fmt.Fprintln(&lines, r.name, r.user, r.dir, r.env, r.command)
+		}
+		i.file(fmt.Sprintf("/runs.%d", n), []byte(lines.String()), 0o644)
+	}
+	if err := i.close(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// lanes says what the machine does at the same time, on its two processors: the
+// tests of the module test beside all others, if this machine has processors to
+// spare for that. Tests look at the clock, too.
+func lanes(runs []run) [][]run {
+	if runtime.NumCPU() < 4 {
+		return [][]run{runs}
+	}
+	var l [2][]run
+	for _, r := range runs {
+		n := 0
+		if strings.HasPrefix(r.dir, "/src/test") {
+			n = 1
+		}
+		l[n] = append(l[n], r)
+	}
+	return l[:]
+}
+
+// cards are the machine's network cards, of two drivers.
+var cards = []string{"virtio-net-pci", "virtio-net-pci", "virtio-net-pci", "vmxnet3"}
+
+// boot runs the machine until it is off. The report reads its console.
+func boot(ctx context.Context, k kernel, initrd string, r *report) error {
+	args := []string{"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-smp", "2", "-m", "1536",
+		"-kernel", k.image(), "-initrd", initrd,
+		"-append", "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off " + cmdlineMark}
+	if kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		kvm.Close()
+		args = append(args, "-accel", "kvm", "-cpu", "host")
+	} else {
+		// A processor without wide registers is less work to emulate.
+		args = append(args, "-accel", "tcg", "-cpu", "Nehalem")
+	}
+	for n, card := range cards {
+		args = append(args, "-netdev", fmt.Sprintf("hubport,id=n%d,hubid=0", n),
+			"-device", fmt.Sprintf("%s,netdev=n%d,mac=52:54:00:00:00:%02x,romfile=", card, n, n+1))
+	}
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = r, &said
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("qemu: %w\n%s", err, said.Bytes())
+	}
+	return nil
+}
+
+// cmdlineMark tells the tests that they run in such a machine; see
+// testnet.Machine.
+const cmdlineMark = "osl.testmachine"
+
+func output(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

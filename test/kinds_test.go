@@ -1,0 +1,196 @@
+//go:build linux
+
+package osltest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
+)
+
+// lacks skips a test for which the kernel lacks a kind of link. The machine of
+// test/kernel lacks none.
+func lacks(t *testing.T, kind string, err error) {
+	t.Helper()
+	if !errors.Is(err, osl.ErrUnsupported) && !errors.Is(err, unix.EOPNOTSUPP) {
+		return
+	}
+	if testnet.Machine() {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	t.Skipf("this kernel has no %s: %v", kind, err)
+}
+
+// parent is a link of the host for others to be made on: a network card where
+// there is one for the tests.
+func (w *world) parent() string {
+	w.t.Helper()
+	if testnet.Physical() {
+		return "eth0" // as cards dresses it
+	}
+	p, _ := w.vethUp()
+	w.up(p)
+	return p
+}
+
+// TestKindsMadeInPlace makes a link of each kind in a sandbox; those that need
+// a parent have it on the host.
+func TestKindsMadeInPlace(t *testing.T) { kindsMadeInPlace(t) }
+
+func TestPhysicalParentOfKindsMadeInPlace(t *testing.T) {
+	cards(t)
+	kindsMadeInPlace(t)
+}
+
+func kindsMadeInPlace(t *testing.T) {
+	for kind, spec := range map[string]osl.InterfaceSpec{
+		"bridge": {}, "dummy": {}, "macvlan": {}, "vlan": {VLAN: 7}, "tuntap tun": {Type: "tun"}, "tuntap tap": {Type: "tap"},
+		"vxlan": {VNI: 4711, Local: netip.MustParseAddr("192.0.2.1")}, "veth": {Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far0"}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			w := begin(t)
+			sb := w.sandbox().(*osl.Namespace)
+			spec.Name = "k0"
+			spec.Addresses = []netip.Prefix{netip.MustParsePrefix("10.220.0.2/24"), netip.MustParsePrefix("fd20::2/64")}
+			if spec.Type == "" {
+				spec.Type = kind
+			}
+			if kind == "macvlan" || kind == "vlan" || kind == "vxlan" {
+				spec.Parent = osl.HostName + "/" + w.parent()
+			}
+			before := snapshot(t, "")
+			err := sb.AddLink(t.Context(), spec)
+			lacks(t, kind, err)
+			must(t, err)
+			kind, _, _ := strings.Cut(kind, " ")
+			l := needLink(t, sb.Key(), "k0")
+			if l.Type() != kind || l.Attrs().Flags&net.FlagUp == 0 {
+				t.Errorf("it is a %s with flags %v", l.Type(), l.Attrs().Flags)
+			}
+			if v, ok := l.(*netlink.Vlan); ok && v.VlanId != 7 {
+				t.Errorf("its tag is %d", v.VlanId)
+			}
+			if v, ok := l.(*netlink.Vxlan); ok && v.VxlanId != 4711 {
+				t.Errorf("its VNI is %d", v.VxlanId)
+			}
+			if got := fmt.Sprint(addrsOf(t, sb.Key(), "k0")); !strings.Contains(got, "10.220.0.2/24") || !strings.Contains(got, "fd20::2/64") {
+				t.Errorf("addresses: %v", got)
+			}
+			must(t, sb.RemoveLink(t.Context(), "k0"))
+			if linkOf(t, sb.Key(), "k0") != nil {
+				t.Error("it is there still")
+			}
+			same(t, "the host", before, func() []string { return snapshot(t, "") })
+		})
+	}
+}
+
+// TestKindsMovedIn moves a link of each kind in and out, that another program
+// made on the host.
+func TestKindsMovedIn(t *testing.T) { kindsMovedIn(t) }
+
+func TestPhysicalParentOfKindsMovedIn(t *testing.T) {
+	cards(t)
+	kindsMovedIn(t)
+}
+
+func kindsMovedIn(t *testing.T) {
+	for kind, make := range map[string]func(a netlink.LinkAttrs) netlink.Link{
+		"dummy": func(a netlink.LinkAttrs) netlink.Link { a.ParentIndex = 0; return &netlink.Dummy{LinkAttrs: a} },
+		"macvlan": func(a netlink.LinkAttrs) netlink.Link {
+			return &netlink.Macvlan{LinkAttrs: a, Mode: netlink.MACVLAN_MODE_BRIDGE}
+		},
+		"ipvlan": func(a netlink.LinkAttrs) netlink.Link {
+			return &netlink.IPVlan{LinkAttrs: a, Mode: netlink.IPVLAN_MODE_L2}
+		},
+		"vlan": func(a netlink.LinkAttrs) netlink.Link { return &netlink.Vlan{LinkAttrs: a, VlanId: 9} },
+		"vxlan": func(a netlink.LinkAttrs) netlink.Link {
+			return &netlink.Vxlan{LinkAttrs: a, VxlanId: 4712, VtepDevIndex: a.ParentIndex, Port: 4789}
+		},
+		"tuntap": func(a netlink.LinkAttrs) netlink.Link {
+			a.ParentIndex = 0
+			return &netlink.Tuntap{LinkAttrs: a, Mode: netlink.TUNTAP_MODE_TAP}
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			w := begin(t)
+			sb := w.sandbox()
+			a := attrs(name("kd"))
+			a.ParentIndex = needLink(t, "", w.parent()).Attrs().Index
+			err := netlink.LinkAdd(make(a))
+			lacks(t, kind, err)
+			must(t, err)
+			w.made = append(w.made, a.Name, "kind0") // the second one if it did not come home wholly
+			must(t, netlink.LinkSetAlias(needLink(t, "", a.Name), "a "+kind))
+			before := snapshot(t, "")
+			for _, up := range []bool{false, true} {
+				if up {
+					w.up(a.Name)
+					before = snapshot(t, "")
+				}
+				// Under a name that the host has too, the kernel leaves a link of
+				// sysfs behind at the parent.
+				dst := w.add(sb, a.Name, "kind", osl.WithMTU(1300), addresses("10.221.0.2/24", "fd21::2/64"))
+				l := needLink(t, sb.Key(), dst)
+				if l.Type() != kind || l.Attrs().MTU != 1300 {
+					t.Errorf("inside it is a %s, MTU %d", l.Type(), l.Attrs().MTU)
+				}
+				if got := fmt.Sprint(addrsOf(t, sb.Key(), dst)); !strings.Contains(got, "10.221.0.2/24") || !strings.Contains(got, "fd21::2/64") {
+					t.Errorf("addresses: %v", got)
+				}
+				must(t, iface(t, sb, a.Name).Remove())
+				same(t, "the host", before, func() []string { return snapshot(t, "") })
+			}
+		})
+	}
+}
+
+// TestApplyOSTweaksBeforeIPVSIsLoaded holds that settings that are not there
+// yet are told, and can be made later.
+func TestApplyOSTweaksBeforeIPVSIsLoaded(t *testing.T) {
+	if !testnet.Machine() {
+		t.Skip("no kernel module may be unloaded here: run make kernel-test")
+	}
+	w := begin(t)
+	modprobe := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("modprobe", args...).CombinedOutput(); err != nil {
+			t.Fatalf("modprobe %v: %v\n%s", args, err, bytes.TrimSpace(out))
+		}
+	}
+	modprobe("-r", "ip_vs_rr", "ip_vs")
+	sb := w.sandbox()
+	kinds := []osl.SandboxType{osl.SandboxTypeIngress}
+	log := logged(func() { sb.ApplyOSTweaks(kinds) })
+	want := map[string]string{"conn_reuse_mode": "0", "expire_nodest_conn": "1", "expire_quiescent_template": "1"}
+	for knob := range want {
+		if got := sysctl(t, sb.Key(), "ipv4/vs/"+knob); got != "-" || !strings.Contains(log, knob) {
+			t.Errorf("without IPVS %s is %s, and the log says %q", knob, got, log)
+		}
+	}
+	modprobe("ip_vs")
+	host := hostSettings(t)
+	if log := logged(func() { sb.ApplyOSTweaks(kinds) }); strings.Contains(log, "vs") {
+		t.Errorf("the log says %q", log)
+	}
+	for knob, value := range want {
+		if got := sysctl(t, sb.Key(), "ipv4/vs/"+knob); got != value {
+			t.Errorf("%s is %s, want %s", knob, got, value)
+		}
+	}
+	if got := sysctl(t, "", "ipv4/vs/conn_reuse_mode"); got != "1" {
+		t.Errorf("the host's conn_reuse_mode is %s", got)
+	}
+	same(t, "the host's sysctls", host, func() []string { return hostSettings(t) })
+}
