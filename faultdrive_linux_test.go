@@ -216,6 +216,9 @@ func (w *faultWorld) clear() {
 			w.t.Errorf("clean up: %v", err)
 		}
 	}
+	if err := RecoverHost(context.Background()); err != nil {
+		w.t.Errorf("clean up: %v", err)
+	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		links, err := net.Interfaces()
 		w.must(err)

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,18 +17,25 @@ import (
 // setns is a variable so that a test can make the way home fail.
 var setns = unix.Setns
 
-// home is the namespace that the process was in when osl was first used.
-var home = sync.OnceValues(func() (int, error) {
+// home is a descriptor of the namespace that the process was in when osl was
+// first used, and one more, 0 before that.
+var home atomic.Int64
+
+// Home returns a descriptor of the namespace that the process was in when osl
+// was first used. It stays open; the caller does not close it.
+func Home() (int, error) {
+	if fd := home.Load(); fd != 0 {
+		return int(fd - 1), nil
+	}
 	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open the process's own network namespace: %w", err)
 	}
-	return fd, nil
-})
-
-// Home returns a descriptor of the namespace that the process was in when osl
-// was first used. It stays open; the caller does not close it.
-func Home() (int, error) { return home() }
+	if !home.CompareAndSwap(0, int64(fd)+1) {
+		unix.Close(fd) // another was first
+	}
+	return int(home.Load() - 1), nil
+}
 
 // Do runs f on a thread that is in the namespace fd, and returns f's error. A
 // panic or runtime.Goexit of f is continued in the caller.

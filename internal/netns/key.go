@@ -111,6 +111,9 @@ func describe(fd int) string {
 func Pin(fd int, path string) error {
 	f, err := unix.Open(path, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
+		if err != unix.EEXIST { // what failed may have happened all the same
+			_ = unix.Unlink(path)
+		}
 		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
 	unix.Close(f)
