@@ -194,7 +194,11 @@ func sample(calls []call, number int) []killPoint {
 	if *allKills {
 		return slices.Concat(kills, faults)
 	}
-	return []killPoint{kills[number*7%len(kills)], faults[number*11%len(faults)]}
+	at := number * 7 % len(kills)
+	if number%3 == 0 {
+		at = len(kills) - 1 // when all is done
+	}
+	return []killPoint{kills[at], faults[number*11%len(faults)]}
 }
 
 // killWorld is a world in which another process acts.
