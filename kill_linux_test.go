@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/testnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,7 +74,7 @@ func (f *fault) errno(c call) syscall.Errno {
 
 func (w way) isKill() bool { return w == killBefore || w == killAfter }
 
-var allKills = flag.Bool("kills.all", false, "fault and kill an operation at each of its system calls; otherwise at a few")
+var allKills = flag.Bool("kills.all", false, "fault and kill every operation at each of its system calls; otherwise half of them at two")
 
 // killCount is what came of the points of an operation.
 type killCount struct {
@@ -95,10 +97,25 @@ func (c killCount) String() string {
 // osl recover has run.
 func TestKills(t *testing.T) {
 	sum, ops := killCount{}, killOps()
-	for i, op := range ops {
-		t.Run(op.name, func(t *testing.T) { sum.add(driveKills(t, op, i)) })
+	if files, _ := filepath.Glob("examples/*.yaml"); len(files) == 0 {
+		t.Fatal("the examples are not here")
 	}
-	t.Logf("operations %d, %v", len(ops), sum)
+	// Otherwise one half of the operations as root, and the other without.
+	first, step, ran := 0, 2, 0
+	if !testnet.IsRoot() {
+		first = 1
+	}
+	if testing.Short() {
+		step = 8
+	}
+	if *allKills {
+		first, step = 0, 1
+	}
+	for i := first; i < len(ops); i += step {
+		ran++
+		t.Run(ops[i].name, func(t *testing.T) { sum.add(driveKills(t, ops[i], i)) })
+	}
+	t.Logf("operations %d, %v", ran, sum)
 }
 
 // killPoint is a system call of an operation, and what happens to it.
@@ -157,30 +174,31 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 	return count
 }
 
-// sample chooses the points that are tried, all or a few that the number of the
-// operation varies.
-func sample(calls []call, number int) (points []killPoint) {
+// sample chooses the points that are tried: all, or a kill and a fault that the
+// number of the operation varies.
+func sample(calls []call, number int) []killPoint {
+	var kills, faults []killPoint
 	for _, w := range ways {
 		n := 0
 		for _, c := range calls {
-			if (&fault{w}).fits(c) {
-				n++
-				points = append(points, killPoint{w, n})
+			if !(&fault{w}).fits(c) {
+				continue
+			}
+			if n++; w.isKill() {
+				kills = append(kills, killPoint{w, n})
+			} else {
+				faults = append(faults, killPoint{w, n})
 			}
 		}
 	}
-	if *allKills || len(points) == 0 {
-		return points
+	if *allKills {
+		return slices.Concat(kills, faults)
 	}
-	var few []killPoint
-	many := 2
-	if testing.Short() {
-		many = 1
+	at := number * 7 % len(kills)
+	if number%3 == 0 {
+		at = len(kills) - 1 // when all is done
 	}
-	for i := range many {
-		few = append(few, points[(number*7+i*len(points)/many)%len(points)])
-	}
-	return few
+	return []killPoint{kills[at], faults[number*11%len(faults)]}
 }
 
 // killWorld is a world in which another process acts.

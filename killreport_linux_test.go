@@ -51,7 +51,8 @@ func (g *grouped) report(t *testing.T) {
 }
 
 // difference tells how the world differs from the nearest of some states.
-func (k *killWorld) difference(p picture, states ...state) (least string) {
+func (k *killWorld) difference(p picture, states ...state) (nearest string) {
+	least := -1
 	for _, s := range states {
 		goal := k.before
 		if s == isWanted {
@@ -61,12 +62,11 @@ func (k *killWorld) difference(p picture, states ...state) (least string) {
 		if s == isWanted {
 			now, then = anew(now), anew(then)
 		}
-		d := string(s) + ", but\n" + brief(then, now)
-		if least == "" || strings.Count(d, "\n") < strings.Count(least, "\n") {
-			least = d
+		if n := strings.Count(diff(then, now), "\n"); least < 0 || n < least {
+			least, nearest = n, string(s)+", but\n"+brief(then, now)
 		}
 	}
-	return least
+	return nearest
 }
 
 // infoLines are what Info says, as lines of a picture.
