@@ -67,10 +67,7 @@ func (r *run) verify(key string, a plan.Verify) error {
 	if err != nil {
 		return err
 	}
-	var l rtnl.Link
-	if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
-		return err
-	}
+	l := r.links[linkID{key, a.Index}] // read after it was set up
 	if a.MAC != nil && !bytes.Equal(a.MAC, l.MAC) {
 		return fmt.Errorf("the kernel did not keep the hardware address %v; the link has %v", a.MAC, l.MAC)
 	}

@@ -120,6 +120,7 @@ func Pin(fd int, path string) error {
 	// Through the descriptor's link in /proc: the mount is of the namespace
 	// itself, whatever thread this is.
 	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", fd), path, "", unix.MS_BIND, ""); err != nil {
+		_ = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		_ = unix.Unlink(path)
 		return &fs.PathError{Op: "bind-mount", Path: path, Err: err}
 	}

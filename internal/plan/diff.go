@@ -332,7 +332,7 @@ func (b *builder) loopback(w *Sandbox, s *State, ipv6 bool) {
 }
 
 func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
-	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
+	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
 	undo := []Op{{NS: key, Dev: dev, Do: IPv6{l.Index, !on}}}
 	if !on {
 		undo = append(undo, addrsOf(key, l, s)...)

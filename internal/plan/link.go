@@ -20,6 +20,7 @@ type phases struct {
 	spaces []Op  // sandboxes
 	make   []Op  // links
 	wire   []Op  // tags, masters
+	read   []Op  // what the next steps have to know
 	decide []Op  // IPv6, settings
 	config []Op  // addresses, up, routes: a batch for each sandbox
 	tell   []Op  // peers
@@ -32,7 +33,7 @@ type phases struct {
 func (p *phases) all() []Op {
 	// A link that stays is given back what it had, which can be undone.
 	slices.SortStableFunc(p.remove, func(a, b Op) int { return b2i(a.Last) - b2i(b.Last) })
-	return slices.Concat(p.spaces, p.make, p.wire, p.decide, p.config, p.tell, p.neighs, p.check, p.final, p.remove)
+	return slices.Concat(p.spaces, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.final, p.remove)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
@@ -68,9 +69,8 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if master != 0 {
 		set.Master = &master
 	}
-	p.wire = append(p.wire,
-		Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master}, Quiet: master == 0 && set.ARP == nil},
-		Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
+	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master}, Quiet: master == 0 && set.ARP == nil})
+	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{index, w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
 		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Path: s.Path, Value: s.Value, Index: index}})
@@ -113,6 +113,7 @@ func (p *phases) verify(key, dev string, index int, w *Iface) {
 		v.Addrs = append(v.Addrs, a.Prefix)
 	}
 	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil {
+		p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 		p.check = append(p.check, Op{NS: key, Dev: dev, Do: v, Quiet: true})
 	}
 }
@@ -206,5 +207,5 @@ func (p *phases) hostEnd(name string, index int, master *rtnl.Link) {
 	if master != nil {
 		set.Link.Master, set.Master = &master.Index, master.Name
 	}
-	p.wire = append(p.wire, Op{NS: HostNS, Dev: name, Do: set})
+	p.read = append(p.read, Op{NS: HostNS, Dev: name, Do: set}) // not between those of the sandbox
 }

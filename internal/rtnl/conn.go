@@ -76,8 +76,8 @@ type Request struct {
 	Type  uint16
 	Flags uint16
 	Data  []byte
-	// Reply is called with the payload of each answer that is not an
-	// acknowledgement. It must not keep b.
+	// Reply is called with the payload of the one answer to a question. It must
+	// not keep b.
 	Reply func(b []byte)
 }
 
@@ -137,12 +137,7 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 		limit = total
 	}
 	for start := 0; start < len(reqs); {
-		end := start + 1
-		for size := sizeOf(reqs[start:end]); end < len(reqs); end++ {
-			if size += sizeOf(reqs[end : end+1]); size > limit {
-				break
-			}
-		}
+		end := cut(reqs[start:], limit) + start
 		sent, err := c.exchange(ctx, reqs[start:end], errs[start:end])
 		if !sent {
 			for i := start; i < len(errs); i++ {
@@ -156,6 +151,24 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 		start = end
 	}
 	return errs, nil
+}
+
+// maxQuestions is how many questions go into one send: the answers wait in the
+// socket's receive buffer, which holds some fifty descriptions of links.
+const maxQuestions = 32
+
+// cut returns how many of the requests go into one send.
+func cut(reqs []Request, limit int) int {
+	size, questions := 0, 0
+	for i := range reqs {
+		if reqs[i].Reply != nil {
+			questions++
+		}
+		if size += sizeOf(reqs[i : i+1]); i > 0 && (size > limit || questions > maxQuestions) {
+			return i
+		}
+	}
+	return len(reqs)
 }
 
 func sizeOf(reqs []Request) (n int) {
@@ -205,8 +218,8 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 	b := (*bp)[:0]
 	for i, r := range reqs {
 		flags := r.Flags | unix.NLM_F_REQUEST
-		if i == len(reqs)-1 {
-			flags |= unix.NLM_F_ACK
+		if i == len(reqs)-1 && r.Reply == nil {
+			flags |= unix.NLM_F_ACK // a question is answered anyway
 		}
 		b = appendMessage(b, r, flags, c.seq)
 		c.seq++
@@ -226,6 +239,7 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 		}
 		if f := reqs[i].Reply; f != nil {
 			f(payload)
+			return i == last, nil
 		}
 		return false, nil
 	})

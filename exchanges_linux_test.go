@@ -1,0 +1,130 @@
+package osl
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/types"
+)
+
+// counter counts what goes through all sockets.
+type counter struct {
+	rtnl.Transport
+	sends, recvs *atomic.Int64
+}
+
+func (c counter) Send(b []byte) error {
+	c.sends.Add(1)
+	return c.Transport.Send(b)
+}
+
+func (c counter) Recv(b []byte) (int, error) {
+	c.recvs.Add(1)
+	return c.Transport.Recv(b)
+}
+
+// exchanges are a call and what it may cost: sends, and receives, each a system
+// call. A call that waits for the kernel is not here.
+type exchanges struct {
+	name         string
+	do           func() error
+	sends, recvs int64
+}
+
+// Each call takes as many exchanges with the kernel as are written here, and as
+// many where the sandbox holds much else: a thousand routes, neighbours and
+// addresses, and a hundred links.
+func TestExchanges(t *testing.T) {
+	var sends, recvs atomic.Int64
+	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return counter{t, &sends, &recvs} }
+	defer func() { rtnl.Intercept = nil }()
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth + hostVXLAN}}
+	defer w.clear()
+	w.build()
+	ctx := context.Background()
+	w.a = w.make("a")
+	w.make("b")
+	n := w.ns("a")
+	p := netip.MustParsePrefix
+	w.must(n.AddLink(ctx, InterfaceSpec{Name: "eth0", Type: "veth", Peer: Endpoint{"b", "eth0"}, Addresses: []netip.Prefix{p("10.2.0.1/15"), p("2001:db8:2::1/64")}}))
+	w.must(n.AddInterface("vx", "vx"))
+	iface := n.Info().Interfaces()[0]
+	link := func(s InterfaceSpec) func() error { return func() error { return n.AddLink(ctx, s) } }
+	veth := InterfaceSpec{Name: "new0", Type: "veth", Peer: Endpoint{HostName, "new0-host"}, Addresses: []netip.Prefix{p("10.66.0.1/24"), p("2001:db8:66::1/64")}, Down: true}
+	bridge := InterfaceSpec{Name: "br0", Type: "bridge", Down: true}
+	remove := func(name string) func() error { return func() error { return n.RemoveLink(ctx, name) } }
+	var fresh *Namespace
+	list := []exchanges{
+		{"SetGateway", func() error { return n.SetGateway(net.ParseIP("10.2.0.254")) }, 1, 1},
+		{"SetGateway over another", func() error { return n.SetGateway(net.ParseIP("10.2.0.253")) }, 1, 1},
+		{"UnsetGateway", n.UnsetGateway, 1, 1},
+		{"SetGatewayIPv6", func() error { return n.SetGatewayIPv6(net.ParseIP("2001:db8:2::fe")) }, 1, 1},
+		{"UnsetGatewayIPv6", n.UnsetGatewayIPv6, 1, 1},
+		{"AddStaticRoute", func() error { return n.AddStaticRoute(nextHop) }, 1, 1},
+		{"RemoveStaticRoute", func() error { return n.RemoveStaticRoute(nextHop) }, 1, 1},
+		{"AddStaticRoute, connected", func() error {
+			return n.AddStaticRoute(&types.StaticRoute{Destination: destination("192.168.7.0/24"), RouteType: types.CONNECTED, NextHop: net.ParseIP("10.2.0.1")})
+		}, 2, 2},
+		{"RemoveStaticRoute, connected", func() error {
+			return n.RemoveStaticRoute(&types.StaticRoute{Destination: destination("192.168.7.0/24"), RouteType: types.CONNECTED})
+		}, 1, 1},
+		{"AddNeighbor", func() error { return n.AddNeighbor(net.ParseIP("10.3.255.7"), hw(7), false) }, 2, 2},
+		{"DeleteNeighbor", func() error { return n.DeleteNeighbor(net.ParseIP("10.3.255.7"), hw(7), true) }, 1, 1},
+		{"AddNeighbor of a vxlan", func() error { return n.AddNeighbor(net.ParseIP("192.0.2.7"), hw(7), false, onVX...) }, 1, 1},
+		{"DeleteNeighbor of a vxlan", func() error { return n.DeleteNeighbor(net.ParseIP("192.0.2.7"), hw(7), true) }, 1, 1},
+		{"AddAliasIP", func() error { return n.AddAliasIP("eth0", cidr("10.9.9.9/32")) }, 1, 1},
+		{"RemoveAliasIP", func() error { return n.RemoveAliasIP("eth0", cidr("10.9.9.9/32")) }, 1, 1},
+		{"AddAliasIP of IPv6", func() error { return n.AddAliasIP("eth0", cidr("2001:db8:9::9/128")) }, 2, 2},
+		{"DisableARPForVIP", func() error { return n.DisableARPForVIP("eth0") }, 1, 1},
+		{"Statistics", func() error { _, err := iface.Statistics(); return err }, 1, 1},
+		{"InvokeFunc", func() error { return n.InvokeFunc(func() {}) }, 0, 0},
+		// Reading lo, the name, and what may be in conflict; the links with their
+		// marks, on both sides; addresses, state and routes; reading back; the mark
+		// taken away.
+		{"AddLink of a veth", link(veth), 7, 10},
+		{"RemoveLink of a veth", remove("new0"), 4, 5},
+		{"AddLink of a bridge", link(bridge), 3, 4},
+		{"RemoveLink of a bridge", remove("br0"), 4, 5},
+		{"Create", func() (err error) { fresh, err = Create(ctx, "fresh"); return err }, 1, 1},
+		{"Destroy", func() error { return fresh.Destroy() }, 1, 2},
+	}
+	measure := func(check func(x *exchanges, sends, recvs int64)) {
+		for i := range list {
+			x := &list[i]
+			sends.Store(0)
+			recvs.Store(0)
+			if err := x.do(); err != nil {
+				t.Fatalf("%s: %v", x.name, err)
+			}
+			check(x, sends.Load(), recvs.Load())
+		}
+	}
+	w.must(n.AddNeighbor(net.ParseIP("192.0.2.8"), hw(8), false, onVX...)) // from now on the link's index is known
+	measure(func(x *exchanges, sends, recvs int64) {
+		t.Logf("%s: %d sends, %d receives", x.name, sends, recvs)
+		if x.sends < 0 {
+			x.sends, x.recvs = sends, recvs
+		}
+		if sends != x.sends || recvs != x.recvs {
+			t.Errorf("%s: %d sends and %d receives, want %d and %d", x.name, sends, recvs, x.sends, x.recvs)
+		}
+	})
+	var links []InterfaceSpec
+	for i := range 100 {
+		links = append(links, InterfaceSpec{Name: fmt.Sprintf("b%d", i), Type: "bridge", Down: true})
+	}
+	w.must(n.AddLinks(ctx, slices.Values(links)))
+	w.must(n.AddRoutes(ctx, slices.Values(staticRoutes(1000))))
+	w.must(n.AddNeighbors(ctx, slices.Values(neighbours(1000))))
+	measure(func(x *exchanges, sends, recvs int64) {
+		if sends != x.sends || recvs != x.recvs && x.name != "Destroy" {
+			t.Errorf("%s where there is much: %d sends and %d receives, want %d and %d", x.name, sends, recvs, x.sends, x.recvs)
+		}
+	})
+}
