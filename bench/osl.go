@@ -12,7 +12,7 @@ import (
 
 // oslContender is osl as it is, with its guarantees: locks, tags, undo,
 // verification. It sets nothing that a program would not.
-type oslContender struct{ pool spares }
+type oslContender struct{}
 
 func newOSL() *oslContender {
 	osl.SetBasePath(filepath.Dir(dirs["osl"]))

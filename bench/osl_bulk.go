@@ -27,9 +27,6 @@ func (s *oslSandbox) DeleteNeighbors(list []*neighbor) error {
 	return nil
 }
 
-// spares is osl's pool of namespaces made beforehand.
-type spares struct{}
-
 func (c *oslContender) Fill(int) error                  { return errNotOffered }
 func (c *oslContender) HandOut(string) (sandbox, error) { return nil, errNotOffered }
 func (c *oslContender) Drain()                          {}
