@@ -55,12 +55,12 @@ var noise = map[string]bool{"futex": true, "nanosleep": true, "clock_nanosleep":
 	"exit": true}
 
 // counted is how often the steps are done more in the second run.
-const counted = 100
+const counted = 500
 
-// countCalls counts, for each group that undoes itself without help, the
-// system calls of all its steps together: those of many runs less those of
-// fewer, so that what is done once falls out. The sum is noted at the first
-// row.
+// countCalls counts the system calls of all steps of a group together: those of
+// many runs less those of fewer, so that what is done once falls out. It does
+// so for the groups where nothing but the steps makes any, and notes the sum at
+// the first row.
 func (b *bench) countCalls(r *report) error {
 	if _, err := exec.LookPath("strace"); err != nil {
 		return fmt.Errorf("counting system calls: %w", err)

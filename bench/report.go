@@ -92,7 +92,8 @@ func (r *report) cells() (table [][]string, notes []string) {
 		}
 	}
 	if calls {
-		head = append(head, "system calls: floor", "osl", "moby")
+		notes = append(notes, "system calls: of this row and the next together where that undoes it; those of the Go runtime for itself left out")
+		head = append(head, "system calls [1]: floor", "osl", "moby")
 	}
 	table = append(table, head)
 	for i := range r.Rows {
