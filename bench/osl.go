@@ -12,7 +12,9 @@ import (
 
 // oslContender is osl as it is, with its guarantees: locks, tags, undo,
 // verification. It sets nothing that a program would not.
-type oslContender struct{}
+type oslContender struct {
+	pool *osl.Pool
+}
 
 func newOSL() *oslContender {
 	osl.SetBasePath(filepath.Dir(dirs["osl"]))

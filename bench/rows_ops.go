@@ -197,7 +197,6 @@ func manyNeighbors(n int) group {
 				checks: []func() error{func() error { return neighbors(path, list, true) }, func() error { return neighbors(path, list, false) }},
 			}
 		})
-	g.rows[0].Note, g.rows[1].Note = bulkNote, bulkNote
 	return g
 }
 
