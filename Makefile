@@ -1,0 +1,38 @@
+# The long forms of what CI runs for minutes. Each says what it found.
+
+.PHONY: test faults kills model soak fuzz peer kernel-test bench
+
+test:
+	go test ./... ./test/...
+
+# Every exchange with the kernel fails, in every way (an hour at most).
+faults:
+	go test -run TestFaults -faults.all -v -timeout 90m .
+
+# Every system call of every operation fails, or the process is killed there.
+kills:
+	go test -run TestKills -kills.all -v -timeout 90m .
+
+# Random sequences of calls against a model.
+model:
+	cd test && go test -run TestModel -v -timeout 60m -rapid.checks=200 -rapid.steps=60 .
+
+# 10,000 lives of sandboxes, one in ten with a failure.
+soak:
+	cd test && go test -run TestSoak -v -timeout 90m -soak.cycles=10000 .
+
+# Ten minutes for each fuzz target.
+fuzz:
+	go run ./tools/fuzz -time 10m
+
+# The same behaviours, asked of moby's package.
+peer:
+	cd test/peer && GOWORK=off go test -v ./...
+
+# The tests on Debian's kernel in a virtual machine, with network cards.
+kernel-test:
+	go run ./test/kernel
+
+# Beside the kernel's own time, moby's package and ip; as root.
+bench:
+	go run -C bench . -growth -calls -out ../docs/performance
