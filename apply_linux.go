@@ -162,7 +162,13 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		if write {
+		if n := p.run.spaces[key]; write && n != nil { // it stays, and the lock with it
+			h, err := n.lock.take(ctx)
+			if err != nil {
+				return fail("lock the sandbox", key, "", err)
+			}
+			p.unlock = append(p.unlock, h.Unlock)
+		} else if write {
 			unlock, err := lockToRemove(ctx, key)
 			if err != nil {
 				return fail("lock the sandbox", key, "", err)

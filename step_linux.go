@@ -98,7 +98,10 @@ const settleTime = time.Second
 // gone up its IPv6 link-local address in the background; until it is usable,
 // the link is not what its user expects.
 func (n *Namespace) settledAddrs(ctx context.Context, l *rtnl.Link) ([]rtnl.Addr, error) {
-	for end := time.Now().Add(settleTime); ; time.Sleep(100 * time.Microsecond) {
+	for i, end := 0, time.Now().Add(settleTime); ; i++ {
+		if i > 8 { // most often it is done by then
+			time.Sleep(50 * time.Microsecond)
+		}
 		addrs, err := n.conn.Addrs(ctx, l.Index)
 		if err != nil || l.Flags&unix.IFF_LOWER_UP == 0 || time.Now().After(end) ||
 			!slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {

@@ -9,8 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // root is where every path of this package begins.
@@ -25,46 +26,89 @@ func Path(p string) error {
 	return nil
 }
 
+// file is an open setting. os.File would hand it to the runtime's poller, at twice
+// the number of system calls.
+type file struct {
+	fd   int
+	path string
+}
+
+func open(path string, flags int) (file, error) {
+	if err := Path(path); err != nil {
+		return file{}, err
+	}
+	fd, err := unix.Open(root+path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return file{}, &fs.PathError{Op: "open", Path: root + path, Err: err}
+	}
+	return file{fd, path}, nil
+}
+
+func (f file) close() { unix.Close(f.fd) } // nothing is held back that it could report
+
+func (f file) read() (string, error) {
+	var b [4096]byte // more than any of them
+	n, err := unix.Pread(f.fd, b[:], 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: root + f.path, Err: err}
+	}
+	return strings.TrimSpace(string(b[:n])), nil
+}
+
+func (f file) write(value string) error {
+	if _, err := unix.Pwrite(f.fd, []byte(value), 0); err != nil {
+		return &fs.PathError{Op: "write", Path: root + f.path, Err: err}
+	}
+	return nil
+}
+
 // Read returns the value of a setting.
 func Read(path string) (string, error) {
-	if err := Path(path); err != nil {
+	f, err := open(path, unix.O_RDONLY)
+	if err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(root + path)
-	return strings.TrimSpace(string(b)), err
+	defer f.close()
+	return f.read()
 }
 
 // Set writes a setting unless it has the value already, so that a read-only
 // /proc/sys is no obstacle where there is nothing to do. It returns the value
 // before.
 func Set(path, value string) (old string, err error) {
-	if old, err = Read(path); err != nil {
-		return "", err
+	f, werr := open(path, unix.O_RDWR)
+	if werr != nil {
+		if f, err = open(path, unix.O_RDONLY); err != nil {
+			return "", err
+		}
 	}
-	if strings.Join(strings.Fields(old), " ") == strings.Join(strings.Fields(value), " ") {
-		return old, nil
-	}
-	f, err := os.OpenFile(root+path, os.O_WRONLY, 0)
-	if err != nil {
+	defer f.close()
+	if old, err = f.read(); err != nil || same(old, value) {
 		return old, err
 	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if werr != nil {
+		return old, werr
+	}
+	if err = f.write(value); err != nil {
 		// What failed may have happened all the same.
-		if now, rerr := Read(path); rerr == nil && now != old {
-			err = errors.Join(err, os.WriteFile(root+path, []byte(old), 0))
+		if now, rerr := f.read(); rerr == nil && now != old {
+			err = errors.Join(err, f.write(old))
 		}
 	}
 	return old, err
 }
 
+func same(a, b string) bool {
+	return a == b || strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
+}
+
 // Ensure writes a setting; where that is refused, it is enough that the
 // setting has the value already.
 func Ensure(path, value string) error {
-	f, err := os.OpenFile(root+path, os.O_WRONLY, 0)
+	f, err := open(path, unix.O_WRONLY)
 	if err == nil {
-		_, err = f.WriteString(value)
-		err = errors.Join(err, f.Close())
+		err = f.write(value)
+		f.close()
 	}
 	if err != nil {
 		if have, rerr := Read(path); rerr == nil && have == value {
