@@ -47,6 +47,9 @@ func Main(m *testing.M) {
 	if os.Getenv(inside) == "" {
 		os.Exit(reexec())
 	}
+	if slices.Contains(os.Args, "-test.fuzzworker") {
+		os.Exit(m.Run()) // what fuzzes has prepared them, and looks afterwards
+	}
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "testnet: preparing the namespaces:", err)
 		os.Exit(1)
