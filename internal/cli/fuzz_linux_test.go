@@ -41,6 +41,7 @@ func FuzzCommandLine(f *testing.F) {
 			args = append(args, arg)
 		}
 		defer osl.SetBasePath("")
+		_, before := os.Lstat("/run/netns") // another test may have made it
 		var out, errs bytes.Buffer
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -56,7 +57,7 @@ func FuzzCommandLine(f *testing.F) {
 				t.Errorf("%q: exit code %d, and standard error is %q", args, code, text)
 			}
 		}
-		if _, err := os.Lstat("/run/netns"); err == nil {
+		if _, err := os.Lstat("/run/netns"); err == nil && before != nil {
 			t.Errorf("%q made the directory of the keys", args)
 		}
 	})
