@@ -55,6 +55,12 @@ func KeyPath(name string) (string, error) {
 		if err != nil {
 			return "", invalidf("the path %q: %v", name, err)
 		}
+		if len(filepath.Base(path)) > 255 {
+			return "", invalidf("the last part of the path %.20q… is longer than 255 bytes", name)
+		}
+		if path == hostKey() {
+			return "", invalidf("%q stands for the host and is no name of a sandbox", name)
+		}
 		return path, nil
 	case len(name) > 255:
 		return "", invalidf("the name %.20q… is longer than 255 bytes", name)
@@ -63,6 +69,10 @@ func KeyPath(name string) (string, error) {
 	}
 	return filepath.Join(BasePath(), keysDir, name), nil
 }
+
+// hostKey stands for the host's namespace where a key is locked; no sandbox can
+// have it.
+func hostKey() string { return filepath.Join(BasePath(), keysDir, HostName) }
 
 // nameOf returns the name that KeyPath turns into key, or key itself.
 func nameOf(key string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -96,10 +95,6 @@ func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) e
 	}
 	return nil
 }
-
-// hostKey stands for the host's namespace where a key is locked; no sandbox can
-// have it.
-func hostKey() string { return filepath.Join(BasePath(), keysDir, HostName) }
 
 // heal puts back what a dead process left under way. It locks the sandbox only
 // if something is: then either its owner lives, and heal waits for it, or it
