@@ -66,7 +66,7 @@ type sandbox interface {
 	RemoveAlias(dev string, a *alias) error
 }
 
-// ability is what a contender may be able to do as well.
+// What a contender, or its sandbox, may be able to do as well.
 type (
 	pooler interface {
 		// Fill prepares spare sandboxes; HandOut pins one at a name.

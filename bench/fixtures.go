@@ -13,8 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func netipPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
-
 // fillRoutes puts routes on eth0 of a sandbox, with the mark by which the
 // contender knows its own.
 func fillRoutes(path string, n int, contender string) error {
@@ -81,7 +79,7 @@ func runsInside(s sandbox, path string) error {
 	return nil
 }
 
-// open counts what is open in this process.
+// openDescriptors counts the descriptors and threads of this process.
 func openDescriptors() (descriptors, threads int, err error) {
 	d, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

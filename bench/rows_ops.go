@@ -5,12 +5,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink"
 )
 
-// ns is a time in the unit of the rows, from microseconds.
+// us is a time in the unit of the rows, from microseconds.
 func us(n float64) float64 { return n * 1000 }
 
 // upTo is a target that is a multiple of the floor.
@@ -64,8 +65,7 @@ func operations(quick bool) []group {
 	}
 	gw, static := newRoute("0.0.0.0/0", "10.1.0.1"), newRoute("10.64.0.0/16", "10.1.0.1")
 	n := newNeighbors(1)[0]
-	vip := &alias{}
-	vip.Prefix = netipPrefix("10.99.0.1/32")
+	vip := &alias{Prefix: netip.MustParsePrefix("10.99.0.1/32")}
 	vip.Net = ipNet(vip.Prefix)
 	return []group{
 		inPlaceGroup("interface made in place (veth, v4, v6, routes)", 0),
