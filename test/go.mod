@@ -17,4 +17,5 @@ require (
 	github.com/mdlayher/socket v0.6.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sync v0.20.0 // indirect
+	pgregory.net/rapid v1.3.0 // indirect
 )

@@ -1,0 +1,6 @@
+//go:build linux
+
+package osltest
+
+func (m *model) apply()         {}
+func (m *model) secondProcess() {}
