@@ -216,7 +216,7 @@ func (m *model) configure(b *mbox, l *mlink) (opts []osl.IfaceOption, text strin
 		l.mac = pick(m, "MAC", hardware...)
 		opts = append(opts, o.MacAddress(mac(l.mac)))
 	}
-	if m.sometimes("MTU", 4) {
+	if m.sometimes("MTU", 4) && !(l.kind == "bridge" && m.known(bridgeMTU)) {
 		l.mtu = pick(m, "MTU", 1300, 1400, 1000, 40)
 		opts = append(opts, osl.WithMTU(l.mtu))
 		l.mtuSet = true
@@ -241,6 +241,10 @@ func (m *model) configure(b *mbox, l *mlink) (opts []osl.IfaceOption, text strin
 	return opts, words("addresses", l.addrs, "mac", l.mac, "mtu", l.mtu, "txq", l.txq, "routes", l.box.routes), want
 }
 
+// bridgeMTU is known: the kernel takes an MTU for the user's only where it is
+// set after the bridge was made.
+const bridgeMTU = "a bridge that was made with an MTU loses it to its first port"
+
 // trial is a link that is not in the sandbox yet.
 func trial(kind, src string, home *mlink) *mlink {
 	l := &mlink{kind: kind, src: src, home: home, up: true, txq: 1000, box: &mbox{}}
@@ -263,13 +267,13 @@ func (b *mbox) settle(l *mlink) {
 func (m *model) addInterface(b *mbox, n *osl.Namespace) {
 	src, prefix := pick(m, "source", "h0", "h1", "d0", "x0", "h0.0", notThere), pick(m, "prefix", "eth", "eth", "net")
 	home := m.onHost(src)
-	if home == nil && b.source(src) != nil {
-		home = nil
-	}
 	l := trial("", src, home)
 	opts, text, want := m.configure(b, l)
-	if home == nil {
+	switch {
+	case home == nil:
 		want = append(want, osl.ErrNotFound)
+	case home.kind == "bridge":
+		want = append(want, osl.ErrInvalid)
 	}
 	l.name = lowest(b.all(), prefix)
 	if m.sometimes("exact name", 5) {
@@ -287,6 +291,9 @@ func (m *model) addInterface(b *mbox, n *osl.Namespace) {
 		if l.master == nil {
 			want = append(want, osl.ErrNotFound)
 		}
+	}
+	if l.master != nil && l.master.ipv6() && l.mtu < 1280 && m.known("a port with an MTU below 1280 takes the IPv6 addresses of its bridge, even if it is refused") {
+		return
 	}
 	what := words("AddInterface", b.name, src, prefix, text)
 	if l.master != nil {
