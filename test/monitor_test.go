@@ -34,20 +34,30 @@ type monitor struct {
 // watch starts a monitor of a namespace; "" is the host.
 func watch(t *testing.T, key string, groups ...uint) *monitor {
 	t.Helper()
+	s, err := subscribe(key, groups...)
+	must(t, err)
+	m := &monitor{t: t, sock: s}
+	t.Cleanup(m.close)
+	return m
+}
+
+// subscribe is watch without a test.
+func subscribe(key string, groups ...uint) (*nl.NetlinkSocket, error) {
 	ns, err := netns.Get()
 	if key != "" {
 		ns, err = netns.GetFromPath(key)
 	}
-	must(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer ns.Close()
 	s, err := nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, groups...)
-	must(t, err)
-	// Lost events would make a silent monitor prove nothing: events reports
-	// them, and a large buffer makes them unlikely.
-	_ = s.SetReceiveBufferSize(1<<20, false)
-	m := &monitor{t: t, sock: s}
-	t.Cleanup(m.close)
-	return m
+	if err == nil {
+		// Lost events would make a silent monitor prove nothing: received
+		// reports them, and a large buffer makes them unlikely.
+		_ = s.SetReceiveBufferSize(1<<20, false)
+	}
+	return s, err
 }
 
 // close ends the monitor, which keeps its namespace alive.
@@ -61,15 +71,26 @@ func (m *monitor) close() {
 // events returns what was reported until nothing more came for the time given.
 func (m *monitor) events(silence time.Duration) (out []event) {
 	m.t.Helper()
+	out, err := received(m.sock, silence)
+	if err != nil {
+		m.t.Fatalf("monitor: %v", err)
+	}
+	return out
+}
+
+// received is events without a test.
+func received(s *nl.NetlinkSocket, silence time.Duration) (out []event, err error) {
 	tv := unix.NsecToTimeval(int64(silence))
-	must(m.t, m.sock.SetReceiveTimeout(&tv))
+	if err := s.SetReceiveTimeout(&tv); err != nil {
+		return nil, err
+	}
 	for {
-		msgs, _, err := m.sock.Receive()
+		msgs, _, err := s.Receive()
 		if errors.Is(err, unix.EAGAIN) {
-			return out
+			return out, nil
 		}
 		if err != nil {
-			m.t.Fatalf("monitor: %v", err)
+			return out, err
 		}
 		for _, msg := range msgs {
 			if msg.Header.Type == unix.RTM_DELNSID {

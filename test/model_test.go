@@ -1,0 +1,432 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"pgregory.net/rapid"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// The model is what the documentation says that a host and its sandboxes hold,
+// as plain data. It knows no tags, messages or plans of osl's.
+type model struct {
+	t      *rapid.T
+	host   []*mlink
+	boxes  map[string]*mbox
+	stale  []*osl.Namespace // handles whose sandbox is gone
+	calls  int
+	before []string // the witness's last word
+}
+
+// mbox is a sandbox. links are in the order in which they came; lo is not one
+// of them.
+type mbox struct {
+	name    string
+	links   []*mlink
+	lo      *mlink
+	routes  []mroute
+	neighs  []mneigh
+	handles []*osl.Namespace
+}
+
+type mlink struct {
+	name, kind string
+	src        string // source name; "" on the host, unless it is the far end of a veth of osl's
+	home       *mlink // what it was on the host
+	mac        string // "" until it was seen
+	mtu, txq   int
+	mtuSet     bool // of a bridge: set by hand, so that it does not follow the ports
+	up         bool
+	alias      string
+	master     *mlink
+	peer       *mlink // the other end of a veth that osl made
+	box        *mbox  // nil on the host
+	addrs      []maddr
+	quiet      bool // DisableARPForVIP
+	vni        int
+}
+
+type maddr struct {
+	netip.Prefix
+	alias bool
+}
+
+// mroute is a gateway, a static route or, with neither static nor via, a
+// route of an interface.
+type mroute struct {
+	dst    netip.Prefix
+	via    netip.Addr
+	dev    *mlink
+	static bool
+}
+
+type mneigh struct {
+	dev *mlink
+	ip  netip.Addr
+	mac string
+	fdb bool
+	osl bool // held by osl
+}
+
+func (r mroute) gateway() bool { return r.dst.Bits() == 0 && r.via.IsValid() }
+
+func (r mroute) String() string { return r.dst.String() }
+
+// ofInterface reports whether a route is one of AddInterface's option.
+func (r *mroute) ofInterface() bool { return r != nil && !r.static && !r.via.IsValid() }
+
+func (l *mlink) ipv6() bool {
+	return slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Addr().Is6() })
+}
+
+func (l *mlink) has(p netip.Prefix) bool {
+	return slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Prefix == p })
+}
+
+func (b *mbox) all() []*mlink { return append([]*mlink{b.lo}, b.links...) }
+
+func find(list []*mlink, what func(*mlink) bool) *mlink {
+	if i := slices.IndexFunc(list, what); i >= 0 {
+		return list[i]
+	}
+	return nil
+}
+
+func (b *mbox) link(name string) *mlink {
+	return find(b.all(), func(l *mlink) bool { return l.name == name })
+}
+
+func (b *mbox) source(src string) *mlink {
+	return find(b.links, func(l *mlink) bool { return l.src == src })
+}
+
+func (m *model) onHost(name string) *mlink {
+	return find(m.host, func(l *mlink) bool { return l.name == name })
+}
+
+// lowest returns the lowest free number after a prefix.
+func lowest(list []*mlink, prefix string) string {
+	for n := 0; ; n++ {
+		name := prefix + itoa(n)
+		if find(list, func(l *mlink) bool { return l.name == name }) == nil {
+			return name
+		}
+	}
+}
+
+// reach is the kernel's choice of a link for an address. As a next hop it must
+// be on the link itself: then a route through another one, and on IPv4 one of
+// global scope, does not count.
+func (b *mbox) reach(ip netip.Addr, hop bool) *mlink {
+	var dev *mlink
+	best := -1
+	try := func(p netip.Prefix, l *mlink) {
+		if p.Contains(ip) && p.Bits() > best {
+			best, dev = p.Bits(), l
+		}
+	}
+	for _, l := range b.links {
+		for _, a := range l.addrs {
+			if a.Addr() == ip {
+				switch {
+				case !hop:
+					return b.lo
+				case ip.Is6():
+					return nil
+				}
+				return l // the kernel lets IPv4 have itself as a gateway
+			}
+			if l.up && !a.Addr().IsLinkLocalUnicast() {
+				try(a.Masked(), l)
+			}
+		}
+	}
+	for _, r := range b.routes {
+		switch {
+		case !hop:
+			try(r.dst, r.dev)
+		case r.via.IsValid() && ip.Is6():
+			try(r.dst, nil)
+		case r.via.IsValid() || r.static && ip.Is4():
+		default:
+			try(r.dst, r.dev)
+		}
+	}
+	return dev
+}
+
+// route returns the route of osl to a destination.
+func (b *mbox) route(dst netip.Prefix) *mroute {
+	for i := range b.routes {
+		if b.routes[i].dst == dst {
+			return &b.routes[i]
+		}
+	}
+	return nil
+}
+
+func (b *mbox) dropRoutes(gone func(mroute) bool) { b.routes = slices.DeleteFunc(b.routes, gone) }
+func (b *mbox) dropNeighs(gone func(mneigh) bool) { b.neighs = slices.DeleteFunc(b.neighs, gone) }
+
+// dropAddr takes an address away, and what the kernel takes with the last one
+// of its family.
+func (b *mbox) dropAddr(l *mlink, p netip.Prefix) {
+	if !l.has(p) {
+		return
+	}
+	l.addrs = slices.DeleteFunc(l.addrs, func(a maddr) bool { return a.Prefix == p })
+	is4 := p.Addr().Is4()
+	if slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Addr().Is4() == is4 }) {
+		return
+	}
+	b.dropRoutes(func(r mroute) bool { return r.dev == l && r.dst.Addr().Is4() == is4 })
+	b.dropNeighs(func(n mneigh) bool { return n.dev == l && !n.fdb && n.ip.Is4() == is4 })
+}
+
+// drop takes a link out of where it is, with all that hangs on it.
+func (m *model) drop(l *mlink) {
+	is := func(o *mlink) bool { return o == l }
+	b := l.box
+	if b == nil {
+		m.host = slices.DeleteFunc(m.host, is)
+		return
+	}
+	b.links = slices.DeleteFunc(b.links, is)
+	b.dropRoutes(func(r mroute) bool { return r.dev == l })
+	b.dropNeighs(func(n mneigh) bool { return n.dev == l })
+	for _, o := range b.links {
+		if o.master == l {
+			o.master = nil
+		}
+	}
+	b.follow(l.master)
+}
+
+// follow gives a bridge the lowest MTU of its ports.
+func (b *mbox) follow(br *mlink) {
+	if br == nil || br.mtuSet {
+		return
+	}
+	br.mtu = 0
+	for _, l := range b.links {
+		if l.master == br && (br.mtu == 0 || l.mtu < br.mtu) {
+			br.mtu = l.mtu
+		}
+	}
+	if br.mtu == 0 {
+		br.mtu = 1500
+	}
+}
+
+// remove takes an interface out of a sandbox: home, or away with its peer.
+func (m *model) remove(l *mlink) {
+	m.drop(l)
+	if l.home != nil {
+		m.host = append(m.host, l.home)
+	}
+	if l.peer != nil {
+		m.drop(l.peer)
+	}
+}
+
+// destroy is the end of a sandbox: a link whose name is taken on the host comes
+// home under another one.
+func (m *model) destroy(b *mbox) {
+	paired := func(l *mlink) bool { return l.peer != nil && l.peer.box != b }
+	if find(b.links, paired) != nil && m.known("a handle that is open still keeps the links of a destroyed sandbox, and their other ends") {
+		for _, n := range b.handles {
+			_ = n.Close()
+		}
+	}
+	for _, l := range slices.Clone(b.links) {
+		if l.home != nil && m.onHost(l.home.name) != nil {
+			l.home.name = lowest(m.host, l.home.name+".")
+		}
+		m.remove(l)
+	}
+	m.stale = append(m.stale, b.handles...)
+	delete(m.boxes, b.name)
+}
+
+// call makes a call whose outcome the model has foretold: no error, or one that
+// is any of those in want; nil among them stands for any error.
+func (m *model) call(what string, want []error, f func() error) (ok bool) {
+	m.t.Helper()
+	m.t.Logf("%s", what)
+	m.calls++
+	start := time.Now()
+	err := f()
+	if d := time.Since(start); d > 10*time.Second {
+		m.t.Errorf("%s took %v", what, d)
+	}
+	if len(want) == 0 {
+		if err != nil {
+			m.t.Fatalf("%s: %v", what, err)
+		}
+		return true
+	}
+	if err == nil {
+		m.t.Fatalf("%s: no error, want one of %v", what, want)
+	}
+	if !slices.ContainsFunc(want, func(w error) bool { return w == nil || errors.Is(err, w) }) {
+		m.t.Fatalf("%s: the error is none of %v: %v", what, want, err)
+	}
+	return false
+}
+
+var strict = flag.Bool("model.strict", false, "make the calls of TestModel too that are known to break the contract")
+
+// known reports whether a call is to be left out, because what it does is known
+// to be other than the contract says.
+func (m *model) known(what string) bool {
+	if *strict {
+		m.t.Logf("known: %s", what)
+	}
+	return !*strict
+}
+
+// begin makes the links of the host that a check plays with.
+func (m *model) begin() {
+	m.boxes = map[string]*mbox{}
+	for i, l := range []netlink.Link{
+		&netlink.Veth{LinkAttrs: attrs("h0"), PeerName: "p0"},
+		&netlink.Veth{LinkAttrs: attrs("h1"), PeerName: "p1"},
+		&netlink.Veth{LinkAttrs: attrs("d0"), PeerName: "p2"},
+		&netlink.Vxlan{LinkAttrs: attrs("x0"), VxlanId: 7, Port: 4789},
+	} {
+		a := l.Attrs()
+		a.HardwareAddr = mac(fmt.Sprintf("02:00:00:00:01:%02x", i))
+		a.MTU, a.TxQLen = 1500-i, 900+i
+		m.must(netlink.LinkAdd(l))
+	}
+	m.must(netlink.LinkSetAlias(&netlink.Veth{LinkAttrs: attrs("d0")}, "a plug;o=h"))
+	for _, n := range []string{"h0", "p0", "p1", "p2"} {
+		l, err := netlink.LinkByName(n)
+		m.must(err)
+		m.must(netlink.LinkSetUp(l))
+	}
+	list, err := netlink.LinkList()
+	m.must(err)
+	for _, l := range list {
+		if a := l.Attrs(); a.Name != "lo" {
+			m.host = append(m.host, &mlink{name: a.Name, kind: l.Type(), mac: a.HardwareAddr.String(), mtu: a.MTU, txq: a.TxQLen,
+				up: a.Flags&1 != 0, alias: a.Alias})
+		}
+	}
+	for _, name := range boxNames {
+		m.createAt(name)
+	}
+}
+
+// end leaves the namespaces as the next check, or try, must find them.
+func (m *model) end() {
+	for _, b := range m.boxes {
+		m.stale = append(m.stale, b.handles...)
+	}
+	for _, n := range m.stale {
+		_ = n.Close()
+	}
+	for _, key := range boxNames {
+		if err := osl.Remove(m.t.Context(), key); err != nil && !errors.Is(err, osl.ErrNotFound) {
+			m.t.Errorf("clean up %s: %v", key, err)
+		}
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		list, err := netlink.LinkList()
+		m.must(err)
+		if len(list) == 1 {
+			break
+		}
+		for _, l := range list {
+			if l.Attrs().Name != "lo" {
+				_ = netlink.LinkDel(l)
+			}
+		}
+		if time.Now().After(end) {
+			m.t.Fatalf("clean up: %d links are left", len(list)-1)
+		}
+	}
+}
+
+func (m *model) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatalf("the witness: %v", err)
+	}
+}
+
+// boxNames are the sandboxes of a check.
+var boxNames = []string{"ma", "mb"}
+
+// TestModel makes random sequences of calls and compares what the kernel then
+// holds, as another library reads it, and what Info says, with the model, after
+// each call. A failure prints the shortest sequence that was found to fail.
+//
+//	go test -run TestModel . -args -rapid.checks=200 -rapid.steps=50 -rapid.seed=N
+func TestModel(t *testing.T) {
+	begin(t)
+	defaults := map[string]string{"rapid.checks": "10", "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
+	if testing.Short() {
+		defaults["rapid.checks"] = "4"
+	}
+	flag.Visit(func(f *flag.Flag) { delete(defaults, f.Name) })
+	for name, value := range defaults {
+		must(t, flag.Set(name, value))
+	}
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // a taken name at home is logged
+	defer slog.SetDefault(log)
+	calls, checks, seen := 0, 0, map[string]int{}
+	rapid.Check(t, func(r *rapid.T) {
+		m := &model{t: r}
+		defer m.end()
+		m.begin()
+		m.compare()
+		actions := map[string]func(*rapid.T){"": func(*rapid.T) { m.compare() }}
+		for name, f := range m.actions() {
+			actions[name] = func(r *rapid.T) {
+				before := m.calls
+				f()
+				if m.calls == before {
+					r.SkipNow() // there was nothing to call
+				}
+				seen[name]++
+			}
+		}
+		r.Repeat(actions)
+		calls += m.calls
+		checks++
+	})
+	t.Logf("seed %s: %d checks, %d calls: %v", flag.Lookup("rapid.seed").Value, checks, calls, seen)
+	for name := range (&model{}).actions() {
+		if calls > 1000 && seen[name] == 0 {
+			t.Errorf("%s was never called", name)
+		}
+	}
+	if left, _ := os.ReadDir("/run/netns"); len(left) > 0 {
+		t.Errorf("left in /run/netns: %v", left)
+	}
+}
+
+func words(list ...any) string {
+	var out []string
+	for _, x := range list {
+		if s := fmt.Sprint(x); s != "" && s != "[]" && s != "invalid IP" && s != "<nil>" {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, " ")
+}
