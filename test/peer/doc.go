@@ -3,6 +3,7 @@
 // moby's dependencies stay here.
 //
 //	cd test/peer && GOWORK=off go test -v .
+//	cd test/peer && GOWORK=off go test -v -run TestPeer/osl/killed .
 //
 // Only osl must hold everything; moby's column is a report. Each package is used
 // as its own documentation says. What moby leaves to its engine it is given

@@ -29,7 +29,7 @@ func (r *run) built(sb sandbox) *memory {
 }
 
 // killedAfter kills a process that has built the sandbox.
-func (r *run) killedAfter() (key string, asked *memory, done bool) {
+func (r *run) killedAfter() (key string, asked *memory) {
 	key = r.key("built")
 	asked = &memory{links: []wanted{{"va", "eth", conf{v4: cidr("10.0.0.2/24")}}}}
 	if r.step != "" {
@@ -43,7 +43,7 @@ func (r *run) killedAfter() (key string, asked *memory, done bool) {
 	cmd := r.child("build", false)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	return key, asked, false
+	return key, asked
 }
 
 // returns are the behaviours of a process that finds the sandbox of another.
@@ -107,7 +107,7 @@ var returns = []behaviour{
 		}
 	}},
 	{"18a", "killed after AddInterface: who opens the key, told what was asked for, brings the link home", func(r *run) {
-		key, asked, _ := r.killedAfter()
+		key, asked := r.killedAfter()
 		sb, err := r.reopen(key, asked)
 		r.ok("open", err)
 		r.ok("remove", r.iface(sb, "va").Remove())
@@ -115,7 +115,7 @@ var returns = []behaviour{
 		r.ok("destroy", sb.destroy())
 	}},
 	{"18a", "killed after AddInterface: who opens and destroys the key brings the link home as it was", func(r *run) {
-		key, _, _ := r.killedAfter()
+		key, _ := r.killedAfter()
 		sb, err := r.reopen(key, nil)
 		r.ok("open", err)
 		r.ok("destroy", sb.destroy())
@@ -132,11 +132,11 @@ var returns = []behaviour{
 			time.Sleep(time.Hour)
 		}
 		r.host("va")
-		for n := range 25 {
+		for n := range 12 {
 			sb, err := r.create(key)
 			r.ok("create", err)
 			cmd := r.child("add", false)
-			time.Sleep(time.Duration(n) * 100 * time.Microsecond)
+			time.Sleep(time.Duration(n) * 200 * time.Microsecond)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			_ = sb
@@ -149,7 +149,7 @@ var returns = []behaviour{
 				_ = i.Remove()
 			}
 			if _, err := netlink.LinkByName("va"); err != nil {
-				r.not("killed %d µs after the call: the link is not on the host, and in the sandbox there is %q", n*100, r.linksIn(key))
+				r.not("killed %d µs after the call: the link is not on the host, and in the sandbox there is %q", n*200, r.linksIn(key))
 			}
 			r.ok("destroy", again.destroy())
 		}
