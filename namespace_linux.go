@@ -127,6 +127,12 @@ func (n *Namespace) InvokeFunc(f func()) error {
 
 // open opens the namespace at key and looks no further.
 func open(key string) (*Namespace, error) {
+	if dir := filepath.Dir(key); filepath.Base(dir) == keysDir {
+		// A link there would lead to the keys of another base path.
+		if st, err := os.Lstat(dir); err == nil && !st.IsDir() {
+			return nil, &fs.PathError{Op: "use as the directory of keys", Path: dir, Err: unix.ENOTDIR}
+		}
+	}
 	fd, id, err := netns.Open(key)
 	if err != nil {
 		return nil, err

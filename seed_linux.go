@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -45,11 +46,14 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 		return nil, fail(op, path, "", err)
 	}
 	defer unlock()
-	if old, err := open(path); err == nil {
+	switch old, err := open(path); {
+	case err == nil:
 		if err := old.destroyLocked(ctx, old.conn); err != nil {
 			old.Close()
 			return nil, fail("destroy the sandbox before", path, "", err)
 		}
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, netns.ErrNotNamespace):
+		return nil, fail("open the sandbox before", path, "", err)
 	}
 	n, err := makeNamespace(ctx, path, plan.SandboxTag{})
 	return asSandbox(n, fail(op, path, "", err))

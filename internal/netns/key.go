@@ -42,7 +42,11 @@ func Open(path string) (fd int, id ID, err error) {
 	if sfs.Type != unix.NSFS_MAGIC && sfs.Type != unix.PROC_SUPER_MAGIC {
 		return -1, id, notNamespace(describe(p))
 	}
-	if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+	again := path // a link of /proc, which nobody can replace
+	if sfs.Type == unix.NSFS_MAGIC {
+		again = ofFD(p) // what was looked at, whatever the path is by now
+	}
+	if fd, err = unix.Open(again, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
 		return -1, id, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	if id, err = Identify(fd); err != nil {
@@ -116,10 +120,11 @@ func Pin(fd int, path string) error {
 		}
 		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
-	unix.Close(f)
-	// Through the descriptor's link in /proc: the mount is of the namespace
-	// itself, whatever thread this is.
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", fd), path, "", unix.MS_BIND, ""); err != nil {
+	defer unix.Close(f)
+	// Through the descriptors' links in /proc: the mount is of the namespace
+	// itself, whatever thread this is, and on the file that was just made, even
+	// if who may write to the directory put something else in its place.
+	if err := unix.Mount(ofFD(fd), ofFD(f), "", unix.MS_BIND, ""); err != nil {
 		_ = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		_ = unix.Unlink(path)
 		return &fs.PathError{Op: "bind-mount", Path: path, Err: err}
@@ -152,5 +157,19 @@ func MakeDir(dir string) (made string, err error) {
 	if made == "" {
 		made = dir
 	}
-	return made, os.Chmod(dir, 0o755)
+	return made, chmodDir(dir)
 }
+
+// chmodDir sets the mode of a directory, and never of what a symbolic link
+// leads to that someone put in its place.
+func chmodDir(dir string) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	return os.Chmod(ofFD(fd), 0o755)
+}
+
+// ofFD is a path that leads to the file of a descriptor.
+func ofFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
