@@ -23,7 +23,6 @@ type killed struct {
 	name string
 	args []string   // of the command
 	undo [][]string // takes a complete operation back
-	host bool       // uplink0 is there to be moved in
 }
 
 // changes are the system calls by which osl changes anything.

@@ -23,12 +23,11 @@ import (
 // The model is what the documentation says that a host and its sandboxes hold,
 // as plain data. It knows no tags, messages or plans of osl's.
 type model struct {
-	t      *rapid.T
-	host   []*mlink
-	boxes  map[string]*mbox
-	stale  []*osl.Namespace // handles whose sandbox is gone
-	calls  int
-	before []string // the witness's last word
+	t     *rapid.T
+	host  []*mlink
+	boxes map[string]*mbox
+	stale []*osl.Namespace // handles whose sandbox is gone
+	calls int
 }
 
 // mbox is a sandbox. links are in the order in which they came; lo is not one

@@ -20,9 +20,8 @@ import (
 
 // seenLink is a link as the witness sees it.
 type seenLink struct {
-	mac  string
-	mtu  int
-	text string // with %s for the hardware address
+	mac string
+	mtu int
 }
 
 // compare demands that the kernel and Info hold what the model says. The links
