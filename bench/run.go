@@ -176,12 +176,14 @@ func (b *bench) rounds(g *group, in []*entrant) {
 		if most > 0 && round >= most || round >= least && time.Now().After(end) || b.n > 0 && len(in[0].samples[0]) >= b.n {
 			return
 		}
+		idle := true
 		for i := range in {
 			e := in[(i+round)%len(in)]
 			// One that takes very long does not have all the time.
 			if e.spent > b.time/2 && round >= 2 {
 				continue
 			}
+			idle = false
 			began := time.Now()
 			if err := b.turn(g, e); err != nil {
 				b.fail(g.rows[0].Name, e.c, err)
@@ -189,6 +191,9 @@ func (b *bench) rounds(g *group, in []*entrant) {
 				return
 			}
 			e.spent += time.Since(began)
+		}
+		if idle {
+			return
 		}
 	}
 }

@@ -1,7 +1,10 @@
+//go:build linux
+
 package main
 
 import (
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +43,23 @@ func TestRatio(t *testing.T) {
 	}
 	if r := ratio(1, 0, false); !math.IsNaN(r) {
 		t.Errorf("of nothing: %v", r)
+	}
+}
+
+func TestCountedIn(t *testing.T) {
+	for line, want := range map[string]int{
+		"    calls    errors syscall":          0,
+		"--------- --------- ----------------": 0,
+		"       12           sendmsg":          12,
+		"       12         5 openat":           12,
+		"     8508      8500 write":            8,
+		"      100           futex":            0,
+		"     4643       100 total":            0,
+		"":                                     0,
+	} {
+		if got := countedIn(strings.Fields(line)); got != want {
+			t.Errorf("%q: %d, want %d", line, got, want)
+		}
 	}
 }
 
