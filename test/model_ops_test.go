@@ -290,6 +290,8 @@ func (m *model) addInterface(b *mbox, n *osl.Namespace) {
 		opts = append(opts, n.InterfaceOptions().Master(src))
 		if l.master == nil {
 			want = append(want, osl.ErrNotFound)
+		} else if l.master.kind != "bridge" {
+			want = append(want, osl.ErrInvalid)
 		}
 	}
 	if l.master != nil && l.master.ipv6() && l.mtu < 1280 && m.known("a port with an MTU below 1280 takes the IPv6 addresses of its bridge, even if it is refused") {

@@ -1,0 +1,139 @@
+//go:build linux
+
+package osltest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/seed59451c2b/osl"
+)
+
+var manySandboxes = flag.Int("many.sandboxes", 100, "how many stand in TestReq9ManyCostNoMoreEach")
+
+func init() {
+	// The life of one sandbox, with a link from the host and one to it.
+	children["one more"] = func(args []string) int {
+		if err := oneMore(args[0]); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
+	}
+}
+
+func oneMore(name string) error {
+	ctx := context.Background()
+	sb, err := osl.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := sb.AddLink(ctx, oneLink("far-more")); err != nil {
+		return err
+	}
+	if err := sb.AddInterface("moves", "net", addresses("10.2.0.2/24")); err != nil {
+		return err
+	}
+	again, err := osl.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	if n := len(again.Info().Interfaces()); n != 2 {
+		return fmt.Errorf("%d interfaces", n)
+	}
+	if err := again.Close(); err != nil {
+		return err
+	}
+	return sb.Destroy()
+}
+
+// oneLink has no IPv6: osl waits for the kernel to settle it, which takes now
+// one look and now two.
+func oneLink(peer string) osl.InterfaceSpec {
+	return osl.InterfaceSpec{Name: "eth0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: peer},
+		Addresses: prefixList("10.1.0.2/24")}
+}
+
+// costs counts the system calls of oneMore that change something or talk to the
+// kernel about the network, and the bytes that came back. Some depend on which
+// thread happens to make a call, so that the least of a few tries counts.
+func costs(t *testing.T, strace string) map[string]int {
+	t.Helper()
+	least := map[string]int{}
+	self, err := os.Executable()
+	must(t, err)
+	call := regexp.MustCompile(`^(?:\d+ +)?(\w+)\(.* = (\d+)`)
+	for try := range 4 {
+		out := filepath.Join(t.TempDir(), "trace")
+		c := child("one more", "one-more")
+		cmd := exec.Command(strace, append([]string{"-f", "-qq", "-s", "0", "-o", out, "-e",
+			"trace=sendmsg,sendto,recvmsg,recvfrom,mount,umount2,unshare,setns,unlink,unlinkat,mkdirat,getdents64", self}, c.Args[1:]...)...)
+		cmd.Env = c.Env
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		b, err := os.ReadFile(out)
+		must(t, err)
+		now := map[string]int{}
+		for _, l := range regexp.MustCompile(`\n`).Split(string(b), -1) {
+			if f := call.FindStringSubmatch(l); f != nil {
+				now[f[1]]++
+				if n, _ := strconv.Atoi(f[2]); f[1] == "recvmsg" || f[1] == "recvfrom" {
+					now["bytes received"] += n
+				}
+			}
+		}
+		for k, n := range now {
+			if have, ok := least[k]; !ok && try == 0 || n < have {
+				least[k] = n
+			}
+		}
+		eventually(t, "the other end is gone", func() bool { return linkOf(t, "", "far-more") == nil })
+	}
+	return least
+}
+
+// To make, open and destroy a sandbox takes as many exchanges with the kernel
+// among many as it does alone.
+func TestReq9ManyCostNoMoreEach(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed: nothing counts the system calls")
+	}
+	w := begin(t)
+	w.link(&netlink.Veth{LinkAttrs: attrs("moves"), PeerName: "moves-not"})
+	w.made = append(w.made, "moves-not")
+	t.Cleanup(func() {
+		eventually(t, "the other ends are gone", func() bool { return len(links(t, "")) == 3 })
+	})
+	// One stands already, so that the directory and the lock do too.
+	w.sandboxAt(osl.GenerateKey("first"))
+	alone := costs(t, strace)
+	many := *manySandboxes
+	if testing.Short() {
+		many = 30
+	}
+	for n := range many {
+		sb := w.sandboxAt(osl.GenerateKey(fmt.Sprintf("many%d", n)))
+		must(t, sb.(*osl.Namespace).AddLink(t.Context(), oneLink(fmt.Sprintf("far%d", n))))
+	}
+	among := costs(t, strace)
+	t.Logf("alone: %v", alone)
+	t.Logf("among %d: %v", many, among)
+	if alone["sendmsg"] == 0 || alone["mount"] == 0 {
+		t.Errorf("nothing was counted: %v", alone)
+	}
+	if !maps.Equal(alone, among) {
+		t.Errorf("alone it takes %v, among %d %v", alone, many, among)
+	}
+}
