@@ -128,6 +128,13 @@ func TestReq9ManyCostNoMoreEach(t *testing.T) {
 		must(t, sb.(*osl.Namespace).AddLink(t.Context(), oneLink(fmt.Sprintf("far%d", n))))
 	}
 	among := costs(t, strace)
+	// A call that a signal interrupts is begun anew and counted twice: the least
+	// of several tries is what counts.
+	for try := 0; try < 4 && !maps.Equal(alone, among); try++ {
+		for k, n := range costs(t, strace) {
+			among[k] = min(among[k], n)
+		}
+	}
 	t.Logf("alone: %v", alone)
 	t.Logf("among %d: %v", many, among)
 	if alone["sendmsg"] == 0 || alone["mount"] == 0 {
