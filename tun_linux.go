@@ -33,5 +33,9 @@ func makeTun(a plan.NewTun) error {
 		}
 		return os.NewSyscallError("ioctl TUNSETIFF", err)
 	}
-	return os.NewSyscallError("ioctl TUNSETPERSIST", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
+		_ = unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0) // what failed may have happened all the same
+		return os.NewSyscallError("ioctl TUNSETPERSIST", err)
+	}
+	return nil
 }
