@@ -88,6 +88,8 @@ func TestExamples(t *testing.T) {
 	sh(t, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
 	sh(t, "ip link add uplink0 type veth peer name uplink1 && ip addr add 10.50.0.1/24 dev uplink1 && ip link set uplink1 up && ip link set uplink0 alias 'my uplink' mtu 1450")
 	defer sh(t, "ip link del uplink0")
+	// The link watch has its say before the first look.
+	sh(t, "for i in $(seq 100); do ip link show uplink1 | grep -q LOWERLAYERDOWN && break; sleep 0.05; done")
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
