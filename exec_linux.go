@@ -217,6 +217,10 @@ func (r *run) send(ops []plan.Op) error {
 	}
 	var first error
 	for i, op := range ops {
+		if plan.There(op.Do, errs[i]) {
+			errs[i] = nil
+			continue // and nothing to undo
+		}
 		if read[i].Index != 0 {
 			r.links[linkID{op.NS, read[i].Index}] = read[i]
 		}

@@ -87,7 +87,7 @@ func (n *Namespace) change(f func(ctx context.Context, conn *rtnl.Conn) error) e
 // done, or it is not.
 func one(ctx context.Context, conn *rtnl.Conn, m plan.Message) error {
 	_, err := conn.Surely(ctx, m.Request(nil))
-	if err == nil {
+	if err == nil || plan.There(m, err) {
 		return nil
 	}
 	return ofAction(plan.Op{Do: m}, err)

@@ -136,9 +136,6 @@ func (m *model) addAlias(b *mbox, n *osl.Namespace) {
 	case l == b.lo && !p.IsSingleIP():
 		return // a whole subnet of this host's own
 	}
-	if l != nil && slices.Contains(l.addrs, maddr{Prefix: p}) && m.known("an alias IP that is the interface's own address takes that from Info") {
-		return
-	}
 	if m.call(words("AddAliasIP", b.name, name, p), want, func() error { return n.AddAliasIP(name, toNet(p)) }) && !l.has(p) {
 		l.addrs = append(l.addrs, maddr{p, true})
 	}

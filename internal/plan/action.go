@@ -365,14 +365,17 @@ func Repeatable(a Action) bool {
 	return false
 }
 
-// EnsureAddr adds an address, or finds it there.
+// EnsureAddr adds an address, or finds it there and leaves it as it is.
 type EnsureAddr struct{ Addr rtnl.Addr }
 
-// Request asks for the address without insisting that it is new.
-func (a EnsureAddr) Request(FDs) rtnl.Request {
-	r := rtnl.NewAddr(a.Addr)
-	r.Flags = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
-	return r
+func (a EnsureAddr) Request(FDs) rtnl.Request { return rtnl.NewAddr(a.Addr) }
+
+// There reports whether err only says that what a step makes sure of is there
+// already.
+func There(a Action, err error) bool {
+	_, ensures := a.(EnsureAddr)
+	e, ok := errnoOf(err)
+	return ensures && ok && e == unix.EEXIST
 }
 
 // Command returns the command that does the same.

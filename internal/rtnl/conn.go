@@ -250,7 +250,18 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 func (c *Conn) dump(ctx context.Context, r Request, start func(), f func(b []byte)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for range dumpTries {
+	for i := range dumpTries {
+		if i > 2 {
+			// Something goes on, such as the kernel's own work on many new
+			// addresses: it is given time to end.
+			pause := time.NewTimer(time.Duration(i) * time.Millisecond)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return context.Cause(ctx)
+			}
+		}
 		start()
 		interrupted, err := c.dumpOnce(ctx, r, f)
 		if err != nil || !interrupted {
