@@ -23,7 +23,7 @@ soak:
 
 # Ten minutes for each fuzz target.
 fuzz:
-	go run ./tools/fuzz -time 10m
+	.ci/fuzz 10m
 
 # The same behaviours, asked of moby's package.
 peer:

@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (r *run) tidy(ops []plan.Op) {
 		}
 	}
 	if err != nil {
-		slog.Warn("osl: a change has happened, but its marks were not cleared; osl recover does it", "key", ops[0].NS, "error", err)
+		slog.Warn("osl: a change has happened, but its marks were not cleared; osl recover does it", "key", cmp.Or(ops[0].NS, HostName), "error", err)
 	}
 }
 

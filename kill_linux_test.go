@@ -113,7 +113,12 @@ func TestKills(t *testing.T) {
 	}
 	for i := first; i < len(ops); i += step {
 		ran++
-		t.Run(ops[i].name, func(t *testing.T) { sum.add(driveKills(t, ops[i], i)) })
+		t.Run(ops[i].name, func(t *testing.T) {
+			if strings.HasSuffix(ops[i].name, " of a tap") {
+				testnet.NeedTun(t)
+			}
+			sum.add(driveKills(t, ops[i], i))
+		})
 	}
 	t.Logf("operations %d, %v", ran, sum)
 }

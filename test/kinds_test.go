@@ -59,6 +59,9 @@ func kindsMadeInPlace(t *testing.T) {
 		"vxlan": {VNI: 4711, Local: netip.MustParseAddr("192.0.2.1")}, "veth": {Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far0"}},
 	} {
 		t.Run(kind, func(t *testing.T) {
+			if spec.Type == "tun" || spec.Type == "tap" {
+				testnet.NeedTun(t)
+			}
 			w := begin(t)
 			sb := w.sandbox().(*osl.Namespace)
 			spec.Name = "k0"
@@ -124,6 +127,9 @@ func kindsMovedIn(t *testing.T) {
 		},
 	} {
 		t.Run(kind, func(t *testing.T) {
+			if kind == "tuntap" {
+				testnet.NeedTun(t)
+			}
 			w := begin(t)
 			sb := w.sandbox()
 			a := attrs(name("kd"))

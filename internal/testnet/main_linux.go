@@ -75,6 +75,21 @@ func IsRoot() bool {
 	return err == nil && strings.Join(strings.Fields(string(b)), " ") == "0 0 4294967295"
 }
 
+// NeedTun skips a test of tuns and taps where this user may not open their
+// device: its mode is the machine's affair. Root may.
+func NeedTun(t testing.TB) {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		unix.Close(fd)
+	case IsRoot():
+		t.Fatalf("open /dev/net/tun: %v", err)
+	default:
+		t.Skipf("without root, /dev/net/tun can not be opened here: %v", err)
+	}
+}
+
 // reexec runs the test binary in new namespaces and returns its exit code.
 func reexec() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
