@@ -118,7 +118,7 @@ func (m *model) addRoute(b *mbox, n *osl.Namespace) {
 
 func (m *model) removeRoute(b *mbox, n *osl.Namespace) {
 	dst, via, _, r := m.static(b)
-	if b.route(dst).ofInterface() && !via.IsValid() && m.known("removing a connected IPv6 route takes the interface's own of the same destination") {
+	if o := b.route(dst); o != nil && !via.IsValid() && (o.via.IsValid() || !o.static) && m.known("removing a connected route takes another one of the same destination") {
 		return
 	}
 	m.call(words("RemoveStaticRoute", b.name, *r), nil, func() error { return n.RemoveStaticRoute(r) })
@@ -189,6 +189,9 @@ func (m *model) addNeighbor(b *mbox, n *osl.Namespace) {
 		return h.dev == w.dev && h.fdb == w.fdb && (w.fdb && h.mac == w.mac || !w.fdb && h.ip == w.ip)
 	}
 	if w.dev != nil && w.dev.kind == "bridge" && w.dev.mac == "" && m.known("a bridge without a hardware address of its own loses its neighbors when a port comes or goes") {
+		return
+	}
+	if w.fdb && w.dev != nil && w.dev.home != nil && m.known("a vxlan takes the forwarding entries of a sandbox home") {
 		return
 	}
 	// An address that is on two links could not be deleted by its address.
@@ -266,6 +269,9 @@ func (m *model) addLink(b *mbox, n *osl.Namespace) {
 			want = append(want, osl.ErrInvalid)
 		case l.master == nil:
 			want = append(want, osl.ErrNotFound)
+			if s.Type == "veth" {
+				want = append(want, osl.ErrInvalid) // it may be the other end's name
+			}
 		case l.master.kind != "bridge":
 			want = append(want, osl.ErrInvalid)
 		}
@@ -279,7 +285,9 @@ func (m *model) addLink(b *mbox, n *osl.Namespace) {
 	if s.Type == "vxlan" {
 		s.VNI = pick(m, "VNI", 7, 8)
 		if l.vni = s.VNI; find(b.links, func(o *mlink) bool { return o.vni == l.vni }) != nil {
-			want = append(want, osl.ErrExists)
+			if want = append(want, osl.ErrExists); m.known("a VNI that is taken is said to be a name in use") {
+				want = append(want, osl.ErrNameInUse)
+			}
 		}
 	}
 	if s.Type == "veth" {

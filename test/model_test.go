@@ -3,6 +3,7 @@
 package osltest
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -219,15 +220,14 @@ func (b *mbox) follow(br *mlink) {
 	if br == nil || br.mtuSet {
 		return
 	}
-	br.mtu = 0
+	// A link that was not seen yet has what the kernel gives it, 1500.
+	lowest := 0
 	for _, l := range b.links {
-		if l.master == br && (br.mtu == 0 || l.mtu < br.mtu) {
-			br.mtu = l.mtu
+		if l.master == br && (lowest == 0 || cmp.Or(l.mtu, 1500) < lowest) {
+			lowest = cmp.Or(l.mtu, 1500)
 		}
 	}
-	if br.mtu == 0 {
-		br.mtu = 1500
-	}
+	br.mtu = cmp.Or(lowest, 1500)
 }
 
 // remove takes an interface out of a sandbox: home, or away with its peer.
