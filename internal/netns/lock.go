@@ -6,29 +6,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Locks keeps operations on one key apart, between goroutines and between
 // processes. All locks of a base path are byte ranges of one file, which only
 // its owner may open: a lock on the key itself could be held by anyone who may
 // read it. The kernel drops a dead process's locks.
+//
+// The kernel's lock stays with this process for up to a linger after its last
+// use, so that calls that follow each other do not pay for it each time. After
+// that it is let go of, and left to other processes where one waits.
 type Locks struct {
 	mu    sync.Mutex
 	fd    map[string]int   // by lock file; they stay open
-	gates map[string]*gate // by key
+	gates map[string]*gate // by key: those in use, lingering or yielding
 	spare []*gate          // for the next key
+	armed bool             // sweep is to come
+	timer *time.Timer
 }
+
+const (
+	linger = time.Millisecond
+	// pollMost is the longest pause of who waits for another process, and
+	// yieldTime how long this one keeps off a lock that another waits for.
+	pollMost  = 2 * time.Millisecond
+	yieldTime = 2 * pollMost
+)
 
 // gate keeps the goroutines of this process apart: the kernel's locks belong
 // to the descriptor that they share.
 type gate struct {
 	token chan struct{}
-	users int // holders and waiters, guarded by Locks.mu
+	// What follows is guarded by Locks.mu.
+	users int    // holders and waiters
+	held  bool   // the kernel's lock is this process's
+	old   bool   // a sweep has passed while it was in use
+	yield bool   // another process waits for it
+	path  string // of the lock file
 }
 
 // ErrBusy is the cause where a lock was not had in time.
@@ -38,17 +54,19 @@ var ErrBusy = errors.New("another operation on this sandbox is still under way")
 type Held struct {
 	locks *Locks
 	gate  *gate
-	path  string
 	key   string
-	fd    int
 }
 
 // Unlock lets go of the lock.
 func (h Held) Unlock() {
-	r := unix.Flock_t{Type: unix.F_UNLCK, Start: offset(h.key), Len: 1}
-	_ = unix.FcntlFlock(uintptr(h.fd), unix.F_OFD_SETLK, &r)
+	l := h.locks
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h.gate.old {
+		l.release(h.key, h.gate)
+	}
+	l.leave(h.key, h.gate)
 	h.gate.token <- struct{}{}
-	h.locks.leave(h.key, h.gate)
 }
 
 // Retire lets go of the lock and removes its file, if nobody else holds a lock
@@ -56,15 +74,19 @@ func (h Held) Unlock() {
 func (h Held) Retire() {
 	l := h.locks
 	l.mu.Lock()
-	alone := len(l.gates) == 1 && h.gate.users == 1
-	whole := unix.Flock_t{Type: unix.F_WRLCK}
-	if alone && unix.FcntlFlock(uintptr(h.fd), unix.F_OFD_SETLK, &whole) == nil {
-		_ = unix.Unlink(h.path)
-		unix.Close(h.fd) // and with it the lock
-		delete(l.fd, h.path)
-		delete(l.gates, h.key) // and its gate, closed as it is
-		l.mu.Unlock()
-		return
+	alone := h.gate.users == 1
+	for key, g := range l.gates {
+		switch {
+		case g == h.gate || g.path != h.gate.path:
+		case g.users > 0:
+			alone = false
+		default:
+			l.release(key, g)
+			l.drop(key, g)
+		}
+	}
+	if alone && l.remove(h.gate.path) {
+		h.gate.held = false
 	}
 	l.mu.Unlock()
 	h.Unlock()
@@ -73,53 +95,69 @@ func (h Held) Retire() {
 // Lock waits for the lock of key, in the lock file path, until ctx ends or the
 // time is over.
 func (l *Locks) Lock(ctx context.Context, limit time.Duration, path, key string) (Held, error) {
-	h := Held{locks: l, gate: l.enter(key), path: path, key: key}
+	g := l.enter(key, path)
 	select {
-	case <-h.gate.token:
+	case <-g.token:
 	default:
 		// A clock is only set where there is something to wait for.
 		waiting, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		select {
-		case <-h.gate.token:
+		case <-g.token:
 		case <-waiting.Done():
-			l.leave(key, h.gate)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.leave(key, g)
 			return Held{}, fmt.Errorf("%w: %w", ErrBusy, context.Cause(waiting))
 		}
 	}
-	var err error
-	if h.fd, err = l.try(path, key); err == errHeld || err == errRemoved {
-		h.fd, err = l.wait(ctx, limit, path, key)
+	err := l.try(key, g)
+	if err == errHeld || err == errRemoved {
+		err = l.wait(ctx, limit, key, g, err)
 	}
 	if err != nil {
-		h.gate.token <- struct{}{}
-		l.leave(key, h.gate)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.leave(key, g)
+		g.token <- struct{}{}
 		return Held{}, err
 	}
-	return h, nil
+	return Held{locks: l, gate: g, key: key}, nil
 }
 
 // wait tries until another process has let go of the lock.
-func (l *Locks) wait(ctx context.Context, limit time.Duration, path, key string) (fd int, err error) {
+func (l *Locks) wait(ctx context.Context, limit time.Duration, key string, g *gate, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		fd, err := l.try(path, key)
-		if err == errRemoved {
-			continue
-		}
-		if err != errHeld {
-			return fd, err
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return -1, fmt.Errorf("%w, in another process: %w", ErrBusy, context.Cause(ctx))
-		}
+	l.mu.Lock()
+	pause := 100 * time.Microsecond
+	if g.yield {
+		pause, g.yield = yieldTime, false
 	}
+	l.mu.Unlock()
+	wanted := false
+	defer func() {
+		if wanted {
+			l.want(key, g, false)
+		}
+	}()
+	for err == errHeld || err == errRemoved {
+		if err == errHeld {
+			// Of many that wait, one at a time shows it.
+			wanted = wanted || l.want(key, g, true)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return fmt.Errorf("%w, in another process: %w", ErrBusy, context.Cause(ctx))
+			}
+			pause = min(2*pause, pollMost)
+		}
+		err = l.try(key, g)
+	}
+	return err
 }
 
-func (l *Locks) enter(key string) *gate {
+func (l *Locks) enter(key, path string) *gate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.gates[key]
@@ -133,70 +171,62 @@ func (l *Locks) enter(key string) *gate {
 			g = &gate{token: make(chan struct{}, 1)}
 			g.token <- struct{}{}
 		}
+		g.path = path
 		l.gates[key] = g
 	}
 	g.users++
 	return g
 }
 
+// leave forgets a gate that has no use any more. The caller holds mu.
 func (l *Locks) leave(key string, g *gate) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if g.users--; g.users == 0 {
-		delete(l.gates, key)
-		if len(l.spare) < 64 {
-			l.spare = append(l.spare, g)
+	if g.users--; g.users > 0 {
+		return
+	}
+	if !g.held && !g.yield {
+		l.drop(key, g)
+		return
+	}
+	if !l.armed {
+		l.armed = true
+		if l.timer == nil {
+			l.timer = time.AfterFunc(linger, l.sweep)
+		} else {
+			l.timer.Reset(linger)
 		}
 	}
 }
 
-// errHeld says that another process has the lock.
-var errHeld = errors.New("the lock is held")
-
-// errRemoved says that the lock was had in a file that is gone, where it keeps
-// nobody out; the next try is in its successor.
-var errRemoved = errors.New("the lock file was removed")
-
-// try takes the lock of a key in a file, without waiting. It holds l.mu all the while,
-// so that no descriptor is closed that another goroutine is just using.
-func (l *Locks) try(path, key string) (fd int, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fd, ok := l.fd[path]
-	if !ok {
-		fd, err = unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
-		if err != nil {
-			return -1, &fs.PathError{Op: "open the lock", Path: path, Err: err}
-		}
-		if l.fd == nil {
-			l.fd = map[string]int{}
-		}
-		l.fd[path] = fd
+func (l *Locks) drop(key string, g *gate) {
+	delete(l.gates, key)
+	if len(l.spare) < 64 {
+		l.spare = append(l.spare, g)
 	}
-	r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key), Len: 1}
-	switch err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &r); err {
-	case nil:
-	case unix.EAGAIN, unix.EACCES, unix.EINTR:
-		return -1, errHeld
-	default:
-		return -1, &fs.PathError{Op: "lock", Path: path, Err: err}
-	}
-	// Who removed the file had all of its locks, so no lock of this process is
-	// lost when the descriptor is closed.
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
-		delete(l.fd, path)
-		unix.Close(fd)
-		return -1, errRemoved
-	}
-	return fd, nil
 }
 
-// offset is where the byte of a key lies in the lock file.
-func offset(key string) int64 {
-	h := uint64(14695981039346656037) // FNV-1a
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * 1099511628211
+// sweep lets go of the locks that linger, and has those that are in use let go
+// of at the end of that.
+func (l *Locks) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed = false
+	for key, g := range l.gates {
+		switch {
+		case g.users > 0:
+			g.old = g.held
+		case g.held:
+			if l.release(key, g); !g.yield {
+				l.drop(key, g)
+			}
+		default:
+			g.yield = false
+			l.drop(key, g)
+		}
 	}
-	return int64(h >> 2) // clear of the largest offset
+	for _, g := range l.gates {
+		if g.users == 0 && !l.armed { // one that yields
+			l.armed = true
+			l.timer.Reset(yieldTime)
+		}
+	}
 }

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -71,12 +73,71 @@ func TestLockBetweenGoroutines(t *testing.T) {
 	if n != 400 {
 		t.Errorf("counted to %d, want 400", n)
 	}
-	if len(l.gates) != 0 {
-		t.Errorf("%d keys are remembered when nobody uses one", len(l.gates))
-	}
 	take(t, &l, path, "a").Retire()
+	if n := remembered(&l); n != 0 {
+		t.Errorf("%d keys are remembered when nobody uses one", n)
+	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file after Retire: %v", err)
+	}
+}
+
+func remembered(l *Locks) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.gates)
+}
+
+// The kernel's lock stays a moment with who had it last, and not for longer; and
+// one who uses it all the time leaves it to who waits.
+func TestLockLingers(t *testing.T) {
+	var mine, theirs Locks
+	path := lockFile(t)
+	take(t, &mine, path, "a").Unlock()
+	take(t, &theirs, path, "a").Unlock()
+	take(t, &mine, path, "a").Unlock()
+	for end := time.Now().Add(5 * time.Second); remembered(&mine)+remembered(&theirs) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a lock that nobody uses is kept")
+		}
+	}
+
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	uses := [2]int{}
+	for i, l := range []*Locks{&mine, &theirs} {
+		wg.Go(func() {
+			for !stop.Load() {
+				take(t, l, path, "a").Unlock()
+				uses[i]++
+			}
+		})
+	}
+	third := &Locks{}
+	for range 10 { // beside two that never pause
+		take(t, third, path, "a").Unlock()
+		time.Sleep(2 * linger)
+	}
+	stop.Store(true)
+	wg.Wait()
+	if uses[0] < 10 || uses[1] < 10 {
+		t.Errorf("two that use a lock all the time had it %d and %d times", uses[0], uses[1])
+	}
+	take(t, third, path, "a").Retire()
+}
+
+// Who may write to a base path could otherwise keep everyone waiting.
+func TestLockFileOfAnother(t *testing.T) {
+	path := lockFile(t)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, 4711, 4711); err != nil {
+		t.Skipf("only the machine's root has other users here: %v", err)
+	}
+	var l Locks
+	if _, err := l.Lock(t.Context(), time.Second, path, "a"); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("it is used: %v", err)
 	}
 }
 

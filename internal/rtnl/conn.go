@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,15 +112,27 @@ func Dial() (*Conn, error) {
 // NewConn returns a Conn over t.
 func NewConn(t Transport) *Conn { return &Conn{t: t, seq: rand.Uint32() | 1} }
 
-// Close closes the socket. An exchange under way fails.
-func (c *Conn) Close() error { return c.t.Close() }
+// Close closes the socket, after an exchange that is under way.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t.Close()
+}
 
 // NSFD returns a new descriptor of the namespace that the socket is in. It is
 // close-on-exec; the caller closes it.
-func (c *Conn) NSFD() (int, error) { return c.t.NSFD() }
+func (c *Conn) NSFD() (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t.NSFD()
+}
 
 // Index returns the index of the link with a name, ENODEV if there is none.
-func (c *Conn) Index(name string) (int, error) { return c.t.Index(name) }
+func (c *Conn) Index(name string) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t.Index(name)
+}
 
 // Do sends the requests, in one system call if it may, and waits for the last
 // one's answer. The kernel runs a message even after the one before it failed:
@@ -458,6 +469,6 @@ func decodeError(h header, payload []byte) error {
 
 // NLM_F_CAPPED and NLM_F_ACK_TLVS of linux/netlink.h.
 const (
-	netlinkCapped  = uint16(netlink.Capped)
-	netlinkAckTLVs = uint16(netlink.AcknowledgeTLVs)
+	netlinkCapped  = 0x100
+	netlinkAckTLVs = 0x200
 )

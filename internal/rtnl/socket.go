@@ -4,97 +4,90 @@ package rtnl
 
 import (
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// socket is the Transport of the real kernel. mdlayher/netlink opens it, sets
-// its options and ties it to the runtime's poller. Reading goes past its
-// Receive, which drops the flags of a dump's closing message: a dump can be
-// marked as interrupted there alone.
+// socket is the Transport of the real kernel. It is not one of the runtime's
+// poller: the kernel does a request within the send, so its answer is there
+// when it is asked for, and each answer would wake the poller's thread for
+// nothing.
 type socket struct {
-	conn *netlink.Conn
-	raw  syscall.RawConn
-
-	// What one Send or Recv hands to the function that the runtime calls when
-	// the socket is ready, kept here so that no exchange allocates. A Conn does
-	// one exchange at a time.
-	buf        []byte
-	n          int
-	err        error
-	send, recv func(fd uintptr) bool
+	fd       int // -1 when closed
+	deadline time.Time
 }
 
 func dialSocket() (*socket, error) {
-	// Strict makes the kernel check dump requests and honour their filters,
-	// and explain its refusals.
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true})
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
+	// The kernel explains its refusals, checks dump requests and honours their
+	// filters. Refusals come back without a copy of the request: they take less
+	// of the receive buffer. It binds the socket with the first send.
+	for _, option := range [...]int{unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK, unix.NETLINK_CAP_ACK} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, option, 1); err != nil {
+			unix.Close(fd)
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
 	}
-	s := &socket{conn: conn, raw: raw}
-	s.send, s.recv = s.trySend, s.tryRecv
-	// Refusals come back without a copy of the request: they take less of the
-	// receive buffer.
-	if err := conn.SetOption(netlink.CapAcknowledge, true); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return s, nil
+	return &socket{fd: fd}, nil
 }
 
 func (s *socket) Send(b []byte) error {
-	s.buf = b
-	err := s.raw.Write(s.send)
-	s.buf = nil
-	switch {
-	case err != nil:
-		return err
-	case s.err != nil:
-		return os.NewSyscallError("sendmsg", s.err)
-	case s.n != len(b):
-		return os.NewSyscallError("sendmsg", unix.EMSGSIZE)
-	}
-	return nil
-}
-
-func (s *socket) trySend(fd uintptr) bool {
-	s.n, s.err = unix.SendmsgN(int(fd), s.buf, nil, nil, 0)
-	return s.err != unix.EAGAIN
-}
-
-func (s *socket) Recv(b []byte) (int, error) {
-	s.buf = b
-	err := s.raw.Read(s.recv)
-	s.buf = nil
-	if err != nil {
-		return 0, err
-	}
-	return s.n, os.NewSyscallError("recvfrom", s.err)
-}
-
-// tryRecv does what unix.Recvfrom does, without an allocation for the address
-// of the sender.
-func (s *socket) tryRecv(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&s.buf[0])), uintptr(len(s.buf)), unix.MSG_TRUNC, 0, 0)
-		if errno == unix.EINTR {
-			continue
+		n, err := unix.SendmsgN(s.fd, b, nil, nil, 0)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := s.wait(unix.POLLOUT); err != nil {
+				return err
+			}
+		case err == nil && n != len(b):
+			return os.NewSyscallError("sendmsg", unix.EMSGSIZE)
+		default:
+			return os.NewSyscallError("sendmsg", err)
 		}
-		s.n, s.err = int(n), nil
-		if errno != 0 {
-			s.n, s.err = 0, errno
+	}
+}
+
+// Recv does what unix.Recvfrom does, without an allocation for the address of
+// the sender.
+func (s *socket) Recv(b []byte) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_TRUNC, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := s.wait(unix.POLLIN); err != nil {
+				return 0, err
+			}
+		default:
+			return 0, os.NewSyscallError("recvfrom", errno)
 		}
-		return errno != unix.EAGAIN
+	}
+}
+
+// wait returns when the socket is ready, or its deadline is over.
+func (s *socket) wait(events int16) error {
+	for {
+		left := time.Until(s.deadline)
+		if left <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		timeout := unix.NsecToTimespec(int64(left))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(s.fd), Events: events}}, &timeout, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("ppoll", err)
+		case n > 0:
+			return nil
+		}
 	}
 }
 
@@ -102,36 +95,28 @@ func (s *socket) tryRecv(fd uintptr) bool {
 // that the machine has set.
 func (s *socket) Grow(n int) bool {
 	const overhead = 4096 // of the kernel's own
-	var have int
-	var err error
-	if cerr := s.raw.Control(func(fd uintptr) {
-		if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+overhead); err != nil {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n+overhead)
-		}
-		if err == nil {
-			have, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
-		}
-	}); cerr != nil || err != nil {
+	err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+overhead)
+	if err != nil {
+		err = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n+overhead)
+	}
+	if err != nil {
 		return false
 	}
-	return have >= n+overhead
+	have, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	return err == nil && have >= n+overhead
 }
 
-func (s *socket) SetDeadline(t time.Time) error { return s.conn.SetDeadline(t) }
+func (s *socket) SetDeadline(t time.Time) error {
+	s.deadline = t
+	return nil
+}
 
 func (s *socket) NSFD() (int, error) {
-	var fd uintptr
-	var errno syscall.Errno
-	err := s.raw.Control(func(sock uintptr) {
-		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, sock, unix.SIOCGSKNS, 0)
-	})
+	fd, err := unix.IoctlRetInt(s.fd, unix.SIOCGSKNS)
 	if err != nil {
-		return -1, err
+		return -1, os.NewSyscallError("ioctl SIOCGSKNS", err)
 	}
-	if errno != 0 {
-		return -1, os.NewSyscallError("ioctl SIOCGSKNS", errno)
-	}
-	return int(fd), nil
+	return fd, nil
 }
 
 func (s *socket) Index(name string) (index int, err error) {
@@ -139,14 +124,19 @@ func (s *socket) Index(name string) (index int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if cerr := s.raw.Control(func(fd uintptr) {
-		if err = unix.IoctlIfreq(int(fd), unix.SIOCGIFINDEX, ifr); err == nil {
-			index = int(ifr.Uint32())
-		}
-	}); cerr != nil {
-		return 0, cerr
+	if err := unix.IoctlIfreq(s.fd, unix.SIOCGIFINDEX, ifr); err != nil {
+		return 0, err
 	}
-	return index, err
+	return int(ifr.Uint32()), nil
 }
 
-func (s *socket) Close() error { return s.conn.Close() }
+// Close leaves a number that is no descriptor, so that what comes later finds
+// EBADF and never the socket of another.
+func (s *socket) Close() error {
+	if s.fd < 0 {
+		return os.ErrClosed
+	}
+	err := unix.Close(s.fd)
+	s.fd = -1
+	return os.NewSyscallError("close", err)
+}
