@@ -35,7 +35,7 @@ func BasePath() string {
 	if p := basePath.Load(); p != nil {
 		return *p
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && !mayWrite("/run") {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && !mayWriteRun() {
 		return filepath.Join(dir, "osl")
 	}
 	return "/run"

@@ -248,11 +248,11 @@ func (n *Namespace) Destroy() error {
 	if conn == nil {
 		return nil
 	}
-	unlock, err := lockToRemove(ctx, n.lockKey())
+	h, err := n.lock.take(ctx)
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	defer unlock()
+	defer n.lock.letGo(h)
 	return fail(op, n.key, "", n.destroyLocked(ctx, conn))
 }
 
@@ -330,14 +330,6 @@ func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, c plan.Commit) (u
 			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
 		}
 	}, err
-}
-
-// lockKey is the key that keeps operations on the sandbox apart.
-func (n *Namespace) lockKey() string {
-	if n.host {
-		return hostKey()
-	}
-	return n.key
 }
 
 // space is the key of the sandbox in a plan.

@@ -211,12 +211,17 @@ func (l lockID) letGo(h netns.Held) {
 
 // empty reports whether nothing is in a directory.
 func empty(dir string) bool {
-	f, err := os.Open(dir)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+		return err == unix.ENOENT
 	}
-	defer f.Close()
-	names, _ := f.Readdirnames(1)
+	defer unix.Close(fd)
+	var entries [512]byte // "." and "..", and one more
+	n, err := unix.Getdents(fd, entries[:])
+	if err != nil {
+		return false
+	}
+	_, _, names := unix.ParseDirent(entries[:n], 1, nil)
 	return len(names) == 0
 }
 
@@ -339,7 +344,7 @@ func (n *Namespace) pin() error {
 		return err
 	}
 	defer unix.Close(fd)
-	if n.id, err = netns.Identify(fd); err != nil {
+	if n.id, err = netns.IdentityOf(fd); err != nil {
 		return err
 	}
 	return netns.Pin(fd, n.key)

@@ -30,12 +30,19 @@ func (r *run) ipv6(key string, a plan.IPv6) error {
 		return nil
 	}
 	conf := "ipv6/conf/" + l.Name + "/"
-	settings := []setting{{conf + "accept_dad", "0"}, {conf + "ndisc_notify", "1"}, {conf + "disable_ipv6", "0"}}
-	if !a.On {
-		settings = []setting{{conf + "disable_ipv6", "1"}}
-		if before, ok := r.ipv6s[id]; ok {
-			settings = before
+	settings := []setting{{conf + "disable_ipv6", "1"}}
+	if a.On {
+		settings[0].value = "0"
+		// New links most often have the others by the sandbox's defaults.
+		if !l.Inet.NDISCNotify {
+			settings = append(settings, setting{conf + "ndisc_notify", "1"})
 		}
+		if l.Inet.AcceptDAD != 0 {
+			settings = append(settings, setting{conf + "accept_dad", "0"})
+		}
+		slices.Reverse(settings) // IPv6 goes on when the others are right
+	} else if before, ok := r.ipv6s[id]; ok {
+		settings = before
 	}
 	var before []setting
 	err := r.inside(key, func() error {

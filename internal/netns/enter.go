@@ -17,6 +17,9 @@ import (
 // setns is a variable so that a test can make the way home fail.
 var setns = unix.Setns
 
+// firstThread is the thread that the process began with.
+var firstThread = unix.Getpid()
+
 // home is a descriptor of the namespace that the process was in when osl was
 // first used, and one more, 0 before that.
 var home atomic.Int64
@@ -76,7 +79,7 @@ func onThread(move, f func() error) error {
 
 func visit(back int, move, f func() error, done chan<- outcome) {
 	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
+	if unix.Gettid() == firstThread {
 		// The first thread never moves: others see its namespace as the
 		// process's, and the runtime could not end it. While this goroutine
 		// holds it, the next one is on another thread.

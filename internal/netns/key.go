@@ -73,9 +73,14 @@ func Identify(fd int) (id ID, err error) {
 	if kind != unix.CLONE_NEWNET {
 		return id, notNamespace("a namespace of another kind")
 	}
+	return IdentityOf(fd)
+}
+
+// IdentityOf is Identify for what is known to be a network namespace.
+func IdentityOf(fd int) (ID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return id, os.NewSyscallError("fstat", err)
+		return ID{}, os.NewSyscallError("fstat", err)
 	}
 	return ID{uint64(st.Dev), st.Ino}, nil
 }

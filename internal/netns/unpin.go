@@ -15,10 +15,18 @@ import (
 // succeeds where there is neither. A file in use is tried for two seconds.
 func Unpin(path string) error {
 	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if err := unmount(path); err != nil {
+		// Most often one mount is there; the kernel refuses to remove the file
+		// where there are more.
+		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
 			return &fs.PathError{Op: "unmount", Path: path, Err: err}
 		}
 		err := unix.Unlink(path)
+		if err == unix.EBUSY {
+			if err := unmount(path); err != nil {
+				return &fs.PathError{Op: "unmount", Path: path, Err: err}
+			}
+			err = unix.Unlink(path)
+		}
 		if err == unix.EBUSY {
 			err = unlinkElsewhere(path)
 		}
@@ -58,7 +66,7 @@ func unlinkElsewhere(path string) error {
 
 func elsewhere(path string, done chan<- error) {
 	runtime.LockOSThread() // and never unlocked
-	if unix.Gettid() == unix.Getpid() {
+	if unix.Gettid() == firstThread {
 		inner := make(chan error, 1)
 		go elsewhere(path, inner)
 		done <- <-inner

@@ -12,6 +12,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -71,11 +72,7 @@ const (
 // Names returns the alternative names that hold the record; ok is false where
 // it is too long for them.
 func (r Record) Names() (names []string, ok bool) {
-	var b bytes.Buffer
-	w, _ := flate.NewWriter(&b, flate.DefaultCompression) // the level is a valid one
-	_, _ = w.Write(r.marshal())                           // a bytes.Buffer takes all
-	_ = w.Close()
-	text := base64.RawURLEncoding.EncodeToString(b.Bytes())
+	text := base64.RawURLEncoding.EncodeToString(pack(r.marshal()))
 	total := (len(text) + chunk - 1) / chunk
 	if total > maxNames {
 		return nil, false
@@ -85,6 +82,29 @@ func (r Record) Names() (names []string, ok bool) {
 		names = append(names, fmt.Sprintf("%s%c.%s.%d.%d.%s", recordPrefix, r.Role, r.ID, i, total, part))
 	}
 	return names, true
+}
+
+// packers are kept: making one takes longer than most changes.
+var packers = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // the level is a valid one
+	return w
+}}
+
+// small is the size up to which packing costs more than the names that it saves.
+const small = 400
+
+// pack compresses b, or makes it a block of DEFLATE that is stored as it is.
+func pack(b []byte) []byte {
+	if n := uint16(len(b)); len(b) <= small {
+		return append([]byte{1, byte(n), byte(n >> 8), byte(^n), byte(^n >> 8)}, b...)
+	}
+	var to bytes.Buffer
+	w := packers.Get().(*flate.Writer)
+	defer packers.Put(w)
+	w.Reset(&to)
+	_, _ = w.Write(b) // a bytes.Buffer takes all
+	_ = w.Close()
+	return to.Bytes()
 }
 
 // IsRecord reports whether an alternative name is part of a record.

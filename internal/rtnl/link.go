@@ -43,6 +43,7 @@ type Inet struct {
 	// DisableIPv6 is true too where the link has no IPv6 state at all.
 	DisableIPv6  bool
 	NDISCNotify  bool
+	AcceptDAD    int32
 	HasIPv6State bool
 }
 
@@ -111,6 +112,7 @@ const (
 	ipv4ARPIgnore      = 19
 	ipv4ARPNotify      = 22
 	ipv6DisableIPv6    = 26
+	ipv6AcceptDAD      = 27
 	ipv6NDISCNotify    = 29
 	extSkipStats       = 8 // RTEXT_FILTER_SKIP_STATS
 	macvlanPrivate     = 1

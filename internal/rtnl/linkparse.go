@@ -110,6 +110,7 @@ func (i *Inet) parse(b []byte) {
 			case family == unix.AF_INET6 && t == iflaInet6Conf:
 				i.HasIPv6State = true
 				i.DisableIPv6 = at(ipv6DisableIPv6) != 0
+				i.AcceptDAD = int32(at(ipv6AcceptDAD))
 				i.NDISCNotify = at(ipv6NDISCNotify) != 0
 			}
 		}
