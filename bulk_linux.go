@@ -1,13 +1,13 @@
 package osl
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -27,10 +27,12 @@ func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborS
 			return err
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }}
-		for _, w := range list {
-			b.do = append(b.do, rtnl.NewNeigh(w))
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, w := range list {
+			b.do[i] = rtnl.NewNeigh(w, &room)
 		}
-		b.undo = func(i int) rtnl.Request { return rtnl.DelNeigh(list[i]) }
+		b.undo = func(i int) rtnl.Request { return rtnl.DelNeigh(list[i], nil) }
 		b.again = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
 		b.refused = func(i int, err error) error {
 			if !errors.Is(err, unix.EEXIST) {
@@ -54,8 +56,10 @@ func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[Neighb
 			return err
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }, refused: unlessAbsent}
-		for _, w := range list {
-			b.do = append(b.do, rtnl.DelNeigh(w))
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, w := range list {
+			b.do[i] = rtnl.DelNeigh(w, &room)
 		}
 		b.undo = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
 		b.again = func(i int) rtnl.Request { return b.do[i] }
@@ -73,10 +77,12 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 		}
 		var have map[netip.Prefix]rtnl.Route
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }}
-		for _, r := range list {
-			b.do = append(b.do, rtnl.NewRoute(r))
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, r := range list {
+			b.do[i] = rtnl.NewRoute(r, &room)
 		}
-		b.undo = func(i int) rtnl.Request { return rtnl.DelRoute(list[i]) }
+		b.undo = func(i int) rtnl.Request { return rtnl.DelRoute(list[i], nil) }
 		b.again = func(i int) rtnl.Request { return rtnl.ReplaceRoute(list[i]) }
 		b.refused = func(i int, err error) error {
 			if !errors.Is(err, unix.EEXIST) {
@@ -110,10 +116,12 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]
 			return err
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
-		for _, r := range list {
-			b.do = append(b.do, rtnl.DelRoute(r))
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, r := range list {
+			b.do[i] = rtnl.DelRoute(r, &room)
 		}
-		b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i]) }
+		b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i], nil) }
 		b.again = func(i int) rtnl.Request { return b.do[i] }
 		return b.send(ctx, conn)
 	})
@@ -253,15 +261,19 @@ func (x *indexes) of(name string) (int, error) {
 
 func wantNeighs(conn *rtnl.Conn, entries iter.Seq[NeighborSpec]) (list []rtnl.Neigh, err error) {
 	x := indexes{conn, map[string]int{}}
+	var macs net.HardwareAddr // those of all entries, each a part of it
 	for e := range entries {
 		if !e.IP.IsValid() || len(e.MAC) != 6 {
 			return nil, invalidf("neighbor %d, %v at %v, needs ip and mac", len(list), e.IP, e.MAC)
 		}
-		w := rtnl.Neigh{IP: e.IP.Unmap(), MAC: net.HardwareAddr(bytes.Clone(e.MAC)), FDB: e.FDB, Proto: rtnl.Protocol}
+		macs = append(macs, e.MAC...)
+		w := rtnl.Neigh{IP: e.IP.Unmap(), MAC: macs[len(macs)-len(e.MAC) : len(macs) : len(macs)], FDB: e.FDB, Proto: rtnl.Protocol}
 		if w.Index, err = x.of(e.Dev); err != nil {
 			return nil, err
 		}
-		list = append(list, w)
+		if list = append(list, w); len(list) == cap(list) {
+			list = slices.Grow(list, len(list)) // append would copy them more often
+		}
 	}
 	return list, nil
 }
@@ -279,7 +291,9 @@ func wantRoutes(conn *rtnl.Conn, routes iter.Seq[RouteSpec]) (list []rtnl.Route,
 			}
 		}
 		r.Proto = rtnl.Protocol
-		list = append(list, r)
+		if list = append(list, r); len(list) == cap(list) {
+			list = slices.Grow(list, len(list))
+		}
 	}
 	return list, nil
 }

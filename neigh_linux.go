@@ -78,7 +78,7 @@ func wantNeigh(ip net.IP, mac net.HardwareAddr, family int) (w rtnl.Neigh, err e
 func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh, force bool) error {
 	req := rtnl.ReplaceNeigh(w)
 	if !force {
-		req = rtnl.NewNeigh(w)
+		req = rtnl.NewNeigh(w, nil)
 	}
 	repeated, err := conn.Surely(ctx, req)
 	if errors.Is(err, unix.EEXIST) && !force {
@@ -212,7 +212,7 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 			_, err := conn.Surely(ctx, rtnl.ReplaceNeigh(w))
 			return err
 		}
-		repeated, err := conn.Surely(ctx, rtnl.DelNeigh(w))
+		repeated, err := conn.Surely(ctx, rtnl.DelNeigh(w, nil))
 		if plan.Absent(err) {
 			if repeated {
 				return nil // it was the first time that deleted it

@@ -60,7 +60,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
 	err := n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 		// The scope tells an IPv4 gateway from a default route on a device.
-		_, err := conn.Surely(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}))
+		_, err := conn.Surely(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}, nil))
 		if plan.Absent(err) {
 			return nil
 		}
@@ -177,7 +177,7 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 	if err == nil {
 		err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
 			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
-			if _, err := conn.Surely(ctx, rtnl.DelRoute(w)); !plan.Absent(err) {
+			if _, err := conn.Surely(ctx, rtnl.DelRoute(w, nil)); !plan.Absent(err) {
 				return err
 			}
 			return nil

@@ -155,12 +155,12 @@ func (a SetLink) Request(fds FDs) rtnl.Request {
 func (a DelLink) Request(FDs) rtnl.Request      { return rtnl.DelLink(a.Index) }
 func (a NewAddr) Request(FDs) rtnl.Request      { return rtnl.NewAddr(a.Addr) }
 func (a DelAddr) Request(FDs) rtnl.Request      { return rtnl.DelAddr(a.Addr) }
-func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route) }
+func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route, nil) }
 func (a ReplaceRoute) Request(FDs) rtnl.Request { return rtnl.ReplaceRoute(a.Route) }
-func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route) }
+func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route, nil) }
 func (a PutBack) Request(FDs) rtnl.Request      { return a.Kept.Request() }
 func (a NewNeigh) Request(FDs) rtnl.Request     { return rtnl.ReplaceNeigh(a.Neigh) }
-func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh) }
+func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh, nil) }
 
 func (a MakeNS) Command(string) string { return "netns add" }
 

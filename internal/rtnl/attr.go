@@ -5,6 +5,7 @@ package rtnl
 import (
 	"encoding/binary"
 	"iter"
+	"net/netip"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,17 @@ func (b *buffer) u32(t uint16, v uint32) {
 // str appends a string with the closing NUL that the kernel wants.
 func (b *buffer) str(t uint16, v string) { b.bytes(t, append([]byte(v), 0)) }
 
+// ip appends an address without its zone.
+func (b *buffer) ip(t uint16, a netip.Addr) {
+	if a.Is4() {
+		v := a.As4()
+		b.bytes(t, v[:])
+		return
+	}
+	v := a.As16()
+	b.bytes(t, v[:])
+}
+
 // nest appends an attribute that holds what f appends.
 func (b *buffer) nest(t uint16, f func()) {
 	at := len(*b)
@@ -53,6 +65,22 @@ func (b *buffer) nest(t uint16, f func()) {
 	*b = binary.NativeEndian.AppendUint16(*b, t|unix.NLA_F_NESTED)
 	f()
 	binary.NativeEndian.PutUint16((*b)[at:], uint16(len(*b)-at))
+}
+
+// Room is memory for the payloads of many requests, had in large pieces. The
+// zero value is ready; a nil one gives each payload its own.
+type Room struct{ rest []byte }
+
+func (r *Room) take(n int) buffer {
+	if r == nil {
+		return make(buffer, 0, n)
+	}
+	if len(r.rest) < n {
+		r.rest = make([]byte, 64<<10)
+	}
+	b := r.rest[:0:n]
+	r.rest = r.rest[n:]
+	return b
 }
 
 // attrs yields the attributes of b, their types without flags. It ends at the

@@ -227,6 +227,9 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
 	b := (*bp)[:0]
+	if n := sizeOf(reqs); n > cap(b) {
+		b = make([]byte, 0, n)
+	}
 	for i, r := range reqs {
 		flags := r.Flags | unix.NLM_F_REQUEST
 		if i == len(reqs)-1 && r.Reply == nil {

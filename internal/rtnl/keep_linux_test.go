@@ -110,8 +110,8 @@ func TestKept(t *testing.T) {
 		{"the kernel's link-local address", unix.RTM_NEWADDR,
 			NewAddr(Addr{Index: 3, Prefix: p("fe80::5/64"), Flags: unix.IFA_F_PERMANENT, Proto: kernelLinkLocal}).Data, false},
 		{"that of an old kernel", unix.RTM_NEWADDR, NewAddr(Addr{Index: 3, Prefix: p("fe80::200:ff:fe00:1/64"), Flags: unix.IFA_F_PERMANENT}).Data, false},
-		{"a route", unix.RTM_NEWROUTE, NewRoute(Route{Dst: p("10.0.0.0/8"), Via: netip.MustParseAddr("192.0.2.9"), Index: 3, Proto: unix.RTPROT_STATIC, OnLink: true, Metric: 7}).Data, true},
-		{"a route of the kernel", unix.RTM_NEWROUTE, NewRoute(Route{Dst: p("10.0.0.0/8"), Index: 3, Proto: unix.RTPROT_KERNEL}).Data, false},
+		{"a route", unix.RTM_NEWROUTE, NewRoute(Route{Dst: p("10.0.0.0/8"), Via: netip.MustParseAddr("192.0.2.9"), Index: 3, Proto: unix.RTPROT_STATIC, OnLink: true, Metric: 7}, nil).Data, true},
+		{"a route of the kernel", unix.RTM_NEWROUTE, NewRoute(Route{Dst: p("10.0.0.0/8"), Index: 3, Proto: unix.RTPROT_KERNEL}, nil).Data, false},
 	} {
 		if own := x.typ == unix.RTM_NEWADDR && ownAddr(x.data) || x.typ == unix.RTM_NEWROUTE && ownRoute(x.data); own != x.own {
 			t.Errorf("%s is taken to be somebody's: %v", x.what, own)
@@ -154,8 +154,8 @@ func FuzzAddr(f *testing.F) {
 }
 
 func FuzzRoute(f *testing.F) {
-	f.Add([]byte(NewRoute(Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Index: 2, Global: true, Metric: 9}).Data))
-	f.Add([]byte(NewRoute(Route{Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1"), Index: 2, OnLink: true}).Data))
+	f.Add([]byte(NewRoute(Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Index: 2, Global: true, Metric: 9}, nil).Data))
+	f.Add([]byte(NewRoute(Route{Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1"), Index: 2, OnLink: true}, nil).Data))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, ok := ParseRoute(b)
 		if ownRoute(b) {
@@ -168,7 +168,7 @@ func FuzzRoute(f *testing.F) {
 		if !ok || r.Via.IsValid() || r.Dst != r.Dst.Masked() || r.Dst.Addr().Is4() != (b[0] == unix.AF_INET) {
 			return
 		}
-		if again, ok := ParseRoute(NewRoute(r).Data); !ok || again != r {
+		if again, ok := ParseRoute(NewRoute(r, nil).Data); !ok || again != r {
 			t.Errorf("%+v was read as %+v", r, again)
 		}
 	})
@@ -176,13 +176,13 @@ func FuzzRoute(f *testing.F) {
 
 func FuzzNeigh(f *testing.F) {
 	f.Add([]byte(neighbour(1)))
-	f.Add([]byte(NewNeigh(Neigh{Index: 4, IP: netip.MustParseAddr("192.0.2.1"), MAC: []byte{2, 0, 0, 0, 0, 1}, FDB: true}).Data))
+	f.Add([]byte(NewNeigh(Neigh{Index: 4, IP: netip.MustParseAddr("192.0.2.1"), MAC: []byte{2, 0, 0, 0, 0, 1}, FDB: true}, nil).Data))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, ok := ParseNeigh(b)
 		if !ok || n.State == 0 {
 			return
 		}
-		again, ok := ParseNeigh(NewNeigh(n).Data)
+		again, ok := ParseNeigh(NewNeigh(n, nil).Data)
 		if !ok || again.IP != n.IP || !bytes.Equal(again.MAC, n.MAC) || again.Index != n.Index || again.State != n.State || again.FDB != n.FDB {
 			t.Errorf("%+v was read as %+v", n, again)
 		}

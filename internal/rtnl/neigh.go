@@ -25,7 +25,7 @@ type Neigh struct {
 	FDB   bool
 }
 
-func (n Neigh) message() buffer {
+func (n Neigh) message(room *Room) buffer {
 	family := uint8(unix.AF_INET)
 	if n.IP.Is6() {
 		family = unix.AF_INET6
@@ -38,13 +38,13 @@ func (n Neigh) message() buffer {
 	if state == 0 {
 		state = unix.NUD_PERMANENT
 	}
-	b := make(buffer, 0, 64)
+	b := room.take(64)
 	b = append(b, family, 0, 0, 0)
 	b = binary.NativeEndian.AppendUint32(b, uint32(n.Index))
 	b = binary.NativeEndian.AppendUint16(b, state)
 	b = append(b, flags, 0)
 	if n.IP.IsValid() {
-		b.bytes(unix.NDA_DST, n.IP.WithZone("").AsSlice())
+		b.ip(unix.NDA_DST, n.IP)
 	}
 	if n.MAC != nil {
 		b.bytes(unix.NDA_LLADDR, n.MAC)
@@ -52,8 +52,8 @@ func (n Neigh) message() buffer {
 	return b
 }
 
-func (n Neigh) add(flags uint16) Request {
-	b := n.message()
+func (n Neigh) add(room *Room, flags uint16) Request {
+	b := n.message(room)
 	if !n.FDB {
 		b.u8(ndaProtocol, n.Proto)
 	}
@@ -61,22 +61,22 @@ func (n Neigh) add(flags uint16) Request {
 }
 
 // NewNeigh returns the request that adds an entry. It fails with EEXIST if
-// there is one for the address.
-func NewNeigh(n Neigh) Request { return n.add(unix.NLM_F_EXCL) }
+// there is one for the address. Like that of the others, room may be nil.
+func NewNeigh(n Neigh, room *Room) Request { return n.add(room, unix.NLM_F_EXCL) }
 
 // ReplaceNeigh returns the request that adds an entry or replaces the one for
 // the address.
-func ReplaceNeigh(n Neigh) Request { return n.add(unix.NLM_F_REPLACE) }
+func ReplaceNeigh(n Neigh) Request { return n.add(nil, unix.NLM_F_REPLACE) }
 
 // DelNeigh returns the request that deletes an entry.
-func DelNeigh(n Neigh) Request {
-	return Request{Type: unix.RTM_DELNEIGH, Data: n.message()}
+func DelNeigh(n Neigh, room *Room) Request {
+	return Request{Type: unix.RTM_DELNEIGH, Data: n.message(room)}
 }
 
 // GetNeigh returns the request that reads the entry of an address on a link;
 // its answer is ENOENT if there is none. It serves no forwarding entries.
 func GetNeigh(index int, ip netip.Addr, n *Neigh) Request {
-	b := Neigh{Index: index, IP: ip}.message()
+	b := Neigh{Index: index, IP: ip}.message(nil)
 	clear(b[8:12]) // a request may name no state
 	return Request{Type: unix.RTM_GETNEIGH, Data: b, Reply: func(p []byte) { *n, _ = ParseNeigh(p) }}
 }

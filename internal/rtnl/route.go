@@ -25,7 +25,7 @@ type Route struct {
 	Src    netip.Addr
 }
 
-func (r Route) message() buffer {
+func (r Route) message(room *Room) buffer {
 	family := uint8(unix.AF_INET)
 	if r.Dst.Addr().Is6() {
 		family = unix.AF_INET6
@@ -38,14 +38,14 @@ func (r Route) message() buffer {
 	if r.OnLink {
 		flags = unix.RTNH_F_ONLINK
 	}
-	b := make(buffer, 0, 96)
+	b := room.take(96)
 	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Proto, scope, unix.RTN_UNICAST)
 	b = binary.NativeEndian.AppendUint32(b, flags)
 	if r.Dst.Bits() > 0 {
-		b.bytes(unix.RTA_DST, r.Dst.Addr().AsSlice())
+		b.ip(unix.RTA_DST, r.Dst.Addr())
 	}
 	if r.Via.IsValid() {
-		b.bytes(unix.RTA_GATEWAY, r.Via.WithZone("").AsSlice())
+		b.ip(unix.RTA_GATEWAY, r.Via)
 	}
 	if r.Index != 0 {
 		b.u32(unix.RTA_OIF, uint32(r.Index))
@@ -54,27 +54,28 @@ func (r Route) message() buffer {
 		b.u32(unix.RTA_PRIORITY, r.Metric)
 	}
 	if r.Src.IsValid() {
-		b.bytes(unix.RTA_PREFSRC, r.Src.AsSlice())
+		b.ip(unix.RTA_PREFSRC, r.Src)
 	}
 	return b
 }
 
 // NewRoute returns the request that adds a route. It fails with EEXIST if
-// there is one to the same destination with the same metric.
-func NewRoute(r Route) Request {
-	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: r.message()}
+// there is one to the same destination with the same metric. Like that of the
+// others, room may be nil.
+func NewRoute(r Route, room *Room) Request {
+	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: r.message(room)}
 }
 
 // ReplaceRoute returns the request that adds a route or replaces the one to
 // the same destination with the same metric.
 func ReplaceRoute(r Route) Request {
-	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Data: r.message()}
+	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Data: r.message(nil)}
 }
 
 // DelRoute returns the request that deletes a route. The kernel compares what
 // is set of r; the next hop need not be reachable.
-func DelRoute(r Route) Request {
-	b := r.message()
+func DelRoute(r Route, room *Room) Request {
+	b := r.message(room)
 	if !r.Via.IsValid() && !r.Global {
 		b[6] = unix.RT_SCOPE_NOWHERE // any
 	}
@@ -117,7 +118,7 @@ func RouteTo(ip netip.Addr, r *Route) Request {
 	}
 	b := make(buffer, 0, 32)
 	b = append(b, family, uint8(ip.BitLen()), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	b.bytes(unix.RTA_DST, ip.WithZone("").AsSlice())
+	b.ip(unix.RTA_DST, ip)
 	return Request{Type: unix.RTM_GETROUTE, Data: b, Reply: func(p []byte) { *r, _ = ParseRoute(p) }}
 }
 
