@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -90,18 +91,16 @@ func applyOnce(ctx context.Context, net Network, really bool) (Changes, error) {
 // prepared is a network that is checked, with its sandboxes open, locked where
 // they are to change, and read.
 type prepared struct {
-	run    *run
-	want   []plan.Sandbox
-	have   map[string]*plan.State
-	unlock []func()
-	part   bool // only new interfaces: what else there is matters little
+	run   *run
+	want  []plan.Sandbox
+	have  map[string]*plan.State
+	locks lockSet
+	part  bool // only new interfaces: what else there is matters little
 }
 
 func (p *prepared) close() {
 	p.run.close()
-	for _, u := range slices.Backward(p.unlock) {
-		u()
-	}
+	p.locks.letGo()
 }
 
 // carryOut plans and, if really, does it. It returns the plan. One that found a
@@ -156,27 +155,18 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	if p.want, err = p.run.wantNetwork(net); err != nil {
 		return err
 	}
-	keys := make([]string, len(p.want))
+	byKey := map[string]*plan.Sandbox{}
 	for i := range p.want {
-		keys[i] = p.want[i].Key
+		byKey[p.want[i].Key] = &p.want[i]
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		if n := p.run.spaces[key]; write && n != nil { // it stays, and the lock with it
-			h, err := n.lock.take(ctx)
-			if err != nil {
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		if write {
+			if err := p.locks.take(ctx, key); err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
-			p.unlock = append(p.unlock, h.Unlock)
-		} else if write {
-			unlock, err := lockToRemove(ctx, key)
-			if err != nil {
-				return fail("lock the sandbox", key, "", err)
-			}
-			p.unlock = append(p.unlock, unlock)
+			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
 		}
-		w := &p.want[slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == key })]
-		if err := p.openSandbox(ctx, w, write); err != nil {
+		if err := p.openSandbox(ctx, byKey[key], write); err != nil {
 			return fail("open the sandbox", key, "", err)
 		}
 	}

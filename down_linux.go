@@ -1,10 +1,14 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -27,10 +31,10 @@ func DiffDown(ctx context.Context, net Network) (Changes, error) {
 
 // doomed are the sandboxes that a Down destroys, locked where it really does.
 type doomed struct {
-	run    *run
-	open   []*Namespace
-	stale  []string // keys without a namespace
-	unlock []func()
+	run   *run
+	open  []*Namespace // in the order of their keys
+	stale []string     // keys without a namespace
+	locks lockSet
 }
 
 func down(ctx context.Context, net Network, really bool) (c Changes, err error) {
@@ -40,11 +44,8 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	if err != nil {
 		return nil, err
 	}
-	// In the order of keys, so that nobody waits for each other.
-	for _, key := range slices.Sorted(slices.Values(want.keys)) {
-		if err := d.find(ctx, key, really); err != nil {
-			return nil, fail("", key, "", err)
-		}
+	if err := d.find(ctx, slices.Sorted(slices.Values(want.keys)), really); err != nil {
+		return nil, err
 	}
 	ends, err := d.run.hostEnds(want.hostEnds)
 	if err != nil {
@@ -53,8 +54,15 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	for _, e := range ends {
 		c = append(c, Change{Sandbox: HostName, Kind: ChangeEdit, Command: "ip link del dev " + e.Dev})
 	}
+	there := map[string]bool{}
+	for _, n := range d.open {
+		there[n.key] = true
+	}
+	for _, key := range d.stale {
+		there[key] = true
+	}
 	for _, key := range want.keys {
-		if !slices.Contains(d.stale, key) && !slices.ContainsFunc(d.open, func(n *Namespace) bool { return n.key == key }) {
+		if !there[key] {
 			continue
 		}
 		name, known := commandName(key)
@@ -75,53 +83,82 @@ func (d *doomed) close() {
 		n.Close()
 	}
 	d.run.close()
-	for _, u := range slices.Backward(d.unlock) {
-		u()
-	}
+	d.locks.letGo()
 }
 
-// find opens a sandbox, or notes that its namespace is gone.
-func (d *doomed) find(ctx context.Context, key string, really bool) error {
+// find opens sandboxes, or notes that their namespaces are gone.
+func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 	if really {
-		unlock, err := lockToRemove(ctx, key)
-		if err != nil {
-			return err
+		for _, key := range keys {
+			if err := d.locks.take(ctx, key); err != nil {
+				return fail("", key, "", err)
+			}
 		}
-		d.unlock = append(d.unlock, unlock)
 	}
-	n, err := open(key)
-	switch {
-	case err == nil:
-		d.open = append(d.open, n)
-	case errors.Is(err, netns.ErrNotNamespace) && dead(key):
-		d.stale = append(d.stale, key)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
+	found := make([]*Namespace, len(keys))
+	stale := make([]bool, len(keys))
+	err := inParallel(len(keys), func(i int) (err error) {
+		found[i], err = open(keys[i])
+		if stale[i] = errors.Is(err, netns.ErrNotNamespace) && dead(keys[i]); stale[i] || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fail("", keys[i], "", err)
+	})
+	for i, n := range found {
+		switch {
+		case n != nil:
+			d.open = append(d.open, n)
+		case stale[i]:
+			d.stale = append(d.stale, keys[i])
+		}
 	}
-	return nil
+	return err
 }
 
-// destroy marks all sandboxes before it ends the first: the leader, the last to
-// be marked and to end, decides. Whoever finds one marked finishes the work if
-// the leader is marked or gone, and takes the mark back if it is not.
+// inParallel calls f for each i below n, as many at a time as there are
+// processors, and returns an error. After one it begins no more.
+func inParallel(n int, f func(i int) error) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))
+	for w := range errs {
+		wg.Go(func() {
+			for errs[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				errs[w] = f(i)
+			}
+			next.Store(int64(n))
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// destroy marks all sandboxes before it ends the first: the leader, the one with
+// the lowest key, is the last to be marked and to end, and decides. Whoever
+// finds one marked finishes the work if the leader is marked or gone, and takes
+// the mark back if it is not.
 func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
-	unmark := map[*Namespace]func(){}
+	unmark := make([]func(), len(d.open)) // of those that are marked and there
 	giveUp := func(err error) error {
 		for _, f := range unmark {
-			f()
+			if f != nil {
+				f()
+			}
 		}
 		return err
 	}
-	order := slices.Clone(d.open)
-	slices.Reverse(order) // the lowest key leads
-	if len(order)+len(ends) > 1 && len(order) > 0 {
-		commit := plan.NewCommit(order[len(order)-1].key)
-		for _, n := range order {
-			f, err := n.mark(ctx, n.conn, commit.For(n.key))
-			unmark[n] = f
-			if err != nil {
-				return giveUp(fail("", n.key, "", err))
-			}
+	if len(d.open)+len(ends) > 1 && len(d.open) > 0 {
+		commit := plan.NewCommit(d.open[0].key)
+		if err := d.leaderLast(func(i int) (err error) {
+			n := d.open[i]
+			unmark[i], err = n.mark(ctx, n.conn, commit.For(n.key))
+			return fail("", n.key, "", err)
+		}); err != nil {
+			return giveUp(err)
 		}
 	}
 	if host := d.run.spaces[plan.HostNS]; host != nil {
@@ -129,11 +166,15 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 			return giveUp(err)
 		}
 	}
-	for _, n := range order {
+	if err := d.leaderLast(func(i int) error {
+		n := d.open[i]
 		if err := n.destroyLocked(ctx, n.conn); err != nil {
-			return giveUp(fail("", n.key, "", err))
+			return fail("", n.key, "", err)
 		}
-		delete(unmark, n)
+		unmark[i] = nil
+		return nil
+	}); err != nil {
+		return giveUp(err)
 	}
 	for _, key := range d.stale {
 		if err := netns.Unpin(key); err != nil {
@@ -141,6 +182,18 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		}
 	}
 	return nil
+}
+
+// leaderLast calls f for each sandbox that is open, for the leader when it has
+// been called for all others.
+func (d *doomed) leaderLast(f func(i int) error) error {
+	if len(d.open) == 0 {
+		return nil
+	}
+	if err := inParallel(len(d.open)-1, func(i int) error { return f(i + 1) }); err != nil {
+		return err
+	}
+	return f(0)
 }
 
 // hostEnds returns the steps that delete the links of the host with these names,

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -15,11 +14,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
 )
-
-// lockWait bounds the waiting for another operation on the same key.
-const lockWait = 30 * time.Second
-
-var locks netns.Locks
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
 // holds one descriptor, its netlink socket, and no thread or goroutine. The
@@ -178,93 +172,6 @@ func dialHost() (*rtnl.Conn, error) {
 		return nil, err
 	}
 	return dial(fd)
-}
-
-// lock keeps other operations on key away, in this process and in others.
-func lock(ctx context.Context, key string) (unlock func(), err error) {
-	h, err := lockOf(key).take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.Unlock, nil
-}
-
-// lockToRemove is lock for who may leave no sandbox in the base path, having
-// removed the last or failed to make the first: the lock file then goes too.
-func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
-	l := lockOf(key)
-	h, err := l.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return func() { l.letGo(h) }, nil
-}
-
-// letGo lets go of a lock, and of its file where no sandbox is left.
-func (l lockID) letGo(h netns.Held) {
-	if empty(filepath.Join(l.base, keysDir)) {
-		h.Retire()
-	} else {
-		h.Unlock()
-	}
-}
-
-// empty reports whether nothing is in a directory.
-func empty(dir string) bool {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err == unix.ENOENT
-	}
-	defer unix.Close(fd)
-	var entries [512]byte // "." and "..", and one more
-	n, err := unix.Getdents(fd, entries[:])
-	if err != nil {
-		return false
-	}
-	_, _, names := unix.ParseDirent(entries[:n], 1, nil)
-	return len(names) == 0
-}
-
-// baseOf returns the base path whose lock file serves key.
-func baseOf(key string) string {
-	if dir := filepath.Dir(key); filepath.Base(dir) == keysDir {
-		return filepath.Dir(dir)
-	}
-	return BasePath()
-}
-
-// canonical returns the one path that all spellings of a key have in common,
-// also before its directory is there.
-func canonical(key string) string {
-	dir, rest := filepath.Dir(key), filepath.Base(key)
-	for dir != "/" {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
-	}
-	return key
-}
-
-// lockID is where the lock of a key is. It is worked out once for a handle.
-type lockID struct{ base, file, key string }
-
-func lockOf(key string) lockID {
-	key = canonical(key)
-	base := baseOf(key)
-	return lockID{base: base, file: filepath.Join(base, "osl.lock"), key: key}
-}
-
-// take waits for the lock.
-func (l lockID) take(ctx context.Context) (netns.Held, error) {
-	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
-	if errors.Is(err, fs.ErrNotExist) && l.base == BasePath() {
-		if _, err := netns.MakeDir(l.base); err != nil {
-			return h, err
-		}
-		h, err = locks.Lock(ctx, lockWait, l.file, l.key)
-	}
-	return h, err
 }
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what
