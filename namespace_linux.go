@@ -36,12 +36,12 @@ var _ Sandbox = (*Namespace)(nil)
 // of name, see [KeyPath]. It has its loopback up and IPv6 off. Create returns
 // ErrExists if there is one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.
 func Create(ctx context.Context, name string) (*Namespace, error) {
-	return createWith(ctx, name, func(ctx context.Context) (*Namespace, error) {
+	return createWith(ctx, name, func(ctx context.Context) (unpinned, error) {
 		return newNamespace(ctx, plan.SandboxTag{})
 	})
 }
 
-func createWith(ctx context.Context, name string, get func(context.Context) (*Namespace, error)) (*Namespace, error) {
+func createWith(ctx context.Context, name string, get func(context.Context) (unpinned, error)) (*Namespace, error) {
 	const op = "create the sandbox"
 	key, err := KeyPath(name)
 	if err != nil {
@@ -211,12 +211,12 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 // makeNamespace makes a namespace, sets it up and pins it at key. The caller
 // holds the lock. On an error nothing is left.
 func makeNamespace(ctx context.Context, key string, tag plan.SandboxTag) (*Namespace, error) {
-	return pinNamespace(ctx, key, lockOf(key), func(ctx context.Context) (*Namespace, error) { return newNamespace(ctx, tag) })
+	return pinNamespace(ctx, key, lockOf(key), func(ctx context.Context) (unpinned, error) { return newNamespace(ctx, tag) })
 }
 
 // pinNamespace pins the namespace that get returns at key, last, when it is
 // complete.
-func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Context) (*Namespace, error)) (*Namespace, error) {
+func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Context) (unpinned, error)) (*Namespace, error) {
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
@@ -231,52 +231,59 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 			l = lockOf(key)
 		}
 	}
-	n, err := get(ctx)
+	u, err := get(ctx)
 	if err == nil {
-		n.key, n.lock = key, l
-		if err = n.pin(); err != nil {
-			n.Close()
+		defer unix.Close(u.fd)
+		if err = netns.Pin(u.fd, key); err == nil {
+			return &Namespace{key: key, id: u.id, conn: u.conn, lock: l}, nil
 		}
+		_ = u.conn.Close()
 	}
-	if err != nil {
-		undoDir()
-		return nil, err
-	}
-	return n, nil
+	undoDir()
+	return nil, err
 }
 
-func (n *Namespace) pin() error {
-	fd, err := n.conn.NSFD()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if n.id, err = netns.IdentityOf(fd); err != nil {
-		return err
-	}
-	return netns.Pin(fd, n.key)
+// unpinned is a namespace that has no key. Its socket and its descriptor are all
+// that holds it.
+type unpinned struct {
+	conn *rtnl.Conn
+	fd   int
+	id   netns.ID
 }
 
-// newNamespace makes a namespace that has no key, and sets it up. Its socket is
-// all that holds it.
-func newNamespace(ctx context.Context, tag plan.SandboxTag) (*Namespace, error) {
-	n := &Namespace{}
-	err := netns.Make(func() (err error) {
+func (u unpinned) Close() {
+	unix.Close(u.fd)
+	_ = u.conn.Close()
+}
+
+// newNamespace makes a namespace and sets it up.
+func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err error) {
+	err = netns.Make(func() (err error) {
 		if err := ipv6Off(); err != nil {
 			return err
 		}
-		n.conn, err = rtnl.Dial()
+		u.conn, err = rtnl.Dial()
 		return err
 	})
+	if u.conn == nil {
+		return u, err
+	}
 	if err == nil {
 		up, alias := true, tag.String()
-		err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias}))
+		err = u.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias}))
+	}
+	if err == nil {
+		u.fd, err = u.conn.NSFD()
+	}
+	if err == nil {
+		if u.id, err = netns.IdentityOf(u.fd); err != nil {
+			unix.Close(u.fd)
+		}
 	}
 	if err != nil {
-		n.Close()
-		return nil, err
+		_ = u.conn.Close()
 	}
-	return n, nil
+	return u, err
 }
 
 // ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is

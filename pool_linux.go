@@ -14,7 +14,7 @@ import (
 // it holds is known to this process alone, and ends with it.
 type Pool struct {
 	mu     sync.Mutex // guards what follows
-	ready  []*Namespace
+	ready  []unpinned
 	size   int
 	filled *sync.Cond // a namespace was made, or could not be
 	busy   bool       // the filler runs
@@ -22,7 +22,7 @@ type Pool struct {
 }
 
 // NewPool returns a pool that keeps up to size namespaces ready, and begins to
-// fill it in the background. Each holds a descriptor. Close ends the pool.
+// fill it in the background. Each holds two descriptors. Close ends the pool.
 func NewPool(size int) *Pool {
 	p := &Pool{size: size}
 	p.filled = sync.NewCond(&p.mu)
@@ -35,9 +35,9 @@ func NewPool(size int) *Pool {
 // Create is as the function [Create], with a namespace of the pool, or a new one
 // where none is ready.
 func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
-	return createWith(ctx, name, func(ctx context.Context) (*Namespace, error) {
-		if n := p.take(); n != nil {
-			return n, nil
+	return createWith(ctx, name, func(ctx context.Context) (unpinned, error) {
+		if u, ok := p.take(); ok {
+			return u, nil
 		}
 		return newNamespace(ctx, plan.SandboxTag{})
 	})
@@ -61,22 +61,22 @@ func (p *Pool) Close() error {
 	for p.busy {
 		p.filled.Wait()
 	}
-	for _, n := range p.ready {
-		n.Close()
+	for _, u := range p.ready {
+		u.Close()
 	}
 	p.ready = nil
 	return nil
 }
 
-func (p *Pool) take() (n *Namespace) {
+func (p *Pool) take() (u unpinned, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if last := len(p.ready) - 1; last >= 0 {
-		n = p.ready[last]
+		u, ok = p.ready[last], true
 		p.ready = slices.Delete(p.ready, last, last+1)
 	}
 	p.refill()
-	return n
+	return u, ok
 }
 
 // refill starts the filler where there is something to do. It waits until half
@@ -92,10 +92,10 @@ func (p *Pool) refill() {
 
 func (p *Pool) fill() {
 	for {
-		n, err := newNamespace(context.Background(), plan.SandboxTag{})
+		u, err := newNamespace(context.Background(), plan.SandboxTag{})
 		p.mu.Lock()
 		if err == nil {
-			p.ready = append(p.ready, n)
+			p.ready = append(p.ready, u)
 		} else {
 			slog.Warn("osl: a namespace could not be made beforehand", "error", err)
 		}
