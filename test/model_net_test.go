@@ -97,9 +97,6 @@ func (m *model) addRoute(b *mbox, n *osl.Namespace) {
 		return // a route to the sandbox itself
 	}
 	have, want := b.route(dst), []error(nil)
-	if have.ofInterface() && !via.IsValid() && m.known("a connected route beside an interface's own of the same destination is accepted, and not there") {
-		return
-	}
 	equal := have != nil && have.via == via && (have.static || via.IsValid())
 	switch {
 	case equal:
@@ -118,9 +115,6 @@ func (m *model) addRoute(b *mbox, n *osl.Namespace) {
 
 func (m *model) removeRoute(b *mbox, n *osl.Namespace) {
 	dst, via, _, r := m.static(b)
-	if o := b.route(dst); o != nil && !via.IsValid() && (o.via.IsValid() || !o.static) && m.known("removing a connected route takes another one of the same destination") {
-		return
-	}
 	m.call(words("RemoveStaticRoute", b.name, *r), nil, func() error { return n.RemoveStaticRoute(r) })
 	b.dropRoutes(func(o mroute) bool { return o.static && o.dst == dst && o.via == via })
 }

@@ -85,9 +85,6 @@ func (r mroute) gateway() bool { return r.dst.Bits() == 0 && r.via.IsValid() }
 
 func (r mroute) String() string { return r.dst.String() }
 
-// ofInterface reports whether a route is one of AddInterface's option.
-func (r *mroute) ofInterface() bool { return r != nil && !r.static && !r.via.IsValid() }
-
 func (l *mlink) ipv6() bool {
 	return slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Addr().Is6() })
 }

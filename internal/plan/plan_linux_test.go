@@ -49,7 +49,7 @@ func state() map[string]*State {
 			Addrs: []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.1/24"), Proto: rtnl.Protocol}}},
 		"/run/netns/web": {Links: []rtnl.Link{lo, link(firstIndex, "eth0", "veth", 0)},
 			Addrs:  []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.2/24"), Proto: rtnl.Protocol}},
-			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol, Global: true}}},
+			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol}}},
 	}
 }
 
