@@ -82,7 +82,7 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		} else if l.peer != nil && m.onHost("q9") != nil {
 			want = append(want, osl.ErrNameInUse)
 		}
-		if m.sometimes("MTU", 4) && !(f[0] == "bridge" && m.known(bridgeMTU)) {
+		if m.sometimes("MTU", 4) {
 			i.MTU = pick(m, "MTU", 1300, 1400)
 			l.mtu, l.mtuSet = i.MTU, true
 		}

@@ -182,9 +182,6 @@ func (m *model) addNeighbor(b *mbox, n *osl.Namespace) {
 	same := func(h mneigh) bool {
 		return h.dev == w.dev && h.fdb == w.fdb && (w.fdb && h.mac == w.mac || !w.fdb && h.ip == w.ip)
 	}
-	if w.dev != nil && w.dev.kind == "bridge" && w.dev.mac == "" && m.known("a bridge without a hardware address of its own loses its neighbors when a port comes or goes") {
-		return
-	}
 	if w.fdb && w.dev != nil && w.dev.home != nil && m.known("a vxlan takes the forwarding entries of a sandbox home") {
 		return
 	}
@@ -279,9 +276,7 @@ func (m *model) addLink(b *mbox, n *osl.Namespace) {
 	if s.Type == "vxlan" {
 		s.VNI = pick(m, "VNI", 7, 8)
 		if l.vni = s.VNI; find(b.links, func(o *mlink) bool { return o.vni == l.vni }) != nil {
-			if want = append(want, osl.ErrExists); m.known("a VNI that is taken is said to be a name in use") {
-				want = append(want, osl.ErrNameInUse)
-			}
+			want = append(want, osl.ErrExists)
 		}
 	}
 	if s.Type == "veth" {

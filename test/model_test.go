@@ -40,6 +40,10 @@ type mbox struct {
 	routes  []mroute
 	neighs  []mneigh
 	handles []*osl.Namespace
+	// lingers says that the last IPv6 address may have gone with the other end of
+	// a link, in another sandbox. lo's IPv6 is on then until something is taken
+	// away in this one.
+	lingers bool
 }
 
 type mlink struct {
@@ -233,8 +237,11 @@ func (m *model) remove(l *mlink) {
 	if l.home != nil {
 		m.host = append(m.host, l.home)
 	}
-	if l.peer != nil {
-		m.drop(l.peer)
+	if p := l.peer; p != nil {
+		m.drop(p)
+		if p.box != nil && p.box != l.box && p.ipv6() {
+			p.box.lingers = true
+		}
 	}
 }
 

@@ -3,7 +3,9 @@
 package plan
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -133,6 +135,11 @@ type (
 
 func (a NewLink) Request(fds FDs) rtnl.Request {
 	n := a.Link
+	if n.Kind == "bridge" && n.MAC == nil {
+		// The one that the kernel chooses follows the ports, and each time the
+		// bridge's neighbours are dropped.
+		n.MAC = randomMAC()
+	}
 	if a.In != nil {
 		n.NSFD = fds(*a.In)
 	}
@@ -142,6 +149,13 @@ func (a NewLink) Request(fds FDs) rtnl.Request {
 		n.Peer = &p
 	}
 	return rtnl.NewLink(n)
+}
+
+// randomMAC returns a hardware address of the kind that is for everyone's use.
+func randomMAC() net.HardwareAddr {
+	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }
 
 func (a SetLink) Request(fds FDs) rtnl.Request {

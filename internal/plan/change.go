@@ -23,6 +23,15 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	if f.MTU != 0 && f.MTU != l.MTU {
 		set.MTU, old.MTU, changed = f.MTU, l.MTU, true
 	}
+	if f.MTU != 0 && l.Kind == "bridge" && tag.Origin == Made && f.MTU != tag.MTU {
+		if f.MTU == l.MTU { // so far by its ports
+			b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, MTU: otherMTU(f.MTU)}}})
+		}
+		t := tag
+		t.MTU = f.MTU
+		alias := t.String()
+		set.MTU, old.MTU, set.Alias, old.Alias, changed = f.MTU, l.MTU, &alias, &l.Alias, true
+	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}
@@ -121,6 +130,15 @@ func osls(l *rtnl.Link) bool {
 	return ok
 }
 
+// foreignIPv6 reports whether others have given a link an IPv6 address that
+// counts.
+func foreignIPv6(s *State, l *rtnl.Link) bool {
+	return slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
+		return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Proto != rtnl.Protocol &&
+			a.Proto != rtnl.AliasProtocol && !a.Prefix.Addr().IsLinkLocalUnicast()
+	})
+}
+
 func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) {
 	on := f.HasIPv6()
 	if f.Name == "lo" {
@@ -131,16 +149,18 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 		}
 	} else if !on {
 		// Only where nothing else has given the link an address that counts.
-		foreign := slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
-			return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Proto != rtnl.Protocol &&
-				a.Proto != rtnl.AliasProtocol && !a.Prefix.Addr().IsLinkLocalUnicast()
-		})
-		if tag.Origin == None && !f.Keep || foreign {
+		if tag.Origin == None && !f.Keep || foreignIPv6(s, l) {
 			return
 		}
 	}
-	if on == l.Inet.DisableIPv6 {
-		b.ipv6(w.Key, f.Name, l, on, s)
+	if on != l.Inet.DisableIPv6 {
+		return
+	}
+	b.ipv6(w.Key, f.Name, l, on, s)
+	if !on && l.Kind == "bridge" {
+		// Before a port comes that may take it: that could not be taken back.
+		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
+		b.read, b.decide = b.read[:len(b.read)-1], b.decide[:len(b.decide)-1]
 	}
 }
 

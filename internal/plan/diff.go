@@ -226,6 +226,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		}
 		master = b.index[end{w.Key, f.Master}]
 	}
+	if b.starves(w, f, s, l, master) {
+		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
+	}
 	if f.Parent != "" {
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
 			return problem(NotFound, "its parent %q is not in the sandbox", f.Parent)
@@ -260,6 +263,48 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	}
 	b.change(w, f, s, l, tag, master)
 	return nil
+}
+
+// starves reports whether a link becomes a port with so low an MTU that its
+// bridge, which follows its ports, loses the IPv6 that it has and keeps.
+func (b *builder) starves(w *Sandbox, f *Iface, s *State, l *rtnl.Link, master int) bool {
+	m := s.ByIndex(master)
+	if m == nil || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
+		return false
+	}
+	if l != nil && l.Master == master && l.MTU < minIPv6 {
+		return false // it is one, and the bridge has IPv6 all the same
+	}
+	if t, _ := ParseTag(m.Alias); t.Origin == Made && t.MTU != 0 {
+		return false
+	}
+	i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return b.index[end{w.Key, o.Name}] == master })
+	return i < 0 || w.Ifaces[i].MTU == 0 && (w.Ifaces[i].HasIPv6() || foreignIPv6(s, m))
+}
+
+// lowestMTU returns the MTU that an interface is to have: l is the link that it
+// is already, if any.
+func (i *Iface) lowestMTU(s *State, l *rtnl.Link) int {
+	tunnel := 0 // the headers of one with a parent
+	if i.Kind == "vxlan" {
+		tunnel = 50
+	}
+	if i.Data.Local.Is6() || i.Data.Remote.Is6() {
+		tunnel = 70
+	}
+	switch parent := s.Link(i.Parent); {
+	case i.MTU != 0:
+		return i.MTU
+	case l != nil:
+		return l.MTU
+	case i.From != nil:
+		return i.From.Link.MTU
+	case i.HostParent != nil:
+		return i.HostParent.MTU - tunnel
+	case i.Parent != "" && parent != nil:
+		return parent.MTU - tunnel
+	}
+	return defaultMTU
 }
 
 // halfPair reports whether one end of a veth exists without the other.

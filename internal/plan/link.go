@@ -42,6 +42,9 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
 	}
+	if w.Kind == "bridge" {
+		tag.MTU = w.MTU
+	}
 	tag.Commit, tag.Born = commit, p.birth()
 	dev := w.device()
 	switch {
@@ -65,11 +68,15 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 		if w.Kind == "tun" {
 			set.MAC = nil // it has none
 		}
+		if w.Kind == "bridge" {
+			set.MTU = w.MTU
+		}
 	}
 	if master != 0 {
 		set.Master = &master
 	}
-	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master}, Quiet: master == 0 && set.ARP == nil})
+	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master},
+		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil})
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{index, w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
@@ -140,6 +147,12 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 		// Sent where the parent is: a vxlan then keeps its tunnel there.
 		op.NS, n.In, n.Link.Parent, n.Parent = HostNS, &key, w.HostParent.Index, w.HostParent.Name
 	}
+	if w.Kind == "bridge" {
+		n.Link.MTU = 0 // it is set in a message of its own
+		if w.MTU == defaultMTU {
+			n.Link.MTU = otherMTU(w.MTU)
+		}
+	}
 	if w.Peer != nil {
 		n.Link.Peer = &rtnl.Peer{Name: w.Peer.Name}
 		if w.Peer.Key != key {
@@ -149,6 +162,11 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 	op.Do = n
 	return op
 }
+
+// otherMTU returns what a bridge is to have for a moment before it is given an
+// MTU. The kernel takes one for the user's, which stays when ports come and go,
+// only where it is a change, after the bridge was made.
+func otherMTU(mtu int) int { return mtu ^ 1 }
 
 // moveIn plans the move of a host's link. Its inverse brings the link home
 // and gives it back what a move takes: state, addresses, routes, neighbours.
