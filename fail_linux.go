@@ -49,6 +49,7 @@ func fail(op, key, dev string, err error) error {
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
 	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict, plan.HalfPair: ErrExists,
+	plan.Unreachable: ErrUnreachable,
 }
 
 var sentinels = []error{ErrUnsupported, ErrClosed, ErrNotNamespace, ErrNotFound, ErrExists, ErrNameInUse,

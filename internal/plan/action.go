@@ -3,9 +3,7 @@
 package plan
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -91,9 +89,11 @@ type (
 		To     *string
 		Master string // the name of Link.Master
 	}
-	DelLink      struct{ Index int }
-	NewAddr      struct{ Addr rtnl.Addr }
-	DelAddr      struct{ Addr rtnl.Addr }
+	DelLink struct{ Index int }
+	NewAddr struct{ Addr rtnl.Addr }
+	DelAddr struct{ Addr rtnl.Addr }
+	// ReplaceAddr makes an alias IP of an address, or the other way round.
+	ReplaceAddr  struct{ Addr rtnl.Addr }
 	NewRoute     struct{ Route rtnl.Route }
 	ReplaceRoute struct{ Route rtnl.Route }
 	DelRoute     struct{ Route rtnl.Route }
@@ -151,13 +151,6 @@ func (a NewLink) Request(fds FDs) rtnl.Request {
 	return rtnl.NewLink(n)
 }
 
-// randomMAC returns a hardware address of the kind that is for everyone's use.
-func randomMAC() net.HardwareAddr {
-	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
-	mac[0] = mac[0]&^1 | 2
-	return mac
-}
-
 func (a SetLink) Request(fds FDs) rtnl.Request {
 	s := a.Link
 	if a.To != nil {
@@ -169,6 +162,7 @@ func (a SetLink) Request(fds FDs) rtnl.Request {
 func (a DelLink) Request(FDs) rtnl.Request      { return rtnl.DelLink(a.Index) }
 func (a NewAddr) Request(FDs) rtnl.Request      { return rtnl.NewAddr(a.Addr) }
 func (a DelAddr) Request(FDs) rtnl.Request      { return rtnl.DelAddr(a.Addr) }
+func (a ReplaceAddr) Request(FDs) rtnl.Request  { return rtnl.ReplaceAddr(a.Addr) }
 func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route) }
 func (a ReplaceRoute) Request(FDs) rtnl.Request { return rtnl.ReplaceRoute(a.Route) }
 func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route) }
@@ -283,6 +277,10 @@ func (a DelAddr) Command(dev string) string {
 	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, dev)
 }
 
+func (a ReplaceAddr) Command(dev string) string {
+	return fmt.Sprintf("addr replace %s dev %s proto %d", a.Addr.Prefix, dev, a.Addr.Proto)
+}
+
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }
 func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
@@ -371,7 +369,7 @@ func TakesAway(a Action) bool {
 // doing it once.
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
-	case EnsureAddr, ReplaceRoute, NewNeigh, ReadLink:
+	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink:
 		return true
 	case SetLink:
 		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time

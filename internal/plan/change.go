@@ -67,8 +67,11 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		b.setting(w.Key, f.Name, l.Index, x, s)
 	}
 	for _, a := range f.Addrs {
-		if !slices.ContainsFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix }) {
+		i := slices.IndexFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix })
+		if i < 0 {
 			b.addr(w.Key, f.Name, l.Index, a)
+		} else if h, to := s.Addrs[i], a.on(l.Index); oslsAddr(h) && h.Proto != to.Proto {
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		}
 	}
 	if f.Name != "lo" && f.Down == l.Up() {
@@ -78,9 +81,6 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 			undo = append(undo, addrsOf(w.Key, l, s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
-	}
-	for _, r := range f.Routes {
-		b.route(w.Key, f.Name, ifaceRoute(r, l.Index), s)
 	}
 }
 
@@ -134,8 +134,7 @@ func osls(l *rtnl.Link) bool {
 // counts.
 func foreignIPv6(s *State, l *rtnl.Link) bool {
 	return slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
-		return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Proto != rtnl.Protocol &&
-			a.Proto != rtnl.AliasProtocol && !a.Prefix.Addr().IsLinkLocalUnicast()
+		return a.Index == l.Index && a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast()
 	})
 }
 
@@ -164,49 +163,6 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 	}
 }
 
-// route plans a route of osl: left alone if it is there, in the place of
-// another one of osl's to the same destination, or new.
-func (b *builder) route(key, dev string, r rtnl.Route, s *State) {
-	for _, h := range s.Routes {
-		if h.Dst != r.Dst || h.Proto != rtnl.Protocol {
-			continue
-		}
-		if sameRoute(h, r) {
-			return
-		}
-		// On IPv6 the kernel fills the device in; the inverse keeps it.
-		b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceRoute{r}, Undo: []Op{{NS: key, Do: ReplaceRoute{h}}}})
-		return
-	}
-	b.config = append(b.config, routeOp(key, dev, r))
-}
-
-// sameRoute reports whether the route h that is there is the wanted w, whose
-// device may be left to the kernel.
-func sameRoute(h, w rtnl.Route) bool {
-	return h.Dst == w.Dst && h.Via == w.Via.WithZone("") && (w.Index == 0 || h.Index == w.Index) &&
-		(w.Via.IsValid() || !w.Dst.Addr().Is4() || h.Global == w.Global)
-}
-
-func (b *builder) routes(w *Sandbox, s *State) error {
-	list := slices.Clone(w.Routes)
-	for _, g := range w.Gateways {
-		list = append(list, Route{Route: g, Dev: g.Via.Zone()})
-	}
-	for _, r := range list {
-		if r.Dev != "" {
-			r.Index = b.index[end{w.Key, r.Dev}]
-			if r.Index == 0 {
-				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
-					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
-			}
-		}
-		r.Proto = rtnl.Protocol
-		b.route(w.Key, r.Dev, r.Route, s)
-	}
-	return nil
-}
-
 func (b *builder) neighbours(w *Sandbox, s *State) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
@@ -225,7 +181,7 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 		}
-		if have && !b.forgot[end{w.Key, n.Dev}] {
+		if have && !b.forgot[end{w.Key, n.Dev}] && !(b.bare[index] && n.IP.Is4() && !n.FDB) {
 			continue
 		}
 		if undo == nil {

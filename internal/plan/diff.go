@@ -30,6 +30,7 @@ const (
 	Exists
 	NameInUse
 	Conflict
+	Unreachable
 	// HalfPair may pass: the kernel deletes the links of a namespace that is
 	// gone a little later.
 	HalfPair
@@ -84,7 +85,8 @@ type builder struct {
 	have   map[string]*State
 	index  map[end]int
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
-	commit Commit       // of a change of several sandboxes, else empty
+	leaving
+	commit Commit // of a change of several sandboxes, else empty
 }
 
 // number gives every wanted interface its index, an existing one's own, before
@@ -142,6 +144,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
+	b.leaving = leave(w, s, b.index)
 	b.labels(w, s)
 	if err := b.conflicts(w, s); err != nil {
 		return err
@@ -167,6 +170,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if w.Prune {
 		b.prune(w, s)
 	}
+	b.config = append(b.config, b.late...)
 	return nil
 }
 
@@ -263,48 +267,6 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	}
 	b.change(w, f, s, l, tag, master)
 	return nil
-}
-
-// starves reports whether a link becomes a port with so low an MTU that its
-// bridge, which follows its ports, loses the IPv6 that it has and keeps.
-func (b *builder) starves(w *Sandbox, f *Iface, s *State, l *rtnl.Link, master int) bool {
-	m := s.ByIndex(master)
-	if m == nil || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
-		return false
-	}
-	if l != nil && l.Master == master && l.MTU < minIPv6 {
-		return false // it is one, and the bridge has IPv6 all the same
-	}
-	if t, _ := ParseTag(m.Alias); t.Origin == Made && t.MTU != 0 {
-		return false
-	}
-	i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return b.index[end{w.Key, o.Name}] == master })
-	return i < 0 || w.Ifaces[i].MTU == 0 && (w.Ifaces[i].HasIPv6() || foreignIPv6(s, m))
-}
-
-// lowestMTU returns the MTU that an interface is to have: l is the link that it
-// is already, if any.
-func (i *Iface) lowestMTU(s *State, l *rtnl.Link) int {
-	tunnel := 0 // the headers of one with a parent
-	if i.Kind == "vxlan" {
-		tunnel = 50
-	}
-	if i.Data.Local.Is6() || i.Data.Remote.Is6() {
-		tunnel = 70
-	}
-	switch parent := s.Link(i.Parent); {
-	case i.MTU != 0:
-		return i.MTU
-	case l != nil:
-		return l.MTU
-	case i.From != nil:
-		return i.From.Link.MTU
-	case i.HostParent != nil:
-		return i.HostParent.MTU - tunnel
-	case i.Parent != "" && parent != nil:
-		return parent.MTU - tunnel
-	}
-	return defaultMTU
 }
 
 // halfPair reports whether one end of a veth exists without the other.

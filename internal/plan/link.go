@@ -89,9 +89,6 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 		up := true
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
 	}
-	for _, r := range w.Routes {
-		p.config = append(p.config, routeOp(key, dev, ifaceRoute(r, index)))
-	}
 	p.verify(key, dev, index, w)
 	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
 		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil && reportsState(w.From.Link.Kind)}, Quiet: true})
@@ -163,11 +160,6 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 	return op
 }
 
-// otherMTU returns what a bridge is to have for a moment before it is given an
-// MTU. The kernel takes one for the user's, which stays when ports come and go,
-// only where it is a change, after the bridge was made.
-func otherMTU(mtu int) int { return mtu ^ 1 }
-
 // moveIn plans the move of a host's link. Its inverse brings the link home
 // and gives it back what a move takes: state, addresses, routes, neighbours.
 func moveIn(key string, w *Iface, tag Tag, index int) Op {
@@ -196,15 +188,23 @@ func goHome(key, dev string, index int, tag Tag) Op {
 	return Op{NS: key, Dev: dev, Do: SetLink{To: &host, Link: set}, Half: true}
 }
 
-func (p *phases) addr(key, dev string, index int, a Addr) {
-	proto := uint8(rtnl.Protocol)
+// on returns the address as it is to be on a link.
+func (a Addr) on(index int) rtnl.Addr {
+	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol}
 	if a.Alias {
-		proto = rtnl.AliasProtocol
+		r.Proto = rtnl.AliasProtocol
 	}
-	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: proto}
 	if a.Prefix.Addr().IsLinkLocalUnicast() {
 		r.Scope = unix.RT_SCOPE_LINK
 	}
+	return r
+}
+
+// oslsAddr reports whether an address is osl's.
+func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
+
+func (p *phases) addr(key, dev string, index int, a Addr) {
+	r := a.on(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 

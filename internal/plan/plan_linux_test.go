@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func name(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
+func nameOf(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
 
 func commands(ops []Op) (list []string) {
 	for _, op := range ops {
-		list = append(list, Commands(op, name)...)
+		list = append(list, Commands(op, nameOf)...)
 	}
 	return list
 }

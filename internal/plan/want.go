@@ -83,13 +83,6 @@ type Addr struct {
 	Alias  bool
 }
 
-const (
-	// defaultMTU is what the kernel gives a link, if nothing below it has less.
-	defaultMTU = 1500
-	// minIPv6 is the MTU below which the kernel takes IPv6 from a link.
-	minIPv6 = 1280
-)
-
 // MayConflict reports whether the subnet of the address may be on one link only.
 // Link-local subnets and single addresses are on many.
 func (a Addr) MayConflict() bool {
@@ -116,6 +109,7 @@ type State struct {
 	Links  []rtnl.Link
 	Addrs  []rtnl.Addr
 	Routes []rtnl.Route // those of osl
+	Others []rtnl.Route // those of others, if they were read
 	Neighs []rtnl.Neigh // those of osl
 	// Settings are the values of those that a Sandbox asks for.
 	Settings map[string]string
