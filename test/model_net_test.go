@@ -129,6 +129,8 @@ func (m *model) addAlias(b *mbox, n *osl.Namespace) {
 		want = []error{nil}
 	case l == b.lo && !p.IsSingleIP():
 		return // a whole subnet of this host's own
+	case b.conflict(p, l):
+		return // by which of the two the kernel goes is its own affair
 	}
 	if m.call(words("AddAliasIP", b.name, name, p), want, func() error { return n.AddAliasIP(name, toNet(p)) }) && !l.has(p) {
 		l.addrs = append(l.addrs, maddr{p, true})
@@ -140,9 +142,6 @@ func (m *model) removeAlias(b *mbox, n *osl.Namespace) {
 	l, want := b.link(name), []error(nil)
 	if l == nil {
 		want = []error{osl.ErrNotFound}
-	}
-	if l != nil && p.Addr().Is6() && l.mtu < 1280 && m.known("removing what is not there from a link without IPv6 is an error") {
-		return
 	}
 	if m.call(words("RemoveAliasIP", b.name, name, p), want, func() error { return n.RemoveAliasIP(name, toNet(p)) }) {
 		b.dropAddr(l, p)

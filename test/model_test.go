@@ -248,11 +248,10 @@ func (m *model) remove(l *mlink) {
 // destroy is the end of a sandbox: a link whose name is taken on the host comes
 // home under another one.
 func (m *model) destroy(b *mbox) {
-	paired := func(l *mlink) bool { return l.peer != nil && l.peer.box != b }
-	if find(b.links, paired) != nil && m.known("a handle that is open still keeps the links of a destroyed sandbox, and their other ends") {
-		for _, n := range b.handles {
-			_ = n.Close()
-		}
+	// Its links, and with them their other ends elsewhere, last as long as a
+	// handle is open.
+	for _, n := range b.handles {
+		_ = n.Close()
 	}
 	for _, l := range slices.Clone(b.links) {
 		if l.home != nil && m.onHost(l.home.name) != nil {
@@ -348,8 +347,7 @@ func (m *model) end() {
 		}
 	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		list, err := netlink.LinkList()
-		m.must(err)
+		list := again(m, netlink.LinkList)
 		if len(list) == 1 {
 			break
 		}

@@ -66,10 +66,16 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, s)
 	}
+	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == l.Index && a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
 		i := slices.IndexFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix })
 		if i < 0 {
 			b.addr(w.Key, f.Name, l.Index, a)
+			if bare && a.Prefix.Addr().Is4() {
+				add := &b.config[len(b.config)-1]
+				add.Undo = append(add.Undo, WithLastIPv4(w.Key, l, s)...)
+				bare = false
+			}
 		} else if h, to := s.Addrs[i], a.on(l.Index); oslsAddr(h) && h.Proto != to.Proto {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		}
@@ -120,6 +126,24 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 		}
 	}
 	return append(ops, neighsOf(key, l, s)...)
+}
+
+// WithLastIPv4 returns what puts back what the kernel takes with the last IPv4
+// address of a link: osl's routes of the family, and its neighbours.
+func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
+	for _, via := range []bool{false, true} { // a next hop may be by way of a route
+		for _, r := range s.Routes {
+			if r.Index == l.Index && r.Dst.Addr().Is4() && r.Via.IsValid() == via {
+				ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewRoute{r}})
+			}
+		}
+	}
+	return append(ops, neighs4(key, l, s)...)
+}
+
+// neighs4 returns what puts the IPv4 neighbours of a link back.
+func neighs4(key string, l *rtnl.Link, s *State) []Op {
+	return slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })
 }
 
 func osls(l *rtnl.Link) bool {

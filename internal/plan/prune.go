@@ -40,7 +40,7 @@ func (b *builder) prune(w *Sandbox, s *State) {
 		}
 		undo := []Op{{NS: w.Key, Dev: name(s, a.Index), Do: NewAddr{a}}}
 		if b.bare[a.Index] && a.Prefix.Addr().Is4() {
-			undo = append(undo, neighsOf(w.Key, s.ByIndex(a.Index), s)...)
+			undo = append(undo, neighs4(w.Key, s.ByIndex(a.Index), s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
