@@ -39,7 +39,21 @@ func aliasOf(index int, p netip.Prefix) rtnl.Addr {
 	return rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
 }
 
+func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
 func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }
+
+// withLastIPv4 reads what the kernel takes with the last IPv4 address of a link,
+// and returns what puts it back.
+func (n *Namespace) withLastIPv4(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link) ([]plan.Op, error) {
+	s := &plan.State{}
+	var err error
+	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, l.Index); err != nil {
+		return nil, err
+	}
+	s.Neighs, err = conn.Neighs(ctx)
+	s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol })
+	return plan.WithLastIPv4(n.space(), l, s), err
+}
 
 // addAliases adds addresses to a link, which are alias IPs. Where one of IPv6 is
 // the first, the IPv6 of the link and of lo is turned on.
@@ -69,12 +83,18 @@ func (n *Namespace) addAliases(ctx context.Context, conn *rtnl.Conn, ifName stri
 		}
 	}
 	there := map[netip.Prefix]bool{} // what undoing must leave alone
+	var lost []plan.Op               // what the kernel would take with it
 	if len(list) > 1 {
-		have, err := conn.Addrs(ctx, l.Index)
-		if err != nil {
+		s := &plan.State{}
+		if s.Addrs, err = conn.Addrs(ctx, l.Index); err != nil {
 			return err
 		}
-		for _, a := range have {
+		if slices.ContainsFunc(list, isIPv4) && !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return isIPv4(a.Prefix) }) {
+			if lost, err = n.withLastIPv4(ctx, conn, &rtnl.Link{Index: l.Index, Name: ifName}); err != nil {
+				return err
+			}
+		}
+		for _, a := range s.Addrs {
 			there[a.Prefix] = true
 		}
 	}
@@ -86,6 +106,10 @@ func (n *Namespace) addAliases(ctx context.Context, conn *rtnl.Conn, ifName stri
 		op := plan.Op{NS: n.space(), Dev: ifName, Do: plan.EnsureAddr{Addr: a}}
 		if len(list) > 1 {
 			op.Undo = []plan.Op{{NS: n.space(), Dev: ifName, Do: plan.DelAddr{Addr: a}}}
+			if isIPv4(p) { // the first is undone last
+				op.Undo = append(op.Undo, lost...)
+				lost = nil
+			}
 		}
 		ops = append(ops, op)
 	}
@@ -150,6 +174,14 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName s
 	}
 	_, held := plan.ParseTag(l.Alias)
 	stays := !slices.ContainsFunc(list, isIPv6) // IPv6
+	var lost []plan.Op
+	if slices.ContainsFunc(list, isIPv4) && !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
+		return a.Index == l.Index && isIPv4(a.Prefix) && !gone[a.Prefix]
+	}) {
+		if lost, err = n.withLastIPv4(ctx, conn, l); err != nil {
+			return err
+		}
+	}
 	for _, a := range s.Addrs {
 		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
 		switch {
@@ -157,6 +189,10 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName s
 		case gone[a.Prefix]:
 			ops = append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.DelAddr{Addr: a},
 				Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.NewAddr{Addr: a}}}})
+			if op := &ops[len(ops)-1]; isIPv4(a.Prefix) { // the first is undone last
+				op.Undo = append(op.Undo, lost...)
+				lost = nil
+			}
 		case isIPv6(a.Prefix) && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()):
 			stays = true // with another address
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
+	"golang.org/x/sys/unix"
 )
 
 // Apply brings the sandboxes of net, and the links between them, to what net
@@ -107,18 +108,44 @@ func (p *prepared) close() {
 // name or an index taken is made again: an index is chosen anew then, and a name
 // is taken still.
 func (p *prepared) carryOut(really bool) ([]plan.Op, error) {
-	ops, commit, err := plan.Build(p.want, p.have)
+	ops, commit, err := p.build()
 	if err != nil || !really {
 		return ops, err
 	}
 	err = p.run.do(ops, commit)
 	if (errors.Is(err, ErrNameInUse) || errors.Is(err, syscall.EBUSY)) && !errors.Is(err, ErrIncomplete) && !p.run.gone {
 		p.run.reset()
-		if ops, commit, err = plan.Build(p.want, p.have); err == nil {
+		if ops, commit, err = p.build(); err == nil {
 			err = p.run.do(ops, commit)
 		}
 	}
 	return ops, err
+}
+
+// build plans. Routes of others are read only where a next hop depends on them.
+func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
+	for {
+		ops, commit, err := plan.Build(p.want, p.have)
+		var lack *plan.Problem
+		if !errors.As(err, &lack) || lack.Kind != plan.Unreachable || p.have[lack.Key].Others != nil {
+			return ops, commit, err
+		}
+		n, serr := p.run.space(lack.Key)
+		if serr != nil {
+			return nil, commit, serr
+		}
+		all, rerr := n.conn.Routes(p.run.ctx, 0, 0)
+		if rerr != nil {
+			return nil, commit, rerr
+		}
+		others := []rtnl.Route{}
+		for _, r := range all {
+			if r.Proto != rtnl.Protocol && r.Proto != unix.RTPROT_KERNEL { // those go with their addresses
+				others = append(others, r)
+			}
+		}
+		p.have[lack.Key].Others = others
+	}
 }
 
 // changes returns a plan as commands.

@@ -49,6 +49,7 @@ func fail(op, key, dev string, err error) error {
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
 	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict, plan.HalfPair: ErrExists,
+	plan.Unreachable: ErrUnreachable,
 }
 
 var sentinels = []error{ErrUnsupported, ErrClosed, ErrNotNamespace, ErrNotFound, ErrExists, ErrNameInUse,
@@ -104,13 +105,21 @@ func ofAction(op plan.Op, err error) error {
 	}
 	switch a := op.Do.(type) {
 	case plan.NewLink, plan.SetLink, plan.NewTun:
+		l, isNew := a.(plan.NewLink)
 		switch {
+		// A name that is taken the kernel does not explain.
+		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vxlan" && strings.Contains(e.Kernel, "VNI"):
+			is(ErrExists, "a VNI is there once for each UDP port of the namespace that the tunnel is in")
+			e.Err = fmt.Errorf("the VNI %d: %w", l.Link.Data.VNI, e.Err)
+		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vlan" && strings.Contains(e.Kernel, "VLAN"):
+			is(ErrExists, "a tag is there once for each parent")
+			e.Err = fmt.Errorf("the tag %d: %w", l.Link.Data.VLAN, e.Err)
 		case errors.Is(err, unix.EEXIST):
 			is(ErrNameInUse, "")
 			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {
 				e.Err = fmt.Errorf("%q: %w", s.Link.Name, e.Err)
 			}
-			if l, ok := a.(plan.NewLink); ok && l.Link.Peer != nil {
+			if isNew && l.Link.Peer != nil {
 				e.Hint = fmt.Sprintf("it may be the name of its other end, %q, that is taken", l.Link.Peer.Name)
 			}
 		case errors.Is(err, unix.EOPNOTSUPP):

@@ -165,6 +165,9 @@ func (n *Namespace) take(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link
 	var gone []int
 	for i := range links {
 		gone = append(gone, links[i].Index)
+		if l := &links[i]; l.Kind == "veth" && !l.ParentNS {
+			gone = append(gone, l.Parent) // its other end
+		}
 	}
 	ops := r.loopbackOff(n, s, gone...)
 	for i := range links {

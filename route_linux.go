@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -59,8 +60,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
 	err := n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		// The scope tells an IPv4 gateway from a default route on a device.
-		_, err := conn.Surely(ctx, rtnl.DelRoute(rtnl.Route{Dst: netip.PrefixFrom(zero, 0), Proto: rtnl.Protocol, Global: zero.Is4()}, nil))
+		_, err := conn.Surely(ctx, rtnl.DelGateway(zero.Is4(), rtnl.Protocol))
 		if plan.Absent(err) {
 			return nil
 		}
@@ -146,7 +146,7 @@ func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 			return rerr
 		}
 		for _, h := range have {
-			if h.Dst == w.Dst && h.Via == w.Via {
+			if h.Dst == w.Dst && h.Via == w.Via && isStatic(h) == isStatic(w) {
 				return nil
 			}
 		}
@@ -176,7 +176,14 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 	dst, via, err := fromStatic(r)
 	if err == nil {
 		err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4() && !via.IsValid()}
+			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4()}
+			if dst.Addr().Is6() && !via.IsValid() {
+				// No attribute that a deletion can name tells it from an
+				// interface's own.
+				if there, err := hasConnected(ctx, conn, dst); !there {
+					return err
+				}
+			}
 			if _, err := conn.Surely(ctx, rtnl.DelRoute(w, nil)); !plan.Absent(err) {
 				return err
 			}
@@ -187,6 +194,12 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 		return nil
 	}
 	return fail("remove static route"+routeText(r), n.key, "", err)
+}
+
+// hasConnected reports whether there is a connected static route.
+func hasConnected(ctx context.Context, conn *rtnl.Conn, dst netip.Prefix) (bool, error) {
+	list, err := conn.Routes(ctx, rtnl.Protocol, 0)
+	return slices.ContainsFunc(list, func(h rtnl.Route) bool { return h.Dst == dst && !h.Via.IsValid() && isStatic(h) }), err
 }
 
 // routeText names a route, whatever is wrong with it.

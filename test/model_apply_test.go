@@ -82,7 +82,7 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		} else if l.peer != nil && m.onHost("q9") != nil {
 			want = append(want, osl.ErrNameInUse)
 		}
-		if m.sometimes("MTU", 4) && !(f[0] == "bridge" && m.known(bridgeMTU)) {
+		if m.sometimes("MTU", 4) {
 			i.MTU = pick(m, "MTU", 1300, 1400)
 			l.mtu, l.mtuSet = i.MTU, true
 		}
@@ -111,16 +111,12 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 					want = append(want, osl.ErrAddressConflict)
 				}
 			}
-			a := maddr{p, !slices.Contains(i.Addresses, p)}
-			if match != nil && match.has(p) && !slices.Contains(match.addrs, a) && m.known("Apply does not turn an address into an alias IP, nor back") {
-				return s, nil, nil
-			}
-			l.addrs = append(l.addrs, a)
+			l.addrs = append(l.addrs, maddr{p, !slices.Contains(i.Addresses, p)})
 		}
 		if match != nil {
 			slices.SortStableFunc(l.addrs, func(x, y maddr) int {
 				at := func(a maddr) int {
-					if n := slices.Index(match.addrs, a); n >= 0 {
+					if n := slices.IndexFunc(match.addrs, func(o maddr) bool { return o.Prefix == a.Prefix }); n >= 0 {
 						return n
 					}
 					return 99
@@ -130,9 +126,6 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		}
 		for _, p := range some(m, "routes", 1, far) {
 			if b.route(p) != nil || p.Addr().Is6() && !l.ipv6() {
-				continue
-			}
-			if match == nil && old.route(p) != nil && m.known("Apply can not give a new link a route that another one has, though that is to go") {
 				continue
 			}
 			i.Routes = append(i.Routes, p)
@@ -158,10 +151,6 @@ func (m *model) specRoutes(s *osl.Spec, b, old *mbox, want *[]error) {
 			continue
 		}
 		dev := b.reach(via, true)
-		if now := old.reach(via, true); now != nil && (dev == nil || dev.src != now.src) &&
-			m.known("Apply takes a next hop that only what it removes can reach") {
-			continue
-		}
 		if dev == nil {
 			*want = append(*want, osl.ErrUnreachable)
 		}

@@ -216,7 +216,7 @@ func (m *model) configure(b *mbox, l *mlink) (opts []osl.IfaceOption, text strin
 		l.mac = pick(m, "MAC", hardware...)
 		opts = append(opts, o.MacAddress(mac(l.mac)))
 	}
-	if m.sometimes("MTU", 4) && !(l.kind == "bridge" && m.known(bridgeMTU)) {
+	if m.sometimes("MTU", 4) {
 		l.mtu = pick(m, "MTU", 1300, 1400, 1000, 40)
 		opts = append(opts, osl.WithMTU(l.mtu))
 		l.mtuSet = true
@@ -240,10 +240,6 @@ func (m *model) configure(b *mbox, l *mlink) (opts []osl.IfaceOption, text strin
 	}
 	return opts, words("addresses", l.addrs, "mac", l.mac, "mtu", l.mtu, "txq", l.txq, "routes", l.box.routes), want
 }
-
-// bridgeMTU is known: the kernel takes an MTU for the user's only where it is
-// set after the bridge was made.
-const bridgeMTU = "a bridge that was made with an MTU loses it to its first port"
 
 // trial is a link that is not in the sandbox yet.
 func trial(kind, src string, home *mlink) *mlink {
@@ -294,8 +290,8 @@ func (m *model) addInterface(b *mbox, n *osl.Namespace) {
 			want = append(want, osl.ErrInvalid)
 		}
 	}
-	if l.master != nil && l.master.ipv6() && l.mtu < 1280 && m.known("a port with an MTU below 1280 takes the IPv6 addresses of its bridge, even if it is refused") {
-		return
+	if l.master != nil && l.master.ipv6() && !l.master.mtuSet && home != nil && l.mtu < 1280 {
+		want = append(want, osl.ErrInvalid) // the bridge follows, and would lose them
 	}
 	what := words("AddInterface", b.name, src, prefix, text)
 	if l.master != nil {

@@ -40,6 +40,10 @@ type mbox struct {
 	routes  []mroute
 	neighs  []mneigh
 	handles []*osl.Namespace
+	// lingers says that the last IPv6 address may have gone with the other end of
+	// a link, in another sandbox. lo's IPv6 is on then until something is taken
+	// away in this one.
+	lingers bool
 }
 
 type mlink struct {
@@ -84,9 +88,6 @@ type mneigh struct {
 func (r mroute) gateway() bool { return r.dst.Bits() == 0 && r.via.IsValid() }
 
 func (r mroute) String() string { return r.dst.String() }
-
-// ofInterface reports whether a route is one of AddInterface's option.
-func (r *mroute) ofInterface() bool { return r != nil && !r.static && !r.via.IsValid() }
 
 func (l *mlink) ipv6() bool {
 	return slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Addr().Is6() })
@@ -236,19 +237,21 @@ func (m *model) remove(l *mlink) {
 	if l.home != nil {
 		m.host = append(m.host, l.home)
 	}
-	if l.peer != nil {
-		m.drop(l.peer)
+	if p := l.peer; p != nil {
+		m.drop(p)
+		if p.box != nil && p.box != l.box && p.ipv6() {
+			p.box.lingers = true
+		}
 	}
 }
 
 // destroy is the end of a sandbox: a link whose name is taken on the host comes
 // home under another one.
 func (m *model) destroy(b *mbox) {
-	paired := func(l *mlink) bool { return l.peer != nil && l.peer.box != b }
-	if find(b.links, paired) != nil && m.known("a handle that is open still keeps the links of a destroyed sandbox, and their other ends") {
-		for _, n := range b.handles {
-			_ = n.Close()
-		}
+	// Its links, and with them their other ends elsewhere, last as long as a
+	// handle is open.
+	for _, n := range b.handles {
+		_ = n.Close()
 	}
 	for _, l := range slices.Clone(b.links) {
 		if l.home != nil && m.onHost(l.home.name) != nil {
@@ -344,8 +347,7 @@ func (m *model) end() {
 		}
 	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		list, err := netlink.LinkList()
-		m.must(err)
+		list := again(m, netlink.LinkList)
 		if len(list) == 1 {
 			break
 		}

@@ -22,6 +22,7 @@ import (
 type seenLink struct {
 	mac string
 	mtu int
+	six string
 }
 
 // compare demands that the kernel and Info hold what the model says. The links
@@ -104,16 +105,13 @@ func (m *model) texts() (want, have []string) {
 // address or MTU that nobody set, is learned where it is first seen.
 func (m *model) linkLine(ns string, l *mlink, seen map[string]seenLink) string {
 	s := seen[l.name]
-	if l.mac == "" && l.kind != "bridge" && l.name != "lo" {
+	if l.mac == "" && l.name != "lo" {
 		l.mac = s.mac
 	}
 	if l.mtu == 0 {
 		l.mtu = s.mtu
 	}
 	hw, master, alias := l.mac, "", l.alias
-	if l.kind == "bridge" && hw == "" {
-		hw = s.mac // follows the ports
-	}
 	if l.master != nil {
 		master = l.master.name
 	}
@@ -128,6 +126,11 @@ func (m *model) linkLine(ns string, l *mlink, seen map[string]seenLink) string {
 		}
 		if l.mtu < 1280 {
 			six = "none"
+		}
+		if l.name == "lo" && l.box.lingers {
+			if l.box.lingers = six == "off" && s.six == "on"; l.box.lingers {
+				six = "on"
+			}
 		}
 		if l.quiet {
 			arp = "1/2"
@@ -183,7 +186,7 @@ func (m *model) read(box string, lines *[]string) map[string]seenLink {
 			}
 		}
 		c := conf[a.Name]
-		seen[a.Name] = seenLink{mac: a.HardwareAddr.String(), mtu: a.MTU}
+		seen[a.Name] = seenLink{mac: a.HardwareAddr.String(), mtu: a.MTU, six: c[0]}
 		add("%s", linkText(box, a.Name, l.Type(), a.HardwareAddr.String(), a.MTU, a.TxQLen, a.Flags&net.FlagUp != 0, names[a.MasterIndex], alias, c[0], c[1], a.AltNames))
 	}
 	if box == "" {

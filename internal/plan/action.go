@@ -89,9 +89,11 @@ type (
 		To     *string
 		Master string // the name of Link.Master
 	}
-	DelLink      struct{ Index int }
-	NewAddr      struct{ Addr rtnl.Addr }
-	DelAddr      struct{ Addr rtnl.Addr }
+	DelLink struct{ Index int }
+	NewAddr struct{ Addr rtnl.Addr }
+	DelAddr struct{ Addr rtnl.Addr }
+	// ReplaceAddr makes an alias IP of an address, or the other way round.
+	ReplaceAddr  struct{ Addr rtnl.Addr }
 	NewRoute     struct{ Route rtnl.Route }
 	ReplaceRoute struct{ Route rtnl.Route }
 	DelRoute     struct{ Route rtnl.Route }
@@ -133,6 +135,11 @@ type (
 
 func (a NewLink) Request(fds FDs) rtnl.Request {
 	n := a.Link
+	if n.Kind == "bridge" && n.MAC == nil {
+		// The one that the kernel chooses follows the ports, and each time the
+		// bridge's neighbours are dropped.
+		n.MAC = randomMAC()
+	}
 	if a.In != nil {
 		n.NSFD = fds(*a.In)
 	}
@@ -155,6 +162,7 @@ func (a SetLink) Request(fds FDs) rtnl.Request {
 func (a DelLink) Request(FDs) rtnl.Request      { return rtnl.DelLink(a.Index) }
 func (a NewAddr) Request(FDs) rtnl.Request      { return rtnl.NewAddr(a.Addr) }
 func (a DelAddr) Request(FDs) rtnl.Request      { return rtnl.DelAddr(a.Addr) }
+func (a ReplaceAddr) Request(FDs) rtnl.Request  { return rtnl.ReplaceAddr(a.Addr) }
 func (a NewRoute) Request(FDs) rtnl.Request     { return rtnl.NewRoute(a.Route, nil) }
 func (a ReplaceRoute) Request(FDs) rtnl.Request { return rtnl.ReplaceRoute(a.Route) }
 func (a DelRoute) Request(FDs) rtnl.Request     { return rtnl.DelRoute(a.Route, nil) }
@@ -269,6 +277,10 @@ func (a DelAddr) Command(dev string) string {
 	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, dev)
 }
 
+func (a ReplaceAddr) Command(dev string) string {
+	return fmt.Sprintf("addr replace %s dev %s proto %d", a.Addr.Prefix, dev, a.Addr.Proto)
+}
+
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }
 func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
@@ -357,7 +369,7 @@ func TakesAway(a Action) bool {
 // doing it once.
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
-	case EnsureAddr, ReplaceRoute, NewNeigh, ReadLink:
+	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink:
 		return true
 	case SetLink:
 		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time

@@ -23,6 +23,15 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	if f.MTU != 0 && f.MTU != l.MTU {
 		set.MTU, old.MTU, changed = f.MTU, l.MTU, true
 	}
+	if f.MTU != 0 && l.Kind == "bridge" && tag.Origin == Made && f.MTU != tag.MTU {
+		if f.MTU == l.MTU { // so far by its ports
+			b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, MTU: otherMTU(f.MTU)}}})
+		}
+		t := tag
+		t.MTU = f.MTU
+		alias := t.String()
+		set.MTU, old.MTU, set.Alias, old.Alias, changed = f.MTU, l.MTU, &alias, &l.Alias, true
+	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}
@@ -57,9 +66,18 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, s)
 	}
+	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == l.Index && a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
-		if !slices.ContainsFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix }) {
+		i := slices.IndexFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix })
+		if i < 0 {
 			b.addr(w.Key, f.Name, l.Index, a)
+			if bare && a.Prefix.Addr().Is4() {
+				add := &b.config[len(b.config)-1]
+				add.Undo = append(add.Undo, WithLastIPv4(w.Key, l, s)...)
+				bare = false
+			}
+		} else if h, to := s.Addrs[i], a.on(l.Index); oslsAddr(h) && h.Proto != to.Proto {
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		}
 	}
 	if f.Name != "lo" && f.Down == l.Up() {
@@ -69,9 +87,6 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 			undo = append(undo, addrsOf(w.Key, l, s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
-	}
-	for _, r := range f.Routes {
-		b.route(w.Key, f.Name, ifaceRoute(r, l.Index), s)
 	}
 }
 
@@ -113,12 +128,38 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	return append(ops, neighsOf(key, l, s)...)
 }
 
+// WithLastIPv4 returns what puts back what the kernel takes with the last IPv4
+// address of a link: osl's routes of the family, and its neighbours.
+func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
+	for _, via := range []bool{false, true} { // a next hop may be by way of a route
+		for _, r := range s.Routes {
+			if r.Index == l.Index && r.Dst.Addr().Is4() && r.Via.IsValid() == via {
+				ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewRoute{r}})
+			}
+		}
+	}
+	return append(ops, neighs4(key, l, s)...)
+}
+
+// neighs4 returns what puts the IPv4 neighbours of a link back.
+func neighs4(key string, l *rtnl.Link, s *State) []Op {
+	return slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })
+}
+
 func osls(l *rtnl.Link) bool {
 	if l == nil {
 		return false
 	}
 	_, ok := ParseTag(l.Alias)
 	return ok
+}
+
+// foreignIPv6 reports whether others have given a link an IPv6 address that
+// counts.
+func foreignIPv6(s *State, l *rtnl.Link) bool {
+	return slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
+		return a.Index == l.Index && a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast()
+	})
 }
 
 func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) {
@@ -131,60 +172,19 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 		}
 	} else if !on {
 		// Only where nothing else has given the link an address that counts.
-		foreign := slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
-			return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Proto != rtnl.Protocol &&
-				a.Proto != rtnl.AliasProtocol && !a.Prefix.Addr().IsLinkLocalUnicast()
-		})
-		if tag.Origin == None && !f.Keep || foreign {
+		if tag.Origin == None && !f.Keep || foreignIPv6(s, l) {
 			return
 		}
 	}
-	if on == l.Inet.DisableIPv6 {
-		b.ipv6(w.Key, f.Name, l, on, s)
-	}
-}
-
-// route plans a route of osl: left alone if it is there, in the place of
-// another one of osl's to the same destination, or new.
-func (b *builder) route(key, dev string, r rtnl.Route, s *State) {
-	for _, h := range s.Routes {
-		if h.Dst != r.Dst || h.Proto != rtnl.Protocol {
-			continue
-		}
-		if sameRoute(h, r) {
-			return
-		}
-		// On IPv6 the kernel fills the device in; the inverse keeps it.
-		b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceRoute{r}, Undo: []Op{{NS: key, Do: ReplaceRoute{h}}}})
+	if on != l.Inet.DisableIPv6 {
 		return
 	}
-	b.config = append(b.config, routeOp(key, dev, r))
-}
-
-// sameRoute reports whether the route h that is there is the wanted w, whose
-// device may be left to the kernel.
-func sameRoute(h, w rtnl.Route) bool {
-	return h.Dst == w.Dst && h.Via == w.Via.WithZone("") && (w.Index == 0 || h.Index == w.Index) &&
-		(w.Via.IsValid() || !w.Dst.Addr().Is4() || h.Global == w.Global)
-}
-
-func (b *builder) routes(w *Sandbox, s *State) error {
-	list := slices.Clone(w.Routes)
-	for _, g := range w.Gateways {
-		list = append(list, Route{Route: g, Dev: g.Via.Zone()})
+	b.ipv6(w.Key, f.Name, l, on, s)
+	if !on && l.Kind == "bridge" {
+		// Before a port comes that may take it: that could not be taken back.
+		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
+		b.read, b.decide = b.read[:len(b.read)-1], b.decide[:len(b.decide)-1]
 	}
-	for _, r := range list {
-		if r.Dev != "" {
-			r.Index = b.index[end{w.Key, r.Dev}]
-			if r.Index == 0 {
-				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
-					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
-			}
-		}
-		r.Proto = rtnl.Protocol
-		b.route(w.Key, r.Dev, r.Route, s)
-	}
-	return nil
 }
 
 func (b *builder) neighbours(w *Sandbox, s *State) error {
@@ -205,7 +205,7 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 		}
-		if have && !b.forgot[end{w.Key, n.Dev}] {
+		if have && !b.forgot[end{w.Key, n.Dev}] && !(b.bare[index] && n.IP.Is4() && !n.FDB) {
 			continue
 		}
 		if undo == nil {

@@ -30,6 +30,7 @@ const (
 	Exists
 	NameInUse
 	Conflict
+	Unreachable
 	// HalfPair may pass: the kernel deletes the links of a namespace that is
 	// gone a little later.
 	HalfPair
@@ -84,7 +85,8 @@ type builder struct {
 	have   map[string]*State
 	index  map[end]int
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
-	commit Commit       // of a change of several sandboxes, else empty
+	leaving
+	commit Commit // of a change of several sandboxes, else empty
 }
 
 // number gives every wanted interface its index, an existing one's own, before
@@ -142,6 +144,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
+	b.leaving = leave(w, s, b.index)
 	b.labels(w, s)
 	if err := b.conflicts(w, s); err != nil {
 		return err
@@ -167,6 +170,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if w.Prune {
 		b.prune(w, s)
 	}
+	b.config = append(b.config, b.late...)
 	return nil
 }
 
@@ -225,6 +229,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 			return problem(Invalid, "its master %q is no bridge", f.Master)
 		}
 		master = b.index[end{w.Key, f.Master}]
+	}
+	if b.starves(w, f, s, l, master) {
+		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
 	}
 	if f.Parent != "" {
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {

@@ -186,6 +186,8 @@ func on(a Action) (index int, ok bool) {
 		return a.Addr.Index, true
 	case DelAddr:
 		return a.Addr.Index, true
+	case ReplaceAddr:
+		return a.Addr.Index, true
 	case NewRoute:
 		return a.Route.Index, true
 	case ReplaceRoute:

@@ -42,6 +42,9 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
 	}
+	if w.Kind == "bridge" {
+		tag.MTU = w.MTU
+	}
 	tag.Commit, tag.Born = commit, p.birth()
 	dev := w.device()
 	switch {
@@ -65,11 +68,15 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 		if w.Kind == "tun" {
 			set.MAC = nil // it has none
 		}
+		if w.Kind == "bridge" {
+			set.MTU = w.MTU
+		}
 	}
 	if master != 0 {
 		set.Master = &master
 	}
-	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master}, Quiet: master == 0 && set.ARP == nil})
+	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master},
+		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil})
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{index, w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
@@ -81,9 +88,6 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if !w.Down {
 		up := true
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
-	}
-	for _, r := range w.Routes {
-		p.config = append(p.config, routeOp(key, dev, ifaceRoute(r, index)))
 	}
 	p.verify(key, dev, index, w)
 	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
@@ -140,6 +144,12 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 		// Sent where the parent is: a vxlan then keeps its tunnel there.
 		op.NS, n.In, n.Link.Parent, n.Parent = HostNS, &key, w.HostParent.Index, w.HostParent.Name
 	}
+	if w.Kind == "bridge" {
+		n.Link.MTU = 0 // it is set in a message of its own
+		if w.MTU == defaultMTU {
+			n.Link.MTU = otherMTU(w.MTU)
+		}
+	}
 	if w.Peer != nil {
 		n.Link.Peer = &rtnl.Peer{Name: w.Peer.Name}
 		if w.Peer.Key != key {
@@ -178,15 +188,23 @@ func goHome(key, dev string, index int, tag Tag) Op {
 	return Op{NS: key, Dev: dev, Do: SetLink{To: &host, Link: set}, Half: true}
 }
 
-func (p *phases) addr(key, dev string, index int, a Addr) {
-	proto := uint8(rtnl.Protocol)
+// on returns the address as it is to be on a link.
+func (a Addr) on(index int) rtnl.Addr {
+	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol}
 	if a.Alias {
-		proto = rtnl.AliasProtocol
+		r.Proto = rtnl.AliasProtocol
 	}
-	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: proto}
 	if a.Prefix.Addr().IsLinkLocalUnicast() {
 		r.Scope = unix.RT_SCOPE_LINK
 	}
+	return r
+}
+
+// oslsAddr reports whether an address is osl's.
+func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
+
+func (p *phases) addr(key, dev string, index int, a Addr) {
+	r := a.on(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 

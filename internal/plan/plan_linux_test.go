@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func name(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
+func nameOf(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
 
 func commands(ops []Op) (list []string) {
 	for _, op := range ops {
-		list = append(list, Commands(op, name)...)
+		list = append(list, Commands(op, nameOf)...)
 	}
 	return list
 }
@@ -49,7 +49,7 @@ func state() map[string]*State {
 			Addrs: []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.1/24"), Proto: rtnl.Protocol}}},
 		"/run/netns/web": {Links: []rtnl.Link{lo, link(firstIndex, "eth0", "veth", 0)},
 			Addrs:  []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.2/24"), Proto: rtnl.Protocol}},
-			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol, Global: true}}},
+			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol}}},
 	}
 }
 

@@ -16,50 +16,34 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	for i := range w.Ifaces {
 		wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
 	}
-	dev := func(index int) string {
-		if l := s.ByIndex(index); l != nil {
-			return l.Name
-		}
-		return ""
-	}
-	gone := map[int]bool{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		if t, ok := ParseTag(l.Alias); ok && wanted[l.Index] == nil {
-			gone[l.Index] = true
+		if t, ok := ParseTag(l.Alias); ok && b.gone[l.Index] {
 			b.remove = append(b.remove, Remove(w.Key, l, t, s)...)
 		}
 	}
 	for _, r := range s.Routes {
-		if !gone[r.Index] && !b.wantsRoute(w, wanted[r.Index], r) {
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev(r.Index), Do: DelRoute{r},
-				Undo: []Op{{NS: w.Key, Dev: dev(r.Index), Do: NewRoute{r}}}})
+		if !b.gone[r.Index] && !b.to[r.Dst] {
+			b.config = append(b.config, Op{NS: w.Key, Dev: name(s, r.Index), Do: DelRoute{r},
+				Undo: []Op{{NS: w.Key, Dev: name(s, r.Index), Do: NewRoute{r}}}})
 		}
 	}
 	for _, n := range s.Neighs {
-		if !gone[n.Index] && !wantsNeigh(w, dev(n.Index), n) {
-			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: dev(n.Index), Do: DelNeigh{n},
-				Undo: []Op{{NS: w.Key, Dev: dev(n.Index), Do: NewNeigh{n}}}})
+		if !b.gone[n.Index] && !wantsNeigh(w, name(s, n.Index), n) {
+			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: name(s, n.Index), Do: DelNeigh{n},
+				Undo: []Op{{NS: w.Key, Dev: name(s, n.Index), Do: NewNeigh{n}}}})
 		}
 	}
 	for _, a := range s.Addrs {
-		if a.Proto != rtnl.Protocol && a.Proto != rtnl.AliasProtocol || gone[a.Index] {
+		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
 			continue
 		}
-		f := wanted[a.Index]
-		if f == nil || !slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix == a.Prefix }) {
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev(a.Index), Do: DelAddr{a},
-				Undo: []Op{{NS: w.Key, Dev: dev(a.Index), Do: NewAddr{a}}}})
+		undo := []Op{{NS: w.Key, Dev: name(s, a.Index), Do: NewAddr{a}}}
+		if b.bare[a.Index] && a.Prefix.Addr().Is4() {
+			undo = append(undo, neighs4(w.Key, s.ByIndex(a.Index), s)...)
 		}
+		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
-}
-
-// wantsRoute reports whether a route to the same destination is wanted; that
-// it is the right one was seen to before.
-func (b *builder) wantsRoute(w *Sandbox, f *Iface, h rtnl.Route) bool {
-	return slices.ContainsFunc(w.Gateways, func(r rtnl.Route) bool { return r.Dst == h.Dst }) ||
-		slices.ContainsFunc(w.Routes, func(r Route) bool { return r.Dst == h.Dst }) ||
-		f != nil && slices.Contains(f.Routes, h.Dst)
 }
 
 func wantsNeigh(w *Sandbox, dev string, h rtnl.Neigh) bool {
@@ -91,7 +75,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 		}
 	}
 	for _, a := range s.Addrs {
-		if a.Index == l.Index && (a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol) {
+		if a.Index == l.Index && oslsAddr(a) {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelAddr{a}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewAddr{a}}}})
 		}
 	}

@@ -42,7 +42,8 @@ type Tag struct {
 	// Born is when it was added, in microseconds of Unix time: the order of a
 	// sandbox's interfaces. 0 in the tags of versions that did not note it.
 	Born int64
-	// What the link had before; not for one that osl made.
+	// What the link had before; of one that osl made only MTU, which is that of
+	// a bridge that was given one: it does not follow the ports.
 	Index  int
 	MAC    net.HardwareAddr
 	MTU    int
@@ -91,6 +92,8 @@ func (t Tag) String() string {
 		if t.Alias != "" {
 			b.WriteString(";a=" + t.Alias)
 		}
+	} else if t.MTU != 0 {
+		fmt.Fprintf(&b, ";t=%d", t.MTU)
 	}
 	return b.String()
 }

@@ -109,6 +109,7 @@ type State struct {
 	Links  []rtnl.Link
 	Addrs  []rtnl.Addr
 	Routes []rtnl.Route // those of osl
+	Others []rtnl.Route // those of others, if they were read
 	Neighs []rtnl.Neigh // those of osl
 	// Settings are the values of those that a Sandbox asks for.
 	Settings map[string]string

@@ -50,7 +50,13 @@ func (a Addr) message() buffer {
 
 // NewAddr returns the request that adds an address. It fails with EEXIST if
 // the link has it.
-func NewAddr(a Addr) Request {
+func NewAddr(a Addr) Request { return a.add(unix.NLM_F_EXCL) }
+
+// ReplaceAddr returns the request that adds an address, or gives the one that
+// the link has this protocol.
+func ReplaceAddr(a Addr) Request { return a.add(unix.NLM_F_REPLACE) }
+
+func (a Addr) add(flags uint16) Request {
 	b := a.message()
 	if a.Prefix.Addr().Is4() && a.Prefix.Bits() <= 30 && !a.Prefix.Addr().IsLoopback() {
 		b.bytes(unix.IFA_BROADCAST, broadcast(a.Prefix))
@@ -58,7 +64,7 @@ func NewAddr(a Addr) Request {
 	if a.Proto != 0 {
 		b.u8(ifaProto, a.Proto)
 	}
-	return Request{Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: b}
+	return Request{Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | flags, Data: b}
 }
 
 // DelAddr returns the request that deletes an address.

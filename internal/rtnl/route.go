@@ -19,7 +19,8 @@ type Route struct {
 	// OnLink takes Via to be on the link of Index without looking. On an IPv6
 	// route without Via it has no effect but to be kept.
 	OnLink bool
-	// Global gives an IPv4 route without Via the scope of one with it.
+	// Global gives an IPv4 route without Via a scope beyond the link: that of the
+	// site, which tells it from a route through a next hop too.
 	Global bool
 	Metric uint32
 	Src    netip.Addr
@@ -31,7 +32,11 @@ func (r Route) message(room *Room) buffer {
 		family = unix.AF_INET6
 	}
 	scope := uint8(unix.RT_SCOPE_UNIVERSE)
-	if family == unix.AF_INET && !r.Via.IsValid() && !r.Global {
+	switch {
+	case family == unix.AF_INET6 || r.Via.IsValid():
+	case r.Global:
+		scope = unix.RT_SCOPE_SITE
+	default:
 		scope = unix.RT_SCOPE_LINK
 	}
 	var flags uint32
@@ -72,15 +77,29 @@ func ReplaceRoute(r Route) Request {
 	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Data: r.message(nil)}
 }
 
-// DelRoute returns the request that deletes a route. The kernel compares what
-// is set of r; the next hop need not be reachable.
+// DelRoute returns the request that deletes a route: through the next hop Via,
+// which need not be reachable, or through none. Of the rest the kernel compares
+// what is set of r.
 func DelRoute(r Route, room *Room) Request {
 	b := r.message(room)
-	if !r.Via.IsValid() && !r.Global {
-		b[6] = unix.RT_SCOPE_NOWHERE // any
+	if !r.Via.IsValid() && r.Dst.Addr().Is6() {
+		b.ip(unix.RTA_GATEWAY, netip.IPv6Unspecified()) // none, where nothing said means any
 	}
 	// Flags of a next hop would make the kernel look the next hop up again.
 	binary.NativeEndian.PutUint32(b[8:], 0)
+	return Request{Type: unix.RTM_DELROUTE, Data: b}
+}
+
+// DelGateway returns the request that deletes the default route of a family
+// that is through a next hop, whichever. On IPv6 the kernel takes one without
+// for it too.
+func DelGateway(v4 bool, proto uint8) Request {
+	r := Route{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Proto: proto}
+	if v4 {
+		r.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	b := r.message(nil)
+	b[6] = unix.RT_SCOPE_UNIVERSE
 	return Request{Type: unix.RTM_DELROUTE, Data: b}
 }
 
@@ -135,7 +154,7 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 		return r, false
 	}
 	r.Proto = p[5]
-	r.Global = p[0] == unix.AF_INET && p[6] == unix.RT_SCOPE_UNIVERSE
+	r.Global = p[0] == unix.AF_INET && p[6] == unix.RT_SCOPE_SITE
 	r.OnLink = getU32(p[8:])&unix.RTNH_F_ONLINK != 0
 	dst := zero
 	for t, v := range attrs(p[unix.SizeofRtMsg:]) {

@@ -1,0 +1,73 @@
+//go:build linux
+
+package plan
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+const (
+	// defaultMTU is what the kernel gives a link, if nothing below it has less.
+	defaultMTU = 1500
+	// minIPv6 is the MTU below which the kernel takes IPv6 from a link.
+	minIPv6 = 1280
+)
+
+// starves reports whether a link becomes a port with so low an MTU that its
+// bridge, which follows its ports, loses the IPv6 that it has and keeps.
+func (b *builder) starves(w *Sandbox, f *Iface, s *State, l *rtnl.Link, master int) bool {
+	m := s.ByIndex(master)
+	if m == nil || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
+		return false
+	}
+	if l != nil && l.Master == master && l.MTU < minIPv6 {
+		return false // it is one, and the bridge has IPv6 all the same
+	}
+	if t, _ := ParseTag(m.Alias); t.Origin == Made && t.MTU != 0 {
+		return false
+	}
+	i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return b.index[end{w.Key, o.Name}] == master })
+	return i < 0 || w.Ifaces[i].MTU == 0 && (w.Ifaces[i].HasIPv6() || foreignIPv6(s, m))
+}
+
+// lowestMTU returns the MTU that an interface is to have: l is the link that it
+// is already, if any.
+func (i *Iface) lowestMTU(s *State, l *rtnl.Link) int {
+	tunnel := 0 // the headers of one with a parent
+	if i.Kind == "vxlan" {
+		tunnel = 50
+	}
+	if i.Data.Local.Is6() || i.Data.Remote.Is6() {
+		tunnel = 70
+	}
+	switch parent := s.Link(i.Parent); {
+	case i.MTU != 0:
+		return i.MTU
+	case l != nil:
+		return l.MTU
+	case i.From != nil:
+		return i.From.Link.MTU
+	case i.HostParent != nil:
+		return i.HostParent.MTU - tunnel
+	case i.Parent != "" && parent != nil:
+		return parent.MTU - tunnel
+	}
+	return defaultMTU
+}
+
+// otherMTU returns what a bridge is to have for a moment before it is given an
+// MTU. The kernel takes one for the user's, which stays when ports come and go,
+// only where it is a change, after the bridge was made.
+func otherMTU(mtu int) int { return mtu ^ 1 }
+
+// randomMAC returns a hardware address of the kind that is for everyone's use.
+func randomMAC() net.HardwareAddr {
+	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
+	mac[0] = mac[0]&^1 | 2
+	return mac
+}
