@@ -35,13 +35,15 @@ func (b *builder) prune(w *Sandbox, s *State) {
 				Undo: []Op{{NS: w.Key, Dev: name(s, n.Index), Do: NewNeigh{n}}}})
 		}
 	}
+	back := map[int]bool{}
 	for _, a := range s.Addrs {
 		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
 			continue
 		}
 		undo := []Op{{NS: w.Key, Dev: name(s, a.Index), Do: NewAddr{a}}}
-		if b.bare[a.Index] && a.Prefix.Addr().Is4() {
-			undo = append(undo, neighs4(w.Key, s.ByIndex(a.Index), s)...)
+		if b.bare[a.Index] && a.Prefix.Addr().Is4() && !back[a.Index] { // the first is undone last
+			back[a.Index] = true
+			undo = append(undo, WithLastIPv4(w.Key, s.ByIndex(a.Index), s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
