@@ -218,6 +218,11 @@ func faultOps() []faultOp {
 		{name: "Apply that removes", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lesserLab()); return err }},
 		{name: "Apply that moves addresses and routes", host: hostVXLAN, before: applyBefore, do: applyAfter},
+		{name: "Apply that moves a vxlan in", host: hostVXLAN, before: func(w *faultWorld) { w.make("a") }, do: func(w *faultWorld) error {
+			_, err := Apply(ctx, Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "vx0", Source: "vx"}},
+				Neighbors: []NeighborSpec{{Dev: "vx0", IP: netip.MustParseAddr("192.0.2.9"), MAC: MAC(hw(73)), FDB: true}}}}})
+			return err
+		}},
 		{name: "Interface.Remove of a host's vxlan", host: hostVXLAN, before: func(w *faultWorld) { sandboxWithVXLAN(w); w.find("vx") }, do: func(w *faultWorld) error { return w.found.Remove() }},
 		{name: "Destroy, a host's vxlan in it", host: hostVXLAN, ends: true, before: sandboxWithVXLAN, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Destroy", host: richVeth + hostVXLAN, ends: true, before: func(w *faultWorld) {

@@ -255,6 +255,10 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 // Destroy sends the links that came from the host home, in one batch, and
 // removes the sandbox with everything that osl made in it. It succeeds where
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
+//
+// Where other handles of the sandbox are open, in this process or another, or
+// a process is in it, the kernel keeps what osl made there, and its other ends
+// elsewhere, until they are closed.
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
