@@ -217,6 +217,14 @@ func faultOps() []faultOp {
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},
 		{name: "Apply that removes", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lesserLab()); return err }},
+		{name: "Apply that moves addresses and routes", host: hostVXLAN, before: applyBefore, do: applyAfter},
+		{name: "Apply that moves a vxlan in", host: hostVXLAN, before: func(w *faultWorld) { w.make("a") }, do: func(w *faultWorld) error {
+			_, err := Apply(ctx, Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "vx0", Source: "vx"}},
+				Neighbors: []NeighborSpec{{Dev: "vx0", IP: netip.MustParseAddr("192.0.2.9"), MAC: MAC(hw(73)), FDB: true}}}}})
+			return err
+		}},
+		{name: "Interface.Remove of a host's vxlan", host: hostVXLAN, before: func(w *faultWorld) { sandboxWithVXLAN(w); w.find("vx") }, do: func(w *faultWorld) error { return w.found.Remove() }},
+		{name: "Destroy, a host's vxlan in it", host: hostVXLAN, ends: true, before: sandboxWithVXLAN, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Destroy", host: richVeth + hostVXLAN, ends: true, before: func(w *faultWorld) {
 			sandboxWithRoutes(w)
 			w.must(w.a.AddInterface("vx", "vx"))
@@ -244,6 +252,39 @@ func faultLab() Network {
 		},
 		Links: []Link{{{"a", "p1"}, {"b", "eth0"}}},
 	}
+}
+
+// applyBefore makes a sandbox of two bridges: br0 has addresses, of which one is
+// an alias IP, a neighbour and a route; br1 has a route and an address of IPv6
+// only, which becomes an alias IP.
+func applyBefore(w *faultWorld) {
+	w.make("a")
+	_, err := Apply(context.Background(), bridges(
+		InterfaceSpec{Addresses: v4("10.99.0.1/24"), Aliases: v4("10.98.0.1/32"), Routes: v4("172.22.0.0/16")},
+		InterfaceSpec{Addresses: prefixes(1), Routes: v4("172.23.0.0/16")}, NeighborSpec{Dev: "br0", IP: netip.MustParseAddr("10.99.0.9"), MAC: MAC(hw(70))}))
+	w.must(err)
+}
+
+// applyAfter makes br0 lose its addresses and keep its route and neighbour,
+// and takes br1's route to it.
+func applyAfter(w *faultWorld) error {
+	_, err := Apply(context.Background(), bridges(
+		InterfaceSpec{Routes: v4("172.22.0.0/16", "172.23.0.0/16")},
+		InterfaceSpec{Addresses: v4("10.97.0.1/24"), Aliases: prefixes(1), MTU: 1500}, NeighborSpec{Dev: "br0", IP: netip.MustParseAddr("10.99.0.9"), MAC: MAC(hw(70))}))
+	return err
+}
+
+func v4(list ...string) (out []netip.Prefix) {
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func bridges(br0, br1 InterfaceSpec, n NeighborSpec) Network {
+	br0.Name, br0.Type, br0.MAC = "br0", "bridge", MAC(hw(71))
+	br1.Name, br1.Type, br1.MAC = "br1", "bridge", MAC(hw(72))
+	return Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{br0, br1}, Neighbors: []NeighborSpec{n}}}}
 }
 
 // lesserLab is faultLab without much of it.

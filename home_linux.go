@@ -109,6 +109,22 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 	return failed
 }
 
+// homewardFDB reads osl's forwarding entries of those links that are vxlans of
+// the host.
+func homewardFDB(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+	for i := range links {
+		if t, _ := plan.ParseTag(links[i].Alias); t.Origin != plan.Host || links[i].Kind != "vxlan" {
+			continue
+		}
+		part, err := conn.FDB(ctx, links[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	return list, nil
+}
+
 // last carries out the steps that nothing takes back. One that fails is tried
 // once more, and the others are done all the same.
 func (r *run) last(ops []plan.Op) (failed error) {
@@ -239,6 +255,10 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 // Destroy sends the links that came from the host home, in one batch, and
 // removes the sandbox with everything that osl made in it. It succeeds where
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
+//
+// Where other handles of the sandbox are open, in this process or another, or
+// a process is in it, the kernel keeps what osl made there, and its other ends
+// elsewhere, until they are closed.
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
@@ -265,15 +285,19 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 	} else {
 		state.Links, err = conn.Links(ctx)
 	}
+	if err == nil && !n.host {
+		state.Neighs, err = homewardFDB(ctx, conn, state.Links)
+	}
 	if err != nil {
 		return err
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	var ops []plan.Op
+	var ops, forget []plan.Op
 	for i := range state.Links {
 		t, ok := plan.ParseTag(state.Links[i].Alias)
 		if ok && (t.Origin == plan.Host && !n.host || t.Origin == plan.Kept && n.host) {
+			forget = append(forget, plan.Forget(n.space(), &state.Links[i], t, state)...)
 			ops = append(ops, plan.Remove(n.space(), &state.Links[i], t, state)...)
 		}
 	}
@@ -289,7 +313,14 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 			return err
 		}
 	}
-	err = r.sendHome(conn, ops, true)
+	if err = r.forward(forget); err == nil {
+		err = r.sendHome(conn, ops, true)
+	}
+	if err != nil { // those that are home have no use for what they lack
+		if left := r.back(); len(left) > 0 {
+			err = &Error{Err: err, Left: left}
+		}
+	}
 	if err == nil {
 		err = n.settleRecords(ctx, records(state.Links)) // what a dead process did elsewhere
 	}

@@ -78,15 +78,20 @@ func (i *nwIface) want(r *run, n *Namespace, conn *rtnl.Conn, src, prefix string
 		w.Name += "%d" // the kernel finds the lowest free number
 	}
 	var s *plan.State
-	if i.inside || n.host || i.master != "" || len(w.Name) > maxName {
+	if i.inside || n.host || i.master != "" {
 		s, err = readState(r.ctx, conn, false)
 	} else {
-		s, err = readPart(r.ctx, conn, &plan.Sandbox{Ifaces: []plan.Iface{*w}})
+		s, err = readPart(r.ctx, conn, &plan.Sandbox{Ifaces: []plan.Iface{*w}}, src)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(w.Name) > maxName {
+	// The kernel numbers a link when it has moved, and counts what it is named by
+	// then: its first name, or the number it got for the move where that was taken.
+	if moves := !i.inside && !i.bridge && !n.host; moves && !i.exactName && (named(s, src) || isNumbered(src, prefix)) || len(w.Name) > maxName {
+		if s.Links, err = conn.Links(r.ctx); err != nil {
+			return nil, nil, err
+		}
 		w.Name = numbered(s, prefix)
 	}
 	if i.master != "" {
@@ -124,14 +129,16 @@ func (i *nwIface) want(r *run, n *Namespace, conn *rtnl.Conn, src, prefix string
 // numbered returns the name that has the lowest free number, for where the
 // kernel's pattern would be too long.
 func numbered(s *plan.State, prefix string) string {
-	taken := func(name string) bool {
-		return slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { return l.Name == name || slices.Contains(l.AltName, name) })
-	}
 	n := 0
-	for taken(prefix + strconv.Itoa(n)) {
+	for named(s, prefix+strconv.Itoa(n)) {
 		n++
 	}
 	return prefix + strconv.Itoa(n)
+}
+
+// named reports whether a link has a name, as its own or beside it.
+func named(s *plan.State, name string) bool {
+	return slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { return l.Name == name || slices.Contains(l.AltName, name) })
 }
 
 // isNumbered reports whether name is prefix and a number.

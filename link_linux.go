@@ -157,6 +157,9 @@ func (n *Namespace) take(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link
 	} else if !s.Links[0].Inet.DisableIPv6 {
 		s.Addrs, err = conn.Addrs(ctx, 0)
 	}
+	if err == nil {
+		s.Neighs, err = homewardFDB(ctx, conn, links)
+	}
 	if err != nil {
 		return err
 	}
@@ -172,6 +175,7 @@ func (n *Namespace) take(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link
 	ops := r.loopbackOff(n, s, gone...)
 	for i := range links {
 		t, _ := plan.ParseTag(links[i].Alias)
+		ops = append(ops, plan.Forget(n.space(), &links[i], t, s)...)
 		ops = append(ops, plan.Remove(n.space(), &links[i], t, s)...)
 	}
 	slices.SortStableFunc(ops, func(a, b plan.Op) int {

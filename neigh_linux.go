@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -98,8 +99,7 @@ func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh,
 	return err
 }
 
-// holds reports whether the entry for the same address is one of osl's: by its
-// tag, and of a vxlan's forwarding entries each that is static.
+// holds reports whether the entry for the same address is one of osl's.
 func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
 	if !w.FDB {
 		var have rtnl.Neigh
@@ -107,12 +107,7 @@ func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
 		return have.Proto == rtnl.Protocol, err
 	}
 	list, err := conn.FDB(ctx, w.Index)
-	for _, h := range list {
-		if bytes.Equal(h.MAC, w.MAC) {
-			return h.State&unix.NUD_PERMANENT != 0, err
-		}
-	}
-	return false, err
+	return slices.ContainsFunc(list, func(h rtnl.Neigh) bool { return bytes.Equal(h.MAC, w.MAC) }), err
 }
 
 // neighLink returns the index of the link with a source name, or without one
@@ -208,7 +203,7 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 			return err
 		}
 		if !osDelete {
-			w.Proto = unix.RTPROT_STATIC
+			w.Proto, w.State = unix.RTPROT_STATIC, unix.NUD_PERMANENT
 			_, err := conn.Surely(ctx, rtnl.ReplaceNeigh(w))
 			return err
 		}

@@ -184,7 +184,12 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	var home, clear, gone []plan.Op
+	fdb, err := homewardFDB(ctx, conn, links)
+	if err != nil {
+		return err
+	}
+	state := &plan.State{Neighs: fdb}
+	var home, clear, gone, forget []plan.Op
 	doomed := false
 	for i := range links {
 		l := &links[i]
@@ -202,12 +207,16 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 			t.UnderWay, t.Commit = false, plan.Commit{}
 			clear = append(clear, plan.Retag(n.space(), l, t.String()))
 		case t.Origin == plan.Host:
-			home = append(home, plan.Remove(n.space(), l, t, &plan.State{})...)
+			forget = append(forget, plan.Forget(n.space(), l, t, state)...)
+			home = append(home, plan.Remove(n.space(), l, t, state)...)
 		default:
 			gone = append(gone, plan.Remove(n.space(), l, t, &plan.State{})...)
 		}
 	}
 	// Links first: what a record puts back on the host is on them.
+	if err := r.forward(forget); err != nil {
+		return err
+	}
 	if err := r.sendHome(conn, home, true); err != nil {
 		return err
 	}

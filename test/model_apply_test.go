@@ -35,7 +35,7 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		l := trial(f[0], f[1], nil)
 		match := old.source(l.src)
 		if match == nil {
-			match = old.link(i.Name)
+			match = old.link(f[len(f)-1])
 		}
 		switch f[0] {
 		case "host":

@@ -181,9 +181,6 @@ func (m *model) addNeighbor(b *mbox, n *osl.Namespace) {
 	same := func(h mneigh) bool {
 		return h.dev == w.dev && h.fdb == w.fdb && (w.fdb && h.mac == w.mac || !w.fdb && h.ip == w.ip)
 	}
-	if w.fdb && w.dev != nil && w.dev.home != nil && m.known("a vxlan takes the forwarding entries of a sandbox home") {
-		return
-	}
 	// An address that is on two links could not be deleted by its address.
 	if slices.ContainsFunc(b.neighs, func(h mneigh) bool { return h.ip == w.ip && !same(h) }) {
 		return
@@ -222,7 +219,8 @@ func (m *model) deleteNeighbor(b *mbox, n *osl.Namespace) {
 	i := slices.IndexFunc(b.neighs, func(h mneigh) bool {
 		return h.ip == addr && h.osl && (hw == nil || h.mac == hw.String())
 	})
-	away := i < 0 || b.neighs[i].fdb || !m.sometimes("forget only", 4)
+	// What osl forgets of a vxlan of the host goes home with it.
+	away := i < 0 || b.neighs[i].fdb && b.neighs[i].dev.home != nil || !m.sometimes("forget only", 4)
 	m.searched(words("DeleteNeighbor", b.name, addr, hw, "from the kernel", away), nil, i < 0, func() error {
 		return n.DeleteNeighbor(addr.AsSlice(), hw, away)
 	}, func() {

@@ -261,7 +261,7 @@ func (b *mbox) settle(l *mlink) {
 }
 
 func (m *model) addInterface(b *mbox, n *osl.Namespace) {
-	src, prefix := pick(m, "source", "h0", "h1", "d0", "x0", "h0.0", notThere), pick(m, "prefix", "eth", "eth", "net")
+	src, prefix := pick(m, "source", "h0", "h1", "d0", "x0", "h0.0", notThere), pick(m, "prefix", "eth", "eth", "net", "h")
 	home := m.onHost(src)
 	l := trial("", src, home)
 	opts, text, want := m.configure(b, l)

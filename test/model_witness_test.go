@@ -189,6 +189,17 @@ func (m *model) read(box string, lines *[]string) map[string]seenLink {
 		seen[a.Name] = seenLink{mac: a.HardwareAddr.String(), mtu: a.MTU, six: c[0]}
 		add("%s", linkText(box, a.Name, l.Type(), a.HardwareAddr.String(), a.MTU, a.TxQLen, a.Flags&net.FlagUp != 0, names[a.MasterIndex], alias, c[0], c[1], a.AltNames))
 	}
+	families := []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE}
+	if box == "" {
+		families = families[2:]
+	}
+	for _, family := range families {
+		for _, n := range again(m, func() ([]netlink.Neigh, error) { return h.NeighList(0, family) }) {
+			if n.State&netlink.NUD_PERMANENT != 0 && n.IP != nil {
+				add("%s: neighbor %v %v dev %s fdb %v", box, n.IP, n.HardwareAddr, names[n.LinkIndex], family == unix.AF_BRIDGE)
+			}
+		}
+	}
 	if box == "" {
 		return seen
 	}
@@ -213,13 +224,6 @@ func (m *model) read(box string, lines *[]string) map[string]seenLink {
 				via = r.Gw.String()
 			}
 			add("%s: route %s via %s dev %s", box, dst, via, names[r.LinkIndex])
-		}
-	}
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
-		for _, n := range again(m, func() ([]netlink.Neigh, error) { return h.NeighList(0, family) }) {
-			if n.State&netlink.NUD_PERMANENT != 0 && n.IP != nil {
-				add("%s: neighbor %v %v dev %s fdb %v", box, n.IP, n.HardwareAddr, names[n.LinkIndex], family == unix.AF_BRIDGE)
-			}
 		}
 	}
 	return seen

@@ -138,12 +138,7 @@ func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 			}
 		}
 	}
-	return append(ops, neighs4(key, l, s)...)
-}
-
-// neighs4 returns what puts the IPv4 neighbours of a link back.
-func neighs4(key string, l *rtnl.Link, s *State) []Op {
-	return slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })
+	return append(ops, slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
 }
 
 func osls(l *rtnl.Link) bool {

@@ -20,6 +20,7 @@ func (b *builder) prune(w *Sandbox, s *State) {
 		l := &s.Links[i]
 		if t, ok := ParseTag(l.Alias); ok && b.gone[l.Index] {
 			b.remove = append(b.remove, Remove(w.Key, l, t, s)...)
+			b.neighs = append(b.neighs, Forget(w.Key, l, t, s)...)
 		}
 	}
 	for _, r := range s.Routes {
@@ -34,13 +35,15 @@ func (b *builder) prune(w *Sandbox, s *State) {
 				Undo: []Op{{NS: w.Key, Dev: name(s, n.Index), Do: NewNeigh{n}}}})
 		}
 	}
+	back := map[int]bool{}
 	for _, a := range s.Addrs {
 		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
 			continue
 		}
 		undo := []Op{{NS: w.Key, Dev: name(s, a.Index), Do: NewAddr{a}}}
-		if b.bare[a.Index] && a.Prefix.Addr().Is4() {
-			undo = append(undo, neighs4(w.Key, s.ByIndex(a.Index), s)...)
+		if b.bare[a.Index] && a.Prefix.Addr().Is4() && !back[a.Index] { // the first is undone last
+			back[a.Index] = true
+			undo = append(undo, WithLastIPv4(w.Key, s.ByIndex(a.Index), s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
@@ -64,6 +67,17 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 		return release(key, l, t, s)
 	}
 	return []Op{{NS: key, Dev: l.Name, Do: DelLink{l.Index}, Last: true}}
+}
+
+// Forget plans to take osl's forwarding entries from a vxlan that goes home: the
+// kernel leaves them on it. Those that it brought stay.
+func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
+	for _, n := range s.Neighs {
+		if t.Origin == Host && n.FDB && n.Index == l.Index {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
+		}
+	}
+	return ops
 }
 
 // release plans to give a link that stays what it had before.

@@ -8,12 +8,17 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // ndaProtocol is NDA_PROTOCOL of linux/neighbour.h, since Linux 5.2.
 const ndaProtocol = 12
+
+// oslsFDB marks the forwarding entries of osl: they have no protocol. The kernel
+// takes each of the two states for permanent, and keeps both.
+const oslsFDB = unix.NUD_PERMANENT | unix.NUD_NOARP
 
 // Neigh is a neighbour entry, or with FDB a forwarding entry of a vxlan.
 type Neigh struct {
@@ -37,6 +42,9 @@ func (n Neigh) message(room *Room) buffer {
 	state := n.State
 	if state == 0 {
 		state = unix.NUD_PERMANENT
+	}
+	if n.FDB && n.Proto == Protocol {
+		state = oslsFDB
 	}
 	b := room.take(64)
 	b = append(b, family, 0, 0, 0)
@@ -86,11 +94,12 @@ func (c *Conn) Neighs(ctx context.Context) ([]Neigh, error) {
 	return c.neighs(ctx, Neigh{IP: netip.Addr{}}.dumpMessage(unix.AF_UNSPEC))
 }
 
-// FDB reads the forwarding entries of one link.
+// FDB reads the forwarding entries of osl of one link.
 func (c *Conn) FDB(ctx context.Context, index int) ([]Neigh, error) {
 	b := Neigh{}.dumpMessage(unix.AF_BRIDGE)
 	binary.NativeEndian.PutUint32(b[4:], uint32(index))
-	return c.neighs(ctx, b)
+	list, err := c.neighs(ctx, b)
+	return slices.DeleteFunc(list, func(n Neigh) bool { return n.Proto != Protocol }), err
 }
 
 func (n Neigh) dumpMessage(family uint8) buffer {
@@ -116,6 +125,9 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 	n.FDB = p[0] == unix.AF_BRIDGE
 	n.Index = int(getU32(p[4:]))
 	n.State = getU16(p[8:])
+	if n.FDB && n.State == oslsFDB {
+		n.Proto = Protocol
+	}
 	for t, v := range attrs(p[12:]) {
 		switch t {
 		case unix.NDA_DST:

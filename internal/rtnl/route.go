@@ -5,6 +5,7 @@ package rtnl
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -120,8 +121,8 @@ func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (list []Route
 				part = append(part, r)
 			}
 		})
-		if err != nil && !absentTable(err) {
-			return nil, err
+		if err != nil && !(absentTable(err) && (family == unix.AF_INET6 || errors.Is(err, unix.ENOENT))) {
+			return nil, err // what is refused is not empty, and IPv4 is always there
 		}
 		list = append(list, part...)
 	}
