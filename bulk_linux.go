@@ -75,7 +75,7 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 		if err != nil {
 			return err
 		}
-		var have map[netip.Prefix]rtnl.Route
+		var have map[netip.Prefix][]rtnl.Route
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }}
 		var room rtnl.Room
 		b.do = make([]rtnl.Request, len(list))
@@ -89,17 +89,19 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{}}, err)
 			}
 			if have == nil {
-				have = map[netip.Prefix]rtnl.Route{}
+				have = map[netip.Prefix][]rtnl.Route{}
 				there, rerr := conn.Routes(ctx, rtnl.Protocol, 0)
 				if rerr != nil {
 					return rerr
 				}
 				for _, r := range there {
-					have[r.Dst] = r
+					have[r.Dst] = append(have[r.Dst], r)
 				}
 			}
-			if h := have[list[i].Dst]; h.Via == list[i].Via && (list[i].Index == 0 || h.Index == list[i].Index) && h.Dst.IsValid() {
-				return nil
+			for _, h := range have[list[i].Dst] {
+				if h.Via == list[i].Via.WithZone("") && isStatic(h) && (list[i].Index == 0 || h.Index == list[i].Index) {
+					return nil
+				}
 			}
 			return err
 		}
@@ -114,6 +116,23 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]
 		list, err := wantRoutes(conn, routes)
 		if err != nil {
 			return err
+		}
+		if slices.ContainsFunc(list, isConnected6) {
+			// No attribute that a deletion can name tells one of these from an
+			// interface's own.
+			there, err := conn.Routes(ctx, rtnl.Protocol, 0)
+			if err != nil {
+				return err
+			}
+			known := map[rtnl.Route]bool{}
+			for _, h := range there {
+				if isConnected6(h) && isStatic(h) {
+					known[rtnl.Route{Dst: h.Dst, Index: h.Index}] = true
+				}
+			}
+			list = slices.DeleteFunc(list, func(r rtnl.Route) bool {
+				return isConnected6(r) && !known[rtnl.Route{Dst: r.Dst, Index: r.Index}]
+			})
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
 		var room rtnl.Room
@@ -230,6 +249,8 @@ func (b *batch) back(ctx context.Context, conn *rtnl.Conn, errs []error, failed 
 	}
 	return &Error{Err: failed, Left: []string{fmt.Sprintf("%d of %d changes could not be undone (%v); see them with osl inspect", max(left, 1), len(reqs), err)}}
 }
+
+func isConnected6(r rtnl.Route) bool { return !r.Via.IsValid() && r.Dst.Addr().Is6() }
 
 func unlessAbsent(_ int, err error) error {
 	if plan.Absent(err) {

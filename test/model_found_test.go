@@ -47,6 +47,29 @@ func TestFoundConnectedRouteIsRemovedAlone(t *testing.T) {
 	}
 }
 
+// The bulk forms know the two kinds of routes as the single ones do.
+func TestFoundConnectedRoutesInBulk(t *testing.T) {
+	w := begin(t)
+	n, ctx := w.namespace(), t.Context()
+	src, _ := w.vethUp()
+	w.add(n, src, "eth", addresses("10.206.0.2/24", "fd20:6::2/64"), n.InterfaceOptions().Routes([]*net.IPNet{ipnet("10.211.0.0/16"), ipnet("fd20:11::/48")}))
+	dev := iface(t, n, src).DstName()
+	before := snapshot(t, n.Key())
+	for _, x := range [][2]string{{"10.211.0.0/16", "10.213.0.0/16"}, {"fd20:11::/48", "fd20:13::/48"}} {
+		own := osl.RouteSpec{To: netip.MustParsePrefix(x[0]), Dev: dev}
+		mine := osl.RouteSpec{To: netip.MustParsePrefix(x[1]), Dev: dev}
+		refused(t, "one beside an interface's own", n.AddRoutes(ctx, slices.Values([]osl.RouteSpec{mine, own})), osl.ErrExists)
+		must(t, n.RemoveRoutes(ctx, slices.Values([]osl.RouteSpec{mine, own})))
+		same(t, "the sandbox", before, func() []string { return snapshot(t, n.Key()) })
+		must(t, n.AddRoutes(ctx, slices.Values([]osl.RouteSpec{mine, mine})))
+		if !hasRoute(t, n.Key(), x[1]+" dev "+dev) {
+			t.Errorf("%s is not there", x[1])
+		}
+		must(t, n.RemoveRoutes(ctx, slices.Values([]osl.RouteSpec{own, mine, mine})))
+		same(t, "the sandbox", before, func() []string { return snapshot(t, n.Key()) })
+	}
+}
+
 // A bridge keeps its address, its neighbours, and the MTU that it was given,
 // whatever its ports do.
 func TestFoundBridgeStaysAsItIs(t *testing.T) {

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -132,6 +134,36 @@ func TestNewSandboxRestore(t *testing.T) {
 	}
 	_, err := osl.NewSandbox(newKey(), false, true)
 	refused(t, "restore what is not there", err, osl.ErrNotFound)
+}
+
+// The seed's Sandbox has no Close: a handle that is dropped holds nothing, and
+// does not keep the namespace of a sandbox that is gone.
+func TestDroppedHandle(t *testing.T) {
+	w := begin(t)
+	made := w.sandbox()
+	sockets := func() (n int) {
+		runtime.GC()
+		fds, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range fds {
+			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	before := sockets()
+	for range 20 {
+		_, err := osl.NewSandbox(made.Key(), false, true)
+		must(t, err)
+	}
+	after := sockets()
+	for end := time.Now().Add(5 * time.Second); after > before && time.Now().Before(end); after = sockets() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if after > before {
+		t.Errorf("%d sockets before, %d after", before, after)
+	}
+	made.Info()
 }
 
 func TestGenerateKey(t *testing.T) {

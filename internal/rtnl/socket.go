@@ -4,6 +4,7 @@ package rtnl
 
 import (
 	"os"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -33,10 +34,15 @@ func dialSocket() (*socket, error) {
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
 	}
-	return &socket{fd: fd}, nil
+	s := &socket{fd: fd}
+	// The seed's Sandbox has no Close: who drops one must not keep its
+	// namespace alive. Each call that uses the descriptor keeps s alive.
+	runtime.SetFinalizer(s, (*socket).Close)
+	return s, nil
 }
 
 func (s *socket) Send(b []byte) error {
+	defer runtime.KeepAlive(s)
 	for {
 		n, err := unix.SendmsgN(s.fd, b, nil, nil, 0)
 		switch {
@@ -56,6 +62,7 @@ func (s *socket) Send(b []byte) error {
 // Recv does what unix.Recvfrom does, without an allocation for the address of
 // the sender.
 func (s *socket) Recv(b []byte) (int, error) {
+	defer runtime.KeepAlive(s)
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_TRUNC, 0, 0)
 		switch errno {
@@ -94,6 +101,7 @@ func (s *socket) wait(events int16) error {
 // Grow needs CAP_NET_ADMIN in the first user namespace to go beyond the limit
 // that the machine has set.
 func (s *socket) Grow(n int) bool {
+	defer runtime.KeepAlive(s)
 	const overhead = 4096 // of the kernel's own
 	err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n+overhead)
 	if err != nil {
@@ -112,6 +120,7 @@ func (s *socket) SetDeadline(t time.Time) error {
 }
 
 func (s *socket) NSFD() (int, error) {
+	defer runtime.KeepAlive(s)
 	fd, err := unix.IoctlRetInt(s.fd, unix.SIOCGSKNS)
 	if err != nil {
 		return -1, os.NewSyscallError("ioctl SIOCGSKNS", err)
@@ -120,6 +129,7 @@ func (s *socket) NSFD() (int, error) {
 }
 
 func (s *socket) Index(name string) (index int, err error) {
+	defer runtime.KeepAlive(s)
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
 		return 0, err
@@ -136,6 +146,7 @@ func (s *socket) Close() error {
 	if s.fd < 0 {
 		return os.ErrClosed
 	}
+	runtime.SetFinalizer(s, nil)
 	err := unix.Close(s.fd)
 	s.fd = -1
 	return os.NewSyscallError("close", err)
