@@ -85,6 +85,11 @@ func (n *Namespace) Diff(ctx context.Context, s Spec) (Changes, error) {
 	return nil, unsupportedOp("compare the sandbox")
 }
 
+// Watch yields ErrUnsupported on this system.
+func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
+	return func(yield func(*Status, error) bool) { yield(nil, unsupportedOp("watch the sandbox")) }
+}
+
 func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 	return nil, unsupportedOp("inspect the sandbox")
 }

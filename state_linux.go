@@ -145,14 +145,21 @@ func isStatic(r rtnl.Route) bool {
 
 // Inspect reads what the sandbox holds.
 func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
-	const op = "inspect the sandbox"
+	st, err := n.status(ctx)
+	if err != nil {
+		return nil, fail("inspect the sandbox", n.key, "", err)
+	}
+	return st, nil
+}
+
+func (n *Namespace) status(ctx context.Context) (*Status, error) {
 	conn, err := n.live()
 	if err != nil {
-		return nil, fail(op, n.key, "", err)
+		return nil, err
 	}
 	s, err := readState(ctx, conn, true)
 	if err != nil {
-		return nil, fail(op, n.key, "", err)
+		return nil, err
 	}
 	st := &Status{Name: nameOf(n.key), Key: n.key, Interfaces: []InterfaceStatus{},
 		Gateway: defaultRoute(s, true), Gateway6: defaultRoute(s, false)}

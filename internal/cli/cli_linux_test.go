@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/docs"
 )
 
@@ -271,5 +274,53 @@ func TestInterruptedUp(t *testing.T) {
 func TestSchema(t *testing.T) {
 	if out := want(t, exitDone, nil, "schema"); out != string(docs.Schema) {
 		t.Error("not the schema of the repository")
+	}
+}
+
+// A watch prints each state, ends well when it is interrupted, and says so when
+// the sandbox goes.
+func TestInspectWatch(t *testing.T) {
+	want(t, exitDone, nil, "create", "w")
+	defer runOSL(t, "rm", "w")
+	r, w := io.Pipe()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	code := make(chan int, 1)
+	go func() {
+		code <- Run(ctx, []string{"inspect", "w", "-w", "-o", "json"}, strings.NewReader(""), w, io.Discard)
+		w.Close()
+	}()
+	docs := json.NewDecoder(r)
+	next := func(ifaces int) {
+		t.Helper()
+		var st osl.Status
+		for {
+			if err := docs.Decode(&st); err != nil {
+				t.Fatal(err)
+			}
+			if len(st.Interfaces) == ifaces {
+				return
+			}
+		}
+	}
+	next(0)
+	want(t, exitDone, nil, "link", "add", "w", "br0", "--type", "bridge")
+	next(1)
+	stop()
+	if got := <-code; got != exitDone {
+		t.Errorf("interrupted: exit code %d", got)
+	}
+	var errs strings.Builder
+	r, w = io.Pipe()
+	docs = json.NewDecoder(r)
+	go func() {
+		code <- Run(t.Context(), []string{"inspect", "w", "--watch", "-o", "json"}, strings.NewReader(""), w, &errs)
+		w.Close()
+	}()
+	next(1)
+	want(t, exitDone, nil, "rm", "w")
+	go io.Copy(io.Discard, r) // what was seen on the way
+	if got := <-code; got != exitFailed || !strings.Contains(errs.String(), "was destroyed") {
+		t.Errorf("a sandbox that goes: exit code %d, %q", got, errs.String())
 	}
 }

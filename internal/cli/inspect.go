@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,13 +15,17 @@ import (
 )
 
 func (a *app) inspectCommand() *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use:   "inspect NAME",
 		Short: "Show what is in a sandbox",
 		Args:  exactly(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: a.completeName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+				if watch {
+					return a.watch(cmd.Context(), ns)
+				}
 				st, err := ns.Inspect(cmd.Context())
 				if err != nil {
 					return err
@@ -27,6 +34,33 @@ func (a *app) inspectCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again after each change, until interrupted or the sandbox is gone")
+	return cmd
+}
+
+// watch prints each state of the sandbox: as documents one after another, or
+// for people below the time. To be interrupted is how it ends well.
+func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
+	for st, err := range ns.Watch(ctx) {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if a.output == "yaml" {
+			fmt.Fprintln(a.stdout, "---")
+		}
+		err = a.print(st, func(w io.Writer) {
+			fmt.Fprintln(w, time.Now().Format("== 15:04:05.000"))
+			statusTables(w, st)
+			fmt.Fprintln(w)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func statusTables(w io.Writer, st *osl.Status) {

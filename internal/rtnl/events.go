@@ -1,0 +1,128 @@
+//go:build linux
+
+package rtnl
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// eventGroups are what changes of links, addresses, routes and neighbours are
+// told to.
+var eventGroups = [...]int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_NEIGH}
+
+const (
+	// settle is how long after one event others are taken to belong to it.
+	settle = 10 * time.Millisecond
+	// maxDrain bounds one reading, so that a flood of events ends it too.
+	maxDrain = 10000
+)
+
+// Events hears that something in a namespace may have changed, or the mounts of
+// the process. It does not say what: whoever waits reads everything anew, so
+// that nothing depends on an event for which the kernel had no room.
+type Events struct {
+	socket, mounts int
+	poll           *os.File // of an epoll instance for both: the runtime's poller waits for it
+}
+
+// Listen opens Events in the calling thread's network namespace.
+func Listen() (*Events, error) {
+	e := &Events{socket: -1, mounts: -1}
+	if err := e.open(); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Events) open() (err error) {
+	if e.socket, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE); err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	// Without a port of its own it would count as the sender, the kernel, which
+	// events are not sent to.
+	if err := unix.Bind(e.socket, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	for _, g := range eventGroups {
+		if err := unix.SetsockoptInt(e.socket, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	const mounts = "/proc/self/mountinfo"
+	if e.mounts, err = unix.Open(mounts, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return &os.PathError{Op: "open", Path: mounts, Err: err}
+	}
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(ep, true); err != nil {
+		unix.Close(ep)
+		return os.NewSyscallError("fcntl", err)
+	}
+	e.poll = os.NewFile(uintptr(ep), "epoll")
+	for fd, events := range map[int]uint32{e.socket: unix.EPOLLIN, e.mounts: unix.EPOLLPRI} {
+		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
+			return os.NewSyscallError("epoll_ctl", err)
+		}
+	}
+	return nil
+}
+
+// Wait returns nil when something may have changed since it last returned, or
+// since Listen. gone is asked before it waits whether what the mounts can tell
+// is so already: who else waits for an epoll instance takes their event away.
+func (e *Events) Wait(gone func() bool) error {
+	raw, err := e.poll.SyscallConn()
+	if err != nil {
+		return err
+	}
+	heard := false
+	err = raw.Read(func(uintptr) bool {
+		before := heard
+		heard = true
+		return e.drain() || before || gone()
+	})
+	if err == nil {
+		time.Sleep(settle)
+		e.drain()
+	}
+	return err
+}
+
+// Wake ends a Wait, now and later, with os.ErrDeadlineExceeded.
+func (e *Events) Wake() { _ = e.poll.SetReadDeadline(time.Unix(0, 1)) }
+
+// drain takes all events that have come and reports whether there was one. That
+// some were lost, ENOBUFS, is an event too.
+func (e *Events) drain() (any bool) {
+	var b [1]byte
+	for range maxDrain {
+		_, _, err := unix.Recvfrom(e.socket, b[:], unix.MSG_DONTWAIT)
+		switch err {
+		case nil, unix.ENOBUFS:
+			any = true
+		case unix.EINTR:
+		default:
+			return any
+		}
+	}
+	return any
+}
+
+// Close must not be called while Wait is under way.
+func (e *Events) Close() {
+	if e.poll != nil {
+		e.poll.Close()
+	}
+	for _, fd := range [...]int{e.socket, e.mounts} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}

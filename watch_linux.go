@@ -1,0 +1,85 @@
+package osl
+
+import (
+	"context"
+	"iter"
+	"reflect"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
+)
+
+// Watch yields what the sandbox holds, at once and then after each change of
+// it, whoever made the change. Changes within some milliseconds are yielded as
+// one, and a change that is taken back at once is not. Each Status is a fresh
+// reading: it holds also where the kernel had no room for the events of many
+// changes.
+//
+// It ends with an error: with ctx's when that is done, with ErrClosed when the
+// sandbox is gone from its key. While it waits it holds no thread, and four
+// descriptors; it holds nothing when the loop is left.
+func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
+	return func(yield func(*Status, error) bool) {
+		err := n.watch(ctx, func(st *Status) bool { return yield(st, nil) })
+		if err != nil {
+			yield(nil, fail("watch the sandbox", n.key, "", err))
+		}
+	}
+}
+
+func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
+	events, err := n.listen()
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	// AfterFunc runs Wake in a goroutine of its own, which must not come late.
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { events.Wake(); close(woken) })
+	defer func() {
+		if !stop() {
+			<-woken
+		}
+	}()
+	var last *Status
+	for {
+		st, err := n.status(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(st, last) {
+			if !yield(st) {
+				return nil
+			}
+			last = st
+		}
+		err = events.Wait(func() bool { _, err := n.live(); return err != nil })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (n *Namespace) listen() (events *rtnl.Events, err error) {
+	conn, err := n.live()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := conn.NSFD()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	err = netns.Do(fd, func() (err error) {
+		events, err = rtnl.Listen()
+		return err
+	})
+	return events, err
+}
