@@ -119,7 +119,7 @@ func (n *Namespace) addAliases(ctx context.Context, conn *rtnl.Conn, ifName stri
 // switchIPv6 plans to turn a link's IPv6 on or off.
 func (r *run) switchIPv6(n *Namespace, l *rtnl.Link, on bool) plan.Op {
 	r.links[linkID{n.space(), l.Index}] = *l
-	return plan.Op{NS: n.space(), Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: on},
+	return plan.Op{NS: n.space(), Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: on, Before: l.Inet},
 		Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.IPv6{Index: l.Index, On: !on}}}}
 }
 

@@ -108,6 +108,8 @@ type (
 	IPv6 struct {
 		Index int
 		On    bool
+		// Before is what the link had when the plan was made.
+		Before rtnl.Inet
 	}
 	// Verify reads a link back and fails where the kernel did not keep what
 	// it was told.

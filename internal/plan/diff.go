@@ -340,11 +340,11 @@ func (b *builder) loopback(w *Sandbox, s *State, ipv6 bool) {
 
 func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
-	undo := []Op{{NS: key, Dev: dev, Do: IPv6{l.Index, !on}}}
+	undo := []Op{{NS: key, Dev: dev, Do: IPv6{Index: l.Index, On: !on}}}
 	if !on {
 		undo = append(undo, addrsOf(key, l, s)...)
 	}
-	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on}, Undo: undo})
+	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})
 }
 
 func (b *builder) setting(key, dev string, index int, w Setting, s *State) {

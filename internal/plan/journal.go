@@ -5,6 +5,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -141,8 +142,8 @@ func (j *journal) note(op Op, group int) {
 		if len(undo) == 0 || j.made[op.NS] {
 			return // of a new link
 		}
-		for _, s := range ipv6Settings(a.On) {
-			j.setting(op.NS, s, a.Index)
+		for _, s := range ipv6Settings(a) {
+			j.add(Undo, op.NS, s)
 		}
 		undo = undo[1:]
 	case Sysctl:
@@ -204,12 +205,22 @@ func on(a Action) (index int, ok bool) {
 	return 0, false
 }
 
-// ipv6Settings are the settings that turning a link's IPv6 on or off changes,
-// in the order in which they are put back.
-func ipv6Settings(on bool) []string {
-	list := []string{"ipv6/conf/%s/disable_ipv6", "ipv6/conf/%s/accept_dad", "ipv6/conf/%s/ndisc_notify"}
-	if !on {
-		list = list[:1]
+// ipv6Settings are what turning a link's IPv6 on or off changes, as it was
+// before, in the order in which it is put back.
+func ipv6Settings(a IPv6) (list []Step) {
+	was := a.Before
+	if !was.HasIPv6State {
+		return nil
+	}
+	add := func(name string, value int) {
+		list = append(list, Step{Path: "ipv6/conf/%s/" + name, Value: strconv.Itoa(value), Index: a.Index})
+	}
+	add("disable_ipv6", b2i(was.DisableIPv6))
+	if a.On && was.AcceptDAD != 0 {
+		add("accept_dad", int(was.AcceptDAD))
+	}
+	if a.On && !was.NDISCNotify {
+		add("ndisc_notify", 0)
 	}
 	return list
 }

@@ -78,7 +78,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master},
 		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil})
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
-	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{index, w.HasIPv6()}, Quiet: !w.HasIPv6()})
+	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
 		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Path: s.Path, Value: s.Value, Index: index}})
 	}
