@@ -319,7 +319,26 @@ func (r *run) back() (left []string) {
 			left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", n.key, err, nameOf(n.key)))
 		}
 	}
+	if len(left) > 0 {
+		for _, n := range r.spaces {
+			if !slices.Contains(r.made, n) {
+				r.flag(n)
+			}
+		}
+	}
 	return left
+}
+
+// flag leaves an empty record where a link may have kept its mark, so that who
+// opens the sandbox looks at its links.
+func (r *run) flag(n *Namespace) {
+	names, _ := plan.Record{Role: plan.Undo, ID: plan.NewCommit("").ID}.Names()
+	if n.host || len(names) != 1 {
+		return // links of the host are looked at always
+	}
+	if _, err := n.conn.Surely(r.ctx, rtnl.NewAltName(1, names[0])); err != nil {
+		slog.Warn("osl: a sandbox could not be flagged; a change of it is left half done", "key", n.key, "error", err)
+	}
 }
 
 // revert carries out one inverse.

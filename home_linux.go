@@ -294,6 +294,9 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 	r := newRun(ctx, n)
 	defer r.close()
 	var ops, forget []plan.Op
+	// In the order in which they came: which of them finds its name taken, and
+	// what number it gets then, is no matter of chance.
+	inOrder(state.Links)
 	for i := range state.Links {
 		t, ok := plan.ParseTag(state.Links[i].Alias)
 		if ok && (t.Origin == plan.Host && !n.host || t.Origin == plan.Kept && n.host) {

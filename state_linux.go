@@ -174,12 +174,7 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 		}
 		return ""
 	}
-	// In the order in which they came; some kernels list them in another one.
-	slices.SortStableFunc(s.Links, func(a, b rtnl.Link) int {
-		x, _ := plan.ParseTag(a.Alias)
-		y, _ := plan.ParseTag(b.Alias)
-		return cmp.Or(cmp.Compare(x.Born, y.Born), cmp.Compare(a.Index, b.Index))
-	})
+	inOrder(s.Links)
 	for i := range s.Links {
 		x := interfaceStatus(s, &s.Links[i])
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
@@ -195,6 +190,19 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 		st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: dev(x.Index), IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB})
 	}
 	return st, nil
+}
+
+// inOrder sorts links by when they came: indexes are random, and some kernels
+// list links in no order at all.
+func inOrder(links []rtnl.Link) {
+	born := make(map[int]int64, len(links))
+	for i := range links {
+		t, _ := plan.ParseTag(links[i].Alias)
+		born[links[i].Index] = t.Born
+	}
+	slices.SortStableFunc(links, func(a, b rtnl.Link) int {
+		return cmp.Or(cmp.Compare(born[a.Index], born[b.Index]), cmp.Compare(a.Index, b.Index))
+	})
 }
 
 func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
