@@ -290,6 +290,9 @@ func (m *model) call(what string, want []error, f func() error) (ok bool) {
 	if !slices.ContainsFunc(want, func(w error) bool { return w == nil || errors.Is(err, w) }) {
 		m.t.Fatalf("%s: the error is none of %v: %v", what, want, err)
 	}
+	if errors.Is(err, osl.ErrIncomplete) {
+		m.t.Fatalf("%s: something could not be undone: %v", what, err)
+	}
 	return false
 }
 

@@ -116,7 +116,7 @@ func neighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 // link-local address that the kernel made comes by itself.
 func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, a := range s.Addrs {
-		if a.Index == l.Index && a.Prefix.Addr().Is6() && (a.Proto == rtnl.Protocol || !a.Prefix.Addr().IsLinkLocalUnicast()) {
+		if a.Index == l.Index && a.Prefix.Addr().Is6() && (oslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast()) {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewAddr{a}})
 		}
 	}

@@ -42,7 +42,7 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties the parts together where there are several.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
 	for i := range want {
 		b.number(&want[i])
 	}
@@ -85,6 +85,7 @@ type builder struct {
 	have   map[string]*State
 	index  map[end]int
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
+	dark   map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	leaving
 	commit Commit // of a change of several sandboxes, else empty
 }
@@ -343,6 +344,7 @@ func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
 	undo := []Op{{NS: key, Dev: dev, Do: IPv6{Index: l.Index, On: !on}}}
 	if !on {
 		undo = append(undo, addrsOf(key, l, s)...)
+		b.dark[end{key, l.Name}] = true
 	}
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})
 }

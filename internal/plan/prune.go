@@ -4,6 +4,7 @@ package plan
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -16,6 +17,13 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	for i := range w.Ifaces {
 		wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
 	}
+	undo := func(index int, ip netip.Addr, a Action) []Op {
+		n, _ := a.(NewNeigh)
+		if ip.Is6() && b.dark[end{w.Key, name(s, index)}] && !n.Neigh.FDB {
+			return nil
+		}
+		return []Op{{NS: w.Key, Dev: name(s, index), Do: a}}
+	}
 	for i := range s.Links {
 		l := &s.Links[i]
 		if t, ok := ParseTag(l.Alias); ok && b.gone[l.Index] {
@@ -26,13 +34,13 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	for _, r := range s.Routes {
 		if !b.gone[r.Index] && !b.to[r.Dst] {
 			b.config = append(b.config, Op{NS: w.Key, Dev: name(s, r.Index), Do: DelRoute{r},
-				Undo: []Op{{NS: w.Key, Dev: name(s, r.Index), Do: NewRoute{r}}}})
+				Undo: undo(r.Index, r.Dst.Addr(), NewRoute{r})})
 		}
 	}
 	for _, n := range s.Neighs {
 		if !b.gone[n.Index] && !wantsNeigh(w, name(s, n.Index), n) {
 			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: name(s, n.Index), Do: DelNeigh{n},
-				Undo: []Op{{NS: w.Key, Dev: name(s, n.Index), Do: NewNeigh{n}}}})
+				Undo: undo(n.Index, n.IP, NewNeigh{n})})
 		}
 	}
 	back := map[int]bool{}
@@ -40,7 +48,7 @@ func (b *builder) prune(w *Sandbox, s *State) {
 		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
 			continue
 		}
-		undo := []Op{{NS: w.Key, Dev: name(s, a.Index), Do: NewAddr{a}}}
+		undo := undo(a.Index, a.Prefix.Addr(), NewAddr{a})
 		if b.bare[a.Index] && a.Prefix.Addr().Is4() && !back[a.Index] { // the first is undone last
 			back[a.Index] = true
 			undo = append(undo, WithLastIPv4(w.Key, s.ByIndex(a.Index), s)...)
