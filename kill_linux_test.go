@@ -140,7 +140,7 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 	if !free.said.Done {
 		t.Fatalf("without a fault: %s %s", free.said.Err, free.noise)
 	}
-	k.wanted = k.still()
+	k.wanted = k.stillFor(200 * time.Millisecond)
 	if slices.Equal(begin.kernel, k.wanted.kernel) != strings.HasSuffix(op.name, "that is there") {
 		t.Errorf("the operation changes this:\n%s", diff(begin.kernel, k.wanted.kernel))
 	}
