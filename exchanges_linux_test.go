@@ -91,13 +91,6 @@ func TestExchanges(t *testing.T) {
 		{"RemoveLink of a veth", remove("new0"), 4, -1},
 		{"AddLink of a bridge", link(bridge), 3, -1},
 		{"RemoveLink of a bridge", remove("br0"), 4, -1},
-		{"Open", func() error {
-			n, err := Open(ctx, "a")
-			if err == nil {
-				err = n.Close()
-			}
-			return err
-		}, 1, 1},
 		{"Create", func() (err error) { fresh, err = Create(ctx, "fresh"); return err }, 1, 1},
 		{"Destroy", func() error { return fresh.Destroy() }, 1, -1},
 	}

@@ -309,7 +309,11 @@ func (r *run) back() (left []string) {
 	r.ctx = ctx
 	for i := len(r.undo) - 1; i >= 0; i-- {
 		for _, op := range r.undo[i] {
-			if err := r.revert(op); err != nil && !plan.Absent(err) {
+			err := r.revert(op)
+			// What is there already is as it was, but not a name on the host that
+			// keeps a link from coming home.
+			home, is := op.Do.(plan.SetLink)
+			if err != nil && (!plan.Absent(err) || is && home.To != nil && errors.Is(err, unix.EEXIST)) {
 				left = append(left, r.leftover(op, err))
 			}
 		}
@@ -319,26 +323,7 @@ func (r *run) back() (left []string) {
 			left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", n.key, err, nameOf(n.key)))
 		}
 	}
-	if len(left) > 0 {
-		for _, n := range r.spaces {
-			if !slices.Contains(r.made, n) {
-				r.flag(n)
-			}
-		}
-	}
 	return left
-}
-
-// flag leaves an empty record where a link may have kept its mark, so that who
-// opens the sandbox looks at its links.
-func (r *run) flag(n *Namespace) {
-	names, _ := plan.Record{Role: plan.Undo, ID: plan.NewCommit("").ID}.Names()
-	if n.host || len(names) != 1 {
-		return // links of the host are looked at always
-	}
-	if _, err := n.conn.Surely(r.ctx, rtnl.NewAltName(1, names[0])); err != nil {
-		slog.Warn("osl: a sandbox could not be flagged; a change of it is left half done", "key", n.key, "error", err)
-	}
 }
 
 // revert carries out one inverse.

@@ -65,9 +65,6 @@ func (r *run) tidy(ops []plan.Op) {
 		}
 	}
 	if err != nil {
-		if n != nil {
-			r.flag(n)
-		}
 		slog.Warn("osl: a change has happened, but its marks were not cleared; osl recover does it", "key", cmp.Or(ops[0].NS, HostName), "error", err)
 	}
 }

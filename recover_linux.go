@@ -96,16 +96,15 @@ func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) e
 	return nil
 }
 
-// heal puts back what a dead process left under way. Whether there is anything
-// lo says: a change that marks links has a record there. heal locks the sandbox
-// only if something is under way: then either its owner lives, and heal waits for
-// it, or it is dead and its lock free.
+// heal puts back what a dead process left under way. It locks the sandbox only
+// if something is: then either its owner lives, and heal waits for it, or it
+// is dead and its lock free.
 func (n *Namespace) heal(ctx context.Context) error {
-	lo := make([]rtnl.Link, 1)
-	if err := n.conn.One(ctx, rtnl.GetLink(1, "", &lo[0])); err != nil {
+	links, err := n.conn.Links(ctx)
+	if err != nil {
 		return err
 	}
-	if !underWay(lo) {
+	if !underWay(links) {
 		return nil
 	}
 	unlock, err := lockToRemove(ctx, n.key)
@@ -179,12 +178,8 @@ func over(lo *rtnl.Link, id string) bool {
 }
 
 func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
-	links := make([]rtnl.Link, 1)
-	err := conn.One(ctx, rtnl.GetLink(1, "", &links[0]))
+	links, err := conn.Links(ctx)
 	if err != nil || !underWay(links) {
-		return err
-	}
-	if links, err = conn.Links(ctx); err != nil {
 		return err
 	}
 	r := newRun(ctx, n)

@@ -84,7 +84,7 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		up, was := !f.Down, l.Up()
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}
 		if was {
-			undo = append(undo, addrsOf(w.Key, l, s)...)
+			undo = append(undo, b.lit(s, addrsOf(w.Key, l, s))...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
 	}
@@ -200,7 +200,8 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 		}
-		if have && !b.forgot[end{w.Key, n.Dev}] && !(b.bare[index] && n.IP.Is4() && !n.FDB) {
+		taken := !n.FDB && (b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, name(s, index)}] && n.IP.Is6())
+		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {
 			continue
 		}
 		if undo == nil {

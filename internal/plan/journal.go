@@ -19,7 +19,6 @@ type journal struct {
 	made  map[string]bool // namespaces that the change makes: they end with it
 	links map[place]bool  // links that it makes: what is on them ends with them
 	mark  map[place]int   // the group of steps in which a link gets its mark
-	marks map[string]bool // namespaces in which links are marked as under way
 	steps map[Role]map[string][]Step
 	read  ReadSetting
 }
@@ -33,21 +32,16 @@ type place struct {
 // Journal returns ops with the steps around them that let the change be taken
 // back, or finished, by whoever finds it interrupted: records before the first
 // step, the leader's undo record taken away in the moment when all is done that
-// can be taken back, the others after it. Where the marks of new links say all,
-// the record is empty: who opens the sandbox looks at lo, and at the links only
-// if lo has a record. A change that is one send, or of new sandboxes only, needs
-// none and is returned as it is.
+// can be taken back, the others after it. A change that the marks of new links
+// cover, or that is one send, needs none and is returned as it is.
 //
 // c is the commit of a change of several sandboxes; that of one has none.
 func Journal(ops []Op, c Commit, read ReadSetting) []Op {
-	j := journal{made: map[string]bool{}, links: map[place]bool{}, mark: map[place]int{}, marks: map[string]bool{}, read: read,
+	j := journal{made: map[string]bool{}, links: map[place]bool{}, mark: map[place]int{}, read: read,
 		steps: map[Role]map[string][]Step{Undo: {}, Redo: {}}}
 	group, changing := j.survey(ops)
 	if changing <= 1 {
 		return ops
-	}
-	for ns := range j.marks {
-		j.add(Undo, ns)
 	}
 	for i, op := range slices.Backward(ops) {
 		j.note(op, group[i])
@@ -61,16 +55,8 @@ func Journal(ops []Op, c Commit, read ReadSetting) []Op {
 		c = NewCommit(leader)
 	}
 	records, ok := j.records(c.ID, leader)
-	if !ok { // too much for a record: what docs/reliability.md says of it
-		if len(j.marks) == 0 {
-			return ops
-		}
-		clear(j.steps[Undo])
-		clear(j.steps[Redo])
-		for ns := range j.marks {
-			j.add(Undo, ns)
-		}
-		records, _ = j.records(c.ID, leader)
+	if !ok {
+		return ops // too much for a record: what docs/reliability.md says of it
 	}
 	return weave(ops, leader, records)
 }
@@ -110,18 +96,8 @@ func (j *journal) survey(ops []Op) (group []int, changing int) {
 			if a.To != nil && *a.To != HostNS {
 				j.links[place{*a.To, a.Link.NewIndex}] = true
 			}
-			if a.Link.Alias == nil {
-				break
-			}
-			if _, there := j.mark[place{op.NS, a.Link.Index}]; !there {
+			if _, there := j.mark[place{op.NS, a.Link.Index}]; a.Link.Alias != nil && !there {
 				j.mark[place{op.NS, a.Link.Index}] = group[i]
-			}
-			ns := op.NS
-			if a.To != nil {
-				ns = *a.To
-			}
-			if t, ok := ParseTag(*a.Link.Alias); ok && t.UnderWay {
-				j.marks[ns] = true
 			}
 		}
 		if group[i] != counted {
@@ -255,9 +231,9 @@ func (j *journal) setting(ns, path string, index int) {
 	}
 }
 
-func (j *journal) add(role Role, ns string, s ...Step) {
+func (j *journal) add(role Role, ns string, s Step) {
 	if !j.made[ns] {
-		j.steps[role][ns] = append(j.steps[role][ns], s...)
+		j.steps[role][ns] = append(j.steps[role][ns], s)
 	}
 }
 
@@ -308,7 +284,7 @@ func (j *journal) records(id, leader string) (list []written, ok bool) {
 	ok = add(leader, Undo)
 	for _, ns := range append(slices.Sorted(maps.Keys(parts)), leader) {
 		for _, role := range []Role{Undo, Redo} {
-			if _, there := j.steps[role][ns]; there && !(ns == leader && role == Undo) {
+			if len(j.steps[role][ns]) > 0 && !(ns == leader && role == Undo) {
 				ok = add(ns, role) && ok
 			}
 		}

@@ -17,12 +17,8 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	for i := range w.Ifaces {
 		wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
 	}
-	undo := func(index int, ip netip.Addr, a Action) []Op {
-		n, _ := a.(NewNeigh)
-		if ip.Is6() && b.dark[end{w.Key, name(s, index)}] && !n.Neigh.FDB {
-			return nil
-		}
-		return []Op{{NS: w.Key, Dev: name(s, index), Do: a}}
+	undo := func(index int, a Action) []Op {
+		return b.lit(s, []Op{{NS: w.Key, Dev: name(s, index), Do: a}})
 	}
 	for i := range s.Links {
 		l := &s.Links[i]
@@ -34,13 +30,13 @@ func (b *builder) prune(w *Sandbox, s *State) {
 	for _, r := range s.Routes {
 		if !b.gone[r.Index] && !b.to[r.Dst] {
 			b.config = append(b.config, Op{NS: w.Key, Dev: name(s, r.Index), Do: DelRoute{r},
-				Undo: undo(r.Index, r.Dst.Addr(), NewRoute{r})})
+				Undo: undo(r.Index, NewRoute{r})})
 		}
 	}
 	for _, n := range s.Neighs {
 		if !b.gone[n.Index] && !wantsNeigh(w, name(s, n.Index), n) {
 			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: name(s, n.Index), Do: DelNeigh{n},
-				Undo: undo(n.Index, n.IP, NewNeigh{n})})
+				Undo: undo(n.Index, NewNeigh{n})})
 		}
 	}
 	back := map[int]bool{}
@@ -48,13 +44,33 @@ func (b *builder) prune(w *Sandbox, s *State) {
 		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
 			continue
 		}
-		undo := undo(a.Index, a.Prefix.Addr(), NewAddr{a})
+		undo := undo(a.Index, NewAddr{a})
 		if b.bare[a.Index] && a.Prefix.Addr().Is4() && !back[a.Index] { // the first is undone last
 			back[a.Index] = true
 			undo = append(undo, WithLastIPv4(w.Key, s.ByIndex(a.Index), s)...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
+}
+
+// lit leaves out of ops those that bring IPv6 to a link whose IPv6 goes off: to
+// undo that brings it all back, and before that the kernel refuses it.
+func (b *builder) lit(s *State, ops []Op) []Op {
+	return slices.DeleteFunc(ops, func(op Op) bool {
+		var ip netip.Addr
+		index, _ := on(op.Do)
+		switch a := op.Do.(type) {
+		case NewAddr:
+			ip = a.Addr.Prefix.Addr()
+		case NewRoute:
+			ip = a.Route.Dst.Addr()
+		case NewNeigh:
+			if !a.Neigh.FDB {
+				ip = a.Neigh.IP
+			}
+		}
+		return ip.Is6() && b.dark[end{op.NS, name(s, index)}]
+	})
 }
 
 func wantsNeigh(w *Sandbox, dev string, h rtnl.Neigh) bool {

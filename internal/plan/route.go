@@ -162,7 +162,11 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, s *State) error {
 			b.late = append(b.late, routeOp(w.Key, dev, r))
 		case !sameRoute(h, r) || b.gone[h.Index]:
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: undo(ReplaceRoute{h})})
+			back := undo(ReplaceRoute{h})
+			if h.Dst.Addr().Is6() && b.dark[end{w.Key, name(s, h.Index)}] {
+				back = undo(DelRoute{r}) // h comes back with the IPv6 of its link
+			}
+			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back})
 		}
 		return nil
 	}

@@ -1,0 +1,91 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// impossible is a step that the kernel refuses, so that all before it is undone.
+func impossible(key string) plan.Op {
+	return plan.Op{NS: key, Dev: "none", Do: plan.NewAddr{Addr: rtnl.Addr{Index: 9999, Prefix: netip.MustParsePrefix("10.99.0.1/24")}}}
+}
+
+// What goes with a link's IPv6 comes back with it when the change fails.
+func TestUndoOfIPv6Off(t *testing.T) {
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
+	defer w.clear()
+	w.build()
+	w.a = w.make("a")
+	ctx, n := context.Background(), w.ns("a")
+	list := func(s ...string) (l []netip.Prefix) {
+		for _, x := range s {
+			l = append(l, netip.MustParsePrefix(x))
+		}
+		return l
+	}
+	both := InterfaceSpec{Name: "d0", Type: "bridge", Addresses: list("10.7.0.1/24", "2001:db8:7::1/64")}
+	six := InterfaceSpec{Name: "d1", Type: "bridge", Addresses: list("2001:db8:8::1/64"), Routes: list("2001:db8:aaaa::/64")}
+	before := Spec{Interfaces: []InterfaceSpec{both, six},
+		Routes: []RouteSpec{{To: netip.MustParsePrefix("2001:db8:bbbb::/48"), Via: netip.MustParseAddr("2001:db8:aaaa::1")}}}
+	if _, err := n.Apply(ctx, before); err != nil {
+		t.Fatal(err)
+	}
+	bare := InterfaceSpec{Name: "d1", Type: "bridge"}
+	with := both
+	with.Routes = six.Routes
+	for name, s := range map[string][]InterfaceSpec{
+		"a link goes down":    {{Name: "d0", Type: "bridge", Down: true}, six},
+		"routes go":           {both, bare},
+		"a route moves there": {with, bare},
+	} {
+		p, err := prepare(ctx, Network{Sandboxes: []Spec{{Name: n.key, Interfaces: s}}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops, commit, err := p.build()
+		if err == nil {
+			err = p.run.do(append(ops, impossible(n.key)), commit)
+		}
+		p.close()
+		if err == nil || errors.Is(err, ErrIncomplete) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c, err := n.Diff(ctx, before); err != nil || len(c) > 0 {
+			t.Errorf("%s: not as before: %v, %v", name, c, err)
+		}
+	}
+}
+
+// A link that can not come home, since its name is taken there meanwhile, is in
+// the error.
+func TestUndoWhereTheNameIsTaken(t *testing.T) {
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
+	defer w.clear()
+	w.build()
+	w.a = w.make("a")
+	ctx, n := context.Background(), w.ns("a")
+	w.must(n.AddInterface("va", "eth"))
+	host, err := dialHost()
+	w.must(err)
+	defer host.Close()
+	w.must(host.One(ctx, rtnl.NewLink(rtnl.LinkNew{Index: 4321, Name: "va", Kind: "bridge"})))
+	links, err := n.conn.Links(ctx)
+	w.must(err)
+	r := newRun(ctx, n)
+	defer r.close()
+	for i := range links {
+		if tag, ok := plan.ParseTag(links[i].Alias); ok {
+			r.undo = append(r.undo, plan.Remove(n.key, &links[i], tag, &plan.State{}))
+		}
+	}
+	if left := r.back(); len(left) != 1 || !strings.Contains(left[0], "va") {
+		t.Errorf("left: %q", left)
+	}
+	w.must(host.One(ctx, rtnl.DelLink(4321)))
+}
