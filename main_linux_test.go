@@ -11,5 +11,8 @@ func TestMain(m *testing.M) {
 	if o := os.Getenv(operationEnv); o != "" {
 		perform(o) // and no tests
 	}
+	if os.Getenv(callsEnv) != "" {
+		makeCalls() // and no tests
+	}
 	testnet.Main(m)
 }
