@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborS
 			if held, herr := holds(ctx, conn, list[i]); herr != nil || held {
 				return errors.Join(herr, NeighborSearchError{ip: list[i].IP.String(), mac: list[i].MAC.String(), present: true})
 			}
-			return conn.One(ctx, rtnl.ReplaceNeigh(list[i]))
+			b.late = append(b.late, rtnl.ReplaceNeigh(list[i])) // of others, or learned
+			return nil
 		}
 		return b.send(ctx, conn)
 	})
@@ -99,7 +101,7 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 				}
 			}
 			for _, h := range have[list[i].Dst] {
-				if h.Via == list[i].Via.WithZone("") && isStatic(h) && (list[i].Index == 0 || h.Index == list[i].Index) {
+				if h.Via == list[i].Via.WithZone("") && isStatic(h) == isStatic(list[i]) && (list[i].Index == 0 || h.Index == list[i].Index) {
 					return nil
 				}
 			}
@@ -195,6 +197,8 @@ type batch struct {
 	// refused looks at a refusal: nil where it is no failure after all.
 	refused func(i int, err error) error
 	text    func(i int) string
+	// late are sent when all else is done: there is no way back from them.
+	late []rtnl.Request
 }
 
 func (b *batch) send(ctx context.Context, conn *rtnl.Conn) error {
@@ -220,6 +224,10 @@ func (b *batch) send(ctx context.Context, conn *rtnl.Conn) error {
 	}
 	if failed == nil {
 		failed = unknown
+	}
+	if failed == nil && len(b.late) > 0 {
+		lateErrs, err := conn.Do(ctx, b.late...)
+		failed = cmp.Or(err, cmp.Or(lateErrs...))
 	}
 	if failed == nil {
 		return nil

@@ -171,6 +171,9 @@ func (r *run) forward(ops []plan.Op) error {
 		}
 		n := 0
 		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS {
+			if n > 0 && ops[n].Commit && !ops[n-1].Commit {
+				break // the kernel would do it also after a step that it refused
+			}
 			n++
 		}
 		switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -58,6 +59,10 @@ func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
 	return nil
 }
 
+// homecoming keeps the links of several sandboxes, which end at the same time,
+// from being given one name on the host. The kernel moves one at a time anyway.
+var homecoming sync.Mutex
+
 // sendHome brings links of a sandbox back to the host: all in one message
 // batch, and one by one where that is refused. With force a link whose name is
 // taken there comes home under another one.
@@ -65,6 +70,8 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 	if len(ops) == 0 {
 		return nil
 	}
+	homecoming.Lock()
+	defer homecoming.Unlock()
 	taken, err := r.takenAtHome(ops)
 	if err != nil {
 		return err
@@ -263,9 +270,9 @@ func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
 	n.mu.Lock()
-	conn := n.conn
+	conn, closed := n.conn, n.closed
 	n.mu.Unlock()
-	if conn == nil {
+	if closed {
 		return nil
 	}
 	h, err := n.lock.take(ctx)

@@ -99,7 +99,10 @@ func (n *Namespace) settleRecords(ctx context.Context, list []plan.Noted) error 
 func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan.Noted) error {
 	happened := !slices.ContainsFunc(all, func(o plan.Noted) bool { return o.Whole && o.Role == plan.Undo && o.ID == rec.ID })
 	if rec.Leader != "" {
-		happened = committed(ctx, plan.Commit{ID: rec.ID, Leader: rec.Leader})
+		var err error
+		if happened, err = committed(ctx, plan.Commit{ID: rec.ID, Leader: rec.Leader}); err != nil {
+			return err
+		}
 	}
 	if rec.Whole && happened == (rec.Role == plan.Redo) {
 		for _, key := range rec.Parts {

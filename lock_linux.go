@@ -82,10 +82,11 @@ func (s *lockSet) take(ctx context.Context, key string) error {
 // letGo lets go of all. While others are held the lock file stays anyway.
 func (s *lockSet) letGo() {
 	for i, h := range slices.Backward(s.held) {
-		if i > 0 || s.stays {
+		last := !slices.ContainsFunc(s.ids[:i], func(l lockID) bool { return l.file == s.ids[i].file })
+		if s.stays || !last {
 			h.Unlock()
 		} else {
-			s.ids[0].letGo(h)
+			s.ids[i].letGo(h)
 		}
 	}
 }

@@ -26,7 +26,8 @@ type Namespace struct {
 	lock lockID
 
 	mu     sync.Mutex // guards what follows
-	conn   *rtnl.Conn // nil when closed
+	closed bool
+	conn   *rtnl.Conn
 	lookup lookup
 }
 
@@ -89,12 +90,11 @@ func (n *Namespace) Key() string { return n.key }
 func (n *Namespace) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.conn == nil {
+	if n.closed {
 		return nil
 	}
-	err := n.conn.Close()
-	n.conn = nil
-	return err
+	n.closed = true
+	return n.conn.Close() // a call that is under way finds it closed
 }
 
 // InvokeFunc runs f on a thread that is in the sandbox and waits for it; see
@@ -178,9 +178,9 @@ func dialHost() (*rtnl.Conn, error) {
 // was opened.
 func (n *Namespace) live() (*rtnl.Conn, error) {
 	n.mu.Lock()
-	conn := n.conn
+	conn, closed := n.conn, n.closed
 	n.mu.Unlock()
-	if conn == nil {
+	if closed {
 		return nil, ErrClosed
 	}
 	if !n.host && !netns.At(n.key, n.id) {
@@ -192,7 +192,7 @@ func (n *Namespace) live() (*rtnl.Conn, error) {
 // begin locks the sandbox for a change and returns its socket.
 func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
 	n.mu.Lock()
-	closed := n.conn == nil
+	closed := n.closed
 	n.mu.Unlock()
 	if closed {
 		return nil, nil, ErrClosed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -132,38 +133,42 @@ func underWay(links []rtnl.Link) bool {
 
 // committed reports whether the change of several sandboxes, of which a part is
 // found under way, has happened all the same: its leader is not under way for
-// it any more. A leader that is gone was itself put back.
-func committed(ctx context.Context, c plan.Commit) bool {
+// it any more. A leader that is gone was itself put back; one that can not be
+// asked is an error, since to guess would take back what has happened.
+func committed(ctx context.Context, c plan.Commit) (bool, error) {
 	if c.Leader == "" {
-		return false
+		return false, nil
 	}
 	leader, err := open(c.Leader)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, fail("ask the sandbox that led the change", c.Leader, "", err)
 	}
 	defer leader.Close()
 	var lo rtnl.Link
 	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
-		return false
+		return false, fail("ask the sandbox that led the change", c.Leader, "", err)
 	}
-	return over(&lo, c.ID)
+	return over(&lo, c.ID), nil
 }
 
 // happened is committed for a part of a change that is found in a sandbox with
 // these links.
-func happened(ctx context.Context, c plan.Commit, links []rtnl.Link) bool {
+func happened(ctx context.Context, c plan.Commit, links []rtnl.Link) (bool, error) {
 	if c.Leader != "" {
 		return committed(ctx, c)
 	}
 	if c.ID == "" {
-		return false
+		return false, nil
 	}
 	for i := range links {
 		if links[i].Index == 1 {
-			return over(&links[i], c.ID)
+			return over(&links[i], c.ID), nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // over reports whether a leader's lo does not say that the change is under way.
@@ -194,16 +199,26 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 	for i := range links {
 		l := &links[i]
 		if t, ok := plan.ParseSandboxTag(l.Alias); ok && t.UnderWay {
-			if doomed = !happened(ctx, t.Commit, links); !doomed {
+			done, err := happened(ctx, t.Commit, links)
+			if err != nil {
+				return err
+			}
+			if doomed = !done; !doomed {
 				t.UnderWay, t.Commit = false, plan.Commit{}
 				clear = append(clear, plan.Retag(n.space(), l, t.String()))
 			}
 			continue
 		}
 		t, ok := plan.ParseTag(l.Alias)
+		if !ok || !t.UnderWay {
+			continue
+		}
+		done, err := happened(ctx, t.Commit, links)
+		if err != nil {
+			return err
+		}
 		switch {
-		case !ok || !t.UnderWay:
-		case happened(ctx, t.Commit, links):
+		case done:
 			t.UnderWay, t.Commit = false, plan.Commit{}
 			clear = append(clear, plan.Retag(n.space(), l, t.String()))
 		case t.Origin == plan.Host:
@@ -226,8 +241,9 @@ func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
 		}
 		return errInterrupted
 	}
-	if err := n.settleRecords(ctx, records(links)); err != nil {
+	// Records last: that a change has not happened is in them.
+	if err := r.forward(append(clear, gone...)); err != nil {
 		return err
 	}
-	return r.forward(append(clear, gone...))
+	return n.settleRecords(ctx, records(links))
 }

@@ -189,7 +189,7 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 		if !x.IP.IsValid() || len(x.MAC) != 6 || x.Dev == "" {
 			return invalidf("a neighbor needs dev, ip and mac")
 		}
-		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP, MAC: net.HardwareAddr(x.MAC), FDB: x.FDB}})
+		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: net.HardwareAddr(x.MAC), FDB: x.FDB}})
 	}
 	w.Labels = s.Labels
 	if n := len(plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff"}, Labels: s.Labels}.String()); n > plan.MaxAlias {

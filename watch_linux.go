@@ -2,8 +2,10 @@ package osl
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"reflect"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -47,6 +49,14 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 		st, err := n.status(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, rtnl.ErrInterrupted) || errors.Is(err, unix.ENODEV) {
+			// What is read changes all the while, or went between two readings.
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		if err != nil {
 			return err

@@ -311,15 +311,15 @@ func TestInspectWatch(t *testing.T) {
 		t.Errorf("interrupted: exit code %d", got)
 	}
 	var errs strings.Builder
-	r, w = io.Pipe()
-	docs = json.NewDecoder(r)
+	again, to := io.Pipe()
+	docs = json.NewDecoder(again)
 	go func() {
-		code <- Run(t.Context(), []string{"inspect", "w", "--watch", "-o", "json"}, strings.NewReader(""), w, &errs)
-		w.Close()
+		code <- Run(t.Context(), []string{"inspect", "w", "--watch", "-o", "json"}, strings.NewReader(""), to, &errs)
+		to.Close()
 	}()
 	next(1)
 	want(t, exitDone, nil, "rm", "w")
-	go io.Copy(io.Discard, r) // what was seen on the way
+	go io.Copy(io.Discard, again) // what was seen on the way
 	if got := <-code; got != exitFailed || !strings.Contains(errs.String(), "was destroyed") {
 		t.Errorf("a sandbox that goes: exit code %d, %q", got, errs.String())
 	}

@@ -40,8 +40,9 @@ const (
 type gate struct {
 	token chan struct{}
 	// What follows is guarded by Locks.mu.
-	users int    // holders and waiters
-	held  bool   // the kernel's lock is this process's
+	users int  // holders and waiters
+	held  bool // the kernel's lock is this process's
+	since time.Time
 	old   bool   // a sweep has passed while it was in use
 	yield bool   // another process waits for it
 	path  string // of the lock file
@@ -62,7 +63,7 @@ func (h Held) Unlock() {
 	l := h.locks
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.gate.old {
+	if h.gate.old || h.gate.held && time.Since(h.gate.since) > linger {
 		l.release(h.key, h.gate)
 	}
 	l.leave(h.key, h.gate)
@@ -199,6 +200,7 @@ func (l *Locks) leave(key string, g *gate) {
 
 func (l *Locks) drop(key string, g *gate) {
 	delete(l.gates, key)
+	g.yield, g.held, g.old = false, false, false
 	if len(l.spare) < 64 {
 		l.spare = append(l.spare, g)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,7 @@ func (l *Locks) try(key string, g *gate) error {
 		unix.Close(fd)
 		return errRemoved
 	}
-	g.held = true
+	g.held, g.since = true, time.Now()
 	return nil
 }
 

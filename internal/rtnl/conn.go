@@ -28,6 +28,8 @@ type Transport interface {
 	SetDeadline(t time.Time) error
 	// Grow makes room for a send of n bytes, and reports whether it could.
 	Grow(n int) bool
+	// GrowAnswers makes room for n refusals, and reports whether it could.
+	GrowAnswers(n int) bool
 	// NSFD returns a new descriptor of the socket's network namespace.
 	NSFD() (int, error)
 	// Index returns the index of the link with a name.
@@ -129,8 +131,12 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 	if total := sizeOf(reqs); total > limit && c.t.Grow(total) {
 		limit = total
 	}
+	most := len(reqs)
+	if most > maxRefusals && !c.t.GrowAnswers(most) {
+		most = maxRefusals
+	}
 	for start := 0; start < len(reqs); {
-		end := cut(reqs[start:], limit) + start
+		end := start + min(cut(reqs[start:], limit), most)
 		sent, err := c.exchange(ctx, reqs[start:end], errs[start:end])
 		if !sent {
 			for i := start; i < len(errs); i++ {
@@ -149,6 +155,11 @@ func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error
 // maxQuestions is how many questions go into one send: the answers wait in the
 // socket's receive buffer, which holds some fifty descriptions of links.
 const maxQuestions = 32
+
+// maxRefusals is how many requests go into one send where the receive buffer can
+// not be made larger: the kernel may refuse each of them, and its answers wait
+// there. One of the default size holds some 250.
+const maxRefusals = 200
 
 // cut returns how many of the requests go into one send.
 func cut(reqs []Request, limit int) int {

@@ -36,6 +36,7 @@ func (k *kernel) Recv(b []byte) (int, error) {
 
 func (*kernel) SetDeadline(time.Time) error { return nil }
 func (*kernel) Grow(int) bool               { return false }
+func (*kernel) GrowAnswers(int) bool        { return true }
 func (*kernel) Index(string) (int, error)   { return 0, unix.ENODEV }
 func (*kernel) NSFD() (int, error)          { return -1, unix.EBADF }
 func (*kernel) Close() error                { return nil }
