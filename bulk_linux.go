@@ -19,8 +19,8 @@ import (
 // none, as AddNeighbor without force does it: an entry of osl for one of the
 // addresses is a NeighborSearchError, and what the kernel learned by itself is
 // replaced. They are sent in one go, so that a kill finds all or none, where the
-// process has CAP_NET_ADMIN in the first user namespace; elsewhere some
-// thousands at a time.
+// process has CAP_NET_ADMIN in the first user namespace and the kernel refuses
+// none; elsewhere two hundred at a time.
 func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
 	return n.bulk(ctx, "add neighbors", func(conn *rtnl.Conn) error {
 		list, err := wantNeighs(conn, entries)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,9 @@ var left = strings.Fields(`faccessat fcntl fstat futex nanosleep clock_nanosleep
 
 // Each call takes the system calls that are written above, exactly.
 func TestSystemCalls(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the names of the calls are those of amd64")
+	}
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed: nothing counts the system calls")
