@@ -16,13 +16,19 @@ func impossible(key string) plan.Op {
 	return plan.Op{NS: key, Dev: "none", Do: plan.NewAddr{Addr: rtnl.Addr{Index: 9999, Prefix: netip.MustParsePrefix("10.99.0.1/24")}}}
 }
 
-// What goes with a link's IPv6 comes back with it when the change fails.
-func TestUndoOfIPv6Off(t *testing.T) {
+// undoWorld is a sandbox that nothing is in yet.
+func undoWorld(t *testing.T) (*faultWorld, *Namespace) {
 	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
+	t.Cleanup(w.clear)
 	w.build()
 	w.a = w.make("a")
-	ctx, n := context.Background(), w.ns("a")
+	return w, w.ns("a")
+}
+
+// What goes with a link's IPv6 comes back with it when the change fails.
+func TestUndoOfIPv6Off(t *testing.T) {
+	_, n := undoWorld(t)
+	ctx := context.Background()
 	list := func(s ...string) (l []netip.Prefix) {
 		for _, x := range s {
 			l = append(l, netip.MustParsePrefix(x))
@@ -65,11 +71,8 @@ func TestUndoOfIPv6Off(t *testing.T) {
 // A link that can not come home, since its name is taken there meanwhile, is in
 // the error.
 func TestUndoWhereTheNameIsTaken(t *testing.T) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
-	w.build()
-	w.a = w.make("a")
-	ctx, n := context.Background(), w.ns("a")
+	w, n := undoWorld(t)
+	ctx := context.Background()
 	w.must(n.AddInterface("va", "eth"))
 	host, err := dialHost()
 	w.must(err)

@@ -40,12 +40,11 @@ const (
 type gate struct {
 	token chan struct{}
 	// What follows is guarded by Locks.mu.
-	users int  // holders and waiters
-	held  bool // the kernel's lock is this process's
-	since time.Time
-	old   bool   // a sweep has passed while it was in use
-	yield bool   // another process waits for it
-	path  string // of the lock file
+	users int       // holders and waiters
+	held  bool      // the kernel's lock is this process's
+	since time.Time // when that was had
+	yield bool      // another process waits for it
+	path  string    // of the lock file
 }
 
 // ErrBusy is the cause where a lock was not had in time.
@@ -63,7 +62,7 @@ func (h Held) Unlock() {
 	l := h.locks
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.gate.old || h.gate.held && time.Since(h.gate.since) > linger {
+	if h.gate.held && time.Since(h.gate.since) > linger {
 		l.release(h.key, h.gate)
 	}
 	l.leave(h.key, h.gate)
@@ -200,14 +199,13 @@ func (l *Locks) leave(key string, g *gate) {
 
 func (l *Locks) drop(key string, g *gate) {
 	delete(l.gates, key)
-	g.yield, g.held, g.old = false, false, false
+	g.yield = false // it was for this key
 	if len(l.spare) < 64 {
 		l.spare = append(l.spare, g)
 	}
 }
 
-// sweep lets go of the locks that linger, and has those that are in use let go
-// of at the end of that.
+// sweep lets go of the locks that linger. Who uses one lets go of it himself.
 func (l *Locks) sweep() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -215,13 +213,11 @@ func (l *Locks) sweep() {
 	for key, g := range l.gates {
 		switch {
 		case g.users > 0:
-			g.old = g.held
 		case g.held:
 			if l.release(key, g); !g.yield {
 				l.drop(key, g)
 			}
 		default:
-			g.yield = false
 			l.drop(key, g)
 		}
 	}

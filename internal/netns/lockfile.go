@@ -89,7 +89,7 @@ func (l *Locks) release(key string, g *gate) {
 		r := unix.Flock_t{Type: unix.F_WRLCK, Start: offset(key) + 1, Len: 1}
 		g.yield = unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &r) == nil && r.Type != unix.F_UNLCK
 	}
-	g.held, g.old = false, false
+	g.held = false
 }
 
 // want shows the process that has a lock that it is waited for, by a lock on the
