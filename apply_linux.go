@@ -227,7 +227,7 @@ func (p *prepared) openSandbox(ctx context.Context, w *plan.Sandbox, write bool)
 		return err
 	}
 	if write {
-		if err := n.healLocked(ctx, n.conn); err != nil {
+		if err := n.healLocked(ctx); err != nil {
 			n.Close()
 			if errors.Is(err, errInterrupted) {
 				return nil
@@ -249,18 +249,16 @@ func (p *prepared) openSandbox(ctx context.Context, w *plan.Sandbox, write bool)
 }
 
 // halfMade reports whether a sandbox is what a dead process left of making it;
-// of one that stands it takes links that are under way out of the state. It is
-// for who may not heal: Apply would begin by putting them back.
+// of one that stands it takes links of a change that has not happened out of the
+// state. It is for who may not heal: Apply would begin by putting them back.
 func halfMade(s *plan.State) bool {
 	if lo := s.ByIndex(1); lo != nil {
 		if t, ok := plan.ParseSandboxTag(lo.Alias); ok && t.UnderWay {
 			return true
 		}
 	}
-	s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool {
-		t, ok := plan.ParseTag(l.Alias)
-		return ok && t.UnderWay
-	})
+	unfinished := plan.Unfinished(records(s.ByIndex(1)))
+	s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return unfinished[l.Index] })
 	return false
 }
 
@@ -329,5 +327,5 @@ func Remove(ctx context.Context, name string) error {
 		return fail(op, key, "", err)
 	}
 	defer n.Close()
-	return fail(op, key, "", n.destroyLocked(ctx, n.conn))
+	return fail(op, key, "", n.destroyLocked(ctx))
 }

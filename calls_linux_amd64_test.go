@@ -150,7 +150,8 @@ func readSendmsg(f *follower, name string, arg [4]uint64) (call, bool) {
 	}
 	c := call{name: name}
 	var words []string
-	for _, m := range messages(f.bytes(h.Uint64(iov), h.Uint64(iov[8:]))) {
+	at := h.Uint64(iov)
+	for _, m := range messages(f.bytes(at, h.Uint64(iov[8:]))) {
 		typ, flags := h.Uint16(m[4:]), h.Uint16(m[6:])
 		verb := [...]string{"new", "del", "get", "set"}[typ&3]
 		if typ&3 == 0 && flags&unix.NLM_F_CREATE == 0 {
@@ -160,7 +161,10 @@ func readSendmsg(f *follower, name string, arg [4]uint64) (call, bool) {
 		if !ok {
 			what = fmt.Sprint(typ)
 		}
-		c.changes = c.changes || typ&3 != 2
+		if typ&3 != 2 {
+			c.changes, c.messages = true, append(c.messages, at)
+		}
+		at += uint64(len(m))
 		if w := verb + " " + what; !slices.Contains(words, w) {
 			words = append(words, w)
 		}

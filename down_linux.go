@@ -155,7 +155,7 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		commit := plan.NewCommit(d.open[0].key)
 		if err := d.leaderLast(func(i int) (err error) {
 			n := d.open[i]
-			unmark[i], err = n.mark(ctx, n.conn, commit.For(n.key))
+			unmark[i], err = n.mark(ctx, commit.For(n.key))
 			return fail("", n.key, "", err)
 		}); err != nil {
 			return giveUp(err)
@@ -168,7 +168,7 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 	}
 	if err := d.leaderLast(func(i int) error {
 		n := d.open[i]
-		if err := n.destroyLocked(ctx, n.conn); err != nil {
+		if err := n.destroyLocked(ctx); err != nil {
 			return fail("", n.key, "", err)
 		}
 		unmark[i] = nil

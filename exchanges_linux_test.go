@@ -87,9 +87,9 @@ func TestExchanges(t *testing.T) {
 		// Reading lo, the name, and what may be in conflict; the links with their
 		// marks, on both sides; addresses, state and routes; reading back; the mark
 		// taken away.
-		{"AddLink of a veth", link(veth), 7, -1},
+		{"AddLink of a veth", link(veth), 8, -1},
 		{"RemoveLink of a veth", remove("new0"), 4, -1},
-		{"AddLink of a bridge", link(bridge), 3, -1},
+		{"AddLink of a bridge", link(bridge), 4, -1},
 		{"RemoveLink of a bridge", remove("br0"), 4, -1},
 		{"Create", func() (err error) { fresh, err = Create(ctx, "fresh"); return err }, 1, 1},
 		{"Destroy", func() error { return fresh.Destroy() }, 1, -1},

@@ -41,7 +41,7 @@ type run struct {
 	own    []*Namespace          // those that the run opened for itself
 	fds    map[string]int
 	links  map[linkID]rtnl.Link // as ReadLink found them
-	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on
+	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on or off
 	undo   [][]plan.Op
 	made   []*Namespace // sandboxes that the run made, undone by destroying them
 	gone   bool         // a step was done that nothing takes back
@@ -170,10 +170,7 @@ func (r *run) forward(ops []plan.Op) error {
 			continue
 		}
 		n := 0
-		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS {
-			if n > 0 && ops[n].Commit && !ops[n-1].Commit {
-				break // the kernel would do it also after a step that it refused
-			}
+		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS && (n == 0 || !ops[n].Alone && !ops[n-1].Alone) {
 			n++
 		}
 		switch {
@@ -185,8 +182,7 @@ func (r *run) forward(ops []plan.Op) error {
 			if err := r.send(ops[:n]); err != nil {
 				return err
 			}
-			happened = slices.ContainsFunc(ops[:n], func(op plan.Op) bool { return op.Commit })
-			ops = ops[n:]
+			happened, ops = ops[0].Commit, ops[n:]
 			continue
 		}
 		if err := r.step(ops[0]); err != nil {
@@ -322,7 +318,7 @@ func (r *run) back() (left []string) {
 		}
 	}
 	for _, n := range r.made {
-		if err := n.destroyLocked(ctx, n.conn); err != nil {
+		if err := n.destroyLocked(ctx); err != nil {
 			left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", n.key, err, nameOf(n.key)))
 		}
 	}
@@ -349,6 +345,9 @@ func (r *run) revert(op plan.Op) error {
 }
 
 func (r *run) leftover(op plan.Op, err error) string {
+	if _, is := op.Do.(plan.DelAltName); is {
+		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
+	}
 	commands := plan.Commands(op, commandName)
 	if len(commands) == 0 {
 		return fmt.Sprintf("%s in %s (%v)", op.Dev, nameOf(op.NS), err)

@@ -25,6 +25,12 @@ type faultOp struct {
 	// may have ended, but nothing of the host's is lost, and doing it again
 	// ends the rest.
 	ends bool
+	// bulk says that it is one send and has no record: docs/reliability.md says
+	// what a kill then leaves of one of which the kernel refused a part.
+	bulk bool
+	// recovers says that it puts right what a dead process left, so that after a
+	// second time nothing is as before.
+	recovers bool
 }
 
 // A host's link with everything that a move takes from it.
@@ -185,13 +191,13 @@ func faultOps() []faultOp {
 			return w.ns("a").AddLink(ctx, InterfaceSpec{Name: "mv0", Type: "macvlan", Parent: "host/vb", MAC: MAC(hw(51)),
 				Addresses: []netip.Prefix{netip.MustParsePrefix("10.6.0.1/24")}})
 		}},
-		{name: "AddNeighbors", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))) }},
-		{name: "DeleteNeighbors", host: richVeth, before: func(w *faultWorld) {
+		{name: "AddNeighbors", bulk: true, host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))) }},
+		{name: "DeleteNeighbors", bulk: true, host: richVeth, before: func(w *faultWorld) {
 			sandboxWithLink(w)
 			w.must(w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))))
 		}, do: func(w *faultWorld) error { return w.ns("a").DeleteNeighbors(ctx, slices.Values(neighbours(30))) }},
-		{name: "AddRoutes", host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))) }},
-		{name: "RemoveRoutes", host: richVeth, before: func(w *faultWorld) {
+		{name: "AddRoutes", bulk: true, host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))) }},
+		{name: "RemoveRoutes", bulk: true, host: richVeth, before: func(w *faultWorld) {
 			sandboxWithLink(w)
 			w.must(w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))))
 		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRoutes(ctx, slices.Values(staticRoutes(30))) }},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -114,6 +115,30 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 		r.gone = true
 	}
 	return failed
+}
+
+// home sends those of a sandbox's links home that came from the host, whether or
+// not their names are free there.
+func (r *run) home(n *Namespace, links []rtnl.Link) error {
+	fdb, err := homewardFDB(r.ctx, n.conn, links)
+	if err != nil {
+		return err
+	}
+	state := &plan.State{Neighs: fdb}
+	// In the order in which they came: which of them finds its name taken, and
+	// what number it gets then, is no matter of chance.
+	inOrder(links)
+	var ops, forget []plan.Op
+	for i := range links {
+		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
+			forget = append(forget, plan.Forget(n.space(), &links[i], t, state)...)
+			ops = append(ops, plan.Remove(n.space(), &links[i], t, state)...)
+		}
+	}
+	if err = r.forward(forget); err == nil {
+		err = r.sendHome(n.conn, ops, true)
+	}
+	return err
 }
 
 // homewardFDB reads osl's forwarding entries of those links that are vxlans of
@@ -269,10 +294,7 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
-	n.mu.Lock()
-	conn, closed := n.conn, n.closed
-	n.mu.Unlock()
-	if closed {
+	if _, err := n.handle(); err != nil {
 		return nil
 	}
 	h, err := n.lock.take(ctx)
@@ -280,59 +302,35 @@ func (n *Namespace) Destroy() error {
 		return fail(op, n.key, "", err)
 	}
 	defer n.lock.letGo(h)
-	return fail(op, n.key, "", n.destroyLocked(ctx, conn))
+	return fail(op, n.key, "", n.destroyLocked(ctx))
 }
 
 // destroyLocked does the work of Destroy; the caller holds the lock.
-func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
-	state := &plan.State{}
-	var err error
+func (n *Namespace) destroyLocked(ctx context.Context) error {
 	if n.host {
-		state, err = readState(ctx, conn, true)
-	} else {
-		state.Links, err = conn.Links(ctx)
+		return n.leaveHost(ctx)
 	}
-	if err == nil && !n.host {
-		state.Neighs, err = homewardFDB(ctx, conn, state.Links)
-	}
-	if err != nil {
+	s := &plan.State{}
+	var err error
+	if s.Links, err = n.conn.Links(ctx); err != nil {
 		return err
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	var ops, forget []plan.Op
-	// In the order in which they came: which of them finds its name taken, and
-	// what number it gets then, is no matter of chance.
-	inOrder(state.Links)
-	for i := range state.Links {
-		t, ok := plan.ParseTag(state.Links[i].Alias)
-		if ok && (t.Origin == plan.Host && !n.host || t.Origin == plan.Kept && n.host) {
-			forget = append(forget, plan.Forget(n.space(), &state.Links[i], t, state)...)
-			ops = append(ops, plan.Remove(n.space(), &state.Links[i], t, state)...)
-		}
-	}
-	if n.host {
-		if err := r.do(ops, plan.Commit{}); err != nil {
-			return err
-		}
-		return n.Close() // the host's namespace stays
-	}
 	unmark := func() {}
-	if len(ops) > 0 {
-		if unmark, err = n.mark(ctx, conn, plan.Commit{}); err != nil {
+	if slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
+		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
 			return err
 		}
 	}
-	if err = r.forward(forget); err == nil {
-		err = r.sendHome(conn, ops, true)
-	}
-	if err != nil { // those that are home have no use for what they lack
+	noted := records(s.ByIndex(1))
+	if err = r.home(n, s.Links); err != nil { // those that are home have no use for what they lack
 		if left := r.back(); len(left) > 0 {
 			err = &Error{Err: err, Left: left}
 		}
 	}
 	if err == nil {
-		err = n.settleRecords(ctx, records(state.Links)) // what a dead process did elsewhere
+		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
 	}
 	if err != nil {
 		unmark()
@@ -349,12 +347,34 @@ func (n *Namespace) destroyLocked(ctx context.Context, conn *rtnl.Conn) error {
 	return n.Close()
 }
 
+// leaveHost gives the links of the host that osl configured what they had before.
+// The namespace stays.
+func (n *Namespace) leaveHost(ctx context.Context) error {
+	s, err := readState(ctx, n.conn, true)
+	if err != nil {
+		return err
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	inOrder(s.Links)
+	var ops []plan.Op
+	for i := range s.Links {
+		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
+			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
+		}
+	}
+	if err := r.do(ops, plan.Commit{}); err != nil {
+		return err
+	}
+	return n.Close()
+}
+
 // mark notes on the sandbox that it is being destroyed, before links leave it:
 // whoever finds it so after this process died finishes the work. The returned
 // function takes the mark back.
-func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, c plan.Commit) (unmark func(), err error) {
-	var lo rtnl.Link
-	if err := conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
+func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err error) {
+	lo, err := n.loopback(ctx)
+	if err != nil {
 		return func() {}, err
 	}
 	tag, _ := plan.ParseSandboxTag(lo.Alias)
@@ -363,11 +383,11 @@ func (n *Namespace) mark(ctx context.Context, conn *rtnl.Conn, c plan.Commit) (u
 	}
 	tag.UnderWay, tag.Commit = true, c
 	marked, before := tag.String(), lo.Alias
-	err = conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
+	err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		if err := conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &before})); err != nil {
+		if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &before})); err != nil {
 			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
 		}
 	}, err

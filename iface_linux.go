@@ -173,7 +173,7 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 		return nil, invalidf("a bridge can not be moved; make one in the sandbox with the option Bridge")
 	}
 	tag := plan.TagOf(&h.Link, plan.Host)
-	tag.UnderWay, tag.Born = true, math.MaxInt64>>10 // as long as it can get
+	tag.Born = math.MaxInt64 >> 10 // as long as it can get
 	if len(tag.String()) > plan.MaxAlias {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}

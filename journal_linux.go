@@ -70,18 +70,21 @@ func (r *run) tidy(ops []plan.Op) {
 }
 
 // records are those that lo carries.
-func records(links []rtnl.Link) []plan.Noted {
-	for i := range links {
-		if links[i].Index == 1 {
-			return plan.ParseRecords(links[i].AltName)
-		}
+func records(lo *rtnl.Link) []plan.Noted {
+	if lo == nil {
+		return nil
 	}
-	return nil
+	return plan.ParseRecords(lo.AltName)
+}
+
+// loopback reads lo, which says what is under way.
+func (n *Namespace) loopback(ctx context.Context) (lo rtnl.Link, err error) {
+	err = n.conn.One(ctx, rtnl.GetLink(1, "", &lo))
+	return lo, err
 }
 
 // settleRecords takes back, or finishes, what the records of this namespace
-// say. The caller holds its lock, so that whoever wrote them is dead. What links
-// say by their own marks was done before.
+// say. The caller holds its lock, so that whoever wrote them is dead.
 func (n *Namespace) settleRecords(ctx context.Context, list []plan.Noted) error {
 	for _, role := range []plan.Role{plan.Undo, plan.Redo} {
 		for _, rec := range list {
@@ -105,19 +108,37 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 		}
 	}
 	if rec.Whole && happened == (rec.Role == plan.Redo) {
-		for _, key := range rec.Parts {
-			if err := n.settlePart(ctx, key, rec.ID); err != nil {
-				return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
-			}
-		}
-		if err := n.replay(ctx, rec.Steps); err != nil {
+		if err := n.settleSteps(ctx, rec); err != nil {
 			return err
 		}
 	}
-	if err := n.strike(ctx, rec); err != nil {
+	return n.strike(ctx, rec)
+}
+
+// settleSteps carries a record out. The host comes after the links that are to
+// be there, also those from the other parts of the change.
+func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
+	var home, rest []plan.Step
+	for _, s := range rec.Steps {
+		if s.Home != 0 {
+			home = append(home, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	if err := n.replayHome(ctx, home); err != nil {
 		return err
 	}
-	return nil
+	parts := slices.DeleteFunc(slices.Clone(rec.Parts), func(key string) bool { return key == plan.HostNS })
+	if len(parts) < len(rec.Parts) {
+		parts = append(parts, plan.HostNS)
+	}
+	for _, key := range parts {
+		if err := n.settlePart(ctx, key, rec.ID); err != nil {
+			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
+		}
+	}
+	return n.replay(ctx, rest)
 }
 
 // strike takes a record away.
@@ -161,7 +182,7 @@ func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 		return err
 	}
 	defer part.Close()
-	if err := part.healLocked(ctx, part.conn); !errors.Is(err, errInterrupted) {
+	if err := part.healLocked(ctx); !errors.Is(err, errInterrupted) {
 		return err
 	}
 	return nil
@@ -169,12 +190,11 @@ func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 
 // settleOne settles the records of one change in the host's namespace.
 func (n *Namespace) settleOne(ctx context.Context, id string) error {
-	links, err := n.conn.Links(ctx)
+	lo, err := n.loopback(ctx)
 	if err != nil {
 		return err
 	}
-	all := records(links)
-	return n.settleRecords(ctx, slices.DeleteFunc(all, func(r plan.Noted) bool { return r.ID != id }))
+	return n.settleRecords(ctx, slices.DeleteFunc(records(&lo), func(r plan.Noted) bool { return r.ID != id }))
 }
 
 // replay carries out the steps of a record. Each can be carried out where it is
@@ -184,11 +204,6 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 	defer r.close()
 	for len(steps) > 0 {
 		switch s := steps[0]; {
-		case s.Home != 0:
-			if err := n.replayHome(r, s.Home); err != nil {
-				return err
-			}
-			steps = steps[1:]
 		case s.Path != "":
 			if err := n.replaySetting(r, s); err != nil {
 				return err
@@ -196,7 +211,7 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 			steps = steps[1:]
 		default:
 			var reqs []rtnl.Request
-			for len(steps) > 0 && steps[0].Data != nil {
+			for len(steps) > 0 && steps[0].IsMessage() {
 				reqs = append(reqs, steps[0].Request())
 				steps = steps[1:]
 			}
@@ -204,8 +219,16 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 			if err != nil {
 				return err
 			}
-			for _, err := range errs {
+			for i, err := range errs {
 				if err != nil && !plan.Absent(err) {
+					_, err = n.conn.Surely(ctx, reqs[i])
+				}
+				var refused *rtnl.Error
+				switch {
+				case err == nil || plan.Absent(err):
+				case !errors.As(err, &refused):
+					return err // the kernel did not get it
+				default:
 					// What is as good as it can be must not keep the rest from it.
 					slog.Warn("osl: a step of an interrupted change could not be taken back", "key", n.key, "error", err)
 				}
@@ -226,17 +249,29 @@ func (n *Namespace) replaySetting(r *run, s plan.Step) error {
 	return err
 }
 
-func (n *Namespace) replayHome(r *run, index int) error {
-	var l rtnl.Link
-	err := n.conn.One(r.ctx, rtnl.GetLink(index, "", &l))
-	if plan.Absent(err) {
+// replayHome sends those of the links home that are in the sandbox still.
+func (n *Namespace) replayHome(ctx context.Context, steps []plan.Step) error {
+	if len(steps) == 0 {
 		return nil
 	}
-	t, ok := plan.ParseTag(l.Alias)
-	if err != nil || !ok || t.Origin != plan.Host {
-		return err
+	r := newRun(ctx, n)
+	defer r.close()
+	var links []rtnl.Link
+	for _, s := range steps {
+		var l rtnl.Link
+		err := n.conn.One(ctx, rtnl.GetLink(s.Home, "", &l))
+		if plan.Absent(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, ok := plan.ParseTag(l.Alias); !ok {
+			l.Alias = s.Value // the kernel was not done with it
+		}
+		links = append(links, l)
 	}
-	return r.sendHome(n.conn, plan.Remove(n.space(), &l, t, &plan.State{}), true)
+	return r.home(n, links)
 }
 
 // spaceName names a namespace in a message.

@@ -20,6 +20,8 @@ type call struct {
 	name    string
 	changes bool // something that outlives the process
 	text    string
+	// messages are where those of a send are that change something.
+	messages []uint64
 }
 
 // way is what happens to a system call.
@@ -32,12 +34,20 @@ const (
 	failsItsWay  way = "error of its own of" // the kernel does nothing, for a reason that this call knows
 	doneAndFails way = "EIO after the work of"
 	answerLost   way = "answer lost of"
+	// The kernel refuses one message and does the others of a send; then the
+	// process is killed on its way back.
+	refusedThenKilled way = "a part refused, then killed:"
 )
 
+// ways are those of a single call.
 var ways = []way{killBefore, killAfter, fails, failsItsWay, doneAndFails, answerLost}
 
-// fault is what happens to one system call of a process.
-type fault struct{ way way }
+// fault is what happens to one system call of a process, and, where it is
+// refusedThenKilled, at the laterth call after it that changes something.
+type fault struct {
+	way   way
+	later int
+}
 
 // itsWay has what a call may fail with in spite of all rights: something is
 // used up or in use.
@@ -58,6 +68,8 @@ func (f *fault) fits(c call) bool {
 		return c.changes && c.name != "sendmsg"
 	case answerLost:
 		return c.name == "sendmsg"
+	case refusedThenKilled:
+		return len(c.messages) > 0
 	}
 	return itsWay[c.name] != 0
 }
@@ -85,6 +97,23 @@ type killCount struct {
 func (c *killCount) add(o killCount) {
 	c.faults, c.faultsHeld = c.faults+o.faults, c.faultsHeld+o.faultsHeld
 	c.kills, c.asBefore, c.complete = c.kills+o.kills, c.asBefore+o.asBefore, c.complete+o.complete
+}
+
+// note counts one point.
+func (c *killCount) note(killed bool, s state, held bool) {
+	switch {
+	case !killed:
+		c.faults++
+		if held {
+			c.faultsHeld++
+		}
+		return
+	case held && s == isBefore:
+		c.asBefore++
+	case held:
+		c.complete++
+	}
+	c.kills++
 }
 
 func (c killCount) String() string {
@@ -125,8 +154,9 @@ func TestKills(t *testing.T) {
 
 // killPoint is a system call of an operation, and what happens to it.
 type killPoint struct {
-	way way
-	at  int
+	way   way
+	at    int
+	later int
 }
 
 // driveKills tries the points of one operation. The number of the operation
@@ -145,33 +175,33 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 		t.Errorf("the operation changes this:\n%s", diff(begin.kernel, k.wanted.kernel))
 	}
 	k.prepare()
-	for _, p := range sample(free.calls, number) {
-		r := k.trace(t, &fault{p.way}, p.at)
+	try := func(p killPoint) (killed bool) {
+		r := k.trace(t, &fault{p.way, p.later}, p.at)
 		if r.hit == "" {
 			if !r.said.Done {
 				t.Errorf("without a fault: %s %s", r.said.Err, r.noise)
 			}
 			k.prepare() // this run made fewer calls
-			continue
+			return false
 		}
 		state, problem := k.judge(r)
 		k.broken.add(problem, strings.TrimSuffix(fmt.Sprintf("%s call %d, %s: %s", p.way, p.at, r.hit, r.said.Err), ": "))
-		switch {
-		case !p.way.isKill():
-			count.faults++
-			if problem == "" {
-				count.faultsHeld++
-			}
-		default:
-			count.kills++
-			if problem == "" && state == isBefore {
-				count.asBefore++
-			} else if problem == "" {
-				count.complete++
-			}
-		}
+		count.note(r.killed, state, problem == "")
 		if problem != "" || state != isBefore {
 			k.prepare()
+		}
+		return r.killed
+	}
+	points, refusals := sample(free.calls, number)
+	for _, p := range points {
+		try(p)
+	}
+	if op.bulk || op.recovers { // the way back from there is what docs/reliability.md does not promise
+		refusals = nil
+	}
+	for _, p := range refusals {
+		// The way back is longest where most was done.
+		for p.later = 1; try(p) && *allKills; p.later *= 2 {
 		}
 	}
 	k.broken.report(t)
@@ -179,31 +209,44 @@ func driveKills(t *testing.T, op faultOp, number int) (count killCount) {
 	return count
 }
 
-// sample chooses the points that are tried: all, or a kill and a fault that the
-// number of the operation varies.
-func sample(calls []call, number int) []killPoint {
+// sample chooses the points that are tried, and apart from them the refusals
+// with a kill: all, or a kill, a fault and a refusal that the number of the
+// operation varies.
+func sample(calls []call, number int) (points, refusals []killPoint) {
 	var kills, faults []killPoint
 	for _, w := range ways {
 		n := 0
 		for _, c := range calls {
-			if !(&fault{w}).fits(c) {
+			if !(&fault{way: w}).fits(c) {
 				continue
 			}
 			if n++; w.isKill() {
-				kills = append(kills, killPoint{w, n})
+				kills = append(kills, killPoint{way: w, at: n})
 			} else {
-				faults = append(faults, killPoint{w, n})
+				faults = append(faults, killPoint{way: w, at: n})
+			}
+		}
+	}
+	n := 0
+	for _, c := range calls {
+		for i := range c.messages {
+			// Of a long send, some.
+			if n++; i == len(c.messages)-1 || i%(1+len(c.messages)/8) == 0 {
+				refusals = append(refusals, killPoint{way: refusedThenKilled, at: n})
 			}
 		}
 	}
 	if *allKills {
-		return slices.Concat(kills, faults)
+		return slices.Concat(kills, faults), refusals
 	}
 	at := number * 7 % len(kills)
 	if number%3 == 0 {
 		at = len(kills) - 1 // when all is done
 	}
-	return []killPoint{kills[at], faults[number*11%len(faults)]}
+	if len(refusals) > 0 {
+		refusals = refusals[number*13%len(refusals):][:1]
+	}
+	return []killPoint{kills[at], faults[number*11%len(faults)]}, refusals
 }
 
 // killWorld is a world in which another process acts.
@@ -294,6 +337,9 @@ func (k *killWorld) judge(r ran) (s state, problem string) {
 		}
 	}
 	switch {
+	case r.killed && k.op.recovers:
+		recovered()
+		demand("not recovered", isWanted)
 	case r.killed:
 		recovered()
 		demand("neither as before nor as wanted", isBefore, isWanted)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 // runCommand runs the osl command in this process and returns its exit code
@@ -80,7 +82,43 @@ func commandOps() (ops []faultOp) {
 	)
 }
 
-func killOps() []faultOp { return slices.Concat(faultOps(), commandOps()) }
+// abandoned carries a change of the lab out as far as to the moment in which it
+// has happened, or one step less, and leaves it there as a dead process does.
+func abandoned(w *faultWorld, net Network, happened bool) {
+	p, err := prepare(context.Background(), net, true)
+	w.must(err)
+	defer p.close()
+	ops, commit, err := p.build()
+	w.must(err)
+	ops = plan.Journal(ops, commit, p.run.setting)
+	n := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Commit })
+	if happened {
+		n++
+	}
+	w.must(p.run.forward(ops[:n]))
+}
+
+// recoverOps put right what a process left that died: who dies at that leaves it
+// to the next.
+func recoverOps() []faultOp {
+	recovers := func(*faultWorld) error { return command("recover") }
+	list := []faultOp{
+		{name: "osl recover of new sandboxes", host: richVeth, before: func(w *faultWorld) { abandoned(w, faultLab(), false) }},
+		{name: "osl recover of new sandboxes that are complete", host: richVeth, before: func(w *faultWorld) { abandoned(w, faultLab(), true) }},
+		{name: "osl recover of a change", host: richVeth + hostVXLAN,
+			before: func(w *faultWorld) { w.lab(); w.harm(); abandoned(w, faultLab(), false) }},
+		{name: "osl recover of a change that removes", host: richVeth + hostVXLAN,
+			before: func(w *faultWorld) { w.lab(); w.harm(); abandoned(w, lesserLab(), false) }},
+		{name: "osl recover of a change that removes and has happened", host: richVeth + hostVXLAN,
+			before: func(w *faultWorld) { w.lab(); w.harm(); abandoned(w, lesserLab(), true) }},
+	}
+	for i := range list {
+		list[i].do, list[i].ends, list[i].recovers = recovers, true, true
+	}
+	return list
+}
+
+func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps()) }
 
 // operationEnv has the operation that a process is to carry out.
 const operationEnv = "OSL_TEST_OPERATION"

@@ -48,13 +48,13 @@ func (e *Entry) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if underWay(links) {
-		e.Problem = "a change of it is under way or was interrupted; osl recover puts it right"
-	}
 	for i := range links {
 		if links[i].Index != 1 {
 			e.Interfaces++
 			continue
+		}
+		if underWay(&links[i]) {
+			e.Problem = "a change of it is under way or was interrupted; osl recover puts it right"
 		}
 		var t plan.SandboxTag
 		t, e.Made = plan.ParseSandboxTag(links[i].Alias)

@@ -121,8 +121,17 @@ func lockOf(key string) lockID {
 	return lockID{base: base, file: filepath.Join(base, "osl.lock"), key: key}
 }
 
-// take waits for the lock.
+// take waits for the lock, to do anything.
 func (l lockID) take(ctx context.Context) (netns.Held, error) {
+	h, err := l.share(ctx)
+	if err == nil {
+		h.See(netns.ID{})
+	}
+	return h, err
+}
+
+// share waits for the lock, for who leaves the key as it is.
+func (l lockID) share(ctx context.Context) (netns.Held, error) {
 	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
 	if errors.Is(err, fs.ErrNotExist) && l.base == BasePath() {
 		if _, err := netns.MakeDir(l.base); err != nil {

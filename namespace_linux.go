@@ -29,6 +29,8 @@ type Namespace struct {
 	closed bool
 	conn   *rtnl.Conn
 	lookup lookup
+
+	watches []*rtnl.Events // to be woken by Close
 }
 
 var _ Sandbox = (*Namespace)(nil)
@@ -94,6 +96,9 @@ func (n *Namespace) Close() error {
 		return nil
 	}
 	n.closed = true
+	for _, e := range n.watches {
+		e.Wake()
+	}
 	return n.conn.Close() // a call that is under way finds it closed
 }
 
@@ -161,6 +166,9 @@ func dial(fd int) (conn *rtnl.Conn, err error) {
 		conn, err = rtnl.Dial()
 		return err
 	})
+	if err != nil && conn != nil { // the thread is lost
+		_ = conn.Close()
+	}
 	return conn, err
 }
 
@@ -177,34 +185,43 @@ func dialHost() (*rtnl.Conn, error) {
 // live returns the handle's socket, or ErrClosed if the key no longer is what
 // was opened.
 func (n *Namespace) live() (*rtnl.Conn, error) {
-	n.mu.Lock()
-	conn, closed := n.conn, n.closed
-	n.mu.Unlock()
-	if closed {
-		return nil, ErrClosed
+	conn, err := n.handle()
+	if err == nil && !n.host && !netns.At(n.key, n.id) {
+		err = ErrClosed
 	}
-	if !n.host && !netns.At(n.key, n.id) {
-		return nil, ErrClosed
-	}
-	return conn, nil
+	return conn, err
 }
 
-// begin locks the sandbox for a change and returns its socket.
-func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
+// handle returns the handle's socket, or ErrClosed.
+func (n *Namespace) handle() (*rtnl.Conn, error) {
 	n.mu.Lock()
-	closed := n.closed
-	n.mu.Unlock()
-	if closed {
-		return nil, nil, ErrClosed
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, ErrClosed
 	}
-	h, err := n.lock.take(ctx)
+	return n.conn, nil
+}
+
+// begin locks the sandbox for a change and returns its socket. The key is looked
+// at once for changes that follow each other under one lock of the kernel's: who
+// else would make it another sandbox's needs that lock.
+func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
+	if _, err := n.handle(); err != nil {
+		return nil, nil, err
+	}
+	h, err := n.lock.share(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if conn, err = n.live(); err != nil {
+	look := n.live
+	if h.Seen() == n.id {
+		look = n.handle
+	}
+	if conn, err = look(); err != nil {
 		h.Unlock()
 		return nil, nil, err
 	}
+	h.See(n.id)
 	return conn, h.Unlock, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -53,7 +54,7 @@ func RecoverHost(ctx context.Context) error {
 		return fail(op, "", "", err)
 	}
 	var failed error
-	for _, rec := range records(links) {
+	for _, rec := range records((&plan.State{Links: links}).ByIndex(1)) {
 		failed = errors.Join(failed, fail(op, rec.Leader, "", host.recoverRecord(ctx, rec)))
 	}
 	for i := range links {
@@ -101,12 +102,9 @@ func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) e
 // if something is: then either its owner lives, and heal waits for it, or it
 // is dead and its lock free.
 func (n *Namespace) heal(ctx context.Context) error {
-	links, err := n.conn.Links(ctx)
-	if err != nil {
+	lo, err := n.loopback(ctx)
+	if err != nil || !underWay(&lo) {
 		return err
-	}
-	if !underWay(links) {
-		return nil
 	}
 	unlock, err := lockToRemove(ctx, n.key)
 	if err != nil {
@@ -116,19 +114,14 @@ func (n *Namespace) heal(ctx context.Context) error {
 	if !netns.At(n.key, n.id) {
 		return errInterrupted
 	}
-	return n.healLocked(ctx, n.conn)
+	return n.healLocked(ctx)
 }
 
-func underWay(links []rtnl.Link) bool {
-	for i := range links {
-		if t, ok := plan.ParseTag(links[i].Alias); ok && t.UnderWay {
-			return true
-		}
-		if t, ok := plan.ParseSandboxTag(links[i].Alias); ok && t.UnderWay {
-			return true
-		}
-	}
-	return len(records(links)) > 0
+// underWay reports whether a change of a sandbox has not come to its end. Its lo
+// says so, whatever the change is about.
+func underWay(lo *rtnl.Link) bool {
+	t, _ := plan.ParseSandboxTag(lo.Alias)
+	return t.UnderWay || slices.ContainsFunc(lo.AltName, plan.IsRecord)
 }
 
 // committed reports whether the change of several sandboxes, of which a part is
@@ -154,23 +147,6 @@ func committed(ctx context.Context, c plan.Commit) (bool, error) {
 	return over(&lo, c.ID), nil
 }
 
-// happened is committed for a part of a change that is found in a sandbox with
-// these links.
-func happened(ctx context.Context, c plan.Commit, links []rtnl.Link) (bool, error) {
-	if c.Leader != "" {
-		return committed(ctx, c)
-	}
-	if c.ID == "" {
-		return false, nil
-	}
-	for i := range links {
-		if links[i].Index == 1 {
-			return over(&links[i], c.ID), nil
-		}
-	}
-	return false, nil
-}
-
 // over reports whether a leader's lo does not say that the change is under way.
 func over(lo *rtnl.Link, id string) bool {
 	for _, rec := range plan.ParseRecords(lo.AltName) {
@@ -182,68 +158,28 @@ func over(lo *rtnl.Link, id string) bool {
 	return !ok || !(t.UnderWay && t.Commit.ID == id)
 }
 
-func (n *Namespace) healLocked(ctx context.Context, conn *rtnl.Conn) error {
-	links, err := conn.Links(ctx)
-	if err != nil || !underWay(links) {
+// healLocked does the work of heal; the caller holds the lock.
+func (n *Namespace) healLocked(ctx context.Context) error {
+	lo, err := n.loopback(ctx)
+	if err != nil || !underWay(&lo) {
 		return err
 	}
-	r := newRun(ctx, n)
-	defer r.close()
-	fdb, err := homewardFDB(ctx, conn, links)
-	if err != nil {
-		return err
-	}
-	state := &plan.State{Neighs: fdb}
-	var home, clear, gone, forget []plan.Op
-	doomed := false
-	for i := range links {
-		l := &links[i]
-		if t, ok := plan.ParseSandboxTag(l.Alias); ok && t.UnderWay {
-			done, err := happened(ctx, t.Commit, links)
-			if err != nil {
-				return err
-			}
-			if doomed = !done; !doomed {
-				t.UnderWay, t.Commit = false, plan.Commit{}
-				clear = append(clear, plan.Retag(n.space(), l, t.String()))
-			}
-			continue
-		}
-		t, ok := plan.ParseTag(l.Alias)
-		if !ok || !t.UnderWay {
-			continue
-		}
-		done, err := happened(ctx, t.Commit, links)
+	if t, _ := plan.ParseSandboxTag(lo.Alias); t.UnderWay {
+		happened, err := committed(ctx, t.Commit)
 		if err != nil {
 			return err
 		}
-		switch {
-		case done:
-			t.UnderWay, t.Commit = false, plan.Commit{}
-			clear = append(clear, plan.Retag(n.space(), l, t.String()))
-		case t.Origin == plan.Host:
-			forget = append(forget, plan.Forget(n.space(), l, t, state)...)
-			home = append(home, plan.Remove(n.space(), l, t, state)...)
-		default:
-			gone = append(gone, plan.Remove(n.space(), l, t, &plan.State{})...)
+		if !happened {
+			if err := n.destroyLocked(ctx); err != nil {
+				return err
+			}
+			return errInterrupted
 		}
-	}
-	// Links first: what a record puts back on the host is on them.
-	if err := r.forward(forget); err != nil {
-		return err
-	}
-	if err := r.sendHome(conn, home, true); err != nil {
-		return err
-	}
-	if doomed {
-		if err := n.destroyLocked(ctx, conn); err != nil {
+		t.UnderWay, t.Commit = false, plan.Commit{}
+		unmarked := t.String()
+		if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &unmarked})); err != nil {
 			return err
 		}
-		return errInterrupted
 	}
-	// Records last: that a change has not happened is in them.
-	if err := r.forward(append(clear, gone...)); err != nil {
-		return err
-	}
-	return n.settleRecords(ctx, records(links))
+	return n.settleRecords(ctx, records(&lo))
 }

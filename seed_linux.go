@@ -48,7 +48,7 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	defer unlock()
 	switch old, err := open(path); {
 	case err == nil:
-		if err := old.destroyLocked(ctx, old.conn); err != nil {
+		if err := old.destroyLocked(ctx); err != nil {
 			old.Close()
 			return nil, fail("destroy the sandbox before", path, "", err)
 		}

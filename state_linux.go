@@ -174,9 +174,11 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 		}
 		return ""
 	}
+	unfinished := plan.Unfinished(records(s.ByIndex(1)))
 	inOrder(s.Links)
 	for i := range s.Links {
 		x := interfaceStatus(s, &s.Links[i])
+		x.UnderWay = unfinished[x.Index]
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 			st.Interfaces = append(st.Interfaces, x)
 		}
@@ -209,7 +211,7 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
 		Carrier: l.Flags&unix.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
 	if t, ok := plan.ParseTag(l.Alias); ok {
-		x.Source, x.UnderWay = t.Source, t.UnderWay
+		x.Source = t.Source
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
 	}
 	if m := s.ByIndex(l.Master); m != nil {

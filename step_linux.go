@@ -30,19 +30,20 @@ func (r *run) ipv6(key string, a plan.IPv6) error {
 		return nil
 	}
 	conf := "ipv6/conf/" + l.Name + "/"
-	settings := []setting{{conf + "disable_ipv6", "1"}}
-	if a.On {
-		settings[0].value = "0"
+	settings, back := r.ipv6s[id]
+	switch {
+	case back: // to what it was
+	case a.On:
 		// New links most often have the others by the sandbox's defaults.
-		if !l.Inet.NDISCNotify {
-			settings = append(settings, setting{conf + "ndisc_notify", "1"})
-		}
 		if l.Inet.AcceptDAD != 0 {
 			settings = append(settings, setting{conf + "accept_dad", "0"})
 		}
-		slices.Reverse(settings) // IPv6 goes on when the others are right
-	} else if before, ok := r.ipv6s[id]; ok {
-		settings = before
+		if !l.Inet.NDISCNotify {
+			settings = append(settings, setting{conf + "ndisc_notify", "1"})
+		}
+		settings = append(settings, setting{conf + "disable_ipv6", "0"}) // when the others are right
+	default:
+		settings = []setting{{conf + "disable_ipv6", "1"}}
 	}
 	var before []setting
 	err := r.inside(key, func() error {
@@ -59,9 +60,7 @@ func (r *run) ipv6(key string, a plan.IPv6) error {
 		return nil
 	})
 	if err == nil {
-		if a.On {
-			r.ipv6s[id] = before
-		}
+		r.ipv6s[id] = before
 		l.Inet.DisableIPv6 = !a.On
 		r.links[id] = l
 	}

@@ -23,28 +23,30 @@ const callsEnv = "OSL_TEST_CALLS"
 
 // costs are the system calls of one call. Those of the Go runtime for itself are
 // left out, and so are those of the lock, fcntl and fstat: none where this process
-// had it a moment ago, which depends on how fast the tracer is.
+// had it a moment ago, which depends on how fast the tracer is. A look at the key
+// goes with the lock.
 type costs struct {
 	name string
 	do   func(n *Namespace) error
 	want string
 }
 
-const single = "newfstatat 1, recvfrom 1, sendmsg 1"
+const single = "recvfrom 1, sendmsg 1"
 
 var systemCalls = func() []costs {
 	var fresh *Namespace
 	gw, ip := net.ParseIP("10.2.0.254"), net.ParseIP("10.3.255.7")
 	ctx := context.Background()
 	return []costs{
-		{"SetGateway", func(n *Namespace) error { return n.SetGateway(gw) }, single},
+		// The first for a while: it looks at the key, those after it need not.
+		{"SetGateway", func(n *Namespace) error { return n.SetGateway(gw) }, "newfstatat 1, " + single},
 		{"UnsetGateway", func(n *Namespace) error { return n.UnsetGateway() }, single},
 		{"AddStaticRoute", func(n *Namespace) error { return n.AddStaticRoute(nextHop) }, single},
 		{"RemoveStaticRoute", func(n *Namespace) error { return n.RemoveStaticRoute(nextHop) }, single},
-		{"AddNeighbor", func(n *Namespace) error { return n.AddNeighbor(ip, hw(7), false) }, "newfstatat 1, recvfrom 2, sendmsg 2"},
+		{"AddNeighbor", func(n *Namespace) error { return n.AddNeighbor(ip, hw(7), false) }, "recvfrom 2, sendmsg 2"},
 		{"DeleteNeighbor", func(n *Namespace) error { return n.DeleteNeighbor(ip, hw(7), true) }, single},
-		{"AddAliasIP", func(n *Namespace) error { return n.AddAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, newfstatat 1, recvfrom 1, sendmsg 1"},
-		{"RemoveAliasIP", func(n *Namespace) error { return n.RemoveAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, newfstatat 1, recvfrom 1, sendmsg 1"},
+		{"AddAliasIP", func(n *Namespace) error { return n.AddAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, recvfrom 1, sendmsg 1"},
+		{"RemoveAliasIP", func(n *Namespace) error { return n.RemoveAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, recvfrom 1, sendmsg 1"},
 		{"InvokeFunc", func(n *Namespace) error { return n.InvokeFunc(func() {}) }, "close 1, ioctl 1, newfstatat 1, setns 2"},
 		{"Open and Close", func(n *Namespace) error {
 			again, err := Open(ctx, n.Key())
@@ -52,7 +54,7 @@ var systemCalls = func() []costs {
 				err = again.Close()
 			}
 			return err
-		}, "close 3, fstatfs 2, ioctl 1, newfstatat 3, openat 2, recvfrom 2, sendmsg 1, setns 2, setsockopt 3, socket 1"},
+		}, "close 3, fstatfs 2, ioctl 1, newfstatat 3, openat 2, recvfrom 1, sendmsg 1, setns 2, setsockopt 3, socket 1"},
 		{"Create", func(*Namespace) (err error) { fresh, err = Create(ctx, "fresh"); return err }, "close 6, ioctl 1, mount 1, newfstatat 3, openat 6, pwrite64 4, recvfrom 1, sendmsg 1, setns 1, setsockopt 3, socket 1, unshare 1"},
 		{"Destroy", func(*Namespace) error { return fresh.Destroy() }, "close 2, getdents64 1, newfstatat 1, openat 1, recvfrom 2, sendmsg 1, umount2 1, unlinkat 1"},
 	}

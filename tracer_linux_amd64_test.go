@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -161,7 +162,24 @@ func (f *follower) shown(tid int) bool {
 		return true
 	}
 	f.calls = append(f.calls, c)
+	if f.hit != "" && f.fault.way == refusedThenKilled && c.changes {
+		if f.fault.later--; f.fault.later == 0 {
+			f.hit += ", then " + c.text
+			f.kill(0)
+		}
+		return true
+	}
 	if f.fault == nil || f.hit != "" || !f.fault.fits(c) {
+		return true
+	}
+	if f.fault.way == refusedThenKilled {
+		i := f.at - f.seen - 1
+		if f.seen += len(c.messages); f.seen < f.at {
+			return true
+		}
+		f.hit = c.text + fmt.Sprintf(" (message %d of %d)", i+1, len(c.messages))
+		// No such message: the kernel refuses it and does the others.
+		_, _ = unix.PtracePokeData(tid, uintptr(c.messages[i]+4), binary.NativeEndian.AppendUint16(nil, unix.RTM_NEWLINK|0x0ff0))
 		return true
 	}
 	if f.seen++; f.seen < f.at {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
 // impossible is a step that the kernel refuses, so that all before it is undone.
@@ -42,6 +43,15 @@ func TestUndoOfIPv6Off(t *testing.T) {
 	if _, err := n.Apply(ctx, before); err != nil {
 		t.Fatal(err)
 	}
+	// What osl would set otherwise is as it was, too.
+	const dad, notify = "ipv6/conf/d1/accept_dad", "ipv6/conf/d1/ndisc_notify"
+	inside := func(f func() error) {
+		var err error
+		if ierr := n.InvokeFunc(func() { err = f() }); ierr != nil || err != nil {
+			t.Fatal(ierr, err)
+		}
+	}
+	inside(func() error { return errors.Join(sysctl.Ensure(dad, "2"), sysctl.Ensure(notify, "0")) })
 	bare := InterfaceSpec{Name: "d1", Type: "bridge"}
 	with := both
 	with.Routes = six.Routes
@@ -65,6 +75,14 @@ func TestUndoOfIPv6Off(t *testing.T) {
 		if c, err := n.Diff(ctx, before); err != nil || len(c) > 0 {
 			t.Errorf("%s: not as before: %v, %v", name, c, err)
 		}
+		inside(func() error {
+			for path, want := range map[string]string{dad: "2", notify: "0"} {
+				if have, err := sysctl.Read(path); err != nil || have != want {
+					t.Errorf("%s: %s is %s, %v", name, path, have, err)
+				}
+			}
+			return nil
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -19,7 +20,7 @@ import (
 // changes.
 //
 // It ends with an error: with ctx's when that is done, with ErrClosed when the
-// sandbox is gone from its key. While it waits it holds no thread, and four
+// sandbox is gone from its key, or the handle was closed. While it waits it holds no thread, and four
 // descriptors; it holds nothing when the loop is left.
 func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
@@ -36,6 +37,10 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 		return err
 	}
 	defer events.Close()
+	if err := n.watched(events); err != nil {
+		return err
+	}
+	defer n.unwatched(events)
 	// AfterFunc runs Wake in a goroutine of its own, which must not come late.
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { events.Wake(); close(woken) })
@@ -71,6 +76,9 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if _, closed := n.handle(); closed != nil {
+			return closed
+		}
 		if err != nil {
 			return err
 		}
@@ -91,5 +99,25 @@ func (n *Namespace) listen() (events *rtnl.Events, err error) {
 		events, err = rtnl.Listen()
 		return err
 	})
+	if err != nil && events != nil {
+		events.Close()
+	}
 	return events, err
+}
+
+// watched notes who is to be woken when the handle is closed.
+func (n *Namespace) watched(events *rtnl.Events) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	n.watches = append(n.watches, events)
+	return nil
+}
+
+func (n *Namespace) unwatched(events *rtnl.Events) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.watches = slices.DeleteFunc(n.watches, func(e *rtnl.Events) bool { return e == events })
 }

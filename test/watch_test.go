@@ -100,6 +100,14 @@ func TestWatch(t *testing.T) {
 	s.stop()
 	s.ended(context.Canceled)
 
+	// It ends with its handle.
+	closing, err := osl.Open(t.Context(), n.Key())
+	must(t, err)
+	s = watched(t, closing)
+	s.until("the state", func(*osl.Status) bool { return true })
+	must(t, closing.Close())
+	s.ended(osl.ErrClosed)
+
 	// It ends with the sandbox, whoever takes it away.
 	other, err := osl.Open(t.Context(), n.Key())
 	must(t, err)

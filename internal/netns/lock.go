@@ -39,6 +39,7 @@ const (
 // to the descriptor that they share.
 type gate struct {
 	token chan struct{}
+	seen  ID // of who has the token
 	// What follows is guarded by Locks.mu.
 	users int       // holders and waiters
 	held  bool      // the kernel's lock is this process's
@@ -56,6 +57,14 @@ type Held struct {
 	gate  *gate
 	key   string
 }
+
+// Seen returns what was last given to See, by whoever had the lock then, if
+// the kernel's lock has been this process's ever since. What only changes under
+// the lock is still so.
+func (h Held) Seen() ID { return h.gate.seen }
+
+// See notes which namespace is at the key.
+func (h Held) See(id ID) { h.gate.seen = id }
 
 // Unlock lets go of the lock.
 func (h Held) Unlock() {

@@ -50,7 +50,7 @@ func (l *Locks) try(key string, g *gate) error {
 		unix.Close(fd)
 		return errRemoved
 	}
-	g.held, g.since = true, time.Now()
+	g.held, g.since, g.seen = true, time.Now(), ID{}
 	return nil
 }
 

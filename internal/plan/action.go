@@ -28,12 +28,15 @@ type Op struct {
 	// Last is a step that nothing takes back, and that can be done again: it
 	// comes when all else is done, and is carried through.
 	Last bool
-	// Final clears the mark of what is complete.
+	// Final clears the mark of a new sandbox.
 	Final bool
-	// Commit is the step with which a change of several parts has happened. What
-	// comes after it only tidies up, and need not succeed: whoever finds it
-	// undone knows what it means.
+	// Commit is the step with which the change has happened. What comes after it
+	// only tidies up, and need not succeed: whoever finds it undone knows what it
+	// means.
 	Commit bool
+	// Alone keeps a step from being sent with what comes before and after it: the
+	// kernel would do that also where it refuses this.
+	Alone bool
 	// Quiet keeps bookkeeping out of the commands that a person is shown.
 	Quiet bool
 }

@@ -40,7 +40,7 @@ func (p *Problem) Error() string { return p.Text }
 
 // Build plans all that brings sandboxes from the states in have to what is
 // wanted. A sandbox without a state is made.
-// The commit is what ties the parts together where there are several.
+// The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
 	for i := range want {
@@ -54,10 +54,11 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	}
 	for i := range b.final {
 		b.final[i].Final = true
-		b.final[i].Commit = b.commit.ID != "" && b.final[i].NS == b.commit.Leader
+		b.final[i].Commit = b.final[i].NS == b.commit.Leader
+		b.final[i].Alone = b.final[i].Commit
 	}
-	// The leader's marks are cleared first, in one step: that is the moment at
-	// which the change has happened.
+	// The leader's mark is cleared first: that is the moment at which the change
+	// has happened.
 	slices.SortStableFunc(b.final, func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) })
 	return b.all(), b.commit, nil
 }
@@ -65,9 +66,8 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 // lead chooses the sandbox that leads a change of several: the one with the
 // lowest key. Locks are taken in the order of keys, and who puts a leader back
 // takes those of the others after its own.
-// One with many links has a commit too: their marks are not cleared in one send.
 func (b *builder) lead(want []Sandbox) {
-	if len(want) == 0 || len(want) == 1 && len(want[0].Ifaces) < rtnl.MaxBatch/4 {
+	if len(want) == 0 || len(want) == 1 && b.have[want[0].Key] != nil {
 		return
 	}
 	leader := want[0].Key
@@ -87,7 +87,7 @@ type builder struct {
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
 	dark   map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	leaving
-	commit Commit // of a change of several sandboxes, else empty
+	commit Commit // empty where one sandbox changes that is there
 }
 
 // number gives every wanted interface its index, an existing one's own, before
@@ -186,7 +186,7 @@ func (b *builder) labels(w *Sandbox, s *State) {
 		op := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
 		op.Quiet = false
 		op.Undo = []Op{retag(w.Key, "lo", 1, lo.Alias)}
-		b.final = append(b.final, op)
+		b.config = append(b.config, op)
 	}
 	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		up, down := true, false
@@ -249,7 +249,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	case l == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
 	case l == nil:
-		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master, b.commit.For(w.Key))
+		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)
 		return nil
 	case f.From != nil && tag.Origin != Host, f.Kind != "" && tag.Origin != Made:

@@ -3,6 +3,8 @@ package plan
 import (
 	"net/netip"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -63,8 +65,8 @@ func planOf(b []byte) (ops []Op) {
 }
 
 // Whatever the plan, its journal keeps all steps and their order, adds nothing
-// but records, which can be read, and takes each away again: the leader's first,
-// before anything is done that can not be taken back.
+// but records, which can be read, and takes each away again: the leader's first
+// and by itself, before anything is done that can not be taken back.
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte{1, 5, 1, 4, 6, 2, 1, 7, 1, 1, 4, 1}, false)
 	f.Add([]byte{1, 0, 0, 1, 1, 0, 2, 0, 0, 5, 2, 1, 1, 9, 0, 2, 10, 1}, true)
@@ -72,9 +74,11 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte{2, 11, 0, 1, 8, 1, 1, 5, 1, 2, 5, 1}, true)
 	f.Fuzz(func(t *testing.T, b []byte, several bool) {
 		ops, c := planOf(b), Commit{}
-		if several {
+		making := func(op Op) bool { _, is := op.Do.(MakeNS); return is }
+		if several || slices.ContainsFunc(ops, making) {
 			c = NewCommit("/run/netns/a")
 		}
+		made := slices.ContainsFunc(ops, func(op Op) bool { return making(op) && op.NS == c.Leader })
 		got := Journal(ops, c, func(_, path string, _ int) (string, bool) { return "0", path != "" })
 		next, gone := 0, false
 		put, held := map[string][]string{}, map[string]bool{}
@@ -88,15 +92,18 @@ func FuzzJournal(f *testing.F) {
 			}
 			switch a := op.Do.(type) {
 			case NewAltName:
-				put[op.NS] = append(put[op.NS], a.Name)
-				held[op.NS+" "+a.Name] = true
+				put[op.NS] = append(put[op.NS], a.Names...)
+				held[op.NS+" "+strings.Join(a.Names, " ")] = true
+				if !op.Alone {
+					t.Fatal("a record is written together with other steps")
+				}
 			case DelAltName:
-				if !held[op.NS+" "+a.Name] {
+				if !held[op.NS+" "+strings.Join(a.Names, " ")] {
 					t.Fatalf("a record is taken away that is not there: %+v", a)
 				}
-				delete(held, op.NS+" "+a.Name)
-				if !gone && !op.Commit {
-					t.Fatal("a record goes before the leader's")
+				delete(held, op.NS+" "+strings.Join(a.Names, " "))
+				if !gone && (!op.Alone || op.Commit == (made && op.NS == "/run/netns/a")) {
+					t.Fatal("a record goes before the leader's, or that together with other steps")
 				}
 				gone = true
 			default:

@@ -18,7 +18,6 @@ type ReadSetting func(ns, path string, index int) (value string, ok bool)
 type journal struct {
 	made  map[string]bool // namespaces that the change makes: they end with it
 	links map[place]bool  // links that it makes: what is on them ends with them
-	mark  map[place]int   // the group of steps in which a link gets its mark
 	steps map[Role]map[string][]Step
 	read  ReadSetting
 }
@@ -32,47 +31,58 @@ type place struct {
 // Journal returns ops with the steps around them that let the change be taken
 // back, or finished, by whoever finds it interrupted: records before the first
 // step, the leader's undo record taken away in the moment when all is done that
-// can be taken back, the others after it. A change that the marks of new links
-// cover, or that is one send, needs none and is returned as it is.
+// can be taken back, the others after it. A change that is one step, or that
+// makes sandboxes and nothing else, needs none and is returned as it is. One of
+// several steps in a single send does: the kernel may refuse a part of it and do
+// the others.
 //
-// c is the commit of a change of several sandboxes; that of one has none.
+// c is the commit of a change that makes sandboxes, or is of several; that of one
+// sandbox that is there has none.
 func Journal(ops []Op, c Commit, read ReadSetting) []Op {
-	j := journal{made: map[string]bool{}, links: map[place]bool{}, mark: map[place]int{}, read: read,
+	j := journal{made: map[string]bool{}, links: map[place]bool{}, read: read,
 		steps: map[Role]map[string][]Step{Undo: {}, Redo: {}}}
-	group, changing := j.survey(ops)
-	if changing <= 1 {
+	if j.survey(ops) <= 1 {
 		return ops
 	}
-	for i, op := range slices.Backward(ops) {
-		j.note(op, group[i])
-	}
-	if len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 && (c.ID == "" || j.made[c.Leader]) {
-		return ops
+	for _, op := range slices.Backward(ops) {
+		j.note(op)
 	}
 	leader := c.Leader
 	if c.ID == "" {
 		leader = lowest(ops)
 		c = NewCommit(leader)
 	}
-	records, ok := j.records(c.ID, leader)
-	if !ok {
-		return ops // too much for a record: what docs/reliability.md says of it
+	// What is too much for a record: docs/reliability.md says what then.
+	everything := func(Step) bool { return true }
+	links := func(s Step) bool { return s.Home != 0 || s.Gone != 0 }
+	nothing := func(Step) bool { return false }
+	for _, part := range []func(Step) bool{everything, links, nothing} {
+		j.keep(part)
+		if len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 && (c.ID == "" || j.made[leader]) {
+			return ops
+		}
+		if records, ok := j.records(c.ID, leader); ok {
+			return j.weave(ops, leader, records)
+		}
 	}
-	return weave(ops, leader, records)
+	return ops
 }
 
-// survey finds what the change makes, and which of its steps are one send.
-func (j *journal) survey(ops []Op) (group []int, changing int) {
-	group = make([]int, len(ops))
-	counted, size := -1, 0
-	for i, op := range ops {
-		if size++; i > 0 {
-			group[i] = group[i-1]
-			if !together(ops[i-1], op) || size > rtnl.MaxBatch {
-				group[i]++
-				size = 1
+// keep forgets the steps that are not of a kind.
+func (j *journal) keep(kind func(Step) bool) {
+	for _, of := range j.steps {
+		for ns, steps := range of {
+			steps = slices.DeleteFunc(steps, func(s Step) bool { return !kind(s) })
+			if of[ns] = steps; len(steps) == 0 {
+				delete(of, ns)
 			}
 		}
+	}
+}
+
+// survey finds what the change makes, and how many of its steps change anything.
+func (j *journal) survey(ops []Op) (changing int) {
+	for _, op := range ops {
 		switch a := op.Do.(type) {
 		case ReadLink, Verify, Announce:
 			continue
@@ -96,28 +106,14 @@ func (j *journal) survey(ops []Op) (group []int, changing int) {
 			if a.To != nil && *a.To != HostNS {
 				j.links[place{*a.To, a.Link.NewIndex}] = true
 			}
-			if _, there := j.mark[place{op.NS, a.Link.Index}]; a.Link.Alias != nil && !there {
-				j.mark[place{op.NS, a.Link.Index}] = group[i]
-			}
 		}
-		if group[i] != counted {
-			counted = group[i]
-			changing++
-		}
+		changing++
 	}
-	return group, changing
-}
-
-// together reports whether two steps are sent in one go. Links that go home are
-// not sent with those that are deleted.
-func together(a, b Op) bool {
-	_, home := a.Do.(SetLink)
-	_, too := b.Do.(SetLink)
-	return a.NS == b.NS && a.Last == b.Last && a.IsMessage() && b.IsMessage() && (!a.Last || home == too)
+	return changing
 }
 
 // note collects what one step calls for.
-func (j *journal) note(op Op, group int) {
+func (j *journal) note(op Op) {
 	if op.Last {
 		switch a := op.Do.(type) {
 		case SetLink:
@@ -134,9 +130,6 @@ func (j *journal) note(op Op, group int) {
 		// the other first must know.
 		if a.PeerNS != nil && *a.PeerNS != HostNS {
 			j.add(Undo, *a.PeerNS, stepOf(DelLink{a.Link.Peer.Index}))
-		}
-		if at, ok := j.mark[place{op.NS, a.Link.Index}]; ok && a.In == nil && at == group {
-			return
 		}
 	case IPv6:
 		if len(undo) == 0 || j.made[op.NS] {
@@ -157,8 +150,10 @@ func (j *journal) note(op Op, group int) {
 		}
 		switch a := u.Do.(type) {
 		case SetLink:
-			if a.To == nil { // a link that goes home has its own mark
+			if a.To == nil {
 				j.add(Undo, u.NS, stepOf(a))
+			} else if in, ok := op.Do.(SetLink); ok && in.Link.Alias != nil {
+				j.add(Undo, u.NS, Step{Home: a.Link.Index, Value: *in.Link.Alias})
 			}
 		case Message:
 			j.add(Undo, u.NS, stepOf(a))
@@ -231,13 +226,18 @@ func (j *journal) setting(ns, path string, index int) {
 	}
 }
 
+// add notes a step. What is in a namespace that ends with the change ends too,
+// but for what came from the host.
 func (j *journal) add(role Role, ns string, s Step) {
-	if !j.made[ns] {
+	if !j.made[ns] || s.Home != 0 {
 		j.steps[role][ns] = append(j.steps[role][ns], s)
 	}
 }
 
 func stepOf(m Message) Step {
+	if d, ok := m.(DelLink); ok {
+		return Step{Gone: d.Index}
+	}
 	r := m.Request(func(string) int { return -1 })
 	return Step{Type: r.Type, Flags: r.Flags, Data: r.Data}
 }
@@ -292,9 +292,15 @@ func (j *journal) records(id, leader string) (list []written, ok bool) {
 	return list, ok
 }
 
-// weave puts the records into the plan.
-func weave(ops []Op, leader string, records []written) []Op {
-	begin := 1 + slices.IndexFunc(ops, func(op Op) bool { _, is := op.Do.(MakeNS); return is && op.NS == leader })
+// weave puts the records into the plan. A leader that is made by it has its own
+// mark, which goes when all is done: its record must be gone by then.
+func (j *journal) weave(ops []Op, leader string, records []written) []Op {
+	isNS := func(op Op) bool { _, is := op.Do.(MakeNS); return is }
+	first := 1 + slices.IndexFunc(ops, func(op Op) bool { return isNS(op) && op.NS == leader })
+	begin := len(ops) // when all namespaces are there
+	for begin > first && !isNS(ops[begin-1]) {
+		begin--
+	}
 	last := slices.IndexFunc(ops, func(op Op) bool { return op.Last })
 	if last < 0 {
 		last = len(ops)
@@ -303,46 +309,52 @@ func weave(ops []Op, leader string, records []written) []Op {
 	if commit < 0 {
 		commit = last
 	}
-	var write, done, forget, end []Op
+	var lead, write, done, forget, end []Op
 	for i, r := range records {
-		for _, name := range r.names {
-			put, drop := NewAltName{1, name}, DelAltName{1, name}
-			undo := Op{NS: r.ns, Dev: "lo", Do: drop, Quiet: true}
-			write = append(write, Op{NS: r.ns, Dev: "lo", Do: put, Undo: []Op{undo}, Quiet: true})
-			switch {
-			case i == 0:
-				undo.Commit = true
-				done = append(done, undo)
-			case r.role == Undo:
-				forget = append(forget, undo)
-			default:
-				end = append(end, undo)
-			}
+		strike := Op{NS: r.ns, Dev: "lo", Do: DelAltName{1, r.names}, Quiet: true}
+		note := Op{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Undo: []Op{strike}, Quiet: true, Half: true, Alone: true}
+		switch {
+		case i == 0:
+			strike.Alone, strike.Commit = true, !j.made[leader]
+			lead, done = append(lead, note), append(done, strike)
+			continue
+		case r.role == Undo:
+			forget = append(forget, strike)
+		default:
+			end = append(end, strike)
 		}
+		write = append(write, note)
 	}
-	return slices.Concat(ops[:begin], write, ops[begin:commit], done, ops[commit:last], forget, ops[last:], end)
+	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:last], forget, ops[last:], end)
 }
 
-// NewAltName and DelAltName give a link another name beside its own, and take
-// it away.
+// NewAltName and DelAltName give a link other names beside its own, and take
+// them away.
 type (
 	NewAltName struct {
 		Index int
-		Name  string
+		Names []string
 	}
 	DelAltName struct {
 		Index int
-		Name  string
+		Names []string
 	}
 )
 
-func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, a.Name) }
-func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Name) }
+func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, a.Names...) }
+func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Names...) }
 
 func (a NewAltName) Command(dev string) string {
-	return "link property add dev " + dev + " altname " + a.Name
+	return "link property add dev " + dev + names(a.Names)
 }
 
 func (a DelAltName) Command(dev string) string {
-	return "link property del dev " + dev + " altname " + a.Name
+	return "link property del dev " + dev + names(a.Names)
+}
+
+func names(list []string) (s string) {
+	for _, name := range list {
+		s += " altname " + name
+	}
+	return s
 }

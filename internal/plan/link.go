@@ -13,8 +13,8 @@ import (
 // phases are the operations of a plan in the order in which the kinds of them
 // are run. Links exist before anything refers to them; IPv6 is decided before
 // a link goes up, so that it never has an address that nobody asked for;
-// addresses come before up, so that the kernel announces them; tags lose their
-// mark last.
+// addresses come before up, so that the kernel announces them; new sandboxes
+// lose their mark last.
 type phases struct {
 	born   int64 // of the next link
 	spaces []Op  // sandboxes
@@ -33,11 +33,15 @@ type phases struct {
 func (p *phases) all() []Op {
 	// A link that stays is given back what it had, which can be undone.
 	slices.SortStableFunc(p.remove, func(a, b Op) int { return b2i(a.Last) - b2i(b.Last) })
-	return slices.Concat(p.spaces, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.final, p.remove)
+	last := slices.IndexFunc(p.remove, func(op Op) bool { return op.Last })
+	if last < 0 {
+		last = len(p.remove)
+	}
+	return slices.Concat(p.spaces, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:])
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
-func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit Commit) {
+func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
@@ -45,7 +49,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU
 	}
-	tag.Commit, tag.Born = commit, p.birth()
+	tag.Born = p.birth()
 	dev := w.device()
 	switch {
 	case w.From != nil:
@@ -57,8 +61,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	default:
 		p.make = append(p.make, makeLink(key, w, index, parent))
 	}
-	tag.UnderWay, tag.Commit = true, commit
-	alias := tag.fitting().String()
+	alias := tag.String()
 	set := rtnl.LinkSet{Index: index, ARPNotify: true, ARP: arp(w.HideVIPs)}
 	if w.From == nil {
 		set.Alias = &alias
@@ -93,8 +96,6 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int, commit
 	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
 		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil && reportsState(w.From.Link.Kind)}, Quiet: true})
 	}
-	tag.UnderWay, tag.Commit = false, Commit{}
-	p.final = append(p.final, retag(key, dev, index, tag.String()))
 }
 
 // birth returns a time that is later than the one before.
@@ -164,8 +165,7 @@ func makeLink(key string, w *Iface, index, parent int) Op {
 // and gives it back what a move takes: state, addresses, routes, neighbours.
 func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	l := &w.From.Link
-	tag.UnderWay = true
-	alias := tag.fitting().String()
+	alias := tag.String()
 	host := HostNS
 	undo := []Op{goHome(key, w.device(), index, tag)}
 	if l.Master != 0 {

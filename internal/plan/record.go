@@ -44,7 +44,8 @@ const (
 	Redo Role = 'r' // the steps are what is left to do once it has happened
 )
 
-// Step is one step of a record: a message, a setting, or a link to bring home.
+// Step is one step of a record: a message, a setting, a link to bring home or one
+// to delete.
 type Step struct {
 	Type, Flags uint16
 	Data        []byte
@@ -52,12 +53,23 @@ type Step struct {
 	// link Index.
 	Path, Value string
 	Index       int
-	// Home is the index of a link that goes back to the host, by its tag.
+	// Home is the index of a link that goes back to the host, by its tag. Value is
+	// what that says, for a link that has none yet.
 	Home int
+	// Gone is the index of a link that is deleted.
+	Gone int
 }
 
 // Request returns the message of a step.
-func (s Step) Request() rtnl.Request { return rtnl.Request{Type: s.Type, Flags: s.Flags, Data: s.Data} }
+func (s Step) Request() rtnl.Request {
+	if s.Gone != 0 {
+		return DelLink{s.Gone}.Request(nil)
+	}
+	return rtnl.Request{Type: s.Type, Flags: s.Flags, Data: s.Data}
+}
+
+// IsMessage reports whether the step is a message.
+func (s Step) IsMessage() bool { return s.Data != nil || s.Gone != 0 }
 
 const (
 	recordPrefix = "osl1."
@@ -117,6 +129,19 @@ type Noted struct {
 	Record
 	Names []string
 	Whole bool
+}
+
+// Unfinished returns the links that a change that has not happened brought.
+func Unfinished(records []Noted) map[int]bool {
+	links := map[int]bool{}
+	for _, r := range records {
+		for _, s := range r.Steps {
+			if r.Whole && r.Role == Undo {
+				links[s.Home+s.Gone] = true
+			}
+		}
+	}
+	return links
 }
 
 // ParseRecords finds the records in the alternative names of a lo.
@@ -182,6 +207,7 @@ const (
 	stepMessage = 1
 	stepSetting = 2
 	stepHome    = 3
+	stepGone    = 4
 )
 
 func (r Record) marshal() []byte {
@@ -198,6 +224,10 @@ func (r Record) marshal() []byte {
 		case s.Home != 0:
 			b = append(b, stepHome)
 			num(uint64(s.Home))
+			str(s.Value)
+		case s.Gone != 0:
+			b = append(b, stepGone)
+			num(uint64(s.Gone))
 		case s.Path != "":
 			b = append(b, stepSetting)
 			str(s.Path)
@@ -245,7 +275,9 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		b = b[1:]
 		switch kind {
 		case stepHome:
-			s.Home = int(uint32(num()))
+			s.Home, s.Value = int(uint32(num())), str()
+		case stepGone:
+			s.Gone = int(uint32(num()))
 		case stepSetting:
 			s.Path, s.Value, s.Index = str(), str(), int(uint32(num()))
 		case stepMessage:
@@ -268,8 +300,7 @@ func allowed(s Step) bool {
 	switch s.Type {
 	case unix.RTM_NEWLINK:
 		return s.Flags&unix.NLM_F_CREATE == 0 && rtnl.StaysHere(s.Type, s.Data)
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH,
-		unix.RTM_DELLINK:
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false

@@ -18,7 +18,7 @@ func record() Record {
 		stepOf(SetLink{Link: rtnl.LinkSet{Index: 7, Name: "eth0", Up: &up}}),
 		{Path: "ipv6/conf/%s/disable_ipv6", Value: "1", Index: 7},
 		stepOf(NewAddr{rtnl.Addr{Index: 7, Prefix: netip.MustParsePrefix("2001:db8::1/64"), Proto: rtnl.Protocol}}),
-		{Home: 9},
+		{Home: 9}, {Home: 10, Value: "osl1;o=h;s=eth0"}, {Gone: 11},
 	}}
 }
 

@@ -35,10 +35,8 @@ const MaxAlias = 255
 // Tag is what the alias of an interface says: all that is needed to put the
 // link back, by whoever finds it.
 type Tag struct {
-	Origin   Origin
-	Source   string // name on the host, or the name it was made under
-	UnderWay bool   // the change that brought it is not complete
-	Commit   Commit // what completes it, where it is a part of a larger one
+	Origin Origin
+	Source string // name on the host, or the name it was made under
 	// Born is when it was added, in microseconds of Unix time: the order of a
 	// sandbox's interfaces. 0 in the tags of versions that did not note it.
 	Born int64
@@ -62,22 +60,10 @@ func TagOf(l *rtnl.Link, o Origin) Tag {
 	return t
 }
 
-// fitting returns the tag without its commit where there is no room for it: a
-// part that is found under way is put back then.
-func (t Tag) fitting() Tag {
-	if len(t.String()) > MaxAlias {
-		t.Commit = Commit{}
-	}
-	return t
-}
-
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
-	if t.UnderWay {
-		b.WriteString(";w=1" + t.Commit.field())
-	}
 	if t.Born != 0 {
 		b.WriteString(";b=" + strconv.FormatInt(t.Born, 36))
 	}
@@ -129,10 +115,6 @@ func (t *Tag) set(k, v string) bool {
 		t.Origin = Origin(v[0])
 	case "s":
 		t.Source, err = url.QueryUnescape(v)
-	case "w":
-		t.UnderWay = v == "1"
-	case "c":
-		t.Commit, err = parseCommit(v)
 	case "b":
 		t.Born, err = strconv.ParseInt(v, 36, 64)
 	case "i":
@@ -151,16 +133,15 @@ func (t *Tag) set(k, v string) bool {
 
 // SandboxTag is what the alias of a sandbox's lo says.
 type SandboxTag struct {
-	UnderWay bool
-	Commit   Commit
+	UnderWay bool   // the change that makes it, or ends it, is not complete
+	Commit   Commit // what completes it, where it is a part of a larger one
 	Labels   map[string]string
 }
 
-// Commit ties the parts of a change of several sandboxes together, or of one
-// with many links. Their marks can not be cleared in one step, so one sandbox
-// leads: while its tag is under way for this change, or it has an undo record
-// of it, the change did not happen; from then on it did, and who finds another
-// part still marked only clears the mark.
+// Commit ties the parts of a change together, which can not be completed in one
+// step, so one sandbox leads: while its tag is under way for this change, or it
+// has an undo record of it, the change did not happen; from then on it did, and
+// who finds another part still marked only clears the mark.
 type Commit struct {
 	ID     string
 	Leader string // key of the leading sandbox; empty in its own tag
@@ -193,7 +174,8 @@ func parseCommit(v string) (c Commit, err error) {
 	return c, err
 }
 
-// fitting is as for a Tag.
+// fitting returns the tag without its commit where there is no room for it: a
+// part that is found under way is put back then.
 func (t SandboxTag) fitting() SandboxTag {
 	if len(t.String()) > MaxAlias {
 		t.Commit = Commit{}

@@ -296,15 +296,25 @@ func DelGroup(group uint32) Request {
 	return Request{Type: unix.RTM_DELLINK, Data: b}
 }
 
-// NewAltName returns the request that gives a link another name beside its own.
-func NewAltName(index int, name string) Request { return altName(unix.RTM_NEWLINKPROP, index, name) }
+// NewAltName returns the request that gives a link other names beside its own.
+// The kernel stops at the first that it refuses.
+func NewAltName(index int, names ...string) Request {
+	return altName(unix.RTM_NEWLINKPROP, index, names)
+}
 
-// DelAltName returns the request that takes an alternative name away.
-func DelAltName(index int, name string) Request { return altName(unix.RTM_DELLINKPROP, index, name) }
+// DelAltName returns the request that takes alternative names away. The kernel
+// stops at the first that is not there.
+func DelAltName(index int, names ...string) Request {
+	return altName(unix.RTM_DELLINKPROP, index, names)
+}
 
-func altName(typ uint16, index int, name string) Request {
+func altName(typ uint16, index int, names []string) Request {
 	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
-	b.nest(iflaPropList, func() { b.str(iflaAltIfname, name) })
+	b.nest(iflaPropList, func() {
+		for _, name := range names {
+			b.str(iflaAltIfname, name)
+		}
+	})
 	r := Request{Type: typ, Data: b}
 	if typ == unix.RTM_NEWLINKPROP {
 		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_APPEND
