@@ -112,6 +112,15 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 			return err
 		}
 	}
+	// Without its undo record a change counts as one that has happened: what would
+	// be left to do then goes first.
+	for _, o := range all {
+		if rec.Role == plan.Undo && o.Role == plan.Redo && o.ID == rec.ID && !happened {
+			if err := n.strike(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
 	return n.strike(ctx, rec)
 }
 

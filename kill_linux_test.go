@@ -264,7 +264,9 @@ func (k *killWorld) prepare() {
 	k.build()
 	k.doing = operation{Name: k.op.name}
 	for _, n := range k.open {
-		k.doing.Open = append(k.doing.Open, nameOf(n.key))
+		if !k.op.recovers { // to open it does that
+			k.doing.Open = append(k.doing.Open, nameOf(n.key))
+		}
 		n.Close()
 	}
 	if k.found != nil {
