@@ -116,7 +116,7 @@ func (r *report) cells() (table [][]string, notes []string) {
 		for _, c := range []string{"floor", "osl", "moby", "ip"} {
 			line = append(line, x.By[c].show(x.Unit))
 		}
-		line = append(line, x.ratio("osl", "floor"), x.ratio("osl", "moby"), x.Target.Text, x.verdict())
+		line = append(line, x.ratio("osl", "floor"), x.ratio("osl", "moby"), x.Target.text(), x.verdict())
 		if calls {
 			for _, c := range []string{"floor", "osl", "moby"} {
 				n := "–"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -49,6 +50,15 @@ type target struct {
 	Text  string  `json:"text"`
 	Ratio float64 `json:"ratio,omitempty"`
 	Abs   float64 `json:"absolute,omitempty"`
+}
+
+// text says what is met: where the absolute value is of another machine, also the
+// multiple.
+func (t target) text() string {
+	if t.Abs != 0 && t.Ratio != 0 {
+		return fmt.Sprintf("%s or %g floor", t.Text, t.Ratio)
+	}
+	return t.Text
 }
 
 // met reports whether osl is at the target. known is false without a target
