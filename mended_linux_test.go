@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -78,5 +79,52 @@ func TestCloseInUse(t *testing.T) {
 		}
 		again.Close()
 		calls.Wait()
+	}
+}
+
+// A handle whose key was looked at a moment ago, so that it does not look again,
+// finds out at once when the sandbox ends by another handle, or is made anew.
+func TestKeyAfterItWasSeen(t *testing.T) {
+	ctx := context.Background()
+	for range 50 {
+		a, err := Create(ctx, "seen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Open(ctx, "seen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := errors.Join(a.DisableARPForVIP("lo"), b.DisableARPForVIP("lo")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Destroy(); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.DisableARPForVIP("lo"); !errors.Is(err, ErrClosed) {
+			t.Errorf("when it is destroyed: %v", err)
+		}
+		next, err := NewSandbox("seen", true, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := next.(*Namespace)
+		if err := again.DisableARPForVIP("lo"); err != nil {
+			t.Error(err)
+		}
+		if err := a.DisableARPForVIP("lo"); !errors.Is(err, ErrClosed) {
+			t.Errorf("when another has its key: %v", err)
+		}
+		if _, err := NewSandbox("seen", true, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.DisableARPForVIP("lo"); !errors.Is(err, ErrClosed) {
+			t.Errorf("when it is made anew: %v", err)
+		}
+		if err := errors.Join(Remove(ctx, "seen"), a.Close(), again.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
