@@ -110,3 +110,42 @@ func TestUndoWhereTheNameIsTaken(t *testing.T) {
 	}
 	w.must(host.One(ctx, rtnl.DelLink(4321)))
 }
+
+// A change that has happened in several sandboxes stays so for all of them,
+// also where the one that leads it ends before the others are tidied up.
+func TestLeaderThatEndsFirst(t *testing.T) {
+	ctx := context.Background()
+	net := func(bridges ...string) (net Network) {
+		for _, name := range []string{"a", "b"} {
+			s := Spec{Name: name}
+			for _, br := range bridges {
+				s.Interfaces = append(s.Interfaces, InterfaceSpec{Name: br, Type: "bridge"})
+			}
+			net.Sandboxes = append(net.Sandboxes, s)
+		}
+		return net
+	}
+	for name, c := range map[string]struct{ before, after Network }{
+		"both are made":     {Network{}, net("br0")},
+		"both change":       {net("br0"), net("br1", "br2")},
+		"the other is made": {Network{Sandboxes: net().Sandboxes[:1]}, net("br0", "br1")},
+	} {
+		w := &faultWorld{t: t}
+		w.build()
+		if _, err := Apply(ctx, c.before); err != nil {
+			t.Fatal(err)
+		}
+		abandoned(w, c.after, true)
+		w.must(Remove(ctx, "a"))
+		b, err := Open(ctx, "b")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if changes, err := b.Diff(ctx, c.after.Sandboxes[1]); err != nil || len(changes) > 0 {
+			t.Errorf("%s: b is not complete: %v, %v", name, changes, err)
+		}
+		w.must(b.Close())
+		w.clear()
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -68,7 +69,11 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 		byName[net.Sandboxes[i].Name] = want[i].Key
 	}
 	for i := range net.Sandboxes {
-		if err := r.wantSandbox(&want[i], &net.Sandboxes[i]); err != nil {
+		err := r.wantSandbox(&want[i], &net.Sandboxes[i])
+		if err == nil {
+			err = validLabels(&want[i], slices.Min(names.keys))
+		}
+		if err != nil {
 			return nil, fail("", want[i].Key, "", err)
 		}
 	}
@@ -93,6 +98,18 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 		}
 	}
 	return want, nil
+}
+
+// validLabels returns an error where there is no room for labels beside what the
+// sandbox says while it is made.
+func validLabels(w *plan.Sandbox, leader string) error {
+	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key)}
+	room := plan.MaxAlias - len(tag.String())
+	tag.Labels = w.Labels
+	if n := len(tag.String()) - plan.MaxAlias + room; n > room && len(w.Labels) > 0 {
+		return invalidf("the labels take %d bytes; all together there is room for %d", n, max(room, 0))
+	}
+	return nil
 }
 
 // wantLink makes two interfaces the ends of a veth.
@@ -192,9 +209,6 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: net.HardwareAddr(x.MAC), FDB: x.FDB}})
 	}
 	w.Labels = s.Labels
-	if n := len(plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff"}, Labels: s.Labels}.String()); n > plan.MaxAlias {
-		return invalidf("the labels take %d bytes; all together there is room for %d", n, plan.MaxAlias)
-	}
 	var err error
 	w.Sysctls, err = wantSettings(s.Sysctls, "")
 	return err

@@ -32,7 +32,7 @@ type place struct {
 // back, or finished, by whoever finds it interrupted: records before the first
 // step, the leader's undo record taken away in the moment when all is done that
 // can be taken back, the others after it. A change that is one step, or that
-// makes sandboxes and nothing else, needs none and is returned as it is. One of
+// makes one sandbox and nothing else, needs none and is returned as it is. One of
 // several steps in a single send does: the kernel may refuse a part of it and do
 // the others.
 //
@@ -58,7 +58,7 @@ func Journal(ops []Op, c Commit, read ReadSetting) []Op {
 	nothing := func(Step) bool { return false }
 	for _, part := range []func(Step) bool{everything, links, nothing} {
 		j.keep(part)
-		if len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 && (c.ID == "" || j.made[leader]) {
+		if len(j.parts(leader)) == 0 && len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 {
 			return ops
 		}
 		if records, ok := j.records(c.ID, leader); ok {
@@ -260,40 +260,51 @@ type written struct {
 	names []string
 }
 
-// records returns the records of the change, the leader's undo record first.
+// parts are the namespaces beside the leader that know of the change.
+func (j *journal) parts(leader string) []string {
+	parts := maps.Clone(j.made)
+	for _, of := range j.steps {
+		for ns := range of {
+			parts[ns] = true
+		}
+	}
+	delete(parts, leader)
+	return slices.Sorted(maps.Keys(parts))
+}
+
+// records returns the records of the change, the leader's first. A leader that
+// is there has one to take the change back, by which it leads; one that is made
+// has its mark for that. Where there are parts it also has one of what is left to
+// do: without it a leader could end before them, and they not know any more that
+// the change has happened.
 func (j *journal) records(id, leader string) (list []written, ok bool) {
-	parts := map[string]bool{}
-	for _, role := range []Role{Undo, Redo} {
-		for ns := range j.steps[role] {
-			if ns != leader {
-				parts[ns] = true
-			}
-		}
-	}
-	add := func(ns string, role Role) bool {
-		r := Record{Role: role, ID: id, Steps: j.steps[role][ns]}
-		if ns != leader {
-			r.Leader = leader
-		} else if role == Undo {
-			r.Parts = slices.Sorted(maps.Keys(parts))
-		}
-		names, ok := r.Names()
-		list = append(list, written{ns, role, names})
-		return ok
-	}
-	ok = add(leader, Undo)
-	for _, ns := range append(slices.Sorted(maps.Keys(parts)), leader) {
+	parts := j.parts(leader)
+	ok = true
+	for _, ns := range append([]string{leader}, parts...) {
 		for _, role := range []Role{Undo, Redo} {
-			if len(j.steps[role][ns]) > 0 && !(ns == leader && role == Undo) {
-				ok = add(ns, role) && ok
+			r := Record{Role: role, ID: id, Steps: j.steps[role][ns]}
+			needed := len(r.Steps) > 0
+			if ns != leader {
+				r.Leader = leader
+			} else {
+				r.Parts = parts
+				needed = needed || role == Undo && !j.made[leader] || role == Redo && len(parts) > 0
+			}
+			if needed {
+				names, fits := r.Names()
+				if !fits && len(r.Parts) > 0 { // thousands
+					r.Parts = nil
+					names, fits = r.Names()
+				}
+				list, ok = append(list, written{ns, role, names}), ok && fits
 			}
 		}
 	}
 	return list, ok
 }
 
-// weave puts the records into the plan. A leader that is made by it has its own
-// mark, which goes when all is done: its record must be gone by then.
+// weave puts the records into the plan. The mark of a leader that is made by it
+// goes when all is done: its undo record must be gone by then.
 func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 	isNS := func(op Op) bool { _, is := op.Do.(MakeNS); return is }
 	first := 1 + slices.IndexFunc(ops, func(op Op) bool { return isNS(op) && op.NS == leader })
@@ -310,20 +321,23 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 		commit = last
 	}
 	var lead, write, done, forget, end []Op
-	for i, r := range records {
+	for _, r := range slices.Backward(records) {
 		strike := Op{NS: r.ns, Dev: "lo", Do: DelAltName{1, r.names}, Quiet: true}
 		note := Op{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Undo: []Op{strike}, Quiet: true, Half: true, Alone: true}
+		if r.ns == leader {
+			lead = append([]Op{note}, lead...)
+		} else {
+			write = append([]Op{note}, write...)
+		}
 		switch {
-		case i == 0:
+		case r.ns == leader && r.role == Undo:
 			strike.Alone, strike.Commit = true, !j.made[leader]
-			lead, done = append(lead, note), append(done, strike)
-			continue
+			done = append(done, strike)
 		case r.role == Undo:
 			forget = append(forget, strike)
 		default:
-			end = append(end, strike)
+			end = append(end, strike) // the leader's last
 		}
-		write = append(write, note)
 	}
 	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:last], forget, ops[last:], end)
 }
