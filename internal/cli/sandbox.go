@@ -182,8 +182,14 @@ ended, gets its own name back.`,
 			}
 			var errs []error
 			var stand, gone []string
+			there := map[string]bool{}
+			for _, name := range names {
+				there[name] = stands(name)
+			}
 			for _, name := range names {
 				switch err := osl.Recover(cmd.Context(), name); {
+				case errors.Is(err, osl.ErrNotFound) && there[name]:
+					gone = append(gone, name) // with another, as a part of one change
 				case err != nil:
 					errs = append(errs, err)
 				case stands(name):
