@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -179,22 +178,28 @@ func prepare(ctx context.Context, net Network, write bool) (*prepared, error) {
 }
 
 func (p *prepared) open(ctx context.Context, net Network, write bool) (err error) {
-	if p.want, err = p.run.wantNetwork(net); err != nil {
+	names, err := p.run.wantNetworkNames(net)
+	if err != nil {
 		return err
 	}
-	byKey := map[string]*plan.Sandbox{}
-	for i := range p.want {
-		byKey[p.want[i].Key] = &p.want[i]
-	}
-	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+	// What a dead process left is put back before anything is looked for.
+	for _, key := range slices.Sorted(slices.Values(names.keys)) {
 		if write {
 			if err := p.locks.take(ctx, key); err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
 			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
 		}
-		if err := p.openSandbox(ctx, byKey[key], write); err != nil {
+		if err := p.openSandbox(ctx, key, write); err != nil {
 			return fail("open the sandbox", key, "", err)
+		}
+	}
+	if p.want, err = p.run.wantNetwork(net, names); err != nil {
+		return err
+	}
+	for i := range p.want {
+		if err := p.read(ctx, &p.want[i], write); err != nil {
+			return fail("read the sandbox", p.want[i].Key, "", err)
 		}
 	}
 	for i := range p.want {
@@ -205,61 +210,74 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	return nil
 }
 
-func (p *prepared) openSandbox(ctx context.Context, w *plan.Sandbox, write bool) error {
-	key := w.Key
-	if n := p.run.spaces[key]; n != nil { // the caller's own
-		conn, err := n.live()
-		if err == nil {
-			p.have[key], err = readPart(ctx, conn, w)
+// openSandbox opens a sandbox, where there is one. The caller's own is open.
+func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {
+	n := p.run.spaces[key]
+	if n != nil {
+		if _, err := n.live(); err != nil {
+			return err
 		}
-		return err
-	}
-	n, err := open(key)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
-		if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
-			if _, err := os.Stat(dir); err != nil {
-				return err
+	} else {
+		var err error
+		n, err = open(key)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+			if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
+				if _, err := os.Stat(dir); err != nil {
+					return err
+				}
 			}
+			return nil
 		}
-		return nil
-	}
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
+		p.run.own = append(p.run.own, n)
 	}
 	if write {
-		if err := n.healLocked(ctx); err != nil {
-			n.Close()
-			if errors.Is(err, errInterrupted) {
-				return nil
-			}
+		err := n.healLocked(ctx)
+		if errors.Is(err, errInterrupted) && p.run.spaces[key] == nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
 	p.run.spaces[key] = n
-	p.run.own = append(p.run.own, n)
+	return nil
+}
+
+// read reads as much of a sandbox as is called for. For who may not heal it, what
+// a change that has not happened brought is not there: Apply would begin by
+// taking it away.
+func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error {
+	n := p.run.spaces[w.Key]
+	if n == nil {
+		return nil
+	}
 	if p.part {
-		p.have[key], err = readPart(ctx, n.conn, w)
+		s, err := readPart(ctx, n.conn, w)
+		p.have[w.Key] = s
 		return err
 	}
 	s, err := readState(ctx, n.conn, true)
-	if err == nil && (write || !halfMade(s)) {
-		p.have[key] = s
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-// halfMade reports whether a sandbox is what a dead process left of making it;
-// of one that stands it takes links of a change that has not happened out of the
-// state. It is for who may not heal: Apply would begin by putting them back.
-func halfMade(s *plan.State) bool {
-	if lo := s.ByIndex(1); lo != nil {
-		if t, ok := plan.ParseSandboxTag(lo.Alias); ok && t.UnderWay {
-			return true
+	if !write {
+		all, links, err := unfinished(ctx, s.ByIndex(1))
+		if err != nil {
+			return err
 		}
+		if all {
+			return nil
+		}
+		s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return links[l.Index] })
+		s.Addrs = slices.DeleteFunc(s.Addrs, func(a rtnl.Addr) bool { return links[a.Index] })
+		s.Routes = slices.DeleteFunc(s.Routes, func(r rtnl.Route) bool { return links[r.Index] })
+		s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return links[n.Index] })
 	}
-	unfinished := plan.Unfinished(records(s.ByIndex(1)))
-	s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return unfinished[l.Index] })
-	return false
+	p.have[w.Key] = s
+	return nil
 }
 
 // readSettings reads the sysctls that a wanted sandbox asks for, so that the

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -44,7 +45,19 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := d.find(ctx, slices.Sorted(slices.Values(want.keys)), really); err != nil {
+	keys := slices.Sorted(slices.Values(want.keys))
+	err = d.find(ctx, keys, really)
+	if errors.Is(err, errUnsettled) {
+		// One by one: who puts a change back takes the locks of its parts.
+		d.letGo()
+		for _, key := range keys {
+			if err := Recover(ctx, key); err != nil && !errors.Is(err, ErrNotFound) {
+				return nil, err
+			}
+		}
+		err = d.find(ctx, keys, really)
+	}
+	if err != nil {
 		return nil, err
 	}
 	ends, err := d.run.hostEnds(want.hostEnds)
@@ -79,12 +92,20 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 }
 
 func (d *doomed) close() {
+	d.run.close()
+	d.letGo()
+}
+
+func (d *doomed) letGo() {
 	for _, n := range d.open {
 		n.Close()
 	}
-	d.run.close()
 	d.locks.letGo()
+	d.open, d.stale, d.locks = nil, nil, lockSet{}
 }
+
+// errUnsettled says that a dead process left something under way.
+var errUnsettled = errors.New("a change was interrupted; put it right with: osl recover")
 
 // find opens sandboxes, or notes that their namespaces are gone.
 func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
@@ -101,6 +122,12 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		found[i], err = open(keys[i])
 		if stale[i] = errors.Is(err, netns.ErrNotNamespace) && dead(keys[i]); stale[i] || errors.Is(err, fs.ErrNotExist) {
 			return nil
+		}
+		if err == nil && really {
+			var lo rtnl.Link
+			if lo, err = found[i].loopback(ctx); err == nil && underWay(&lo) {
+				err = errUnsettled
+			}
 		}
 		return fail("", keys[i], "", err)
 	})
@@ -143,16 +170,22 @@ func inParallel(n int, f func(i int) error) error {
 // the mark back if it is not.
 func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 	unmark := make([]func(), len(d.open)) // of those that are marked and there
+	forget := func() {}
 	giveUp := func(err error) error {
 		for _, f := range unmark {
 			if f != nil {
 				f()
 			}
 		}
+		forget()
 		return err
 	}
 	if len(d.open)+len(ends) > 1 && len(d.open) > 0 {
 		commit := plan.NewCommit(d.open[0].key)
+		var err error
+		if forget, err = d.noteParts(ctx, commit); err != nil {
+			return err
+		}
 		if err := d.leaderLast(func(i int) (err error) {
 			n := d.open[i]
 			unmark[i], err = n.mark(ctx, commit.For(n.key))
@@ -168,6 +201,9 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 	}
 	if err := d.leaderLast(func(i int) error {
 		n := d.open[i]
+		if i == 0 {
+			forget()
+		}
 		if err := n.destroyLocked(ctx); err != nil {
 			return fail("", n.key, "", err)
 		}
@@ -182,6 +218,32 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		}
 	}
 	return nil
+}
+
+// noteParts notes on the leader which others are to end with it: who ends the
+// leader instead, after a kill, settles them first. The returned function takes
+// that away.
+func (d *doomed) noteParts(ctx context.Context, c plan.Commit) (forget func(), err error) {
+	rec := plan.Record{Role: plan.Redo, ID: c.ID}
+	for _, n := range d.open[1:] {
+		rec.Parts = append(rec.Parts, n.key)
+	}
+	names, ok := rec.Names()
+	if !ok || len(rec.Parts) == 0 {
+		return func() {}, nil // too many
+	}
+	leader := d.open[0]
+	forget = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := leader.strike(ctx, plan.Noted{Names: names}); err != nil {
+			slog.Warn("osl: a note of what ends together was not taken away; osl recover does it", "key", leader.key, "error", err)
+		}
+	}
+	if err = leader.conn.One(ctx, rtnl.NewAltName(1, names...)); err != nil {
+		forget()
+	}
+	return forget, err
 }
 
 // leaderLast calls f for each sandbox that is open, for the leader when it has

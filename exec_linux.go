@@ -40,10 +40,11 @@ type run struct {
 	spaces map[string]*Namespace // open namespaces by key; the host's is plan.HostNS
 	own    []*Namespace          // those that the run opened for itself
 	fds    map[string]int
+	adds   bool                 // what is wanted is new
 	links  map[linkID]rtnl.Link // as ReadLink found them
 	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on or off
 	undo   [][]plan.Op
-	made   []*Namespace // sandboxes that the run made, undone by destroying them
+	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
 	left   []string     // what such steps left, where not all could be done
 }
@@ -179,6 +180,11 @@ func (r *run) forward(ops []plan.Op) error {
 			ops = ops[n:]
 			continue
 		case n > 0:
+			if ops[0].Commit {
+				if err := r.free(ops[n:]); err != nil {
+					return err
+				}
+			}
 			if err := r.send(ops[:n]); err != nil {
 				return err
 			}
@@ -250,6 +256,7 @@ func (r *run) step(op plan.Op) error {
 		r.spaces[op.NS] = n
 		r.own = append(r.own, n)
 		r.made = append(r.made, n)
+		r.undo = append(r.undo, []plan.Op{{NS: op.NS, Do: a}})
 		return nil
 	case plan.NewTun:
 		return r.inside(op.NS, func() error { return makeTun(a) })
@@ -308,6 +315,12 @@ func (r *run) back() (left []string) {
 	r.ctx = ctx
 	for i := len(r.undo) - 1; i >= 0; i-- {
 		for _, op := range r.undo[i] {
+			if _, made := op.Do.(plan.MakeNS); made {
+				if err := r.spaces[op.NS].destroyLocked(ctx); err != nil {
+					left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", op.NS, err, nameOf(op.NS)))
+				}
+				continue
+			}
 			err := r.revert(op)
 			// What is there already is as it was, but not a name on the host that
 			// keeps a link from coming home.
@@ -317,9 +330,9 @@ func (r *run) back() (left []string) {
 			}
 		}
 	}
-	for _, n := range r.made {
-		if err := n.destroyLocked(ctx); err != nil {
-			left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", n.key, err, nameOf(n.key)))
+	for _, n := range r.spaces {
+		if len(left) > 0 && !n.host {
+			locks.Forget(n.lock.key) // its record may have stayed
 		}
 	}
 	return left

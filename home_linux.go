@@ -60,6 +60,27 @@ func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
 	return nil
 }
 
+// free reports an error where the host has another link with the name of one that
+// is to go home when the change has happened: there is no way back then.
+func (r *run) free(ops []plan.Op) error {
+	home := slices.DeleteFunc(slices.Clone(ops), func(op plan.Op) bool { _, is := op.Do.(plan.SetLink); return !is || !op.Last })
+	if len(home) == 0 {
+		return nil
+	}
+	taken, err := r.takenAtHome(home)
+	for i := range taken {
+		if taken[i] {
+			return nameTaken(home[i])
+		}
+	}
+	return err
+}
+
+func nameTaken(home plan.Op) error {
+	return &Error{Interface: home.Dev, Err: ErrNameInUse,
+		Hint: fmt.Sprintf("the host has another link %q; rename that one first", home.Do.(plan.SetLink).Link.Name)}
+}
+
 // homecoming keeps the links of several sandboxes, which end at the same time,
 // from being given one name on the host. The kernel moves one at a time anyway.
 var homecoming sync.Mutex
@@ -82,8 +103,7 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 		home := ops[i].Do.(plan.SetLink)
 		if taken[i] {
 			if !force {
-				return &Error{Interface: ops[i].Dev, Err: ErrNameInUse,
-					Hint: fmt.Sprintf("the host has another link %q; rename that one first", home.Link.Name)}
+				return nameTaken(ops[i])
 			}
 			pattern := fmt.Sprintf("%.11s.%%d", home.Link.Name)
 			slog.Warn("osl: the name of a link is taken on the host; it comes home under another one",
@@ -382,7 +402,7 @@ func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err
 		return func() {}, nil
 	}
 	tag.UnderWay, tag.Commit = true, c
-	marked, before := tag.String(), lo.Alias
+	marked, before := tag.Fitting().String(), lo.Alias
 	err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)

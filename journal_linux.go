@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
+	"golang.org/x/sys/unix"
 )
 
 // setting reads what a setting is, for the record of a change.
@@ -44,22 +47,25 @@ func (n *Namespace) named(ctx context.Context, path string, index int) (string, 
 	return fmt.Sprintf(path, l.Name), nil
 }
 
-// tidy clears marks and takes records away after a change has happened. They
-// say nothing wrong where they stay: whoever opens the sandbox next sees that
-// the change has happened, and takes them away.
+// tidy clears marks and takes records away after a change has happened, also
+// where its time is over. They say nothing wrong where they stay: whoever opens
+// the sandbox next sees by its leader that the change has happened, and takes
+// them away; and who opens or ends the leader does so in its parts first.
 func (r *run) tidy(ops []plan.Op) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), undoTimeout)
+	defer cancel()
 	n, err := r.space(ops[0].NS)
 	if err == nil {
 		var reqs []rtnl.Request
 		for _, op := range ops {
 			reqs = append(reqs, op.Do.(plan.Message).Request(r.fd))
 		}
-		errs, unknown := n.conn.Do(r.ctx, reqs...)
+		errs, unknown := n.conn.Do(ctx, reqs...)
 		for i := range reqs {
 			if errs[i] == nil && unknown == nil || plan.Absent(errs[i]) {
 				continue
 			}
-			if _, again := n.conn.Surely(r.ctx, reqs[i]); !plan.Absent(again) {
+			if _, again := n.conn.Surely(ctx, reqs[i]); !plan.Absent(again) {
 				err = errors.Join(err, again)
 			}
 		}
@@ -143,6 +149,10 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 		parts = append(parts, plan.HostNS)
 	}
 	for _, key := range parts {
+		// The leader has the lowest key. What names others is not osl's.
+		if _, err := os.Lstat(key); key != plan.HostNS && (err != nil || n.host || key <= n.key || filepath.Clean(key) != key) {
+			continue
+		}
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
@@ -233,26 +243,41 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 					_, err = n.conn.Surely(ctx, reqs[i])
 				}
 				var refused *rtnl.Error
-				switch {
-				case err == nil || plan.Absent(err):
-				case !errors.As(err, &refused):
+				if !errors.As(err, &refused) && err != nil {
 					return err // the kernel did not get it
-				default:
-					// What is as good as it can be must not keep the rest from it.
-					slog.Warn("osl: a step of an interrupted change could not be taken back", "key", n.key, "error", err)
 				}
+				n.passOver(err)
 			}
 		}
 	}
 	return nil
 }
 
+// passOver tells of a step that the kernel refuses. What is as good as it can be
+// must not keep the rest from it.
+func (n *Namespace) passOver(err error) {
+	if err != nil && !plan.Absent(err) {
+		slog.Warn("osl: a step of an interrupted change could not be taken back", "key", n.key, "error", err)
+	}
+}
+
 func (n *Namespace) replaySetting(r *run, s plan.Step) error {
 	path, err := n.named(r.ctx, s.Path, s.Index)
-	if err == nil {
-		err = r.inside(n.space(), func() error { _, err := sysctl.Set(path, s.Value); return err })
-	}
 	if plan.Absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var refused *fs.PathError
+	for range 2 {
+		err = r.inside(n.space(), func() error { _, err := sysctl.Set(path, s.Value); return err })
+		if err == nil || plan.Absent(err) {
+			return nil
+		}
+	}
+	if errors.As(err, &refused) && !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
+		n.passOver(err)
 		return nil
 	}
 	return err

@@ -53,6 +53,7 @@ func (n *Namespace) addLinks(ctx context.Context, list []InterfaceSpec, really b
 	}
 	p := &prepared{run: newRun(ctx, n), have: map[string]*plan.State{}, part: true}
 	defer p.close()
+	p.run.adds = true
 	if err := p.open(ctx, net, really); err != nil {
 		return nil, err
 	}

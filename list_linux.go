@@ -68,8 +68,7 @@ func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 // source finds the link that is to move in: on the host, or in the sandbox
 // already.
 func (r *run) source(key, name string) (*plan.HostLink, error) {
-	if n, err := open(key); err == nil {
-		defer n.Close()
+	if n := r.spaces[key]; n != nil {
 		links, err := n.conn.Links(r.ctx)
 		if err != nil {
 			return nil, err

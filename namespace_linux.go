@@ -202,9 +202,10 @@ func (n *Namespace) handle() (*rtnl.Conn, error) {
 	return n.conn, nil
 }
 
-// begin locks the sandbox for a change and returns its socket. The key is looked
-// at once for changes that follow each other under one lock of the kernel's: who
-// else would make it another sandbox's needs that lock.
+// begin locks the sandbox for a change and returns its socket. Once for changes
+// that follow each other under one lock of the kernel's it looks whether the key
+// is this sandbox's still, and puts back what a dead process left: who else would
+// change either needs that lock.
 func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
 	if _, err := n.handle(); err != nil {
 		return nil, nil, err
@@ -213,11 +214,14 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	look := n.live
 	if h.Seen() == n.id {
-		look = n.handle
+		conn, err = n.handle()
+	} else if conn, err = n.live(); err == nil && !n.host {
+		if err = n.healLocked(ctx); errors.Is(err, errInterrupted) {
+			err = ErrClosed
+		}
 	}
-	if conn, err = look(); err != nil {
+	if err != nil {
 		h.Unlock()
 		return nil, nil, err
 	}

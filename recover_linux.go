@@ -124,6 +124,36 @@ func underWay(lo *rtnl.Link) bool {
 	return t.UnderWay || slices.ContainsFunc(lo.AltName, plan.IsRecord)
 }
 
+// unfinished tells, for who reads a sandbox and may not heal it, what of it is of a
+// change that has not happened: all of it, or some links.
+func unfinished(ctx context.Context, lo *rtnl.Link) (all bool, links map[int]bool, err error) {
+	if lo == nil || !underWay(lo) {
+		return false, nil, nil
+	}
+	if t, _ := plan.ParseSandboxTag(lo.Alias); t.UnderWay {
+		happened, err := committed(ctx, t.Commit)
+		if err != nil || !happened {
+			return true, nil, err
+		}
+	}
+	links = map[int]bool{}
+	for _, rec := range records(lo) {
+		if !rec.Whole || rec.Role != plan.Undo {
+			continue
+		}
+		happened, err := committed(ctx, plan.Commit{ID: rec.ID, Leader: rec.Leader})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, s := range rec.Steps {
+			if !happened {
+				links[s.Home+s.Gone] = true
+			}
+		}
+	}
+	return false, links, nil
+}
+
 // committed reports whether the change of several sandboxes, of which a part is
 // found under way, has happened all the same: its leader is not under way for
 // it any more. A leader that is gone was itself put back; one that can not be

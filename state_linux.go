@@ -174,11 +174,14 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 		}
 		return ""
 	}
-	unfinished := plan.Unfinished(records(s.ByIndex(1)))
+	all, some, err := unfinished(ctx, s.ByIndex(1))
+	if err != nil {
+		return nil, err
+	}
 	inOrder(s.Links)
 	for i := range s.Links {
 		x := interfaceStatus(s, &s.Links[i])
-		x.UnderWay = unfinished[x.Index]
+		x.UnderWay = all || some[x.Index]
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 			st.Interfaces = append(st.Interfaces, x)
 		}

@@ -55,11 +55,7 @@ func (r *run) wantNetworkNames(net Network) (names networkNames, err error) {
 
 // wantNetwork checks a network and turns it into what plans are made of. Of
 // the kernel it reads only the links of the host that are named.
-func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
-	names, err := r.wantNetworkNames(net)
-	if err != nil {
-		return nil, err
-	}
+func (r *run) wantNetwork(net Network, names networkNames) ([]plan.Sandbox, error) {
 	want := make([]plan.Sandbox, len(net.Sandboxes))
 	byKey := map[string]*plan.Sandbox{}
 	byName := map[string]string{HostName: plan.HostNS}
@@ -320,7 +316,7 @@ func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
 		if err := validName(s.Source); err != nil {
 			return nil, err
 		}
-		if r.spaces[key] != nil { // a new interface of the caller's own sandbox
+		if r.adds {
 			f.From, err = r.hostLink(s.Source)
 		} else {
 			f.From, err = r.source(key, s.Source)

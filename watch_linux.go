@@ -55,6 +55,9 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if _, closed := n.handle(); closed != nil {
+			return closed
+		}
 		if errors.Is(err, rtnl.ErrInterrupted) || errors.Is(err, unix.ENODEV) {
 			// What is read changes all the while, or went between two readings.
 			select {

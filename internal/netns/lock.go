@@ -66,6 +66,15 @@ func (h Held) Seen() ID { return h.gate.seen }
 // See notes which namespace is at the key.
 func (h Held) See(id ID) { h.gate.seen = id }
 
+// Forget makes Seen of a key's lock return nothing. The caller has that lock.
+func (l *Locks) Forget(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g := l.gates[key]; g != nil {
+		g.seen = ID{}
+	}
+}
+
 // Unlock lets go of the lock.
 func (h Held) Unlock() {
 	l := h.locks

@@ -59,7 +59,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	}
 	// The leader's mark is cleared first: that is the moment at which the change
 	// has happened.
-	slices.SortStableFunc(b.final, func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) })
+	leading := func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) }
+	slices.SortStableFunc(b.spaces, leading) // nobody names a leader that is not there
+	slices.SortStableFunc(b.final, leading)
 	return b.all(), b.commit, nil
 }
 
@@ -142,7 +144,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	fresh := s == nil
 	if fresh {
 		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
-		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.fitting()}})
+		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.Fitting()}})
 		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
 	}
 	b.leaving = leave(w, s, b.index)
@@ -248,6 +250,8 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 	switch {
 	case l == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
+	case l == nil && f.From != nil && f.From.Link.Index == 0:
+		return problem(NotFound, "its source %q is in the middle of another change; osl recover puts that right", f.From.Link.Name)
 	case l == nil:
 		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)

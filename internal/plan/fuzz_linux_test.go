@@ -17,7 +17,7 @@ func planOf(b []byte) (ops []Op) {
 	var last []Op
 	for ; len(b) >= 3 && len(ops) < 40; b = b[3:] {
 		op := Op{NS: spaces[int(b[0])%len(spaces)], Dev: "eth0"}
-		there, index := spaces[int(b[0]/3)%len(spaces)], int(b[2])%4+1
+		there, index := spaces[int(b[0]/3)%len(spaces)], int(b[2])%4+2
 		alias, up := "osl1;o=h;s=x", b[2]&4 != 0
 		addr := rtnl.Addr{Index: index, Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, b[2], 1}), 24), Proto: rtnl.Protocol}
 		undo := func(a Action) { op.Undo = []Op{{NS: op.NS, Dev: op.Dev, Do: a}} }

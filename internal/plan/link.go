@@ -123,9 +123,6 @@ func (p *phases) verify(key, dev string, index int, w *Iface) {
 	}
 }
 
-// Retag plans to give a link another alias.
-func Retag(key string, l *rtnl.Link, alias string) Op { return retag(key, l.Name, l.Index, alias) }
-
 func retag(key, dev string, index int, alias string) Op {
 	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias}}, Quiet: true}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,7 +85,11 @@ const (
 // Names returns the alternative names that hold the record; ok is false where
 // it is too long for them.
 func (r Record) Names() (names []string, ok bool) {
-	text := base64.RawURLEncoding.EncodeToString(pack(r.marshal()))
+	b := r.marshal()
+	if len(b) > maxRecord {
+		return nil, false
+	}
+	text := base64.RawURLEncoding.EncodeToString(pack(b))
 	total := (len(text) + chunk - 1) / chunk
 	if total > maxNames {
 		return nil, false
@@ -129,19 +134,6 @@ type Noted struct {
 	Record
 	Names []string
 	Whole bool
-}
-
-// Unfinished returns the links that a change that has not happened brought.
-func Unfinished(records []Noted) map[int]bool {
-	links := map[int]bool{}
-	for _, r := range records {
-		for _, s := range r.Steps {
-			if r.Whole && r.Role == Undo {
-				links[s.Home+s.Gone] = true
-			}
-		}
-	}
-	return links
 }
 
 // ParseRecords finds the records in the alternative names of a lo.
@@ -243,6 +235,9 @@ func (r Record) marshal() []byte {
 	return b
 }
 
+// loopback is the index of lo, which neither moves nor goes.
+const loopback = 1
+
 var errRecord = errors.New("malformed record")
 
 func (r *Record) unmarshal(b []byte) (err error) {
@@ -276,10 +271,18 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		switch kind {
 		case stepHome:
 			s.Home, s.Value = int(uint32(num())), str()
+			if s.Home <= loopback {
+				return errRecord
+			}
 		case stepGone:
-			s.Gone = int(uint32(num()))
+			if s.Gone = int(uint32(num())); s.Gone <= loopback {
+				return errRecord
+			}
 		case stepSetting:
 			s.Path, s.Value, s.Index = str(), str(), int(uint32(num()))
+			if !fs.ValidPath(s.Path) || s.Path == "." {
+				return errRecord
+			}
 		case stepMessage:
 			s.Type, s.Flags, s.Data = uint16(num()), uint16(num()), []byte(str())
 			if !allowed(s) {

@@ -174,9 +174,9 @@ func parseCommit(v string) (c Commit, err error) {
 	return c, err
 }
 
-// fitting returns the tag without its commit where there is no room for it: a
+// Fitting returns the tag without its commit where there is no room for it: a
 // part that is found under way is put back then.
-func (t SandboxTag) fitting() SandboxTag {
+func (t SandboxTag) Fitting() SandboxTag {
 	if len(t.String()) > MaxAlias {
 		t.Commit = Commit{}
 	}

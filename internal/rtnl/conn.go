@@ -44,10 +44,6 @@ const Timeout = 10 * time.Second
 // buffer can not be made larger.
 const maxBytes = 128 << 10
 
-// MaxBatch is how many messages surely go into one send, which nothing can
-// interrupt.
-const MaxBatch = 1000
-
 // dumpTries is how often an interrupted dump is read before giving up.
 const dumpTries = 20
 
