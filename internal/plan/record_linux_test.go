@@ -82,7 +82,9 @@ func TestRecordsStayInTheirNamespace(t *testing.T) {
 		"another's link":    {Type: unix.RTM_DELLINK, Data: append(make([]byte, 16), 8, 0, 46, 0, 1, 0, 0, 0)},
 		"another's address": {Type: unix.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, unix.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
 		"a rule":            {Type: unix.RTM_NEWRULE, Data: make([]byte, 12)},
-		"a short message":   {Type: unix.RTM_NEWLINK, Data: make([]byte, 8)},
+		"no link to delete": {Gone: 1}, "no link to bring home": {Home: 1},
+		"a path that leaves": {Path: "ipv4/../../x", Value: "1"},
+		"a short message":    {Type: unix.RTM_NEWLINK, Data: make([]byte, 8)},
 	} {
 		list := ParseRecords(namesOf(t, Record{Role: Undo, ID: "1", Steps: []Step{s}}))
 		if len(list) != 1 || list[0].Whole {

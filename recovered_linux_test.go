@@ -1,0 +1,236 @@
+package osl
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// pair is a network of the sandboxes a and b with these bridges in each.
+func pair(bridges ...string) (net Network) {
+	for _, name := range []string{"a", "b"} {
+		s := Spec{Name: name}
+		for _, br := range bridges {
+			s.Interfaces = append(s.Interfaces, InterfaceSpec{Name: br, Type: "bridge"})
+		}
+		net.Sandboxes = append(net.Sandboxes, s)
+	}
+	return net
+}
+
+// interrupted is a world in which before was applied, and after was left by a
+// process that died when it had happened, or just before.
+func interrupted(t *testing.T, host string, before, after Network, happened bool) *faultWorld {
+	t.Helper()
+	w := &faultWorld{t: t, op: faultOp{host: host}}
+	t.Cleanup(w.clear)
+	w.build()
+	if _, err := Apply(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	abandoned(w, after, happened)
+	return w
+}
+
+// complete demands that a sandbox is as a network says.
+func complete(t *testing.T, what string, net Network, i int) {
+	t.Helper()
+	n, err := Open(t.Context(), net.Sandboxes[i].Name)
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return
+	}
+	defer n.Close()
+	if c, err := n.Diff(t.Context(), net.Sandboxes[i]); err != nil || len(c) > 0 {
+		t.Errorf("%s: %s is not complete: %v, %v", what, net.Sandboxes[i].Name, c, err)
+	}
+}
+
+// A change that has happened in several sandboxes stays so for all of them,
+// also where the one that leads it ends before the others are tidied up.
+func TestLeaderThatEndsFirst(t *testing.T) {
+	for name, c := range map[string]struct{ before, after Network }{
+		"both are made":     {Network{}, pair("br0")},
+		"both change":       {pair("br0"), pair("br1", "br2")},
+		"the other is made": {Network{Sandboxes: pair().Sandboxes[:1]}, pair("br0", "br1")},
+	} {
+		w := interrupted(t, "", c.before, c.after, true)
+		w.must(Remove(t.Context(), "a"))
+		complete(t, name, c.after, 1)
+		w.clear()
+	}
+}
+
+// What was begun with a leader that was there ends with it, or with what it was.
+func TestPartsOfALeaderThatIsThere(t *testing.T) {
+	before := Network{Sandboxes: pair("br0").Sandboxes[:1]}
+	for name, then := range map[string]func() error{
+		"recovered": func() error { return Recover(context.Background(), "a") },
+		"made anew": func() error { _, err := NewSandbox("a", true, false); return err },
+		"removed":   func() error { return Remove(context.Background(), "a") },
+		"removed with the others": func() error {
+			begun := time.Now()
+			_, err := Down(context.Background(), pair())
+			if time.Since(begun) > lockWait/2 {
+				t.Error("Down waits for itself")
+			}
+			return err
+		},
+	} {
+		w := interrupted(t, "", before, pair("br0", "br1"), false)
+		w.must(then())
+		if n, err := Open(t.Context(), "b"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: b, which was never complete: %v, %v", name, n, err)
+		}
+		w.clear()
+	}
+}
+
+// A Down that died in the middle is finished, whatever becomes of the leader.
+func TestDownOfALeaderThatIsMadeAnew(t *testing.T) {
+	ctx := t.Context()
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
+	defer w.clear()
+	w.build()
+	net := pair()
+	net.Sandboxes[1].Interfaces = []InterfaceSpec{{Name: "wan", Source: "va"}}
+	if _, err := Apply(ctx, net); err != nil {
+		t.Fatal(err)
+	}
+	d := doomed{run: newRun(ctx)}
+	w.must(d.find(ctx, []string{"/run/netns/a", "/run/netns/b"}, true))
+	c := plan.NewCommit(d.open[0].key)
+	_, err := d.noteParts(ctx, c)
+	w.must(err)
+	w.must(d.leaderLast(func(i int) error { _, err := d.open[i].mark(ctx, c.For(d.open[i].key)); return err }))
+	d.close() // it dies here
+	_, err = NewSandbox("a", true, false)
+	w.must(err)
+	if _, err := Open(ctx, "b"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("b is to end: %v", err)
+	}
+	if l, err := onTheHost("va"); err != nil {
+		t.Errorf("va: %v, %v", l, err)
+	}
+}
+
+func onTheHost(name string) (l rtnl.Link, err error) {
+	host, err := dialHost()
+	if err != nil {
+		return l, err
+	}
+	defer host.Close()
+	err = host.One(context.Background(), rtnl.GetLink(0, name, &l))
+	return l, err
+}
+
+// What is to be tidied up after a change is, also where its time is over by then.
+func TestTidyWhenTheTimeIsOver(t *testing.T) {
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.build()
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := prepare(ctx, pair("br0"), true)
+	w.must(err)
+	ops, commit, err := p.build()
+	w.must(err)
+	ops = plan.Journal(ops, commit, p.run.setting)
+	n := 1 + slices.IndexFunc(ops, func(op plan.Op) bool { return op.Commit })
+	w.must(p.run.forward(ops[:n]))
+	cancel()
+	for ; n < len(ops); n++ {
+		p.run.tidy(ops[n : n+1])
+	}
+	p.close()
+	list, err := List(t.Context())
+	w.must(err)
+	for _, e := range list {
+		if e.Problem != "" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// A link of the host that is half moved is home again before its source is
+// looked for.
+func TestUpAgainAfterAMove(t *testing.T) {
+	net := Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "wan", Source: "va"}}}}}
+	w := interrupted(t, plainVeth+"link add wan type bridge\n", Network{}, net, false)
+	if c, err := Diff(t.Context(), net); len(c) == 0 && err == nil {
+		t.Error("there is nothing to do")
+	}
+	_, err := Apply(t.Context(), net)
+	w.must(err)
+	complete(t, "up again", net, 0)
+	if l, err := onTheHost("wan"); err != nil || l.Kind != "bridge" {
+		t.Errorf("another link of the host: %+v, %v", l, err)
+	}
+}
+
+// A handle that was open when another process died puts back what that left before
+// it changes anything.
+func TestHandleOverWhatADeadProcessLeft(t *testing.T) {
+	via := netip.MustParseAddr("10.7.0.254")
+	net1 := Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "br0", Type: "bridge", Addresses: v4("10.7.0.1/24")}}}}}
+	net2 := Network{Sandboxes: []Spec{{Name: "a", Gateway: via, Interfaces: []InterfaceSpec{{Name: "br0", Type: "bridge", MTU: 1400, Addresses: v4("10.7.0.1/24")}}}}}
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.build()
+	_, err := Apply(t.Context(), net1)
+	w.must(err)
+	n, err := Open(t.Context(), "a")
+	w.must(err)
+	defer n.Close()
+	abandoned(w, net2, false)
+	w.must(n.SetGateway(net.IP(via.AsSlice())))
+	w.must(Recover(t.Context(), "a"))
+	net1.Sandboxes[0].Gateway = via
+	complete(t, "a handle that was open", net1, 0)
+}
+
+// A name that is taken on the host is found before the change has happened.
+func TestNameTakenBeforeTheCommit(t *testing.T) {
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
+	defer w.clear()
+	w.build()
+	before := Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "wan", Source: "va"}, {Name: "br0", Type: "bridge"}}}}}
+	_, err := Apply(t.Context(), before)
+	w.must(err)
+	w.batch("link add va type bridge\n")
+	p, err := prepare(t.Context(), pair("br0", "br1"), true)
+	w.must(err)
+	ops, commit, err := p.build()
+	w.must(err)
+	// Without the way back, as where the process dies at its begin.
+	err = p.run.forward(plan.Journal(ops, commit, p.run.setting))
+	p.close()
+	if !errors.Is(err, ErrNameInUse) {
+		t.Errorf("a taken name: %v", err)
+	}
+	w.batch("link del va\n")
+	complete(t, "put back", before, 0)
+}
+
+// A record that names its own sandbox, or what is none, keeps nobody waiting.
+func TestForgedParts(t *testing.T) {
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.build()
+	w.make("a")
+	names, _ := plan.Record{Role: plan.Undo, ID: "1", Parts: []string{"/run/netns/a", "/etc/passwd", "/run/netns/../x", "b"},
+		Steps: []plan.Step{{Path: "ipv4/conf/none/forwarding", Value: "1"}, {Gone: 4711}}}.Names()
+	w.must(w.ns("a").conn.One(t.Context(), rtnl.NewAltName(1, names...)))
+	begun := time.Now()
+	w.must(Recover(t.Context(), "a"))
+	if time.Since(begun) > lockWait/2 {
+		t.Error("it waits for itself")
+	}
+	w.must(Remove(t.Context(), "a"))
+}
