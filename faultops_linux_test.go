@@ -219,7 +219,7 @@ func faultOps() []faultOp {
 		}},
 		{name: "RemoveLink", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error { return w.ns("a").RemoveLink(ctx, "eth0") }},
 		{name: "Apply of a fresh network", host: richVeth, do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},
-		{name: "Apply of a new sandbox beside one that is there", host: richVeth, before: func(w *faultWorld) { w.make("a") },
+		{name: "Apply beside a sandbox of before", host: richVeth, before: func(w *faultWorld) { w.make("a") },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},
 		{name: "Apply that mends", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lab); return err }},

@@ -115,9 +115,7 @@ func recoverOps() []faultOp {
 	for i := range list {
 		list[i].do, list[i].ends, list[i].recovers = recovers, true, true
 	}
-	return append(list, faultOp{name: "Down over a change that did not happen", host: richVeth, ends: true,
-		before: func(w *faultWorld) { w.make("a"); abandoned(w, faultLab(), false) },
-		do:     func(*faultWorld) error { _, err := Down(context.Background(), faultLab()); return err }})
+	return list
 }
 
 func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps()) }
