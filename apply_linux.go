@@ -178,12 +178,16 @@ func prepare(ctx context.Context, net Network, write bool) (*prepared, error) {
 }
 
 func (p *prepared) open(ctx context.Context, net Network, write bool) (err error) {
-	names, err := p.run.wantNetworkNames(net)
-	if err != nil {
+	if p.want, err = p.run.wantNetwork(net); err != nil {
 		return err
 	}
+	keys := []string{}
+	for i := range p.want {
+		keys = append(keys, p.want[i].Key)
+	}
+	slices.Sort(keys)
 	// What a dead process left is put back before anything is looked for.
-	for _, key := range slices.Sorted(slices.Values(names.keys)) {
+	for _, key := range keys {
 		if write {
 			if err := p.locks.take(ctx, key); err != nil {
 				return fail("lock the sandbox", key, "", err)
@@ -194,10 +198,15 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 			return fail("open the sandbox", key, "", err)
 		}
 	}
-	if p.want, err = p.run.wantNetwork(net, names); err != nil {
-		return err
-	}
 	for i := range p.want {
+		if p.run.spaces[p.want[i].Key] == nil {
+			if err := roomForLabels(&p.want[i], keys[0]); err != nil {
+				return fail("", p.want[i].Key, "", err)
+			}
+		}
+		if err := p.run.sources(&p.want[i]); err != nil {
+			return err
+		}
 		if err := p.read(ctx, &p.want[i], write); err != nil {
 			return fail("read the sandbox", p.want[i].Key, "", err)
 		}
@@ -235,8 +244,11 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	}
 	if write {
 		err := n.healLocked(ctx)
-		if errors.Is(err, errInterrupted) && p.run.spaces[key] == nil {
-			return nil
+		if errors.Is(err, errInterrupted) {
+			if p.run.spaces[key] == nil {
+				return nil
+			}
+			err = ErrClosed
 		}
 		if err != nil {
 			return err

@@ -145,6 +145,11 @@ func (r *run) do(ops []plan.Op, c plan.Commit) error {
 	if !r.gone {
 		left = r.back()
 	}
+	for _, n := range r.spaces {
+		if !n.host {
+			locks.Forget(n.lock.key) // a record may have stayed
+		}
+	}
 	if len(left) > 0 {
 		var e *Error
 		if !errors.As(err, &e) {
@@ -157,7 +162,7 @@ func (r *run) do(ops []plan.Op, c plan.Commit) error {
 }
 
 func (r *run) forward(ops []plan.Op) error {
-	happened := false
+	happened, tidied := false, true
 	for len(ops) > 0 {
 		if ops[0].Last {
 			n := slices.IndexFunc(ops, func(op plan.Op) bool { return !op.Last })
@@ -176,7 +181,11 @@ func (r *run) forward(ops []plan.Op) error {
 		}
 		switch {
 		case n > 0 && happened:
-			r.tidy(ops[:n])
+			if ops[0].Alone && !tidied {
+				locks.Forget(lockOf(ops[0].NS).key) // the leader keeps the note of its parts
+			} else {
+				tidied = r.tidy(ops[:n]) && tidied
+			}
 			ops = ops[n:]
 			continue
 		case n > 0:
@@ -328,11 +337,6 @@ func (r *run) back() (left []string) {
 			if err != nil && (!plan.Absent(err) || is && home.To != nil && errors.Is(err, unix.EEXIST)) {
 				left = append(left, r.leftover(op, err))
 			}
-		}
-	}
-	for _, n := range r.spaces {
-		if len(left) > 0 && !n.host {
-			locks.Forget(n.lock.key) // its record may have stayed
 		}
 	}
 	return left

@@ -370,6 +370,9 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 // leaveHost gives the links of the host that osl configured what they had before.
 // The namespace stays.
 func (n *Namespace) leaveHost(ctx context.Context) error {
+	if err := n.healLocked(ctx); err != nil {
+		return err
+	}
 	s, err := readState(ctx, n.conn, true)
 	if err != nil {
 		return err

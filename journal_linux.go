@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -51,7 +49,7 @@ func (n *Namespace) named(ctx context.Context, path string, index int) (string, 
 // where its time is over. They say nothing wrong where they stay: whoever opens
 // the sandbox next sees by its leader that the change has happened, and takes
 // them away; and who opens or ends the leader does so in its parts first.
-func (r *run) tidy(ops []plan.Op) {
+func (r *run) tidy(ops []plan.Op) (done bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), undoTimeout)
 	defer cancel()
 	n, err := r.space(ops[0].NS)
@@ -73,6 +71,7 @@ func (r *run) tidy(ops []plan.Op) {
 	if err != nil {
 		slog.Warn("osl: a change has happened, but its marks were not cleared; osl recover does it", "key", cmp.Or(ops[0].NS, HostName), "error", err)
 	}
+	return err == nil
 }
 
 // records are those that lo carries.
@@ -149,10 +148,6 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 		parts = append(parts, plan.HostNS)
 	}
 	for _, key := range parts {
-		// The leader has the lowest key. What names others is not osl's.
-		if _, err := os.Lstat(key); key != plan.HostNS && (err != nil || n.host || key <= n.key || filepath.Clean(key) != key) {
-			continue
-		}
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
@@ -188,23 +183,35 @@ func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 		defer host.Close()
 		return host.settleOne(ctx, id)
 	}
-	unlock, err := lock(ctx, key)
-	if err != nil {
-		return err
+	if canonical(key) == n.lock.key {
+		return nil
 	}
-	defer unlock()
+	// What is no part of the change is not waited for: a record may be forged.
 	part, err := open(key)
+	if err == nil {
+		var lo rtnl.Link
+		lo, err = part.loopback(ctx)
+		part.Close()
+		if err == nil && !isPart(&lo, id) {
+			return nil
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) {
 		return nil // it is gone, with what was done in it
 	}
 	if err != nil {
 		return err
 	}
-	defer part.Close()
-	if err := part.healLocked(ctx); !errors.Is(err, errInterrupted) {
+	if err := Recover(ctx, key); !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
+}
+
+// isPart reports whether a lo says that the sandbox is a part of a change.
+func isPart(lo *rtnl.Link, id string) bool {
+	t, _ := plan.ParseSandboxTag(lo.Alias)
+	return t.UnderWay && t.Commit.ID == id || slices.ContainsFunc(records(lo), func(r plan.Noted) bool { return r.ID == id })
 }
 
 // settleOne settles the records of one change in the host's namespace.

@@ -65,8 +65,7 @@ func (e *Entry) read(ctx context.Context) error {
 
 func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-// source finds the link that is to move in: on the host, or in the sandbox
-// already.
+// source finds a link that is to move in, or is in the sandbox already.
 func (r *run) source(key, name string) (*plan.HostLink, error) {
 	if n := r.spaces[key]; n != nil {
 		links, err := n.conn.Links(r.ctx)

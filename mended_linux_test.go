@@ -117,13 +117,14 @@ func TestKeyAfterItWasSeen(t *testing.T) {
 		if err := a.DisableARPForVIP("lo"); !errors.Is(err, ErrClosed) {
 			t.Errorf("when another has its key: %v", err)
 		}
-		if _, err := NewSandbox("seen", true, false); err != nil {
+		third, err := NewSandbox("seen", true, false)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := again.DisableARPForVIP("lo"); !errors.Is(err, ErrClosed) {
 			t.Errorf("when it is made anew: %v", err)
 		}
-		if err := errors.Join(Remove(ctx, "seen"), a.Close(), again.Close()); err != nil {
+		if err := errors.Join(third.Destroy(), a.Close(), again.Close()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -214,12 +214,14 @@ func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.Seen() == n.id {
+	if h.Seen() == n.id && !n.host {
 		conn, err = n.handle()
-	} else if conn, err = n.live(); err == nil && !n.host {
-		if err = n.healLocked(ctx); errors.Is(err, errInterrupted) {
-			err = ErrClosed
-		}
+	} else if conn, err = n.live(); err == nil {
+		err = n.healLocked(ctx)
+	}
+	if errors.Is(err, errInterrupted) {
+		n.lock.letGo(h)
+		return nil, nil, ErrClosed
 	}
 	if err != nil {
 		h.Unlock()

@@ -75,6 +75,9 @@ func (n *Namespace) recoverRecord(ctx context.Context, rec plan.Noted) error {
 		leader.Close()
 	}
 	unlock, err := lock(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) { // with its directory
+		unlock, err = lock(ctx, hostKey())
+	}
 	if err != nil {
 		return err
 	}
@@ -193,6 +196,9 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 	lo, err := n.loopback(ctx)
 	if err != nil || !underWay(&lo) {
 		return err
+	}
+	if n.host { // what is led elsewhere is settled with its leader
+		return n.settleRecords(ctx, slices.DeleteFunc(records(&lo), func(r plan.Noted) bool { return r.Leader != "" || !r.Whole }))
 	}
 	if t, _ := plan.ParseSandboxTag(lo.Alias); t.UnderWay {
 		happened, err := committed(ctx, t.Commit)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -72,8 +73,12 @@ func TestLeaderThatEndsFirst(t *testing.T) {
 func TestPartsOfALeaderThatIsThere(t *testing.T) {
 	before := Network{Sandboxes: pair("br0").Sandboxes[:1]}
 	for name, then := range map[string]func() error{
+		"recovered by another name": func() error {
+			link := t.TempDir() + "/run"
+			return errors.Join(os.Symlink("/run", link), Recover(context.Background(), link+"/netns/a"))
+		},
 		"recovered": func() error { return Recover(context.Background(), "a") },
-		"made anew": func() error { _, err := NewSandbox("a", true, false); return err },
+		"made anew": anewA,
 		"removed":   func() error { return Remove(context.Background(), "a") },
 		"removed with the others": func() error {
 			begun := time.Now()
@@ -87,10 +92,21 @@ func TestPartsOfALeaderThatIsThere(t *testing.T) {
 		w := interrupted(t, "", before, pair("br0", "br1"), false)
 		w.must(then())
 		if n, err := Open(t.Context(), "b"); !errors.Is(err, ErrNotFound) {
-			t.Errorf("%s: b, which was never complete: %v, %v", name, n, err)
+			t.Errorf("%s: b, which was never complete: %v", name, err)
+			if err == nil {
+				n.Close()
+			}
 		}
 		w.clear()
 	}
+}
+
+func anewA() error {
+	sb, err := NewSandbox("a", true, false)
+	if err != nil {
+		return err
+	}
+	return sb.(*Namespace).Close()
 }
 
 // A Down that died in the middle is finished, whatever becomes of the leader.
@@ -111,8 +127,7 @@ func TestDownOfALeaderThatIsMadeAnew(t *testing.T) {
 	w.must(err)
 	w.must(d.leaderLast(func(i int) error { _, err := d.open[i].mark(ctx, c.For(d.open[i].key)); return err }))
 	d.close() // it dies here
-	_, err = NewSandbox("a", true, false)
-	w.must(err)
+	w.must(anewA())
 	if _, err := Open(ctx, "b"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("b is to end: %v", err)
 	}
@@ -156,6 +171,50 @@ func TestTidyWhenTheTimeIsOver(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
+}
+
+// The leader keeps the note of its parts where one could not be tidied up.
+func TestPartThatIsNotTidiedUp(t *testing.T) {
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.build()
+	p, err := prepare(t.Context(), pair("br0"), true)
+	w.must(err)
+	ops, commit, err := p.build()
+	w.must(err)
+	ops = plan.Journal(ops, commit, p.run.setting)
+	n := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Commit })
+	w.must(p.run.forward(ops[:n]))
+	w.must(p.run.spaces["/run/netns/b"].Close())
+	w.must(p.run.forward(ops[n:]))
+	p.close()
+	w.must(Remove(t.Context(), "a"))
+	complete(t, "after its leader", pair("br0"), 1)
+}
+
+// A handle of the host's namespace puts back what one before it left.
+func TestHandleOfTheHost(t *testing.T) {
+	w := &faultWorld{t: t, op: faultOp{host: plainVeth + "link add left index 4321 type bridge\n"}}
+	defer w.clear()
+	w.build()
+	names, _ := plan.Record{Role: plan.Undo, ID: "1", Steps: []plan.Step{{Gone: 4321}}}.Names()
+	other, _ := plan.Record{Role: plan.Undo, ID: "2", Leader: "/run/netns/a", Steps: []plan.Step{{Gone: 41}}}.Names()
+	host, err := dialHost()
+	w.must(err)
+	defer host.Close()
+	w.must(host.One(t.Context(), rtnl.NewAltName(1, slices.Concat(names, other)...)))
+	sb, err := NewSandbox("host", false, false)
+	w.must(err)
+	w.must(sb.(*Namespace).DisableARPForVIP("va"))
+	w.must(sb.Destroy())
+	if l, err := onTheHost("left"); err == nil {
+		t.Errorf("it is there: %+v", l)
+	}
+	// What another leads is not its business.
+	if l, err := onTheHost("va"); err != nil || l.Index != 41 {
+		t.Errorf("a part of another change: %+v, %v", l, err)
+	}
+	w.must(host.One(t.Context(), rtnl.DelAltName(1, other...)))
 }
 
 // A link of the host that is half moved is home again before its source is

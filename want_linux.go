@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -55,7 +54,11 @@ func (r *run) wantNetworkNames(net Network) (names networkNames, err error) {
 
 // wantNetwork checks a network and turns it into what plans are made of. Of
 // the kernel it reads only the links of the host that are named.
-func (r *run) wantNetwork(net Network, names networkNames) ([]plan.Sandbox, error) {
+func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
+	names, err := r.wantNetworkNames(net)
+	if err != nil {
+		return nil, err
+	}
 	want := make([]plan.Sandbox, len(net.Sandboxes))
 	byKey := map[string]*plan.Sandbox{}
 	byName := map[string]string{HostName: plan.HostNS}
@@ -65,11 +68,7 @@ func (r *run) wantNetwork(net Network, names networkNames) ([]plan.Sandbox, erro
 		byName[net.Sandboxes[i].Name] = want[i].Key
 	}
 	for i := range net.Sandboxes {
-		err := r.wantSandbox(&want[i], &net.Sandboxes[i])
-		if err == nil {
-			err = validLabels(&want[i], slices.Min(names.keys))
-		}
-		if err != nil {
+		if err := r.wantSandbox(&want[i], &net.Sandboxes[i]); err != nil {
 			return nil, fail("", want[i].Key, "", err)
 		}
 	}
@@ -96,14 +95,35 @@ func (r *run) wantNetwork(net Network, names networkNames) ([]plan.Sandbox, erro
 	return want, nil
 }
 
-// validLabels returns an error where there is no room for labels beside what the
+// roomForLabels returns an error where there is no room for labels beside what the
 // sandbox says while it is made.
-func validLabels(w *plan.Sandbox, leader string) error {
+func roomForLabels(w *plan.Sandbox, leader string) error {
 	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key)}
 	room := plan.MaxAlias - len(tag.String())
 	tag.Labels = w.Labels
-	if n := len(tag.String()) - plan.MaxAlias + room; n > room && len(w.Labels) > 0 {
-		return invalidf("the labels take %d bytes; all together there is room for %d", n, max(room, 0))
+	if n := len(tag.String()) - plan.MaxAlias + room; n > room {
+		return invalidf("the labels, and the path of the sandbox that leads the change, take %d bytes too many", n-room)
+	}
+	return nil
+}
+
+// sources finds the links that are to move in: on the host, or in the sandbox
+// already.
+func (r *run) sources(w *plan.Sandbox) error {
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		if f.From == nil {
+			continue
+		}
+		var err error
+		if r.adds {
+			f.From, err = r.hostLink(f.From.Link.Name)
+		} else {
+			f.From, err = r.source(w.Key, f.From.Link.Name)
+		}
+		if err != nil {
+			return fail("", w.Key, f.Name, err)
+		}
 	}
 	return nil
 }
@@ -170,7 +190,7 @@ func find(w *plan.Sandbox, name string) *plan.Iface {
 
 func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 	for i := range s.Interfaces {
-		f, err := r.wantIface(w.Key, &s.Interfaces[i])
+		f, err := r.wantIface(&s.Interfaces[i])
 		if err == nil && find(w, f.Name) != nil {
 			err = invalidf("the name is there twice")
 		}
@@ -280,7 +300,7 @@ func commonIface(s *InterfaceSpec) (*plan.Iface, error) {
 	return f, err
 }
 
-func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
+func (r *run) wantIface(s *InterfaceSpec) (*plan.Iface, error) {
 	if err := validName(s.Name); err != nil {
 		return nil, err
 	}
@@ -316,14 +336,7 @@ func (r *run) wantIface(key string, s *InterfaceSpec) (*plan.Iface, error) {
 		if err := validName(s.Source); err != nil {
 			return nil, err
 		}
-		if r.adds {
-			f.From, err = r.hostLink(s.Source)
-		} else {
-			f.From, err = r.source(key, s.Source)
-		}
-		if err != nil {
-			return nil, err
-		}
+		f.From = &plan.HostLink{Link: rtnl.Link{Name: s.Source}} // see sources
 	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
 	return f, nil

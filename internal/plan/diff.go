@@ -144,8 +144,11 @@ func (b *builder) sandbox(w *Sandbox) error {
 	fresh := s == nil
 	if fresh {
 		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
-		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.Fitting()}})
-		b.final = append(b.final, retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String()))
+		marked := SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.Fitting()
+		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{marked}})
+		unmark := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
+		unmark.Undo = []Op{retag(w.Key, "lo", 1, marked.String())}
+		b.final = append(b.final, unmark)
 	}
 	b.leaving = leave(w, s, b.index)
 	b.labels(w, s)
@@ -186,13 +189,13 @@ func (b *builder) labels(w *Sandbox, s *State) {
 	t, made := ParseSandboxTag(lo.Alias)
 	if made && !maps.Equal(t.Labels, w.Labels) {
 		op := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
-		op.Quiet = false
+		op.Quiet, op.Half = false, true
 		op.Undo = []Op{retag(w.Key, "lo", 1, lo.Alias)}
 		b.config = append(b.config, op)
 	}
 	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		up, down := true, false
-		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}},
+		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}},
 			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &down}}}}})
 	}
 }

@@ -332,14 +332,22 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 		switch {
 		case r.ns == leader && r.role == Undo:
 			strike.Alone, strike.Commit = true, !j.made[leader]
+			strike.Undo = []Op{{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Quiet: true}}
 			done = append(done, strike)
 		case r.role == Undo:
 			forget = append(forget, strike)
 		default:
-			end = append(end, strike) // the leader's last
+			strike.Alone = r.ns == leader // the last, if all else is tidied up
+			end = append(end, strike)
 		}
 	}
-	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:last], forget, ops[last:], end)
+	// While there are steps that may still lead back, the parts know of the change.
+	final := commit
+	for final < last && ops[final].Commit {
+		final++
+	}
+	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:final],
+		ops[last:], ops[final:last], forget, end)
 }
 
 // NewAltName and DelAltName give a link other names beside its own, and take

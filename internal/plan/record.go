@@ -23,8 +23,8 @@ import (
 // that it touches, before it touches it, so that whoever finds the change
 // interrupted can take it back or finish it. Records are alternative names of
 // lo: the kernel keeps them with the namespace, as many and as long as are
-// needed. What one says is done in its own namespace and nowhere else, where
-// who could write it may do all of it anyway.
+// needed. Its steps are done in its own namespace and nowhere else, where who
+// could write it may do all of it anyway.
 type Record struct {
 	Role Role
 	ID   string // of the change

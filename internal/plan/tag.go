@@ -175,7 +175,7 @@ func parseCommit(v string) (c Commit, err error) {
 }
 
 // Fitting returns the tag without its commit where there is no room for it: a
-// part that is found under way is put back then.
+// part that is found under way ends then, whatever became of its leader.
 func (t SandboxTag) Fitting() SandboxTag {
 	if len(t.String()) > MaxAlias {
 		t.Commit = Commit{}
