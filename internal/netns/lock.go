@@ -3,6 +3,7 @@
 package netns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ import (
 // use, so that calls that follow each other do not pay for it each time. After
 // that it is let go of, and left to other processes where one waits.
 type Locks struct {
+	// Linger is how long the kernel's lock stays, a millisecond if it is 0. It is
+	// set before the first use.
+	Linger time.Duration
+
 	mu    sync.Mutex
 	fd    map[string]int   // by lock file; they stay open
 	gates map[string]*gate // by key: those in use, lingering or yielding
@@ -80,7 +85,7 @@ func (h Held) Unlock() {
 	l := h.locks
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.gate.held && time.Since(h.gate.since) > linger {
+	if h.gate.held && time.Since(h.gate.since) > l.lingers() {
 		l.release(h.key, h.gate)
 	}
 	l.leave(h.key, h.gate)
@@ -208,9 +213,9 @@ func (l *Locks) leave(key string, g *gate) {
 	if !l.armed {
 		l.armed = true
 		if l.timer == nil {
-			l.timer = time.AfterFunc(linger, l.sweep)
+			l.timer = time.AfterFunc(l.lingers(), l.sweep)
 		} else {
-			l.timer.Reset(linger)
+			l.timer.Reset(l.lingers())
 		}
 	}
 }
@@ -222,6 +227,8 @@ func (l *Locks) drop(key string, g *gate) {
 		l.spare = append(l.spare, g)
 	}
 }
+
+func (l *Locks) lingers() time.Duration { return cmp.Or(l.Linger, linger) }
 
 // sweep lets go of the locks that linger. Who uses one lets go of it himself.
 func (l *Locks) sweep() {
