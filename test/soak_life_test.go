@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -51,13 +52,13 @@ func (l *life) run() {
 	}
 	ctx := context.Background()
 	name := fmt.Sprintf("p%dn%d", l.s.id, l.n)
-	sb, err := osl.Create(ctx, name)
+	sb, err := create(ctx, name)
 	if !l.check("Create", err) {
 		return
 	}
 	var other *osl.Namespace
 	if l.n%4 == 0 {
-		if other, err = osl.Create(ctx, name+"b"); !l.check("Create the other one", err) {
+		if other, err = create(ctx, name+"b"); !l.check("Create the other one", err) {
 			return
 		}
 	}
@@ -213,5 +214,16 @@ func (l *life) failing(ctx context.Context, sb *osl.Namespace) {
 	}
 	if _, err := netlink.LinkByName(spare.Peer.Interface); err == nil && spare.Peer.Interface != "lo" {
 		l.s.problem("cycle %d: a failure left %s on the host", l.n, spare.Peer.Interface)
+	}
+}
+
+// create waits where the kernel allows no more namespaces: it gives those back
+// that are gone a little later. A leak it never gives back.
+func create(ctx context.Context, name string) (n *osl.Namespace, err error) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n, err = osl.Create(ctx, name)
+		if !errors.Is(err, unix.ENOSPC) || time.Now().After(end) {
+			return n, err
+		}
 	}
 }

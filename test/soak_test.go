@@ -105,7 +105,7 @@ func limitNamespaces(t *testing.T) bool {
 	if testnet.IsRoot() {
 		return false
 	}
-	const file, most = "/proc/sys/user/max_net_namespaces", 150
+	const file, most = "/proc/sys/user/max_net_namespaces", 190
 	was, err := os.ReadFile(file)
 	must(t, err)
 	if err := os.WriteFile(file, []byte(strconv.Itoa(most)), 0); err != nil {
