@@ -39,8 +39,9 @@ type exchanges struct {
 
 // Each call takes as many exchanges with the kernel as are written here, the first
 // of them to look whether a dead process left something, which those that follow
-// within a millisecond need not (TestSystemCalls has these), and as many where the sandbox holds much else: a thousand routes, neighbours and
-// addresses, and a hundred links.
+// within a millisecond need not (TestSystemCalls has these), and as many where the
+// sandbox holds much else: a thousand routes, neighbours and addresses, and a
+// hundred links.
 func TestExchanges(t *testing.T) {
 	var sends, recvs atomic.Int64
 	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return counter{t, &sends, &recvs} }
@@ -85,9 +86,9 @@ func TestExchanges(t *testing.T) {
 		{"DisableARPForVIP", func() error { return n.DisableARPForVIP("eth0") }, 2, 2},
 		{"Statistics", func() error { _, err := iface.Statistics(); return err }, 1, 1},
 		{"InvokeFunc", func() error { return n.InvokeFunc(func() {}) }, 0, 0},
-		// Reading lo, the name, and what may be in conflict; the links with their
-		// marks, on both sides; addresses, state and routes; reading back; the mark
-		// taken away.
+		// Reading lo, the name, and what may be in conflict; the record; the links
+		// with their tags, on both sides; addresses, state and routes; reading back;
+		// the record taken away.
 		{"AddLink of a veth", link(veth), 9, -1},
 		{"RemoveLink of a veth", remove("new0"), 5, -1},
 		{"AddLink of a bridge", link(bridge), 5, -1},

@@ -173,8 +173,8 @@ func committed(ctx context.Context, c plan.Commit) (bool, error) {
 		return false, fail("ask the sandbox that led the change", c.Leader, "", err)
 	}
 	defer leader.Close()
-	var lo rtnl.Link
-	if err := leader.conn.One(ctx, rtnl.GetLink(1, "", &lo)); err != nil {
+	lo, err := leader.loopback(ctx)
+	if err != nil {
 		return false, fail("ask the sandbox that led the change", c.Leader, "", err)
 	}
 	return over(&lo, c.ID), nil
@@ -182,7 +182,7 @@ func committed(ctx context.Context, c plan.Commit) (bool, error) {
 
 // over reports whether a leader's lo does not say that the change is under way.
 func over(lo *rtnl.Link, id string) bool {
-	for _, rec := range plan.ParseRecords(lo.AltName) {
+	for _, rec := range records(lo) {
 		if rec.Whole && rec.Role == plan.Undo && rec.ID == id {
 			return false
 		}

@@ -98,11 +98,9 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 // roomForLabels returns an error where there is no room for labels beside what the
 // sandbox says while it is made.
 func roomForLabels(w *plan.Sandbox, leader string) error {
-	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key)}
-	room := plan.MaxAlias - len(tag.String())
-	tag.Labels = w.Labels
-	if n := len(tag.String()) - plan.MaxAlias + room; n > room {
-		return invalidf("the labels, and the path of the sandbox that leads the change, take %d bytes too many", n-room)
+	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Labels: w.Labels}
+	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
+		return invalidf("the labels, and the path of the sandbox that leads the change, take %d bytes too many", over)
 	}
 	return nil
 }

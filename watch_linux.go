@@ -20,8 +20,8 @@ import (
 // changes.
 //
 // It ends with an error: with ctx's when that is done, with ErrClosed when the
-// sandbox is gone from its key, or the handle was closed. While it waits it holds no thread, and four
-// descriptors; it holds nothing when the loop is left.
+// sandbox is gone from its key, or the handle was closed. While it waits it holds
+// no thread, and four descriptors; it holds nothing when the loop is left.
 func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
 		err := n.watch(ctx, func(st *Status) bool { return yield(st, nil) })
