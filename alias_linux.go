@@ -150,14 +150,19 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName s
 	if err != nil {
 		return err
 	}
-	if len(list) == 1 && !isIPv6(list[0]) {
+	if len(list) == 1 && isIPv4(list[0]) && list[0].IsSingleIP() { // no other has its subnet
 		_, err = conn.Surely(ctx, rtnl.DelAddr(rtnl.Addr{Index: index, Prefix: list[0]}))
 		if errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil
 		}
 		return err
 	}
-	s, err := readLinks(ctx, conn)
+	s := &plan.State{Links: make([]rtnl.Link, 1)}
+	if slices.ContainsFunc(list, isIPv6) {
+		s, err = readLinks(ctx, conn)
+	} else if err = conn.One(ctx, rtnl.GetLink(index, "", &s.Links[0])); err == nil {
+		s.Addrs, err = conn.Addrs(ctx, index)
+	}
 	if err != nil {
 		return err
 	}
@@ -167,7 +172,6 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName s
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	var ops []plan.Op
 	gone := map[netip.Prefix]bool{}
 	for _, p := range list {
 		gone[p] = true
@@ -182,19 +186,22 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName s
 			return err
 		}
 	}
+	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {
+		if a.Index != l.Index {
+			continue
+		}
+		addrs = append(addrs, a)
 		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
-		switch {
-		case a.Index != l.Index:
-		case gone[a.Prefix]:
-			ops = append(ops, plan.Op{NS: n.space(), Dev: l.Name, Do: plan.DelAddr{Addr: a},
-				Undo: []plan.Op{{NS: n.space(), Dev: l.Name, Do: plan.NewAddr{Addr: a}}}})
-			if op := &ops[len(ops)-1]; isIPv4(a.Prefix) { // the first is undone last
-				op.Undo = append(op.Undo, lost...)
-				lost = nil
-			}
-		case isIPv6(a.Prefix) && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()):
+		if !gone[a.Prefix] && isIPv6(a.Prefix) && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()) {
 			stays = true // with another address
+		}
+	}
+	ops := plan.Shed(n.space(), l.Name, l, addrs, func(a rtnl.Addr) bool { return gone[a.Prefix] }, nil, l.Inet.Promote)
+	for i := range ops {
+		if d, is := ops[i].Do.(plan.DelAddr); is && isIPv4(d.Addr.Prefix) { // the first is undone last
+			ops[i].Undo = append(ops[i].Undo, lost...)
+			lost = nil
 		}
 	}
 	if !stays && held && !l.Inet.DisableIPv6 {

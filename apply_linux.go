@@ -10,13 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // Apply brings the sandboxes of net, and the links between them, to what net
@@ -56,26 +54,7 @@ func (n *Namespace) apply(ctx context.Context, s Spec, really bool) (Changes, er
 	return apply(ctx, Network{Sandboxes: []Spec{s}}, really)
 }
 
-// halfPairWait is how long a link of which only one end is left may take to
-// vanish: the kernel deletes the links of a dead namespace a little later.
-const halfPairWait = 2 * time.Second
-
 func apply(ctx context.Context, net Network, really bool) (Changes, error) {
-	for end := time.Now().Add(halfPairWait); ; {
-		c, err := applyOnce(ctx, net, really)
-		var p *plan.Problem
-		if !errors.As(err, &p) || p.Kind != plan.HalfPair || time.Now().After(end) {
-			return c, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func applyOnce(ctx context.Context, net Network, really bool) (Changes, error) {
 	p, err := prepare(ctx, net, really)
 	if err != nil {
 		return nil, err
@@ -95,7 +74,8 @@ type prepared struct {
 	want  []plan.Sandbox
 	have  map[string]*plan.State
 	locks lockSet
-	part  bool // only new interfaces: what else there is matters little
+	part  bool   // only new interfaces: what else there is matters little
+	name  string // of the network, empty for none
 }
 
 func (p *prepared) close() {
@@ -109,7 +89,7 @@ func (p *prepared) close() {
 func (p *prepared) carryOut(really bool) ([]plan.Op, error) {
 	ops, commit, err := p.build()
 	if err != nil || !really {
-		return ops, err
+		return ops, p.explain(err)
 	}
 	err = p.run.do(ops, commit)
 	if (errors.Is(err, ErrNameInUse) || errors.Is(err, syscall.EBUSY)) && !errors.Is(err, ErrIncomplete) && !p.run.gone {
@@ -133,15 +113,9 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 		if serr != nil {
 			return nil, commit, serr
 		}
-		all, rerr := n.conn.Routes(p.run.ctx, 0, 0)
+		_, others, rerr := readRoutes(p.run.ctx, n.conn)
 		if rerr != nil {
 			return nil, commit, rerr
-		}
-		others := []rtnl.Route{}
-		for _, r := range all {
-			if r.Proto != rtnl.Protocol && r.Proto != unix.RTPROT_KERNEL { // those go with their addresses
-				others = append(others, r)
-			}
 		}
 		p.have[lack.Key].Others = others
 	}
@@ -155,8 +129,11 @@ func changes(ops []plan.Op) (c Changes) {
 			sandbox = nameOf(op.NS)
 		}
 		kind := ChangeEdit
-		if _, ok := op.Do.(plan.MakeNS); ok {
+		switch op.Do.(type) {
+		case plan.MakeNS:
 			kind = ChangeMake
+		case plan.EndNS:
+			kind = ChangeRemove
 		}
 		for _, line := range plan.Commands(op, commandName) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
@@ -181,6 +158,13 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	if p.want, err = p.run.wantNetwork(net); err != nil {
 		return err
 	}
+	if p.name = net.Name; !p.part {
+		dropped, err := p.dropped(ctx)
+		if err != nil {
+			return err
+		}
+		p.want = append(p.want, dropped...)
+	}
 	keys := []string{}
 	for i := range p.want {
 		keys = append(keys, p.want[i].Key)
@@ -198,6 +182,7 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 			return fail("open the sandbox", key, "", err)
 		}
 	}
+	p.want = slices.DeleteFunc(p.want, func(w plan.Sandbox) bool { return w.Ends && p.run.spaces[w.Key] == nil })
 	for i := range p.want {
 		if p.run.spaces[p.want[i].Key] == nil {
 			if err := roomForLabels(&p.want[i], keys[0]); err != nil {
@@ -209,6 +194,11 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 		}
 		if err := p.read(ctx, &p.want[i], write); err != nil {
 			return fail("read the sandbox", p.want[i].Key, "", err)
+		}
+	}
+	if !p.part {
+		if err := p.readHost(); err != nil {
+			return fail("read the host", "", "", err)
 		}
 	}
 	for i := range p.want {
@@ -273,6 +263,9 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	}
 	s, err := readState(ctx, n.conn, true)
 	if err != nil {
+		return err
+	}
+	if err := p.owned(w, s); err != nil {
 		return err
 	}
 	if !write {

@@ -17,8 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Down destroys the sandboxes of net and the ends of its links on the host.
-// What is not there is passed over. It returns what it did.
+// Down destroys the sandboxes of net and the ends of its links on the host. Where
+// net has a name that is all that carries it, whether or not net lists it: a name
+// is enough. What is not there is passed over; a sandbox of another network is
+// ErrExists. It returns what it did.
 func Down(ctx context.Context, net Network) (Changes, error) {
 	c, err := down(ctx, net, true)
 	return c, fail("take the network down", "", "", err)
@@ -35,6 +37,7 @@ type doomed struct {
 	run   *run
 	open  []*Namespace // in the order of their keys
 	stale []string     // keys without a namespace
+	name  string       // of the network, empty for none
 	locks lockSet
 }
 
@@ -45,6 +48,19 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := validNetwork(net.Name); err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for _, key := range want.keys {
+		listed[canonical(key)] = true
+	}
+	more, err := ofNetwork(ctx, net.Name, listed)
+	if err != nil {
+		return nil, err
+	}
+	want.keys = append(want.keys, more...)
+	d.name = net.Name
 	keys := slices.Sorted(slices.Values(want.keys))
 	err = d.find(ctx, keys, really)
 	if errors.Is(err, errUnsettled) {
@@ -123,9 +139,15 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		if stale[i] = errors.Is(err, netns.ErrNotNamespace) && dead(keys[i]); stale[i] || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err == nil && really {
+		if err == nil && (really || d.name != "") {
 			var lo rtnl.Link
-			if lo, err = found[i].loopback(ctx); err == nil && underWay(&lo) {
+			lo, err = found[i].loopback(ctx)
+			t, _ := plan.ParseSandboxTag(lo.Alias)
+			switch {
+			case err != nil:
+			case d.name != "" && t.Network != "" && t.Network != d.name:
+				err = anotherNetworks(keys[i], t.Network)
+			case really && underWay(&lo):
 				err = errUnsettled
 			}
 		}

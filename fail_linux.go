@@ -48,7 +48,7 @@ func fail(op, key, dev string, err error) error {
 
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
-	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict, plan.HalfPair: ErrExists,
+	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict,
 	plan.Unreachable: ErrUnreachable,
 }
 

@@ -182,6 +182,15 @@ func homewardFDB(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list 
 func (r *run) last(ops []plan.Op) (failed error) {
 	for len(ops) > 0 {
 		key := ops[0].NS
+		if _, ends := ops[0].Do.(plan.EndNS); ends {
+			n := 1
+			for n < len(ops) && ops[n].Do == ops[0].Do {
+				n++
+			}
+			failed = errors.Join(failed, r.end(ops[:n]))
+			ops = ops[n:]
+			continue
+		}
 		var home, rest []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
 			if _, ok := ops[0].Do.(plan.SetLink); ok {
@@ -201,6 +210,27 @@ func (r *run) last(ops []plan.Op) (failed error) {
 		failed = errors.Join(failed, err, r.remove(n, rest))
 	}
 	return failed
+}
+
+// end ends sandboxes that are not wanted any more.
+func (r *run) end(ops []plan.Op) error {
+	r.gone = true
+	failed := make([]error, len(ops))
+	_ = inParallel(len(ops), func(i int) error {
+		n, err := r.space(ops[i].NS)
+		if err == nil {
+			err = n.destroyLocked(context.WithoutCancel(r.ctx))
+		}
+		failed[i] = err
+		return nil
+	})
+	for i, err := range failed {
+		if err != nil {
+			failed[i] = fail("", ops[i].NS, "", err)
+			r.left = append(r.left, fmt.Sprintf("the sandbox %s, remove it with: osl rm %s", nameOf(ops[i].NS), nameOf(ops[i].NS)))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // remove deletes links, together, and again one by one what that did not.
@@ -343,7 +373,7 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 			return err
 		}
 	}
-	noted := records(s.ByIndex(1))
+	noted := withoutEnd(records(s.ByIndex(1)))
 	if err = r.home(n, s.Links); err != nil { // those that are home have no use for what they lack
 		if left := r.back(); len(left) > 0 {
 			err = &Error{Err: err, Left: left}

@@ -129,14 +129,26 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 	return n.strike(ctx, rec)
 }
 
+// withoutEnd leaves out of records that the sandbox is to end, for who ends it.
+func withoutEnd(list []plan.Noted) []plan.Noted {
+	for i := range list {
+		list[i].Steps = slices.DeleteFunc(list[i].Steps, func(s plan.Step) bool { return s.End })
+	}
+	return list
+}
+
 // settleSteps carries a record out. The host comes after the links that are to
 // be there, also those from the other parts of the change.
 func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	var home, rest []plan.Step
+	ends := false
 	for _, s := range rec.Steps {
-		if s.Home != 0 {
+		switch {
+		case s.End:
+			ends = true
+		case s.Home != 0:
 			home = append(home, s)
-		} else {
+		default:
 			rest = append(rest, s)
 		}
 	}
@@ -152,7 +164,13 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
 	}
-	return n.replay(ctx, rest)
+	if err := n.replay(ctx, rest); err != nil || !ends {
+		return err
+	}
+	if err := n.destroyLocked(ctx); err != nil {
+		return err
+	}
+	return errEnded
 }
 
 // strike takes a record away.
@@ -238,7 +256,9 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 		default:
 			var reqs []rtnl.Request
 			for len(steps) > 0 && steps[0].IsMessage() {
-				reqs = append(reqs, steps[0].Request())
+				if n.ours(ctx, steps[0]) {
+					reqs = append(reqs, steps[0].Request())
+				}
 				steps = steps[1:]
 			}
 			errs, err := n.conn.Do(ctx, reqs...)
@@ -258,6 +278,17 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 		}
 	}
 	return nil
+}
+
+// ours reports whether a step acts in this namespace alone. What changes a tunnel
+// acts where that is.
+func (n *Namespace) ours(ctx context.Context, s plan.Step) bool {
+	index := 0
+	if s.Type == unix.RTM_NEWLINK {
+		index = rtnl.Reshapes(s.Data)
+	}
+	var l rtnl.Link
+	return index == 0 || n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !l.ParentNS
 }
 
 // passOver tells of a step that the kernel refuses. What is as good as it can be

@@ -58,7 +58,7 @@ func (e *Entry) read(ctx context.Context) error {
 		}
 		var t plan.SandboxTag
 		t, e.Made = plan.ParseSandboxTag(links[i].Alias)
-		e.Labels = t.Labels
+		e.Network, e.Labels = t.Network, t.Labels
 	}
 	return nil
 }

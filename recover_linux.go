@@ -16,6 +16,10 @@ import (
 // it died before it was complete.
 var errInterrupted = fmt.Errorf("%w: its creation was interrupted; what was left of it is removed", ErrNotFound)
 
+// errEnded says that a sandbox was removed because the change in which it was to
+// end had happened.
+var errEnded = fmt.Errorf("%w: it was to end with a change that was interrupted, and is removed", errInterrupted)
+
 // Recover opens the sandbox at the key of name as Open does and puts back what
 // a process that died left half done. Nothing to do is no error, nor is a
 // sandbox that was itself half made: it is removed, and what came from the

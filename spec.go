@@ -11,6 +11,12 @@ import (
 // is what a network file of the osl command holds. The zero value is an empty
 // network.
 type Network struct {
+	// Name is what the network is known by: up to 64 bytes without a slash,
+	// white space or a control character. Its sandboxes carry it; one that does
+	// and is not among Sandboxes any more is removed by Apply, and Down removes
+	// all of them. Empty for a network without a name, which only knows those
+	// that it lists. In a file the default is the file's own name.
+	Name string `json:"name,omitempty"`
 	// Sandboxes are made in this order. Their names are unique.
 	Sandboxes []Spec `json:"sandboxes"`
 	// Links are veth pairs between sandboxes, made with both ends in place.

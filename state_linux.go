@@ -64,19 +64,35 @@ func readPart(ctx context.Context, conn *rtnl.Conn, w *plan.Sandbox, names ...st
 	return s, err
 }
 
-// readState reads what a sandbox holds. With all, neighbours too.
+// readState reads what a sandbox holds. With all, neighbours too, and the routes
+// of others.
 func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
 	s, err := readLinks(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0); err != nil {
-		return nil, err
+	if !all {
+		s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0)
+		return s, err
 	}
-	if all {
+	if s.Routes, s.Others, err = readRoutes(ctx, conn); err == nil {
 		s.Neighs, err = readNeighs(ctx, conn, s.Links)
 	}
 	return s, err
+}
+
+// readRoutes reads the routes of osl, and those of others.
+func readRoutes(ctx context.Context, conn *rtnl.Conn) (osls, others []rtnl.Route, err error) {
+	all, err := conn.Routes(ctx, 0, 0)
+	others = []rtnl.Route{}
+	for _, r := range all {
+		if r.Proto == rtnl.Protocol {
+			osls = append(osls, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return osls, others, err
 }
 
 // readNeighs reads the neighbour entries of osl, and the static forwarding
@@ -166,7 +182,7 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
 		t, st.Made = plan.ParseSandboxTag(lo.Alias)
-		st.Labels = t.Labels
+		st.Network, st.Labels = t.Network, t.Labels
 	}
 	dev := func(index int) string {
 		if l := s.ByIndex(index); l != nil {

@@ -10,6 +10,8 @@ type Status struct {
 	Key string `json:"key"`
 	// Made reports whether osl made the sandbox.
 	Made bool `json:"made"`
+	// Network is the name of the network that made it, empty for none.
+	Network string `json:"network,omitempty"`
 	// Labels are those of Spec.Labels.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Interfaces are all links of the sandbox but an untouched "lo".
@@ -57,6 +59,8 @@ type Entry struct {
 	// Made reports whether osl made the sandbox; others were made by another
 	// program, such as ip netns.
 	Made bool `json:"made"`
+	// Network is the name of the network that made it, empty for none.
+	Network string `json:"network,omitempty"`
 	// Labels are those of Spec.Labels.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Interfaces is the number of links beside lo.

@@ -63,7 +63,7 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 	byKey := map[string]*plan.Sandbox{}
 	byName := map[string]string{HostName: plan.HostNS}
 	for i := range net.Sandboxes {
-		want[i].Key, want[i].Prune = names.keys[i], true
+		want[i].Key, want[i].Prune, want[i].Network = names.keys[i], true, net.Name
 		byKey[want[i].Key] = &want[i]
 		byName[net.Sandboxes[i].Name] = want[i].Key
 	}
@@ -98,9 +98,9 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 // roomForLabels returns an error where there is no room for labels beside what the
 // sandbox says while it is made.
 func roomForLabels(w *plan.Sandbox, leader string) error {
-	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Labels: w.Labels}
+	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Network: w.Network, Labels: w.Labels}
 	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
-		return invalidf("the labels, and the path of the sandbox that leads the change, take %d bytes too many", over)
+		return invalidf("the labels, the name of the network, and the path of the sandbox that leads the change, take %d bytes too many", over)
 	}
 	return nil
 }

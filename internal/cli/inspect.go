@@ -65,6 +65,9 @@ func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
 
 func statusTables(w io.Writer, st *osl.Status) {
 	fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
+	if st.Network != "" {
+		fmt.Fprintln(w, "network: "+st.Network)
+	}
 	if len(st.Labels) > 0 {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,11 +39,20 @@ there already is left alone. FILE may be - for standard input.`,
 
 func (a *app) downCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "down FILE",
-		Short: "Take the network of a file down",
-		Args:  exactly(1, "FILE"), Annotations: kernel,
+		Use:   "down FILE|NETWORK",
+		Short: "Take the network of a file, or of that name, down",
+		Long: `Take a network down: the sandboxes of the file, and all others that carry the
+network's name. The name is enough: osl ls shows it.`,
+		Args: exactly(1, "FILE or NETWORK"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			named, err := a.isNetwork(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if named {
+				return a.takeDown(cmd.Context(), osl.Network{Name: args[0]})
+			}
 			f, err := a.network(args[0])
 			if err != nil {
 				return err
@@ -52,6 +62,19 @@ func (a *app) downCommand() *cobra.Command {
 	}
 	a.dryRunFlag(cmd)
 	return cmd
+}
+
+// isNetwork reports whether what is to be taken down is the name of a network
+// that stands, and no file.
+func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
+	if _, err := os.Stat(arg); err == nil || arg == "-" || strings.Contains(arg, "/") {
+		return false, nil
+	}
+	entries, err := osl.List(ctx)
+	if slices.ContainsFunc(entries, func(e osl.Entry) bool { return e.Network == arg }) || err != nil {
+		return err == nil, err
+	}
+	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand", arg)
 }
 
 func (a *app) diffCommand() *cobra.Command {

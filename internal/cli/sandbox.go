@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -143,10 +144,11 @@ func (a *app) lsCommand() *cobra.Command {
 			}
 			return a.print(list(entries), func(w io.Writer) {
 				var rows [][]string
+				slices.SortStableFunc(entries, func(a, b osl.Entry) int { return strings.Compare(a.Network, b.Network) })
 				for _, e := range entries {
-					rows = append(rows, []string{e.Name, maker(e.Made), fmt.Sprint(e.Interfaces), labels(e.Labels), e.Problem})
+					rows = append(rows, []string{e.Network, e.Name, maker(e.Made), fmt.Sprint(e.Interfaces), labels(e.Labels), e.Problem})
 				}
-				columns(w, "NAME MADE-BY INTERFACES LABELS PROBLEM", rows)
+				columns(w, "NETWORK NAME MADE-BY INTERFACES LABELS PROBLEM", rows)
 			})
 		},
 	}

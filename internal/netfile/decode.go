@@ -161,7 +161,7 @@ func (d *decoder) entries(n ast.Node) ([]*ast.MappingValueNode, bool) {
 func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 	entries, ok := d.entries(n)
 	if !ok {
-		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), fields(v.Type())[0].name, describe(n))
+		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), telling(fields(v.Type())), describe(n))
 		return
 	}
 	known := fields(v.Type())

@@ -27,6 +27,17 @@ func fields(t reflect.Type) []field {
 	return list
 }
 
+// telling returns the field that shows best what a type is about: one that it
+// must have.
+func telling(list []field) string {
+	for _, f := range list {
+		if f.required {
+			return f.name
+		}
+	}
+	return list[0].name
+}
+
 func find(list []field, name string) *field {
 	for i := range list {
 		if list[i].name == name {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -66,7 +68,29 @@ func Read(path string, stdin io.Reader) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, b)
+	file, err := Parse(path, b)
+	if err == nil && file.Name == "" {
+		file.Name = nameOf(path)
+	}
+	return file, err
+}
+
+// nameOf is what a network is called whose file says nothing: the file's name,
+// as far as it can be one.
+func nameOf(path string) string {
+	name := filepath.Base(path)
+	name = strings.TrimSuffix(name, filepath.Ext(name))
+	name = strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f {
+			return '-'
+		}
+		return r
+	}, name)
+	for len(name) > 64 {
+		_, size := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-size]
+	}
+	return name
 }
 
 func readAll(name string, r io.Reader) ([]byte, error) {

@@ -37,6 +37,8 @@ type Op struct {
 	// Alone keeps a step from being sent with what comes before and after it: the
 	// kernel would do that also where it refuses this.
 	Alone bool
+	// Gone says that the step is done where what it is about is gone.
+	Gone bool
 	// Quiet keeps bookkeeping out of the commands that a person is shown.
 	Quiet bool
 }
@@ -72,6 +74,8 @@ type FDs func(key string) int
 type (
 	// MakeNS makes a sandbox; the executor undoes it by destroying it.
 	MakeNS struct{ Tag SandboxTag }
+	// EndNS ends a sandbox, which nothing takes back.
+	EndNS struct{}
 	// NewLink makes a link in NS. With Via, the message is sent in another
 	// namespace, Op.NS, where the link's parent is.
 	NewLink struct {
@@ -177,6 +181,8 @@ func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh, 
 
 func (a MakeNS) Command(string) string { return "netns add" }
 
+func (a EndNS) Command(string) string { return "netns del" }
+
 func (a NewLink) Command(dev string) string {
 	n := a.Link
 	var b strings.Builder
@@ -264,6 +270,9 @@ func (a SetLink) Command(dev string) string {
 	}
 	if b.Len() > len("link set dev ")+len(dev) {
 		lines = append(lines, b.String())
+	}
+	if s.Promote != nil {
+		lines = append(lines, fmt.Sprintf("sysctl -w net.ipv4.conf.%s.promote_secondaries=%d", dev, *s.Promote))
 	}
 	if s.ARP != nil {
 		lines = append(lines, fmt.Sprintf("sysctl -w net.ipv4.conf.%s.arp_ignore=%d net.ipv4.conf.%s.arp_announce=%d",
@@ -374,7 +383,7 @@ func TakesAway(a Action) bool {
 // doing it once.
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
-	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink:
+	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink, ChangeLink:
 		return true
 	case SetLink:
 		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time

@@ -20,7 +20,7 @@ const (
 
 // starves reports whether a link becomes a port with so low an MTU that its
 // bridge, which follows its ports, loses the IPv6 that it has and keeps.
-func (b *builder) starves(w *Sandbox, f *Iface, s *State, l *rtnl.Link, master int) bool {
+func (b *builder) starves(w *Sandbox, f *Iface, s *known, l *rtnl.Link, master int) bool {
 	m := s.ByIndex(master)
 	if m == nil || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
 		return false
@@ -37,7 +37,7 @@ func (b *builder) starves(w *Sandbox, f *Iface, s *State, l *rtnl.Link, master i
 
 // lowestMTU returns the MTU that an interface is to have: l is the link that it
 // is already, if any.
-func (i *Iface) lowestMTU(s *State, l *rtnl.Link) int {
+func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
 	tunnel := 0 // the headers of one with a parent
 	if i.Kind == "vxlan" {
 		tunnel = 50

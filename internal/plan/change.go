@@ -8,10 +8,12 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // change plans what an existing link lacks of what is wanted.
-func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, master int) {
+func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, master int) {
+	s := k.part(l)
 	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
 	changed := false
 	if f.Name != l.Name {
@@ -35,7 +37,7 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}
-	if l.Master != master && (master != 0 || w.Prune && tag.Origin != None && osls(s.ByIndex(l.Master))) {
+	if l.Master != master && (master != 0 || w.Prune && tag.Origin != None && k.tags[l.Master].Origin != None) {
 		set.Master, old.Master, changed = &master, &l.Master, true
 	}
 	if f.HideVIPs && (l.Inet.ARPIgnore != 1 || l.Inet.ARPAnnounce != 2) {
@@ -62,29 +64,36 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 		}
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
 	}
-	b.changeIPv6(w, f, s, l, tag)
+	b.reshape(w, f, l)
+	b.changeIPv6(w, f, k, l, tag)
 	for _, x := range f.Sysctls {
-		b.setting(w.Key, f.Name, l.Index, x, s)
+		b.setting(w.Key, f.Name, l.Index, x, k.State)
 	}
-	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == l.Index && a.Prefix.Addr().Is4() })
+	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
-		i := slices.IndexFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix })
-		if i < 0 {
+		h, there := k.addr(l.Index, a.Prefix)
+		if !there {
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
 				add := &b.config[len(b.config)-1]
 				add.Undo = append(add.Undo, WithLastIPv4(w.Key, l, s)...)
 				bare = false
 			}
-		} else if h, to := s.Addrs[i], a.on(l.Index); oslsAddr(h) && h.Proto != to.Proto {
+			continue
+		}
+		to := a.on(l.Index)
+		if oslsAddr(h) && h.Proto != to.Proto {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
+		} else if h.Proto == 0 && h.Flags&unix.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
+			// Somebody mended it by hand.
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
 		}
 	}
 	if f.Name != "lo" && f.Down == l.Up() {
 		up, was := !f.Down, l.Up()
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}
 		if was {
-			undo = append(undo, b.lit(s, addrsOf(w.Key, l, s))...)
+			undo = append(undo, b.lit(k, addrsOf(w.Key, l, s))...)
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
 	}
@@ -141,23 +150,15 @@ func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 	return append(ops, slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
 }
 
-func osls(l *rtnl.Link) bool {
-	if l == nil {
-		return false
-	}
-	_, ok := ParseTag(l.Alias)
-	return ok
-}
-
 // foreignIPv6 reports whether others have given a link an IPv6 address that
 // counts.
-func foreignIPv6(s *State, l *rtnl.Link) bool {
-	return slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
-		return a.Index == l.Index && a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast()
+func foreignIPv6(k *known, l *rtnl.Link) bool {
+	return slices.ContainsFunc(k.addrs[l.Index], func(a rtnl.Addr) bool {
+		return a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast()
 	})
 }
 
-func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) {
+func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag) {
 	on := f.HasIPv6()
 	if f.Name == "lo" {
 		_, made := ParseSandboxTag(l.Alias)
@@ -167,14 +168,14 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 		}
 	} else if !on {
 		// Only where nothing else has given the link an address that counts.
-		if tag.Origin == None && !f.Keep || foreignIPv6(s, l) {
+		if tag.Origin == None && !f.Keep || foreignIPv6(k, l) {
 			return
 		}
 	}
 	if on != l.Inet.DisableIPv6 {
 		return
 	}
-	b.ipv6(w.Key, f.Name, l, on, s)
+	b.ipv6(w.Key, f.Name, l, on, k)
 	if !on && l.Kind == "bridge" {
 		// Before a port comes that may take it: that could not be taken back.
 		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
@@ -182,7 +183,7 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 	}
 }
 
-func (b *builder) neighbours(w *Sandbox, s *State) error {
+func (b *builder) neighbours(w *Sandbox, k *known) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
@@ -192,15 +193,12 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 		n.Index = index
 		n.Proto = rtnl.Protocol
 		var undo []Op
-		have := false
-		for _, h := range s.Neighs {
-			if h.Index != index || h.FDB != n.FDB || !n.FDB && h.IP != n.IP || n.FDB && !bytes.Equal(h.MAC, n.MAC) {
-				continue
-			}
-			have = bytes.Equal(h.MAC, n.MAC) && h.IP == n.IP
+		h, have := k.neighs[keyOf(n.Neigh)]
+		if have {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
+			have = sameEntry(h, n.Neigh)
 		}
-		taken := !n.FDB && (b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, name(s, index)}] && n.IP.Is6())
+		taken := !n.FDB && (b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
 		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {
 			continue
 		}

@@ -47,6 +47,10 @@ func inNamespace(op Op, line string, name func(string) (string, bool)) string {
 	switch {
 	case line == "netns add" && known:
 		return "ip netns add " + n
+	case line == "netns del" && known:
+		return "ip netns del " + n
+	case line == "netns del":
+		return "umount " + n + " && rm " + n
 	case line == "netns add":
 		return "touch " + n + " && unshare --net=" + n + " true"
 	case !known:

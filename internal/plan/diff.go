@@ -18,6 +18,7 @@ type Problem struct {
 	Key, Dev string
 	Kind     ProblemKind
 	Text     string
+	Far      string // the link of the host that is in the way
 }
 
 // ProblemKind tells the caller which sentinel a Problem is.
@@ -31,9 +32,6 @@ const (
 	NameInUse
 	Conflict
 	Unreachable
-	// HalfPair may pass: the kernel deletes the links of a namespace that is
-	// gone a little later.
-	HalfPair
 )
 
 func (p *Problem) Error() string { return p.Text }
@@ -42,12 +40,24 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+	b.know(want)
+	if err := b.resolve(want); err != nil {
+		return nil, Commit{}, err
+	}
 	for i := range want {
 		b.number(&want[i])
 	}
+	if err := b.asides(want); err != nil {
+		return nil, Commit{}, err
+	}
 	b.lead(want)
 	for i := range want {
+		if want[i].Ends {
+			b.ends = append(b.ends, Op{NS: want[i].Key, Do: EndNS{}, Last: true})
+			continue
+		}
 		if err := b.sandbox(&want[i]); err != nil {
 			return nil, Commit{}, err
 		}
@@ -84,119 +94,117 @@ type end struct{ key, name string }
 
 type builder struct {
 	phases
-	have   map[string]*State
-	index  map[end]int
-	forgot map[end]bool // links whose neighbours the kernel drops on the way
-	dark   map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
+	have    map[string]*State
+	known   map[string]*known
+	is      map[end]found
+	called  map[place]string // what links that stay are to be called
+	farEnds map[[2]int]bool  // by their index and that of the end that goes with them
+	index   map[end]int
+	forgot  map[end]bool // links whose neighbours the kernel drops on the way
+	dark    map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	leaving
 	commit Commit // empty where one sandbox changes that is there
 }
 
-// number gives every wanted interface its index, an existing one's own, before
-// anything refers to it.
-func (b *builder) number(w *Sandbox) {
-	s := b.have[w.Key]
-	if s == nil {
-		s = &State{}
+// know looks at the states once. A sandbox that is to be made has its lo.
+func (b *builder) know(want []Sandbox) {
+	for key, s := range b.have {
+		b.known[key] = know(s)
 	}
-	b.index[end{w.Key, "lo"}] = 1
-	for i := range s.Links {
-		b.index[end{w.Key, s.Links[i].Name}] = s.Links[i].Index
+	for i := range want {
+		if b.known[want[i].Key] == nil {
+			b.known[want[i].Key] = know(&State{Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}})
+		}
+	}
+}
+
+// number gives every wanted interface its index, an existing one's own, before
+// anything refers to it, and notes what goes.
+func (b *builder) number(w *Sandbox) {
+	k := b.known[w.Key]
+	b.index[end{w.Key, "lo"}] = loopback
+	for i := range k.Links {
+		b.index[end{w.Key, k.Links[i].Name}] = k.Links[i].Index
 	}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
-		if l, _ := match(s, f); l != nil {
-			b.index[end{w.Key, f.Name}] = l.Index
+		at := end{w.Key, f.Name}
+		if l := b.is[at].link; l != nil {
+			b.index[at] = l.Index
+			b.called[place{w.Key, l.Index}] = f.Name
 		} else if f.Name != "lo" {
-			b.index[end{w.Key, f.Name}] = newIndex()
+			b.index[at] = newIndex()
 		}
 	}
-}
-
-// match finds the link that a wanted interface is: by the name that osl knows
-// it by, since someone may have renamed it, else by its name.
-func match(s *State, f *Iface) (*rtnl.Link, Tag) {
-	if f.Fresh {
-		return nil, Tag{}
-	}
-	source := orElse(f.Source, f.Name)
-	if f.From != nil {
-		source = f.From.Link.Name
-	}
-	for i := range s.Links {
-		if t, ok := ParseTag(s.Links[i].Alias); ok && t.Source == source && t.Origin != Kept {
-			return &s.Links[i], t
+	for i := range k.Links {
+		l := &k.Links[i]
+		_, stays := b.called[place{w.Key, l.Index}]
+		if !stays && l.ParentNS && l.Kind == "veth" && (w.Ends || w.Prune && k.tags[l.Index].Origin == Made) {
+			b.farEnds[[2]int{l.Parent, l.Index}] = true
 		}
 	}
-	name := f.Name
-	if f.Keep {
-		name = source
-	}
-	if l := s.Link(name); l != nil {
-		t, _ := ParseTag(l.Alias)
-		return l, t
-	}
-	return nil, Tag{}
 }
 
 func (b *builder) sandbox(w *Sandbox) error {
-	s := b.have[w.Key]
-	fresh := s == nil
-	if fresh {
-		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
-		marked := SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.Fitting()
+	k := b.known[w.Key]
+	if b.have[w.Key] == nil {
+		tag := SandboxTag{Network: w.Network, Labels: w.Labels}
+		marked := tag
+		marked.UnderWay, marked.Commit = true, b.commit.For(w.Key)
+		marked = marked.Fitting()
 		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{marked}})
-		unmark := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
-		unmark.Undo = []Op{retag(w.Key, "lo", 1, marked.String())}
+		unmark := retag(w.Key, "lo", loopback, tag.String())
+		unmark.Undo = []Op{retag(w.Key, "lo", loopback, marked.String())}
 		b.final = append(b.final, unmark)
 	}
-	b.leaving = leave(w, s, b.index)
-	b.labels(w, s)
-	if err := b.conflicts(w, s); err != nil {
+	b.leaving = b.leave(w, k)
+	b.labels(w, k)
+	if err := b.conflicts(w, k); err != nil {
 		return err
 	}
 	for i := range w.Sysctls {
-		b.setting(w.Key, "", 0, w.Sysctls[i], s)
+		b.setting(w.Key, "", 0, w.Sysctls[i], k.State)
 	}
 	ipv6 := false
 	for _, f := range inOrder(w.Ifaces) {
 		ipv6 = ipv6 || f.HasIPv6()
-		l, tag := match(s, f)
-		if err := b.iface(w, f, s, l, tag); err != nil {
+		if err := b.iface(w, f, k); err != nil {
 			return err
 		}
 	}
-	b.loopback(w, s, ipv6)
-	if err := b.routes(w, s); err != nil {
+	b.loopback(w, k, ipv6)
+	if err := b.routes(w, k); err != nil {
 		return err
 	}
-	if err := b.neighbours(w, s); err != nil {
+	if err := b.neighbours(w, k); err != nil {
 		return err
 	}
 	if w.Prune {
-		b.prune(w, s)
+		b.prune(w, k)
 	}
 	b.config = append(b.config, b.late...)
 	return nil
 }
 
-// labels plans the labels of a sandbox of osl's that stands, and lo's being up.
-func (b *builder) labels(w *Sandbox, s *State) {
-	lo := s.ByIndex(1)
-	if lo == nil || !w.Prune {
+// labels plans the labels and the network of a sandbox of osl's that stands, and
+// lo's being up.
+func (b *builder) labels(w *Sandbox, k *known) {
+	lo := k.ByIndex(loopback)
+	if lo == nil || !w.Prune || b.have[w.Key] == nil {
 		return
 	}
 	t, made := ParseSandboxTag(lo.Alias)
-	if made && !maps.Equal(t.Labels, w.Labels) {
-		op := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())
-		op.Quiet, op.Half = false, true
-		op.Undo = []Op{retag(w.Key, "lo", 1, lo.Alias)}
+	network := orElse(w.Network, t.Network)
+	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network) {
+		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, Labels: w.Labels}.String())
+		op.Quiet, op.Half = maps.Equal(t.Labels, w.Labels), true
+		op.Undo = []Op{retag(w.Key, "lo", loopback, lo.Alias)}
 		b.config = append(b.config, op)
 	}
 	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		up, down := true, false
-		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}},
-			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &down}}}}})
+		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &up}},
+			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &down}}}}})
 	}
 }
 
@@ -220,23 +228,27 @@ func inOrder(list []Iface) []*Iface {
 	return sorted
 }
 
-func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) error {
+func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	problem := func(kind ProblemKind, format string, args ...any) error {
 		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
 	}
+	x := b.is[end{w.Key, f.Name}]
 	master, parent := f.MasterIndex, 0
 	if f.Master != "" {
-		m := s.Link(f.Master)
+		m, wanted := b.is[end{w.Key, f.Master}]
+		if !wanted {
+			m.link = k.Link(f.Master)
+		}
 		i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
 		switch {
-		case m == nil && i < 0:
+		case m.link == nil && i < 0:
 			return problem(NotFound, "its master %q is not in the sandbox", f.Master)
-		case m != nil && m.Kind != "bridge" || m == nil && w.Ifaces[i].Kind != "bridge" && w.Ifaces[i].From == nil:
+		case m.link != nil && m.link.Kind != "bridge" || m.link == nil && w.Ifaces[i].Kind != "bridge" && w.Ifaces[i].From == nil:
 			return problem(Invalid, "its master %q is no bridge", f.Master)
 		}
 		master = b.index[end{w.Key, f.Master}]
 	}
-	if b.starves(w, f, s, l, master) {
+	if b.starves(w, f, k, x.link, master) {
 		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
 	}
 	if f.Parent != "" {
@@ -244,54 +256,68 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 			return problem(NotFound, "its parent %q is not in the sandbox", f.Parent)
 		}
 	}
-	if l != nil && f.Name != l.Name && s.Link(f.Name) != nil && s.Link(f.Name) != l {
-		return problem(NameInUse, "another link has this name")
-	}
-	if half, other := b.halfPair(f, l != nil); half {
-		return problem(HalfPair, "one end of the link to %s/%s is there without the other; remove what is left: osl link rm", other.Key, other.Name)
-	}
 	switch {
-	case l == nil && f.Kind == "" && f.From == nil:
+	case x.link == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
-	case l == nil && f.From != nil && f.From.Link.Index == 0:
+	case x.link == nil && f.From != nil && f.From.Link.Index == 0:
 		return problem(NotFound, "its source %q is in the middle of another change; osl recover puts that right", f.From.Link.Name)
-	case l == nil:
+	case x.link == nil:
 		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)
 		return nil
-	case f.From != nil && tag.Origin != Host, f.Kind != "" && tag.Origin != Made:
-		return problem(NameInUse, "a link that osl did not make has this name")
-	case f.Kind != "" && l.Kind != f.Kind && !(l.Kind == "tun" && f.Kind == "tap"):
-		return problem(Exists, "it is there, of the type %s; remove it first: osl link rm", orElse(l.Kind, "physical"))
-	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
-		return problem(Exists, "it is there with the VNI %d; remove it first: osl link rm", l.Data.VNI)
-	case f.Kind == "vxlan" && (f.Data.Remote.IsValid() && f.Data.Remote != l.Data.Remote ||
-		f.Data.Local.IsValid() && f.Data.Local != l.Data.Local || f.Data.Port != 0 && f.Data.Port != l.Data.Port):
-		return problem(Exists, "it is there with another local address, remote or port; remove it first: osl link rm")
-	case f.Kind == "macvlan" && orElse(f.Data.Mode, "bridge") != orElse(l.Data.Mode, "bridge"):
-		return problem(Exists, "it is there in the mode %s; remove it first: osl link rm", l.Data.Mode)
-	case f.Kind == "vlan" && f.Data.VLAN != l.Data.VLAN:
-		return problem(Exists, "it is there with the tag %d; remove it first: osl link rm", l.Data.VLAN)
 	}
-	b.change(w, f, s, l, tag, master)
+	if x.taken {
+		x.tag = b.takeOver(w, f, x.link)
+	}
+	b.change(w, f, k, x.link, x.tag, master)
+	b.changeHostEnd(f)
 	return nil
 }
 
-// halfPair reports whether one end of a veth exists without the other.
-func (b *builder) halfPair(f *Iface, exists bool) (bool, *End) {
-	other := f.Peer
-	if f.MadeBy != nil {
-		other = f.MadeBy
+// takeOver plans to tag a link that somebody else made just as it is wanted.
+func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
+	t := Tag{Origin: Made, Source: orElse(f.Source, f.Name), Born: b.birth()}
+	if f.From != nil {
+		t = TagOf(l, Host)
+		t.Source, t.Index, t.Born = f.From.Link.Name, 0, b.birth()
 	}
-	if other == nil || other.Key == HostNS {
-		return false, nil
+	if l.Kind == "bridge" {
+		t.MTU = f.MTU
 	}
-	s := b.have[other.Key]
-	if s == nil {
-		return exists, other
+	b.retake(w.Key, l, t)
+	return t
+}
+
+func (b *builder) retake(key string, l *rtnl.Link, t Tag) {
+	op := retag(key, l.Name, l.Index, t.String())
+	op.Half, op.Undo = true, []Op{retag(key, l.Name, l.Index, l.Alias)}
+	b.wire = append(b.wire, op)
+}
+
+// changeHostEnd plans what the other end of a link, on the host, lacks.
+func (b *builder) changeHostEnd(f *Iface) {
+	if f.Peer == nil || f.Peer.Claimed || b.known[f.Peer.Key] == nil {
+		return
 	}
-	l, _ := match(s, &Iface{Name: other.Name})
-	return (l != nil) != exists, other
+	l := b.known[f.Peer.Key].Link(f.Peer.Name)
+	if l == nil {
+		return
+	}
+	if t := b.known[f.Peer.Key].tags[l.Index]; t.Origin == None {
+		b.retake(f.Peer.Key, l, Tag{Origin: Far, Source: l.Name})
+	}
+	set, old, changed := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}, false
+	name := ""
+	if m := f.PeerMaster; m != nil && l.Master != m.Index {
+		set.Master, old.Master, name, changed = &m.Index, &l.Master, m.Name, true
+	}
+	if up, was := true, l.Up(); !was {
+		set.Up, old.Up, changed = &up, &was, true
+	}
+	if changed {
+		b.wire = append(b.wire, Op{NS: f.Peer.Key, Dev: l.Name, Do: SetLink{Link: set, Master: name}, Half: true,
+			Undo: []Op{{NS: f.Peer.Key, Dev: l.Name, Do: SetLink{Link: old}}}})
+	}
 }
 
 // otherEnd gives the peer of a new veth its index, and its configuration where
@@ -309,11 +335,17 @@ func (b *builder) otherEnd(f *Iface) {
 	n.Link.Peer.Index = b.index[at]
 }
 
-// conflicts refuses an address whose subnet is on another interface already.
-func (b *builder) conflicts(w *Sandbox, s *State) error {
+// conflicts refuses an address whose subnet is on another interface that stays.
+func (b *builder) conflicts(w *Sandbox, k *known) error {
 	on := map[netip.Prefix]int{}
-	for _, a := range s.Addrs {
-		on[a.Prefix.Masked()] = a.Index
+	for _, a := range k.Addrs {
+		if !b.drops(a) {
+			on[a.Prefix.Masked()] = a.Index
+		}
+	}
+	names := map[int]string{}
+	for i := range w.Ifaces {
+		names[b.index[end{w.Key, w.Ifaces[i].Name}]] = w.Ifaces[i].Name
 	}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
@@ -325,7 +357,7 @@ func (b *builder) conflicts(w *Sandbox, s *State) error {
 			net := a.Prefix.Masked()
 			if other, ok := on[net]; ok && other != index {
 				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict,
-					Text: fmt.Sprintf("the subnet %v of the address %v is on another interface already", net, a.Prefix)}
+					Text: fmt.Sprintf("the subnet %v of the address %v is on the interface %q", net, a.Prefix, orElse(names[other], k.nameOf(other)))}
 			}
 			on[net] = index
 		}
@@ -334,23 +366,23 @@ func (b *builder) conflicts(w *Sandbox, s *State) error {
 }
 
 // loopback turns lo's IPv6 on while an interface has an IPv6 address.
-func (b *builder) loopback(w *Sandbox, s *State, ipv6 bool) {
-	lo := s.ByIndex(1)
+func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
+	lo := k.ByIndex(loopback)
 	if lo == nil || slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		return // it was planned with the others
 	}
 	_, made := ParseSandboxTag(lo.Alias)
 	off := !ipv6 && made && w.Prune
 	if ipv6 && lo.Inet.DisableIPv6 || off && !lo.Inet.DisableIPv6 {
-		b.ipv6(w.Key, "lo", lo, ipv6, s)
+		b.ipv6(w.Key, "lo", lo, ipv6, k)
 	}
 }
 
-func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
+func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
 	undo := []Op{{NS: key, Dev: dev, Do: IPv6{Index: l.Index, On: !on}}}
 	if !on {
-		undo = append(undo, addrsOf(key, l, s)...)
+		undo = append(undo, addrsOf(key, l, k.part(l))...)
 		b.dark[end{key, l.Name}] = true
 	}
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})

@@ -18,6 +18,7 @@ type ReadSetting func(ns, path string, index int) (value string, ok bool)
 type journal struct {
 	made  map[string]bool // namespaces that the change makes: they end with it
 	links map[place]bool  // links that it makes: what is on them ends with them
+	ends  map[string]bool // namespaces that end with it
 	steps map[Role]map[string][]Step
 	read  ReadSetting
 }
@@ -39,7 +40,7 @@ type place struct {
 // c is the commit of a change that makes sandboxes, or is of several; that of one
 // sandbox that is there has none.
 func Journal(ops []Op, c Commit, read ReadSetting) []Op {
-	j := journal{made: map[string]bool{}, links: map[place]bool{}, read: read,
+	j := journal{made: map[string]bool{}, links: map[place]bool{}, ends: map[string]bool{}, read: read,
 		steps: map[Role]map[string][]Step{Undo: {}, Redo: {}}}
 	if j.survey(ops) <= 1 {
 		return ops
@@ -54,7 +55,7 @@ func Journal(ops []Op, c Commit, read ReadSetting) []Op {
 	}
 	// What is too much for a record: docs/reliability.md says what then.
 	everything := func(Step) bool { return true }
-	links := func(s Step) bool { return s.Home != 0 || s.Gone != 0 }
+	links := func(s Step) bool { return s.Home != 0 || s.Gone != 0 || s.End }
 	nothing := func(Step) bool { return false }
 	for _, part := range []func(Step) bool{everything, links, nothing} {
 		j.keep(part)
@@ -116,6 +117,9 @@ func (j *journal) survey(ops []Op) (changing int) {
 func (j *journal) note(op Op) {
 	if op.Last {
 		switch a := op.Do.(type) {
+		case EndNS:
+			j.ends[op.NS] = true
+			j.add(Redo, op.NS, Step{End: true})
 		case SetLink:
 			j.add(Redo, op.NS, Step{Home: a.Link.Index})
 		case Message:
@@ -184,6 +188,8 @@ func on(a Action) (index int, ok bool) {
 		return a.Addr.Index, true
 	case ReplaceAddr:
 		return a.Addr.Index, true
+	case ChangeLink:
+		return a.Index, true
 	case NewRoute:
 		return a.Route.Index, true
 	case ReplaceRoute:
@@ -330,6 +336,8 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 			write = append([]Op{note}, write...)
 		}
 		switch {
+		case j.ends[r.ns] && (r.ns != leader || r.role == Redo):
+			// Its records end with it.
 		case r.ns == leader && r.role == Undo:
 			strike.Alone, strike.Commit = true, !j.made[leader]
 			strike.Undo = []Op{{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Quiet: true}}
@@ -346,8 +354,17 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 	for final < last && ops[final].Commit {
 		final++
 	}
+	// A leader that ends is there until all others know that it has happened.
+	lasts, ends := []Op{}, []Op{}
+	for _, op := range ops[last:] {
+		if _, is := op.Do.(EndNS); is && op.NS == leader {
+			ends = append(ends, op)
+		} else {
+			lasts = append(lasts, op)
+		}
+	}
 	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:final],
-		ops[last:], ops[final:last], forget, end)
+		lasts, ops[final:last], forget, end, ends)
 }
 
 // NewAltName and DelAltName give a link other names beside its own, and take

@@ -18,6 +18,7 @@ import (
 type phases struct {
 	born   int64 // of the next link
 	spaces []Op  // sandboxes
+	aside  []Op  // what is in the way of a name, and goes
 	make   []Op  // links
 	wire   []Op  // tags, masters
 	read   []Op  // what the next steps have to know
@@ -28,6 +29,7 @@ type phases struct {
 	check  []Op
 	final  []Op
 	remove []Op // what can not be taken back comes when all else is done
+	ends   []Op // and then whole sandboxes
 }
 
 func (p *phases) all() []Op {
@@ -37,7 +39,7 @@ func (p *phases) all() []Op {
 	if last < 0 {
 		last = len(p.remove)
 	}
-	return slices.Concat(p.spaces, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:])
+	return slices.Concat(p.spaces, p.aside, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:], p.ends)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.

@@ -44,10 +44,14 @@ func state() map[string]*State {
 		return rtnl.Link{Index: index, Name: name, Kind: kind, Master: master, Flags: unix.IFF_UP,
 			Alias: Tag{Origin: Made, Source: name}.String(), Inet: rtnl.Inet{DisableIPv6: true, HasIPv6State: true}}
 	}
+	plugged := func(l rtnl.Link, other int) rtnl.Link {
+		l.Parent, l.ParentNS = other, true
+		return l
+	}
 	return map[string]*State{
-		"/run/netns/sw": {Links: []rtnl.Link{lo, link(firstIndex, "br0", "bridge", 0), link(firstIndex+1, "p1", "veth", firstIndex)},
+		"/run/netns/sw": {Links: []rtnl.Link{lo, link(firstIndex, "br0", "bridge", 0), plugged(link(firstIndex+1, "p1", "veth", firstIndex), firstIndex)},
 			Addrs: []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.1/24"), Proto: rtnl.Protocol}}},
-		"/run/netns/web": {Links: []rtnl.Link{lo, link(firstIndex, "eth0", "veth", 0)},
+		"/run/netns/web": {Links: []rtnl.Link{lo, plugged(link(firstIndex, "eth0", "veth", 0), firstIndex+1)},
 			Addrs:  []rtnl.Addr{{Index: firstIndex, Prefix: p("10.0.0.2/24"), Proto: rtnl.Protocol}},
 			Routes: []rtnl.Route{{Dst: p("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1"), Index: firstIndex, Proto: rtnl.Protocol}}},
 	}
@@ -162,9 +166,16 @@ func TestBuildRefuses(t *testing.T) {
 		{"no such master", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Master = "br9" }, NotFound},
 		{"a master that is no bridge", func(w []Sandbox, s map[string]*State) { w[0].Ifaces[1].Kind = "dummy"; clear(s) }, Invalid},
 		{"a subnet twice", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Addrs = w[0].Ifaces[1].Addrs }, Conflict},
-		{"a link of another type", func(_ []Sandbox, s map[string]*State) { s["/run/netns/sw"].Links[1].Kind = "dummy" }, Exists},
-		{"a link of others", func(_ []Sandbox, s map[string]*State) { s["/run/netns/sw"].Links[1].Alias = "" }, NameInUse},
-		{"one end of a veth", func(_ []Sandbox, s map[string]*State) { s["/run/netns/web"].Links = s["/run/netns/web"].Links[:1] }, HalfPair},
+		{"a link of another type", func(w []Sandbox, s map[string]*State) {
+			w[0].Prune = false
+			s["/run/netns/sw"].Links[1].Kind = "dummy"
+		}, Exists},
+		{"a link of others", func(_ []Sandbox, s map[string]*State) {
+			s["/run/netns/sw"].Links[1].Alias, s["/run/netns/sw"].Links[1].Kind = "", "dummy"
+		}, NameInUse},
+		{"a link of others in a sandbox of others", func(_ []Sandbox, s map[string]*State) {
+			s["/run/netns/sw"].Links[0].Alias, s["/run/netns/sw"].Links[1].Alias = "", ""
+		}, NameInUse},
 	} {
 		w, s := lab(), state()
 		x.harm(w, s)

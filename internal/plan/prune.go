@@ -3,7 +3,6 @@
 package plan
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 
@@ -12,50 +11,85 @@ import (
 
 // prune plans to take away what osl holds in a sandbox and nobody wants any
 // more. What others made there stays.
-func (b *builder) prune(w *Sandbox, s *State) {
-	wanted := map[int]*Iface{}
-	for i := range w.Ifaces {
-		wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
-	}
+func (b *builder) prune(w *Sandbox, k *known) {
 	undo := func(index int, a Action) []Op {
-		return b.lit(s, []Op{{NS: w.Key, Dev: name(s, index), Do: a}})
+		return b.lit(k, []Op{{NS: w.Key, Dev: k.nameOf(index), Do: a}})
 	}
-	for i := range s.Links {
-		l := &s.Links[i]
-		if t, ok := ParseTag(l.Alias); ok && b.gone[l.Index] {
-			b.remove = append(b.remove, Remove(w.Key, l, t, s)...)
-			b.neighs = append(b.neighs, Forget(w.Key, l, t, s)...)
+	for i := range k.Links {
+		l := &k.Links[i]
+		if t, ok := k.tags[l.Index]; ok && b.gone[l.Index] {
+			b.remove = append(b.remove, Remove(w.Key, l, t, k.part(l))...)
+			b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
 		}
 	}
-	for _, r := range s.Routes {
+	for _, r := range k.Routes {
 		if !b.gone[r.Index] && !b.to[r.Dst] {
-			b.config = append(b.config, Op{NS: w.Key, Dev: name(s, r.Index), Do: DelRoute{r},
+			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{r},
 				Undo: undo(r.Index, NewRoute{r})})
 		}
 	}
-	for _, n := range s.Neighs {
-		if !b.gone[n.Index] && !wantsNeigh(w, name(s, n.Index), n) {
-			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: name(s, n.Index), Do: DelNeigh{n},
+	wanted := map[neighKey]bool{}
+	for _, n := range w.Neighs {
+		n.Index = b.index[end{w.Key, n.Dev}]
+		wanted[keyOf(n.Neigh)] = true
+	}
+	for _, n := range k.Neighs {
+		if !b.gone[n.Index] && !wanted[keyOf(n)] {
+			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n},
 				Undo: undo(n.Index, NewNeigh{n})})
 		}
 	}
-	back := map[int]bool{}
-	for _, a := range s.Addrs {
-		if !oslsAddr(a) || b.gone[a.Index] || wanted[a.Index].has(a.Prefix) {
-			continue
+	for i := range k.Links {
+		if l := &k.Links[i]; !b.gone[l.Index] {
+			b.shed(w, k, l)
 		}
-		undo := undo(a.Index, NewAddr{a})
-		if b.bare[a.Index] && a.Prefix.Addr().Is4() && !back[a.Index] { // the first is undone last
-			back[a.Index] = true
-			undo = append(undo, WithLastIPv4(w.Key, s.ByIndex(a.Index), s)...)
-		}
-		b.config = append(b.config, Op{NS: w.Key, Dev: name(s, a.Index), Do: DelAddr{a}, Undo: undo})
 	}
+}
+
+// shed plans to take the addresses of osl's from a link that nobody wants.
+func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) {
+	addrs := k.addrs[l.Index]
+	if !slices.ContainsFunc(addrs, b.drops) {
+		return
+	}
+	var comes []netip.Prefix
+	promote := l.Inet.Promote
+	if f := b.wanted[l.Index]; f != nil {
+		for _, a := range f.Addrs {
+			comes = append(comes, a.Prefix)
+		}
+		promote = wishedPromote(w, f, promote)
+	}
+	ops := Shed(w.Key, l.Name, l, addrs, b.drops, comes, promote)
+	back := !b.bare[l.Index]
+	for i := range ops {
+		d, is := ops[i].Do.(DelAddr)
+		if is && !back && d.Addr.Prefix.Addr().Is4() { // the first is undone last
+			back = true
+			ops[i].Undo = append(ops[i].Undo, WithLastIPv4(w.Key, l, k.part(l))...)
+		}
+		ops[i].Undo = b.lit(k, ops[i].Undo)
+	}
+	b.config = append(b.config, ops...)
+}
+
+// wishedPromote returns what promote_secondaries of a link is to be.
+func wishedPromote(w *Sandbox, f *Iface, now uint32) uint32 {
+	wish := func(list []Setting, path string) {
+		for _, s := range list {
+			if s.Path == path {
+				now = uint32(b2i(s.Value != "0"))
+			}
+		}
+	}
+	wish(w.Sysctls, "ipv4/conf/default/promote_secondaries")
+	wish(f.Sysctls, "ipv4/conf/%s/promote_secondaries")
+	return now
 }
 
 // lit leaves out of ops those that bring IPv6 to a link whose IPv6 goes off: to
 // undo that brings it all back, and before that the kernel refuses it.
-func (b *builder) lit(s *State, ops []Op) []Op {
+func (b *builder) lit(k *known, ops []Op) []Op {
 	return slices.DeleteFunc(ops, func(op Op) bool {
 		var ip netip.Addr
 		index, _ := on(op.Do)
@@ -69,13 +103,7 @@ func (b *builder) lit(s *State, ops []Op) []Op {
 				ip = a.Neigh.IP
 			}
 		}
-		return ip.Is6() && b.dark[end{op.NS, name(s, index)}]
-	})
-}
-
-func wantsNeigh(w *Sandbox, dev string, h rtnl.Neigh) bool {
-	return slices.ContainsFunc(w.Neighs, func(n Neigh) bool {
-		return n.Dev == dev && n.FDB == h.FDB && (n.FDB && bytes.Equal(n.MAC, h.MAC) || !n.FDB && n.IP == h.IP)
+		return ip.Is6() && b.dark[end{op.NS, k.nameOf(index)}]
 	})
 }
 
@@ -112,11 +140,13 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewRoute{r}}}})
 		}
 	}
+	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {
-		if a.Index == l.Index && oslsAddr(a) {
-			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelAddr{a}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewAddr{a}}}})
+		if a.Index == l.Index {
+			addrs = append(addrs, a)
 		}
 	}
+	ops = append(ops, Shed(key, l.Name, l, addrs, oslsAddr, nil, l.Inet.Promote)...)
 	up, alias := l.Up(), l.Alias
 	if t.Source != l.Name && up && !RenamesUp {
 		ops = append(ops, downToRename(key, l, s))

@@ -59,6 +59,8 @@ type Step struct {
 	Home int
 	// Gone is the index of a link that is deleted.
 	Gone int
+	// End says that the sandbox itself ends.
+	End bool
 }
 
 // Request returns the message of a step.
@@ -200,6 +202,7 @@ const (
 	stepSetting = 2
 	stepHome    = 3
 	stepGone    = 4
+	stepEnd     = 5
 )
 
 func (r Record) marshal() []byte {
@@ -217,6 +220,8 @@ func (r Record) marshal() []byte {
 			b = append(b, stepHome)
 			num(uint64(s.Home))
 			str(s.Value)
+		case s.End:
+			b = append(b, stepEnd)
 		case s.Gone != 0:
 			b = append(b, stepGone)
 			num(uint64(s.Gone))
@@ -274,6 +279,8 @@ func (r *Record) unmarshal(b []byte) (err error) {
 			if s.Home <= loopback {
 				return errRecord
 			}
+		case stepEnd:
+			s.End = true
 		case stepGone:
 			if s.Gone = int(uint32(num())); s.Gone <= loopback {
 				return errRecord
@@ -302,7 +309,7 @@ func (r *Record) unmarshal(b []byte) (err error) {
 func allowed(s Step) bool {
 	switch s.Type {
 	case unix.RTM_NEWLINK:
-		return s.Flags&unix.NLM_F_CREATE == 0 && rtnl.StaysHere(s.Type, s.Data)
+		return s.Flags&unix.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}

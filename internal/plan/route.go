@@ -8,16 +8,22 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
-// leaving is what a plan takes from one sandbox, as far as routes depend on it.
+// leaving is what a plan takes from one sandbox, as far as others depend on it.
 type leaving struct {
-	gone map[int]bool // links that go
+	prune  bool
+	wanted map[int]*Iface // by the index of the link that it is
+	gone   map[int]bool   // links that go
 	// bare are links that stay and lose their last IPv4 address. The kernel then
 	// drops their IPv4 routes and neighbours too.
 	bare map[int]bool
-	// lost are the subnets that addresses and routes lead to which go.
-	lost []netip.Prefix
+	// lost are the subnets that addresses and routes lead to which go, and near
+	// those that lead to a link when all is as it is wanted; nil until it is asked
+	// for.
+	lost subnets
+	near *subnets
 	// to are the destinations that routes are wanted to.
 	to map[netip.Prefix]bool
 	// late are routes that come when addresses have gone.
@@ -25,41 +31,48 @@ type leaving struct {
 }
 
 // leave finds what goes from a sandbox.
-func leave(w *Sandbox, s *State, index map[end]int) leaving {
-	v := leaving{gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
+func (b *builder) leave(w *Sandbox, k *known) leaving {
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
+	for i := range w.Ifaces {
+		v.wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
+	}
 	if !w.Prune {
 		return v
 	}
-	wanted := map[int]*Iface{}
-	for i := range w.Ifaces {
-		wanted[index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
-	}
-	for i := range s.Links {
-		l := &s.Links[i]
-		if _, ok := ParseTag(l.Alias); ok && wanted[l.Index] == nil {
+	for i := range k.Links {
+		l := &k.Links[i]
+		if x := b.is[end{w.Key, b.called[place{w.Key, l.Index}]}]; x.link != nil && x.link.Index == l.Index {
+			continue
+		}
+		if k.tags[l.Index].Origin != None {
 			v.gone[l.Index] = true
 		}
 	}
 	keeps := map[int]bool{}
-	for _, a := range s.Addrs {
-		f := wanted[a.Index]
-		if v.gone[a.Index] || f != nil && f.Down || oslsAddr(a) && !f.has(a.Prefix) {
-			v.lost = append(v.lost, a.Prefix.Masked())
+	for _, a := range k.Addrs {
+		f := v.wanted[a.Index]
+		if v.drops(a) || f != nil && f.Down {
+			v.lost.add(a.Prefix, a.Index)
 		}
 		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a) ||
 			f != nil && slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix.Addr().Is4() })
 	}
-	for _, a := range s.Addrs {
+	for _, a := range k.Addrs {
 		if a.Prefix.Addr().Is4() && !v.gone[a.Index] && !keeps[a.Index] {
 			v.bare[a.Index] = true
 		}
 	}
-	for _, r := range s.Routes {
-		if f := wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !slices.Contains(f.Routes, r.Dst)) {
-			v.lost = append(v.lost, r.Dst)
+	for _, r := range k.Routes {
+		if f := v.wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !slices.Contains(f.Routes, r.Dst)) {
+			v.lost.add(r.Dst, r.Index)
 		}
 	}
 	return v
+}
+
+// drops reports whether an address goes, with its link or alone.
+func (v *leaving) drops(a rtnl.Addr) bool {
+	return v.prune && (v.gone[a.Index] || oslsAddr(a) && !v.wanted[a.Index].has(a.Prefix))
 }
 
 // has reports whether an address is wanted of an interface, which may be nil.
@@ -69,10 +82,10 @@ func (i *Iface) has(p netip.Prefix) bool {
 
 // routes plans the routes of a sandbox: those of its interfaces, then the
 // others, which may be by way of them.
-func (b *builder) routes(w *Sandbox, s *State) error {
+func (b *builder) routes(w *Sandbox, k *known) error {
 	for _, f := range inOrder(w.Ifaces) {
 		for _, r := range f.Routes {
-			if err := b.route(w, f.device(), ifaceRoute(r, b.index[end{w.Key, f.Name}]), s); err != nil {
+			if err := b.route(w, f.device(), ifaceRoute(r, b.index[end{w.Key, f.Name}]), k); err != nil {
 				return err
 			}
 		}
@@ -89,14 +102,14 @@ func (b *builder) routes(w *Sandbox, s *State) error {
 				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
 					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
 			}
-		} else if slices.ContainsFunc(b.lost, func(p netip.Prefix) bool { return p.Contains(r.Via) }) {
+		} else if _, lost := b.lost.find(r.Via); lost {
 			// The kernel does not know yet what goes, and could take that.
-			if r.Index = b.reach(w, s, r.Via); r.Index == 0 {
+			if r.Index = b.reach(w, k, r.Via); r.Index == 0 {
 				return &Problem{Key: w.Key, Kind: Unreachable,
 					Text: fmt.Sprintf("only what goes reaches the next hop %v of the route to %v", r.Via, r.Dst)}
 			}
 		}
-		if err := b.route(w, r.Dev, r.Route, s); err != nil {
+		if err := b.route(w, r.Dev, r.Route, k); err != nil {
 			return err
 		}
 	}
@@ -105,11 +118,19 @@ func (b *builder) routes(w *Sandbox, s *State) error {
 
 // reach returns the link that reaches a next hop when all is as it is wanted, 0
 // for none: by an address of it or a route on it, the longest prefix first.
-func (b *builder) reach(w *Sandbox, s *State, hop netip.Addr) (index int) {
-	best := -1
+func (b *builder) reach(w *Sandbox, k *known, hop netip.Addr) (index int) {
+	if b.near == nil {
+		b.near = b.nearby(w, k)
+	}
+	index, _ = b.near.find(hop)
+	return index
+}
+
+func (b *builder) nearby(w *Sandbox, k *known) *subnets {
+	var n subnets
 	try := func(p netip.Prefix, i int) {
-		if p = p.Masked(); p.Contains(hop) && p.Bits() > best && !b.gone[i] {
-			best, index = p.Bits(), i
+		if !b.gone[i] {
+			n.add(p, i)
 		}
 	}
 	for i := range w.Ifaces {
@@ -126,49 +147,83 @@ func (b *builder) reach(w *Sandbox, s *State, hop netip.Addr) (index int) {
 		}
 	}
 	for _, r := range w.Routes {
-		if !r.Via.IsValid() && hop.Is6() { // on IPv4 its scope is too wide
+		if !r.Via.IsValid() && r.Dst.Addr().Is6() { // on IPv4 its scope is too wide
 			try(r.Dst, b.index[end{w.Key, r.Dev}])
 		}
 	}
-	for _, a := range s.Addrs {
+	for _, a := range k.Addrs {
 		if !oslsAddr(a) {
 			try(a.Prefix, a.Index)
 		}
 	}
-	for _, r := range s.Others {
-		if !r.Via.IsValid() {
+	for _, r := range k.Others {
+		if !r.Via.IsValid() && r.Proto != unix.RTPROT_KERNEL { // those go with their addresses
 			try(r.Dst, r.Index)
 		}
 	}
-	return index
+	return &n
+}
+
+// subnets finds the longest of many prefixes that has an address.
+type subnets struct {
+	index map[netip.Prefix]int
+	bits  []int // the lengths that there are, the longest first
+}
+
+func (n *subnets) add(p netip.Prefix, index int) {
+	if n.index == nil {
+		n.index = map[netip.Prefix]int{}
+	}
+	p = p.Masked()
+	if _, ok := n.index[p]; ok {
+		return
+	}
+	n.index[p] = index
+	if at, ok := slices.BinarySearchFunc(n.bits, p.Bits(), func(a, b int) int { return b - a }); !ok {
+		n.bits = slices.Insert(n.bits, at, p.Bits())
+	}
+}
+
+func (n *subnets) find(ip netip.Addr) (index int, ok bool) {
+	for _, bits := range n.bits {
+		if p, err := ip.WithZone("").Prefix(bits); err == nil {
+			if index, ok = n.index[p]; ok {
+				return index, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // route plans a route of osl: left alone if it is there, in the place of
 // another one of osl's to the same destination, or new.
-func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, s *State) error {
+func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 	if b.to[r.Dst] {
 		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
 	}
 	b.to[r.Dst] = true
 	late := r.Dst.Addr().Is4() && b.bare[r.Index]
-	for _, h := range s.Routes {
-		if h.Dst != r.Dst || h.Proto != rtnl.Protocol || !w.Prune && s.ByIndex(r.Index) == nil {
+	for _, h := range k.routes[r.Dst] {
+		if h.Proto != rtnl.Protocol || !w.Prune && k.ByIndex(r.Index) == nil {
 			continue
 		}
 		undo := func(a Action) []Op { return []Op{{NS: w.Key, Do: a}} }
 		switch {
 		case late:
-			b.config = append(b.config, Op{NS: w.Key, Dev: name(s, h.Index), Do: DelRoute{h}, Undo: undo(NewRoute{h})})
+			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(NewRoute{h})})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
 		case !sameRoute(h, r) || b.gone[h.Index]:
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
 			back := undo(ReplaceRoute{h})
-			if h.Dst.Addr().Is6() && b.dark[end{w.Key, name(s, h.Index)}] {
+			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] {
 				back = undo(DelRoute{r}) // h comes back with the IPv6 of its link
 			}
 			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back})
 		}
 		return nil
+	}
+	if there, err := b.routeOfOthers(w, dev, r, k); there || err != nil {
+		return err
 	}
 	if late {
 		b.late = append(b.late, routeOp(w.Key, dev, r))
@@ -178,12 +233,67 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, s *State) error {
 	return nil
 }
 
-// name returns the name of a link, empty if there is none.
-func name(s *State, index int) string {
-	if l := s.ByIndex(index); l != nil {
-		return l.Name
+// routeOfOthers looks at the routes of others to the same destination, of which
+// the kernel takes one only: the same as is wanted is left as it is, another
+// one is in the way.
+func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) (there bool, err error) {
+	var other *rtnl.Route
+	for _, h := range k.others[r.Dst] {
+		if b.gone[h.Index] || h.Metric != defaultMetric(r.Dst) || h.Proto == unix.RTPROT_KERNEL && r.Via.IsValid() {
+			continue
+		}
+		if h.Via == r.Via.WithZone("") && (r.Index == 0 || h.Index == r.Index) {
+			return true, nil
+		}
+		if h.Proto != unix.RTPROT_KERNEL {
+			other = &h
+		}
 	}
-	return ""
+	if other == nil {
+		return false, nil
+	}
+	return false, &Problem{Key: w.Key, Dev: dev, Kind: Exists, Text: fmt.Sprintf("the route to %v is to be %s, and there is one of others, %s; take that away with: %s",
+		r.Dst, way(r, dev), way(*other, k.nameOf(other.Index)), "{"+w.Key+"}"+DelRoute{*other}.Command(k.nameOf(other.Index)))}
+}
+
+// defaultMetric is that of a route that names none.
+func defaultMetric(dst netip.Prefix) uint32 {
+	if dst.Addr().Is6() {
+		return 1024
+	}
+	return 0
+}
+
+// way says where a route leads.
+func way(r rtnl.Route, dev string) string {
+	s := "on the link"
+	if r.Via.IsValid() {
+		s = "via " + r.Via.WithZone("").String()
+	}
+	if dev != "" {
+		s += " dev " + dev
+	}
+	return s + ProtocolName(r.Proto)
+}
+
+// ProtocolName says who made a route, as the ip command does, after a blank; it
+// is empty for osl's own.
+func ProtocolName(proto uint8) string {
+	switch proto {
+	case rtnl.Protocol:
+		return ""
+	case unix.RTPROT_KERNEL:
+		return " proto kernel"
+	case unix.RTPROT_BOOT:
+		return " proto boot"
+	case unix.RTPROT_STATIC:
+		return " proto static"
+	case unix.RTPROT_DHCP:
+		return " proto dhcp"
+	case unix.RTPROT_RA:
+		return " proto ra"
+	}
+	return fmt.Sprintf(" proto %d", proto)
 }
 
 // sameRoute reports whether the route h that is there is the wanted w, whose

@@ -135,6 +135,7 @@ func (t *Tag) set(k, v string) bool {
 type SandboxTag struct {
 	UnderWay bool   // the change that makes it, or ends it, is not complete
 	Commit   Commit // what completes it, where it is a part of a larger one
+	Network  string // that it is of, empty for none
 	Labels   map[string]string
 }
 
@@ -189,6 +190,9 @@ func (t SandboxTag) String() string {
 	if t.UnderWay {
 		s += ";w=1" + t.Commit.field()
 	}
+	if t.Network != "" {
+		s += ";n=" + url.QueryEscape(t.Network)
+	}
 	keys := make([]string, 0, len(t.Labels))
 	for k := range t.Labels {
 		keys = append(keys, k)
@@ -218,6 +222,12 @@ func ParseSandboxTag(alias string) (t SandboxTag, ok bool) {
 				return SandboxTag{}, false
 			}
 			t.Commit = c
+		case "n":
+			n, err := url.QueryUnescape(v)
+			if err != nil {
+				return SandboxTag{}, false
+			}
+			t.Network = n
 		case "l":
 			name, value, _ := strings.Cut(v, ":")
 			name, err := url.QueryUnescape(name)

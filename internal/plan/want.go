@@ -24,8 +24,12 @@ type Sandbox struct {
 	Neighs   []Neigh
 	Sysctls  []Setting
 	Labels   map[string]string
+	// Network is the name of the network that it is of; empty leaves that.
+	Network string
 	// Prune takes away what osl holds there and is not wanted.
 	Prune bool
+	// Ends says that the sandbox is not wanted any more.
+	Ends bool
 }
 
 // Iface is what is wanted of one interface.

@@ -27,7 +27,13 @@ type Addr struct {
 	Proto  uint8
 	Flags  uint32 // IFA_F_*
 	Scope  uint8
+	// Whole is all that the kernel said of an address that it lists and that is
+	// not osl's.
+	Whole *Kept
 }
+
+// Secondary reports whether an IPv4 address follows another one of its subnet.
+func (a Addr) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&unix.IFA_F_SECONDARY != 0 }
 
 func (a Addr) message() buffer {
 	family := uint8(unix.AF_INET)
@@ -117,5 +123,8 @@ func ParseAddr(p []byte) (a Addr, ok bool) {
 		}
 	}
 	a.Prefix = netip.PrefixFrom(ip, bits)
+	if a.Proto != Protocol && a.Proto != AliasProtocol {
+		a.Whole = &Kept{unix.RTM_NEWADDR, append([]byte(nil), p...)}
+	}
 	return a, a.Prefix.IsValid()
 }

@@ -40,6 +40,9 @@ func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
 // Inet holds the settings of a link's IPv4 and IPv6 that osl cares about.
 type Inet struct {
 	ARPIgnore, ARPAnnounce, ARPNotify uint32
+	// Promote is promote_secondaries: with 0 the first address of a subnet takes
+	// the others along when it is deleted, unless that of all links says 1.
+	Promote uint32
 	// DisableIPv6 is true too where the link has no IPv6 state at all.
 	DisableIPv6  bool
 	NDISCNotify  bool
@@ -72,6 +75,7 @@ type LinkSet struct {
 	ARP      *[2]uint32 // arp_ignore and arp_announce
 	// ARPNotify makes the link announce its IPv4 addresses when it goes up.
 	ARPNotify bool
+	Promote   *uint32 // promote_secondaries
 }
 
 // LinkNew describes a link to be made where the socket is.
@@ -110,6 +114,7 @@ const (
 	iflaInet6Conf      = 2
 	ipv4ARPAnnounce    = 18
 	ipv4ARPIgnore      = 19
+	ipv4Promote        = 20
 	ipv4ARPNotify      = 22
 	ipv6DisableIPv6    = 26
 	ipv6AcceptDAD      = 27
@@ -185,13 +190,16 @@ func SetLink(s LinkSet) Request {
 	if s.Group != 0 {
 		b.u32(unix.IFLA_GROUP, s.Group)
 	}
-	if s.ARP != nil || s.ARPNotify {
+	if s.ARP != nil || s.ARPNotify || s.Promote != nil {
 		b.nest(unix.IFLA_AF_SPEC, func() {
 			b.nest(unix.AF_INET, func() {
 				b.nest(iflaInetConf, func() {
 					if s.ARP != nil {
 						b.u32(ipv4ARPIgnore, s.ARP[0])
 						b.u32(ipv4ARPAnnounce, s.ARP[1])
+					}
+					if s.Promote != nil {
+						b.u32(ipv4Promote, *s.Promote)
 					}
 					if s.ARPNotify {
 						b.u32(ipv4ARPNotify, 1)
@@ -262,7 +270,16 @@ func (b *buffer) peer(p *Peer) {
 }
 
 func (b *buffer) vxlan(n LinkNew) {
-	d := n.Data
+	b.vxlanEnds(n.Data, n.Parent)
+	port := n.Data.Port
+	if port == 0 {
+		port = VXLANPort
+	}
+	b.be16(unix.IFLA_VXLAN_PORT, uint16(port))
+}
+
+// vxlanEnds are the attributes of a vxlan that can be changed, and the VNI.
+func (b *buffer) vxlanEnds(d LinkData, parent int) {
 	b.u32(unix.IFLA_VXLAN_ID, uint32(d.VNI))
 	if d.Remote.Is4() {
 		b.bytes(unix.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
@@ -274,14 +291,26 @@ func (b *buffer) vxlan(n LinkNew) {
 	} else if d.Local.Is6() {
 		b.bytes(unix.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
 	}
-	if n.Parent != 0 {
-		b.u32(unix.IFLA_VXLAN_LINK, uint32(n.Parent))
+	if parent != 0 {
+		b.u32(unix.IFLA_VXLAN_LINK, uint32(parent))
 	}
-	port := d.Port
-	if port == 0 {
-		port = VXLANPort
-	}
-	b.be16(unix.IFLA_VXLAN_PORT, uint16(port))
+}
+
+// ChangeLink returns the request that changes what makes a link of its kind: the
+// mode of a macvlan, or of a vxlan the local address, the remote and the device.
+func ChangeLink(index int, kind string, d LinkData, parent int) Request {
+	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	b.nest(unix.IFLA_LINKINFO, func() {
+		b.str(iflaInfoKind, kind)
+		b.nest(iflaInfoData, func() {
+			if kind == "macvlan" {
+				b.u32(1, macvlanModes[d.Mode])
+				return
+			}
+			b.vxlanEnds(d, parent)
+		})
+	})
+	return Request{Type: unix.RTM_NEWLINK, Data: b}
 }
 
 // DelLink returns the request that deletes a link.
@@ -320,6 +349,30 @@ func altName(typ uint16, index int, names []string) Request {
 		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_APPEND
 	}
 	return r
+}
+
+// Reshapes returns the index of the link that a message of ChangeLink changes, 0
+// for any other message. It acts elsewhere where the link is a vxlan whose tunnel
+// is in another namespace.
+func Reshapes(data []byte) (index int) {
+	if len(data) < unix.SizeofIfInfomsg {
+		return 0
+	}
+	kind := ""
+	for t, v := range attrs(data[unix.SizeofIfInfomsg:]) {
+		if t != unix.IFLA_LINKINFO {
+			return 0
+		}
+		for t, v := range attrs(v) {
+			if t == iflaInfoKind {
+				kind = getStr(v)
+			}
+		}
+	}
+	if kind != "vxlan" && kind != "macvlan" {
+		return 0
+	}
+	return int(int32(getU32(data[4:])))
 }
 
 // StaysHere reports whether a message acts in the namespace of the socket that

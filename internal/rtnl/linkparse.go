@@ -73,6 +73,8 @@ func (l *Link) parseInfo(b []byte) {
 					l.Data.Mode = name
 				}
 			}
+		case l.Kind == "vxlan" && t == unix.IFLA_VXLAN_LINK:
+			l.Parent = int(getU32(v))
 		case l.Kind == "vxlan":
 			l.Data.parseVXLAN(t, v)
 		}
@@ -107,6 +109,7 @@ func (i *Inet) parse(b []byte) {
 			case family == unix.AF_INET && t == iflaInetConf:
 				// The array starts at setting 1.
 				i.ARPAnnounce, i.ARPIgnore, i.ARPNotify = at(ipv4ARPAnnounce-1), at(ipv4ARPIgnore-1), at(ipv4ARPNotify-1)
+				i.Promote = at(ipv4Promote - 1)
 			case family == unix.AF_INET6 && t == iflaInet6Conf:
 				i.HasIPv6State = true
 				i.DisableIPv6 = at(ipv6DisableIPv6) != 0

@@ -1,0 +1,108 @@
+//go:build linux
+
+package plan
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// known is a state by what is asked of it again and again, so that a plan takes
+// a time that grows with its size and no faster.
+type known struct {
+	*State
+	index   map[int]*rtnl.Link
+	name    map[string]*rtnl.Link
+	source  map[string]*rtnl.Link // those that osl holds, by the name they are known by
+	tags    map[int]Tag           // of osl's links
+	addrs   map[int][]rtnl.Addr   // by link, in the kernel's order
+	routes  map[netip.Prefix][]rtnl.Route
+	on      map[int][]rtnl.Route // osl's routes by device
+	others  map[netip.Prefix][]rtnl.Route
+	neighs  map[neighKey]rtnl.Neigh
+	linkNbs map[int][]rtnl.Neigh
+}
+
+// neighKey is what there is one neighbour or forwarding entry for.
+type neighKey struct {
+	index int
+	ip    netip.Addr
+	mac   string // of forwarding entries, which have no ip here
+}
+
+func keyOf(n rtnl.Neigh) neighKey {
+	if n.FDB {
+		return neighKey{index: n.Index, mac: string(n.MAC)}
+	}
+	return neighKey{index: n.Index, ip: n.IP}
+}
+
+func know(s *State) *known {
+	copied := *s // names in it change while a plan is made
+	copied.Links = slices.Clone(s.Links)
+	s = &copied
+	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
+		addrs: map[int][]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
+		others: map[netip.Prefix][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
+	for i := range s.Links {
+		l := &s.Links[i]
+		k.index[l.Index], k.name[l.Name] = l, l
+		t, ok := ParseTag(l.Alias)
+		if !ok {
+			continue
+		}
+		k.tags[l.Index] = t
+		if t.Origin != Kept && k.source[t.Source] == nil {
+			k.source[t.Source] = l
+		}
+	}
+	for _, a := range s.Addrs {
+		k.addrs[a.Index] = append(k.addrs[a.Index], a)
+	}
+	for _, r := range s.Routes {
+		k.routes[r.Dst] = append(k.routes[r.Dst], r)
+		k.on[r.Index] = append(k.on[r.Index], r)
+	}
+	for _, r := range s.Others {
+		k.others[r.Dst] = append(k.others[r.Dst], r)
+	}
+	for _, n := range s.Neighs {
+		k.neighs[keyOf(n)] = n
+		k.linkNbs[n.Index] = append(k.linkNbs[n.Index], n)
+	}
+	return k
+}
+
+// Link returns the link with a name, nil if there is none.
+func (k *known) Link(name string) *rtnl.Link { return k.name[name] }
+
+// ByIndex returns the link with an index, nil if there is none.
+func (k *known) ByIndex(index int) *rtnl.Link { return k.index[index] }
+
+// nameOf returns the name of a link, empty if there is none.
+func (k *known) nameOf(index int) string {
+	if l := k.index[index]; l != nil {
+		return l.Name
+	}
+	return ""
+}
+
+// addr returns the address of a link with a prefix.
+func (k *known) addr(index int, p netip.Prefix) (rtnl.Addr, bool) {
+	for _, a := range k.addrs[index] {
+		if a.Prefix == p {
+			return a, true
+		}
+	}
+	return rtnl.Addr{}, false
+}
+
+// part returns what hangs on one link, for the functions that take a state.
+func (k *known) part(l *rtnl.Link) *State {
+	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index]}
+}
+
+func sameEntry(a, b rtnl.Neigh) bool { return bytes.Equal(a.MAC, b.MAC) && a.IP == b.IP }

@@ -1,0 +1,387 @@
+//go:build linux
+
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// found is the link that a wanted interface is already.
+type found struct {
+	link *rtnl.Link
+	tag  Tag
+	// taken says that somebody else made the link just as it is wanted.
+	taken bool
+}
+
+// resolve finds for each wanted interface the link that it is. One that can not
+// be changed into what is wanted is none: another is made in its place, and it
+// goes when all is done.
+func (b *builder) resolve(want []Sandbox) error {
+	for i := range want {
+		w := &want[i]
+		if w.Ends {
+			continue
+		}
+		for j := range w.Ifaces {
+			f := &w.Ifaces[j]
+			x, err := b.match(w, f)
+			if err != nil {
+				return err
+			}
+			b.is[end{w.Key, f.Name}] = x
+		}
+		b.renamed(w)
+	}
+	for again := true; again; {
+		again = false
+		for i := range want {
+			for j := range want[i].Ifaces {
+				w, f := &want[i], &want[i].Ifaces[j]
+				at := end{w.Key, f.Name}
+				x := b.is[at]
+				if x.link == nil || b.plugged(w, f, x) && b.parented(w, f, x) {
+					continue
+				}
+				if !x.replaceable(w) {
+					return &Problem{Key: w.Key, Dev: f.device(), Kind: Exists, Text: "it is there, with another other end or parent, and is not osl's to replace"}
+				}
+				b.is[at], again = found{}, true
+			}
+		}
+	}
+	return nil
+}
+
+// replaceable reports whether osl may take the link away for another one.
+func (x found) replaceable(w *Sandbox) bool {
+	return w.Prune && (x.tag.Origin == Made || x.tag.Origin == Host || x.taken)
+}
+
+// match finds the link that a wanted interface is: by the name that osl knows
+// it by, since someone may have renamed it, else by its name.
+func (b *builder) match(w *Sandbox, f *Iface) (x found, err error) {
+	k := b.known[w.Key]
+	if f.Fresh || k == nil {
+		return x, nil
+	}
+	source := orElse(f.Source, f.Name)
+	if f.From != nil {
+		source = f.From.Link.Name
+	}
+	name := f.Name
+	if f.Keep {
+		name = source
+	}
+	l := k.source[source]
+	if l == nil {
+		l = k.Link(name)
+	}
+	if l == nil {
+		return x, nil
+	}
+	x = found{link: l, tag: k.tags[l.Index]}
+	problem := func(kind ProblemKind, format string, args ...any) (found, error) {
+		return found{}, &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
+	}
+	switch why := b.differs(f, l, x.tag); {
+	case f.Name == "lo" || f.Kind == "" && f.From == nil:
+		return x, nil
+	case x.tag.Origin == None && why == "" && w.Prune && k.made():
+		x.taken = true // by the commands that osl prints, perhaps
+		return x, nil
+	case x.tag.Origin != Made && x.tag.Origin != Host:
+		return problem(NameInUse, "a link that osl did not make has this name")
+	case why == "":
+		return x, nil
+	case !x.replaceable(w):
+		return problem(Exists, "it is there, %s; remove it first: osl link rm", why)
+	}
+	return found{}, nil
+}
+
+// made reports whether osl made the sandbox.
+func (k *known) made() bool {
+	lo := k.ByIndex(loopback)
+	if lo == nil {
+		return false
+	}
+	_, ok := ParseSandboxTag(lo.Alias)
+	return ok
+}
+
+// differs says why a link can not become what is wanted, empty if it can.
+func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
+	switch {
+	case f.From != nil && t.Origin == Made:
+		return "made by osl, and not " + f.From.Link.Name + " of the host"
+	case f.From != nil && t.Origin == Host && t.Source != f.From.Link.Name:
+		return "the host's " + t.Source
+	case f.From != nil && t.Origin == None && f.From.Link.Index != 0:
+		return "not " + f.From.Link.Name + " of the host"
+	case f.From != nil || f.Kind == "":
+		return ""
+	case t.Origin == Host:
+		return "moved in from the host"
+	case f.Kind != l.Kind && !(l.Kind == "tun" && f.Kind == "tap"):
+		return "of the type " + orElse(l.Kind, "physical")
+	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
+		return fmt.Sprintf("with the VNI %d", l.Data.VNI)
+	case f.Kind == "vxlan" && f.port() != l.Data.Port:
+		return fmt.Sprintf("with the port %d", l.Data.Port)
+	case f.Kind == "vlan" && f.Data.VLAN != l.Data.VLAN:
+		return fmt.Sprintf("with the tag %d", l.Data.VLAN)
+	case f.Kind == "macvlan" && f.mode() != orElse(l.Data.Mode, "bridge") && (f.mode() == "passthru" || l.Data.Mode == "passthru"):
+		return "in the mode " + l.Data.Mode
+	}
+	return ""
+}
+
+func (i *Iface) mode() string { return orElse(i.Data.Mode, "bridge") }
+
+// port is the UDP port that a vxlan is to have.
+func (i *Iface) port() int {
+	if i.Data.Port == 0 {
+		return rtnl.VXLANPort
+	}
+	return i.Data.Port
+}
+
+// renamed finds, for those that are not there, a link that goes and has what
+// there is once only: the VNI of a vxlan, the tag of a vlan.
+func (b *builder) renamed(w *Sandbox) {
+	k := b.known[w.Key]
+	if k == nil || !w.Prune {
+		return
+	}
+	var going []*rtnl.Link
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		at := end{w.Key, f.Name}
+		if b.is[at].link != nil || f.Kind != "vxlan" && f.Kind != "vlan" {
+			continue
+		}
+		if going == nil {
+			going = b.going(w)
+		}
+		for j, l := range going {
+			t := k.tags[l.Index]
+			if t.Origin == Made && l.Kind == f.Kind && b.differs(f, l, t) == "" && b.parented(w, f, found{link: l}) {
+				b.is[at] = found{link: l, tag: t}
+				going = slices.Delete(going, j, j+1)
+				break
+			}
+		}
+	}
+}
+
+// going returns the links of osl's that no wanted interface is.
+func (b *builder) going(w *Sandbox) (list []*rtnl.Link) {
+	stays := map[int]bool{}
+	for i := range w.Ifaces {
+		if l := b.is[end{w.Key, w.Ifaces[i].Name}].link; l != nil {
+			stays[l.Index] = true
+		}
+	}
+	k := b.known[w.Key]
+	for i := range k.Links {
+		if l := &k.Links[i]; k.tags[l.Index].Origin != None && !stays[l.Index] {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// plugged reports whether a veth has the other end that is wanted.
+func (b *builder) plugged(w *Sandbox, f *Iface, x found) bool {
+	other := f.Peer
+	if f.MadeBy != nil {
+		other = f.MadeBy
+	}
+	if other == nil || f.Kind != "veth" {
+		return true
+	}
+	o := b.otherLink(other)
+	return o != nil && o.Index == x.link.Parent && o.Parent == x.link.Index && x.link.ParentNS == (other.Key != w.Key)
+}
+
+// otherLink returns the link that the other end of a veth is, nil for none.
+func (b *builder) otherLink(e *End) *rtnl.Link {
+	if e.Claimed {
+		return b.is[end{e.Key, e.Name}].link
+	}
+	if k := b.known[e.Key]; k != nil {
+		return k.Link(e.Name)
+	}
+	return nil
+}
+
+// parented reports whether a link is on the parent that is wanted, or can be
+// put there.
+func (b *builder) parented(w *Sandbox, f *Iface, x found) bool {
+	switch {
+	case f.Kind != "vlan" && f.Kind != "macvlan":
+		return true // a vxlan's device is changed in place
+	case f.HostParent != nil:
+		return x.link.ParentNS && x.link.Parent == f.HostParent.Index
+	case x.link.ParentNS:
+		return false
+	}
+	p := b.parent(w, f)
+	return p != nil && p.Index == x.link.Parent
+}
+
+// parent returns the link that is a wanted interface's parent in the sandbox
+// and stays, nil where there is none yet.
+func (b *builder) parent(w *Sandbox, f *Iface) *rtnl.Link {
+	if x, wanted := b.is[end{w.Key, f.Parent}]; wanted {
+		return x.link
+	}
+	return b.known[w.Key].Link(f.Parent)
+}
+
+// asides renames what has a name that something else is to have, and goes or is
+// renamed itself in this change.
+func (b *builder) asides(want []Sandbox) error {
+	for i := range want {
+		w := &want[i]
+		k := b.known[w.Key]
+		for j := range w.Ifaces {
+			f := &w.Ifaces[j]
+			x := b.is[end{w.Key, f.Name}]
+			if x.link == nil && f.Peer != nil && f.Peer.Key == HostNS {
+				if err := b.asideOnHost(w, f); err != nil {
+					return err
+				}
+			}
+			l := k.Link(f.Name)
+			if l == nil || l == x.link || f.Fresh {
+				continue
+			}
+			if _, stays := b.called[place{w.Key, l.Index}]; !stays && !k.tags[l.Index].leaves() {
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Text: "another link has this name, and osl did not make it"}
+			}
+			b.setAside(w.Key, k, l)
+		}
+	}
+	return nil
+}
+
+// leaves reports whether a link of osl's that nobody wants leaves the sandbox.
+func (t Tag) leaves() bool { return t.Origin == Made || t.Origin == Host || t.Origin == Far }
+
+// asideOnHost makes room for the end of a veth on the host where the end of one
+// that goes has its name.
+func (b *builder) asideOnHost(w *Sandbox, f *Iface) error {
+	host := b.known[HostNS]
+	if host == nil {
+		return nil
+	}
+	l := host.Link(f.Peer.Name)
+	if l == nil {
+		return nil
+	}
+	if b.farEnds[[2]int{l.Index, l.Parent}] && host.tags[l.Index].Origin == Far {
+		b.setAside(HostNS, host, l)
+		return nil
+	}
+	return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Far: f.Peer.Name,
+		Text: fmt.Sprintf("the host has another link %q already", f.Peer.Name)}
+}
+
+// setAside plans to give a link a name that nobody wants.
+func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
+	name := fmt.Sprintf("osl~%x", l.Index)
+	if l.Up() && !RenamesUp {
+		b.aside = append(b.aside, downToRename(key, l, k.part(l)))
+	}
+	b.aside = append(b.aside, Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: name}}, Gone: true,
+		Undo: []Op{{NS: key, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name}}}}})
+	delete(k.name, l.Name)
+	l.Name = name
+	k.name[name] = l
+}
+
+// ChangeLink changes what makes a link of its kind, in place.
+type ChangeLink struct {
+	Index  int
+	Kind   string
+	Data   rtnl.LinkData
+	Parent int    // of a vxlan; 0 leaves it
+	Name   string // of Parent
+}
+
+func (a ChangeLink) Request(FDs) rtnl.Request {
+	return rtnl.ChangeLink(a.Index, a.Kind, a.Data, a.Parent)
+}
+
+// Command returns the command that does the same.
+func (a ChangeLink) Command(dev string) string {
+	s := "link set dev " + dev + " type " + a.Kind
+	if a.Kind == "macvlan" {
+		return s + " mode " + a.Data.Mode
+	}
+	s += fmt.Sprintf(" id %d", a.Data.VNI)
+	if a.Data.Local.IsValid() {
+		s += " local " + a.Data.Local.String()
+	}
+	if a.Data.Remote.IsValid() {
+		s += " remote " + a.Data.Remote.String()
+	}
+	if a.Name != "" {
+		s += " dev " + a.Name
+	}
+	return s
+}
+
+// reshape plans to change in place what makes a link of its kind.
+func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
+	to := ChangeLink{Index: l.Index, Kind: f.Kind, Data: rtnl.LinkData{VNI: l.Data.VNI}}
+	from, changed := to, false
+	switch f.Kind {
+	case "macvlan":
+		changed = f.mode() != orElse(l.Data.Mode, "bridge")
+		to.Data.Mode, from.Data.Mode = f.mode(), l.Data.Mode
+	case "vxlan":
+		if r := f.Data.Remote; r.IsValid() && r != l.Data.Remote {
+			to.Data.Remote, from.Data.Remote, changed = r, l.Data.Remote, true
+			if !from.Data.Remote.IsValid() {
+				from.Data.Remote = unspecified(r)
+			}
+		}
+		if a := f.Data.Local; a.IsValid() && a != l.Data.Local {
+			to.Data.Local, from.Data.Local, changed = a, l.Data.Local, true
+			if !from.Data.Local.IsValid() {
+				from.Data.Local = unspecified(a)
+			}
+		}
+		parent := f.HostParent
+		if f.Parent != "" {
+			parent = b.parent(w, f)
+		}
+		if index := b.parentIndex(w, f, parent); index != 0 && index != l.Parent {
+			to.Parent, from.Parent, to.Name, changed = index, l.Parent, f.Parent, true
+		}
+	}
+	if changed {
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: from}}})
+	}
+}
+
+func (b *builder) parentIndex(w *Sandbox, f *Iface, parent *rtnl.Link) int {
+	if parent != nil {
+		return parent.Index
+	}
+	return b.index[end{w.Key, f.Parent}]
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
