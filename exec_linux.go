@@ -176,7 +176,7 @@ func (r *run) forward(ops []plan.Op) error {
 			continue
 		}
 		n := 0
-		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS && (n == 0 || !ops[n].Alone && !ops[n-1].Alone) {
+		for n < len(ops) && !ops[n].Last && ops[n].IsMessage() && ops[n].NS == ops[0].NS && (n == 0 || !ops[n].Alone && !ops[n-1].Alone && !ops[n].Apart) {
 			n++
 		}
 		switch {

@@ -135,7 +135,7 @@ func addRich(w *faultWorld) error {
 func faultOps() []faultOp {
 	ctx := context.Background()
 	lab := faultLab()
-	return []faultOp{
+	return slices.Concat(replaceOps(), []faultOp{
 		{name: "NewSandbox", do: func(w *faultWorld) (err error) { w.a, err = w.sandbox("a"); return err }},
 		{name: "AddInterface of a link with everything", host: richVeth, before: sandboxA, do: addRich},
 		{name: "AddInterface of a bridge's port", host: portVeth, before: sandboxA, do: addRich},
@@ -238,7 +238,7 @@ func faultOps() []faultOp {
 			w.must(w.a.AddInterface("vx", "vx"))
 		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Down", host: richVeth, ends: true, before: func(w *faultWorld) { w.lab() }, do: func(w *faultWorld) error { _, err := Down(ctx, lab); return err }},
-	}
+	})
 }
 
 // faultLab is a network of two sandboxes with one of everything.

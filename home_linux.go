@@ -218,10 +218,12 @@ func (r *run) end(ops []plan.Op) error {
 	failed := make([]error, len(ops))
 	_ = inParallel(len(ops), func(i int) error {
 		n, err := r.space(ops[i].NS)
-		if err == nil {
-			err = n.destroyLocked(context.WithoutCancel(r.ctx))
+		for try := 0; err == nil && try < 2; try++ {
+			if failed[i] = n.destroyLocked(context.WithoutCancel(r.ctx)); failed[i] == nil {
+				return nil
+			}
 		}
-		failed[i] = err
+		failed[i] = errors.Join(failed[i], err)
 		return nil
 	})
 	for i, err := range failed {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func validNetwork(name string) error {
 }
 
 // ofNetwork returns the keys in the base path whose sandboxes carry the name of a
-// network. What can not be read is none of them.
+// network.
 func ofNetwork(ctx context.Context, name string, except map[string]bool) (keys []string, err error) {
 	if name == "" {
 		return nil, nil
@@ -44,35 +45,32 @@ func ofNetwork(ctx context.Context, name string, except map[string]bool) (keys [
 		return nil, fail("list the sandboxes", dir, "", err)
 	}
 	is := make([]bool, len(files))
-	_ = inParallel(len(files), func(i int) error {
+	if err := inParallel(len(files), func(i int) error {
 		key := filepath.Join(dir, files[i].Name())
-		if !except[canonical(key)] {
-			network, err := networkOf(ctx, key)
-			is[i] = err == nil && network == name
+		if except[canonical(key)] {
+			return nil
 		}
-		return nil
-	})
+		n, err := open(key)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) || errors.Is(err, fs.ErrPermission) {
+			return nil // it is none that this process has made
+		}
+		if err == nil {
+			defer n.Close()
+			var lo rtnl.Link
+			lo, err = n.loopback(ctx)
+			t, _ := plan.ParseSandboxTag(lo.Alias)
+			is[i] = t.Network == name
+		}
+		return fail("look for the network's sandboxes", key, "", err)
+	}); err != nil {
+		return nil, err
+	}
 	for i, f := range files {
 		if is[i] {
 			keys = append(keys, filepath.Join(dir, f.Name()))
 		}
 	}
 	return keys, nil
-}
-
-// networkOf returns the name of the network that a sandbox is of.
-func networkOf(ctx context.Context, key string) (string, error) {
-	n, err := open(key)
-	if err != nil {
-		return "", err
-	}
-	defer n.Close()
-	lo, err := n.loopback(ctx)
-	if err != nil {
-		return "", err
-	}
-	t, _ := plan.ParseSandboxTag(lo.Alias)
-	return t.Network, nil
 }
 
 // dropped returns the sandboxes that the network made and does not list any

@@ -37,6 +37,8 @@ type Op struct {
 	// Alone keeps a step from being sent with what comes before and after it: the
 	// kernel would do that also where it refuses this.
 	Alone bool
+	// Apart begins a send: the step must not be done where one before it is refused.
+	Apart bool
 	// Gone says that the step is done where what it is about is gone.
 	Gone bool
 	// Quiet keeps bookkeeping out of the commands that a person is shown.

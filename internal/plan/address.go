@@ -11,9 +11,10 @@ import (
 
 // Shed plans to take addresses from a link that stays, and nothing with them.
 // With the first address of an IPv4 subnet the kernel takes the others, unless
-// the link is told to promote them: so it is, for as long as that takes. addrs
-// are all addresses of the link in the kernel's order; comes are those that it
-// is given before, and promote is what the setting is to be afterwards.
+// the link is told to promote them: so it is, for as long as that takes, by the
+// first step, which comes before any address is added, since to undo that takes
+// it away. addrs are all addresses of the link in the kernel's order; comes are
+// those that it is given, and promote is what the setting is to be afterwards.
 func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr) bool, comes []netip.Prefix, promote uint32) []Op {
 	subnets := map[netip.Prefix]*subnet{}
 	for _, p := range comes {
@@ -32,7 +33,9 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 		}
 		n.see(a, gone(a))
 	}
-	var ops []Op
+	// To undo ends with those that stay going behind again: which is first chooses
+	// the source of what is sent.
+	var ops, turn []Op
 	needed := false
 	// The last is the first to go: so none takes another one along that goes too,
 	// and an undo makes them in their order.
@@ -42,24 +45,23 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 		}
 		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}}
 		if n := subnets[a.Prefix.Masked()]; n != nil {
-			needed = needed || n.first && n.stays
-			// Those that stay go behind again: which is first chooses the source
-			// of what is sent.
-			for _, o := range n.turn {
-				op.Undo = append(op.Undo, Op{NS: key, Dev: dev, Do: DelAddr{o}}, putBack(key, dev, o))
+			needed = needed || n.turns || n.first && n.stays
+			for i := 0; n.turns && i < len(n.after); i++ {
+				turn = append(turn, Op{NS: key, Dev: dev, Do: DelAddr{n.after[i]}}, putBack(key, dev, n.after[i]))
 			}
-			n.turn = nil
+			n.turns = false
 		}
 		ops = append(ops, op)
 	}
-	if !needed || l.Inet.Promote != 0 && promote != 0 {
+	if !needed {
 		return ops
 	}
 	set := func(value uint32) Op {
 		return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Promote: &value}}}
 	}
 	on, off := set(1), set(promote)
-	on.Undo, off.Undo = []Op{set(l.Inet.Promote)}, []Op{set(1)}
+	on.Undo, off.Undo = append(turn, set(l.Inet.Promote)), []Op{set(1)}
+	ops[0].Apart = true
 	return append(append([]Op{on}, ops...), off)
 }
 
@@ -67,19 +69,17 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 type subnet struct {
 	first bool        // the one that has the others behind it goes
 	stays bool        // one stays, or comes
-	turn  []rtnl.Addr // those behind the first that goes, if one of them stays
-	gone  bool
-	seen  []rtnl.Addr
+	gone  bool        // one goes
+	after []rtnl.Addr // those behind the first that goes
+	turns bool        // one of these stays
 }
 
 func (n *subnet) see(a rtnl.Addr, gone bool) {
 	n.first = n.first || gone && !a.Secondary()
 	n.stays = n.stays || !gone
 	if n.gone {
-		n.seen = append(n.seen, a)
-		if !gone {
-			n.turn = n.seen
-		}
+		n.after = append(n.after, a)
+		n.turns = n.turns || !gone
 	}
 	n.gone = n.gone || gone
 }

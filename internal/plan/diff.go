@@ -162,6 +162,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.conflicts(w, k); err != nil {
 		return err
 	}
+	b.shedding(w, k)
 	for i := range w.Sysctls {
 		b.setting(w.Key, "", 0, w.Sysctls[i], k.State)
 	}

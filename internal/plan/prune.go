@@ -39,19 +39,30 @@ func (b *builder) prune(w *Sandbox, k *known) {
 				Undo: undo(n.Index, NewNeigh{n})})
 		}
 	}
+	b.config = append(b.config, b.sheds...)
+}
+
+// shedding plans to take addresses that nobody wants from the links that stay:
+// what has to be before others come, at once, and the rest for later.
+func (b *builder) shedding(w *Sandbox, k *known) {
 	for i := range k.Links {
-		if l := &k.Links[i]; !b.gone[l.Index] {
-			b.shed(w, k, l)
+		l := &k.Links[i]
+		if b.gone[l.Index] || !slices.ContainsFunc(k.addrs[l.Index], b.drops) {
+			continue
 		}
+		ops := b.shed(w, k, l)
+		if _, deletes := ops[0].Do.(DelAddr); !deletes {
+			ops[0].Alone = true
+			b.config, ops = append(b.config, ops[0]), ops[1:]
+		}
+		// What comes has to be there: a link without any address loses more.
+		ops[0].Apart = len(b.sheds) == 0
+		b.sheds = append(b.sheds, ops...)
 	}
 }
 
-// shed plans to take the addresses of osl's from a link that nobody wants.
-func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) {
+func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) []Op {
 	addrs := k.addrs[l.Index]
-	if !slices.ContainsFunc(addrs, b.drops) {
-		return
-	}
 	var comes []netip.Prefix
 	promote := l.Inet.Promote
 	if f := b.wanted[l.Index]; f != nil {
@@ -70,7 +81,7 @@ func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) {
 		}
 		ops[i].Undo = b.lit(k, ops[i].Undo)
 	}
-	b.config = append(b.config, ops...)
+	return ops
 }
 
 // wishedPromote returns what promote_secondaries of a link is to be.

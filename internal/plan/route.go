@@ -26,6 +26,8 @@ type leaving struct {
 	near *subnets
 	// to are the destinations that routes are wanted to.
 	to map[netip.Prefix]bool
+	// sheds take addresses away.
+	sheds []Op
 	// late are routes that come when addresses have gone.
 	late []Op
 }

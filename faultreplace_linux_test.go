@@ -1,0 +1,101 @@
+package osl
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+)
+
+// replaceOps are changes in which something has to make room, or ends.
+func replaceOps() []faultOp {
+	ctx := context.Background()
+	apply := func(n Network) func(w *faultWorld) error {
+		return func(*faultWorld) error { _, err := Apply(ctx, n); return err }
+	}
+	standing := func(n Network) func(w *faultWorld) {
+		return func(w *faultWorld) {
+			if n.Name == "" {
+				w.make("a")
+			}
+			w.must(apply(n)(w))
+		}
+	}
+	return []faultOp{
+		{name: "Apply that changes addresses of a subnet", before: standing(subnet("10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24")),
+			do: apply(subnet("10.9.0.2/24", "10.9.0.9/24"))},
+		{name: "Apply that changes the only address of a subnet", before: standing(subnet("10.9.0.1/24")), do: apply(subnet("10.9.0.2/24"))},
+		{name: "RemoveAddresses, the first of a subnet", before: standing(subnet("10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24", "10.9.0.4/24")),
+			do: func(w *faultWorld) error {
+				return w.ns("a").RemoveAddresses(ctx, "eth0", slices.Values(v4("10.9.0.1/24", "10.9.0.3/24")))
+			}},
+		{name: "RemoveAliasIP, the first of a subnet", before: standing(subnet("10.9.0.1/24", "10.9.0.2/24")), do: func(w *faultWorld) error {
+			return w.ns("a").RemoveAliasIP("eth0", cidr("10.9.0.1/24"))
+		}},
+		{name: "Apply that plugs a link elsewhere", before: standing(plugged("b")), do: apply(plugged("c"))},
+		{name: "Apply that drops sandboxes", host: richVeth, before: standing(three(3)), do: apply(three(1))},
+		{name: "Apply that drops the leader", before: standing(Network{Name: "lab", Sandboxes: []Spec{{Name: "a"}, {Name: "b"}}}),
+			do: apply(Network{Name: "lab", Sandboxes: []Spec{{Name: "b", Labels: map[string]string{"only": "one"}}, {Name: "c"}}})},
+		{name: "Apply that replaces links by others", before: standing(shapes(5, "vx0", "veth", "bridge")), do: apply(shapes(6, "vx1", "bridge", "veth"))},
+		{name: "Apply that changes tunnels in place", before: standing(tunnel("192.0.2.1", "bridge")), do: apply(tunnel("192.0.2.2", "private"))},
+		{name: "Apply that takes over what was made by hand", before: func(w *faultWorld) {
+			standing(Network{Name: "lab", Sandboxes: []Spec{{Name: "a"}, {Name: "b"}}})(w)
+			w.ip("link", "add", "name", "eth0", "netns", "a", "address", hw(90).String(), "type", "veth", "peer", "name", "eth0", "netns", "b", "address", hw(91).String())
+			w.ip("-n", "a", "addr", "add", "10.9.0.1/24", "dev", "eth0")
+			w.ip("-n", "a", "link", "set", "eth0", "up")
+		}, do: apply(plugged("b"))},
+		{name: "Down by the name of a network", host: richVeth, ends: true, before: standing(three(3)), do: func(*faultWorld) error {
+			_, err := Down(ctx, Network{Name: "lab"})
+			return err
+		}},
+	}
+}
+
+// subnet is a sandbox with addresses of one subnet, and what hangs on them.
+func subnet(addrs ...string) Network {
+	return Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "eth0", Type: "veth", MAC: MAC(hw(92)),
+		Peer: Endpoint{HostName, "va"}, Addresses: v4(addrs[:1]...), Aliases: v4(addrs[1:]...), Routes: v4("172.22.0.0/16")}},
+		Gateway:   netip.MustParseAddr("10.9.0.254"),
+		Neighbors: []NeighborSpec{{Dev: "eth0", IP: netip.MustParseAddr("10.9.0.77"), MAC: MAC(hw(77))}}}}}
+}
+
+// plugged is a link from a to another sandbox.
+func plugged(to string) Network {
+	return Network{Name: "lab", Links: []Link{{{"a", "eth0"}, {to, "eth0"}}}, Sandboxes: []Spec{
+		{Name: "a", Interfaces: []InterfaceSpec{{Name: "eth0", MAC: MAC(hw(90)), Addresses: v4("10.9.0.1/24")}}, Gateway: netip.MustParseAddr("10.9.0.3")},
+		{Name: to, Interfaces: []InterfaceSpec{{Name: "eth0", MAC: MAC(hw(91)), Addresses: v4("10.9.0.3/24")}}}}}
+}
+
+// three is a network of which the first sandboxes are wanted: b has a link of the
+// host, c an end there.
+func three(n int) Network {
+	return Network{Name: "lab", Sandboxes: []Spec{
+		{Name: "a", Interfaces: []InterfaceSpec{{Name: "eth0", Type: "veth", MAC: MAC(hw(93)), Peer: Endpoint{HostName, "a-host"}}}},
+		{Name: "b", Interfaces: []InterfaceSpec{{Name: "wan", Source: "va", Addresses: v4("10.8.0.1/24")}}},
+		{Name: "c", Interfaces: []InterfaceSpec{{Name: "eth0", Type: "veth", MAC: MAC(hw(94)), Peer: Endpoint{HostName, "c-host"}}}},
+	}[:n]}
+}
+
+// shapes is a sandbox whose links are of other kinds each time, with the same
+// names.
+func shapes(vni int, vxlan, one, two string) Network {
+	link := func(name, kind string, mac byte) InterfaceSpec {
+		s := InterfaceSpec{Name: name, Type: kind, MAC: MAC(hw(mac)), Addresses: v4("10.9." + name[1:] + ".1/24")}
+		if kind == "veth" {
+			s.Peer = Endpoint{HostName, "far"}
+		}
+		return s
+	}
+	return Network{Name: "lab", Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{
+		{Name: "vx", Type: "vxlan", VNI: vni, MAC: MAC(hw(95)), Addresses: v4("10.9.9.1/24")},
+		{Name: vxlan, Type: "vxlan", VNI: 77, MAC: MAC(hw(96))}, // renamed
+		link("l1", one, 97), link("l2", two, 98),
+	}}}}
+}
+
+func tunnel(remote, mode string) Network {
+	return Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{
+		{Name: "br0", Type: "bridge", MAC: MAC(hw(99)), Addresses: v4("10.9.0.1/24")},
+		{Name: "vx", Type: "vxlan", VNI: 5, MAC: MAC(hw(95)), Remote: netip.MustParseAddr(remote)},
+		{Name: "mv", Type: "macvlan", Parent: "br0", Mode: mode, MAC: MAC(hw(96))},
+	}}}}
+}
