@@ -375,8 +375,8 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 			return err
 		}
 	}
-	noted := withoutEnd(records(s.ByIndex(1)))
-	if err = r.home(n, s.Links); err != nil { // those that are home have no use for what they lack
+	noted := slices.DeleteFunc(records(s.ByIndex(1)), plan.Noted.Ends) // those end with the sandbox
+	if err = r.home(n, s.Links); err != nil {                          // those that are home have no use for what they lack
 		if left := r.back(); len(left) > 0 {
 			err = &Error{Err: err, Left: left}
 		}

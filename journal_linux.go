@@ -129,14 +129,6 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 	return n.strike(ctx, rec)
 }
 
-// withoutEnd leaves out of records that the sandbox is to end, for who ends it.
-func withoutEnd(list []plan.Noted) []plan.Noted {
-	for i := range list {
-		list[i].Steps = slices.DeleteFunc(list[i].Steps, func(s plan.Step) bool { return s.End })
-	}
-	return list
-}
-
 // settleSteps carries a record out. The host comes after the links that are to
 // be there, also those from the other parts of the change.
 func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,6 +138,9 @@ type Noted struct {
 	Names []string
 	Whole bool
 }
+
+// Ends reports whether the sandbox itself is to end.
+func (n Noted) Ends() bool { return slices.ContainsFunc(n.Steps, func(s Step) bool { return s.End }) }
 
 // ParseRecords finds the records in the alternative names of a lo.
 func ParseRecords(names []string) (list []Noted) {
