@@ -41,6 +41,9 @@ func fail(op, key, dev string, err error) error {
 	if errors.As(err, &p) {
 		e.Key, e.Interface = p.Key, p.Dev
 		e.Err = fmt.Errorf("%w: %s", problems[p.Kind], p.Text)
+		if p.Away != nil {
+			e.Hint = "take that away with: " + strings.Join(plan.Commands(*p.Away, commandName), " && ")
+		}
 	}
 	e.classify()
 	return e

@@ -207,10 +207,30 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 			st.Routes = append(st.Routes, RouteSpec{To: r.Dst, Via: r.Via, Dev: dev(r.Index)})
 		}
 	}
+	for _, r := range s.Others {
+		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{RouteSpec{To: r.Dst, Via: r.Via, Dev: dev(r.Index)}, r.Metric, plan.ProtocolName(r.Proto)})
+	}
+	if st.OtherRules, err = otherRules(ctx, conn); err != nil {
+		return nil, err
+	}
 	for _, x := range s.Neighs {
 		st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: dev(x.Index), IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB})
 	}
 	return st, nil
+}
+
+// otherRules reads the rules of policy routing.
+func otherRules(ctx context.Context, conn *rtnl.Conn) (list []OtherRule, err error) {
+	rules, err := conn.Rules(ctx)
+	for _, r := range rules {
+		o := OtherRule{Priority: r.Priority, From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark}
+		// FR_ACT_* of linux/fib_rules.h.
+		if o.Action = map[uint8]string{2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}[r.Action]; o.Action == "" {
+			o.Table = r.Table
+		}
+		list = append(list, o)
+	}
+	return list, err
 }
 
 // inOrder sorts links by when they came: indexes are random, and some kernels
@@ -243,6 +263,9 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 			x.Aliases = append(x.Aliases, a.Prefix)
 		default:
 			x.Addresses = append(x.Addresses, a.Prefix)
+			if a.Proto != rtnl.Protocol {
+				x.Others = append(x.Others, a.Prefix)
+			}
 		}
 	}
 	for _, r := range s.Routes {

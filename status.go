@@ -22,6 +22,43 @@ type Status struct {
 	Routes []RouteSpec `json:"routes,omitempty"`
 	// Neighbors are the permanent entries that osl holds.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
+	// OtherRoutes are the routes of the main table that osl does not hold: those
+	// that the kernel made for addresses, and those of others.
+	OtherRoutes []OtherRoute `json:"other_routes,omitempty"`
+	// OtherRules are the rules of policy routing beside the kernel's first ones;
+	// osl makes none.
+	OtherRules []OtherRule `json:"other_rules,omitempty"`
+}
+
+// OtherRoute is a route that osl does not hold.
+type OtherRoute struct {
+	RouteSpec
+	// Metric is the route's priority: of two routes to one destination the
+	// kernel takes the lower.
+	Metric uint32 `json:"metric,omitempty"`
+	// Proto says who made it, as the ip command does: kernel, boot, static,
+	// dhcp, ra, or a number.
+	Proto string `json:"proto"`
+}
+
+// OtherRule is a rule of policy routing that osl did not make.
+type OtherRule struct {
+	// Priority is its place: the kernel tries the lower first.
+	Priority int `json:"priority"`
+	// From and To are what it is about; not valid for all.
+	From netip.Prefix `json:"from,omitzero"`
+	To   netip.Prefix `json:"to,omitzero"`
+	// In and Out are names of interfaces, empty for any.
+	In  string `json:"iif,omitempty"`
+	Out string `json:"oif,omitempty"`
+	// Mark is that of a packet, 0 for any.
+	Mark uint32 `json:"fwmark,omitempty"`
+	// Table is the routing table that it looks up; 0 where it does something
+	// else.
+	Table int `json:"table,omitempty"`
+	// Action is what it does else: blackhole, unreachable, prohibit, goto, nop;
+	// empty where it looks a table up.
+	Action string `json:"action,omitempty"`
 }
 
 // InterfaceStatus is one link of a sandbox.
@@ -47,7 +84,9 @@ type InterfaceStatus struct {
 	// Addresses are all but the aliases, those that the kernel made included.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Aliases   []netip.Prefix `json:"aliases,omitempty"`
-	Routes    []netip.Prefix `json:"routes,omitempty"`
+	// Others are those of Addresses that osl did not give the interface.
+	Others []netip.Prefix `json:"others,omitempty"`
+	Routes []netip.Prefix `json:"routes,omitempty"`
 }
 
 // Entry is a sandbox in a list.

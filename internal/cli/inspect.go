@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +73,8 @@ func statusTables(w io.Writer, st *osl.Status) {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
-	section(w, "ROUTE VIA DEV", routeRows(st))
+	section(w, "ROUTE VIA DEV BY", routeRows(st))
+	section(w, "RULE WHAT DOES", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
 	for _, i := range st.Interfaces {
 		if i.UnderWay {
@@ -94,7 +96,15 @@ func interfaceRows(st *osl.Status) [][]string {
 	for _, i := range st.Interfaces {
 		var addrs []string
 		for _, p := range i.Addresses {
-			addrs = append(addrs, p.String())
+			text := p.String()
+			switch {
+			case !slices.Contains(i.Others, p):
+			case p.Addr().IsLinkLocalUnicast():
+				text += " (kernel)"
+			default:
+				text += " (other)"
+			}
+			addrs = append(addrs, text)
 		}
 		for _, p := range i.Aliases {
 			addrs = append(addrs, p.String()+" (alias)")
@@ -128,7 +138,7 @@ func routeRows(st *osl.Status) [][]string {
 	var rows [][]string
 	for _, gw := range []netip.Addr{st.Gateway, st.Gateway6} {
 		if gw.IsValid() {
-			rows = append(rows, []string{"default", gw.WithZone("").String(), gw.Zone()})
+			rows = append(rows, []string{"default", gw.WithZone("").String(), gw.Zone(), "osl"})
 		}
 	}
 	for _, r := range st.Routes {
@@ -136,14 +146,101 @@ func routeRows(st *osl.Status) [][]string {
 		if r.Via.IsValid() {
 			via = r.Via.String()
 		}
-		rows = append(rows, []string{r.To.String(), via, r.Dev})
+		rows = append(rows, []string{r.To.String(), via, r.Dev, "osl"})
 	}
 	for _, i := range st.Interfaces {
 		for _, p := range i.Routes {
-			rows = append(rows, []string{p.String(), "", i.Name})
+			rows = append(rows, []string{p.String(), "", i.Name, "osl"})
 		}
 	}
+	for _, r := range st.OtherRoutes {
+		rows = append(rows, []string{destination(r), nextHop(r), r.Dev, by(r)})
+	}
 	return rows
+}
+
+func destination(r osl.OtherRoute) string {
+	if r.To.Bits() == 0 {
+		return "default"
+	}
+	return r.To.String()
+}
+
+func nextHop(r osl.OtherRoute) string {
+	if r.Via.IsValid() {
+		return r.Via.String()
+	}
+	return ""
+}
+
+// by says whose a route is that is not osl's.
+func by(r osl.OtherRoute) string {
+	if r.Metric != 0 && r.Proto != "kernel" {
+		return fmt.Sprintf("%s (metric %d)", r.Proto, r.Metric)
+	}
+	return r.Proto
+}
+
+func ruleRows(st *osl.Status) [][]string {
+	var rows [][]string
+	for _, r := range st.OtherRules {
+		rows = append(rows, []string{fmt.Sprint(r.Priority), matches(r), does(r)})
+	}
+	return rows
+}
+
+// matches says what a rule is about, as the ip command does.
+func matches(r osl.OtherRule) string {
+	words := []string{"from all"}
+	if r.From.IsValid() {
+		words[0] = "from " + r.From.String()
+	}
+	if r.To.IsValid() {
+		words = append(words, "to "+r.To.String())
+	}
+	if r.Mark != 0 {
+		words = append(words, fmt.Sprintf("fwmark %#x", r.Mark))
+	}
+	if r.In != "" {
+		words = append(words, "iif "+r.In)
+	}
+	if r.Out != "" {
+		words = append(words, "oif "+r.Out)
+	}
+	return strings.Join(words, " ")
+}
+
+func does(r osl.OtherRule) string {
+	if r.Action != "" {
+		return r.Action
+	}
+	return fmt.Sprintf("lookup %d", r.Table)
+}
+
+// inTheWay says what others made in a sandbox that may keep a packet from where
+// it is to go.
+func inTheWay(st *osl.Status) (list []string) {
+	for _, i := range st.Interfaces {
+		for _, p := range i.Others {
+			if !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsLoopback() {
+				list = append(list, fmt.Sprintf("the address %v on %s", p, i.Name))
+			}
+		}
+	}
+	for _, r := range st.OtherRoutes {
+		if r.Proto == "kernel" {
+			continue
+		}
+		text := "the route " + destination(r)
+		if via := nextHop(r); via != "" {
+			text += " via " + via
+		}
+		list = append(list, fmt.Sprintf("%s dev %s, proto %s", text, r.Dev, by(r)))
+	}
+	for _, r := range st.OtherRules {
+		list = append(list, fmt.Sprintf("the rule %d: %s %s", r.Priority, matches(r), does(r)))
+	}
+	return list
 }
 
 func neighborRows(st *osl.Status) [][]string {

@@ -114,7 +114,7 @@ func (a *app) checkCommand() *cobra.Command {
 			}
 			results := a.runChecks(cmd.Context(), f.Checks)
 			err = a.print(results, func(w io.Writer) { checkTable(w, results) })
-			return errors.Join(err, verdict(results, "see what is there with: osl diff "+args[0]))
+			return errors.Join(err, verdict(results, "see what is there with: osl diff "+args[0]), foreign(cmd.Context(), f.Checks, results))
 		},
 	}
 }
@@ -190,7 +190,7 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 	if path == "-" {
 		down = "osl down FILE, or osl rm NAME…"
 	}
-	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: "+down))
+	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))
 }
 
 // summary says in a line what was done, and shows the commands where they are
@@ -310,4 +310,30 @@ func verdict(results []check.Result, advice string) error {
 		return nil
 	}
 	return fmt.Errorf("%d of %s failed; %s", failed, count(len(results), "check", "checks"), advice)
+}
+
+// foreign names what others made in the sandboxes whose checks failed.
+func foreign(ctx context.Context, checks []osl.Check, results []check.Result) error {
+	var errs []error
+	seen := map[string]bool{osl.HostName: true}
+	for i, r := range results {
+		for _, name := range []string{checks[i].From, checks[i].To} {
+			if r.Passed || name == "" || seen[name] {
+				continue
+			}
+			seen[name] = true
+			err := with(ctx, name, func(ns *osl.Namespace) error {
+				st, err := ns.Inspect(ctx)
+				if err != nil {
+					return err
+				}
+				if list := inTheWay(st); len(list) > 0 {
+					return fmt.Errorf("in %s is what osl did not make: %s", name, strings.Join(list, "; "))
+				}
+				return nil
+			})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -19,6 +19,7 @@ type Problem struct {
 	Kind     ProblemKind
 	Text     string
 	Far      string // the link of the host that is in the way
+	Away     *Op    // what takes away what is in the way, nil where that is not known
 }
 
 // ProblemKind tells the caller which sentinel a Problem is.

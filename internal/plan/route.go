@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -254,8 +255,9 @@ func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) 
 	if other == nil {
 		return false, nil
 	}
-	return false, &Problem{Key: w.Key, Dev: dev, Kind: Exists, Text: fmt.Sprintf("the route to %v is to be %s, and there is one of others, %s; take that away with: %s",
-		r.Dst, way(r, dev), way(*other, k.nameOf(other.Index)), "{"+w.Key+"}"+DelRoute{*other}.Command(k.nameOf(other.Index)))}
+	at := k.nameOf(other.Index)
+	return false, &Problem{Key: w.Key, Dev: dev, Kind: Exists, Away: &Op{NS: w.Key, Dev: at, Do: DelRoute{*other}},
+		Text: fmt.Sprintf("the route to %v is to be %s, and there is one of others, %s", r.Dst, way(r, dev), way(*other, at))}
 }
 
 // defaultMetric is that of a route that names none.
@@ -275,28 +277,24 @@ func way(r rtnl.Route, dev string) string {
 	if dev != "" {
 		s += " dev " + dev
 	}
-	return s + ProtocolName(r.Proto)
+	if r.Proto != rtnl.Protocol {
+		s += " proto " + ProtocolName(r.Proto)
+	}
+	return s
 }
 
-// ProtocolName says who made a route, as the ip command does, after a blank; it
-// is empty for osl's own.
+// ProtocolName says who made a route, as the ip command does.
 func ProtocolName(proto uint8) string {
-	switch proto {
-	case rtnl.Protocol:
-		return ""
-	case unix.RTPROT_KERNEL:
-		return " proto kernel"
-	case unix.RTPROT_BOOT:
-		return " proto boot"
-	case unix.RTPROT_STATIC:
-		return " proto static"
-	case unix.RTPROT_DHCP:
-		return " proto dhcp"
-	case unix.RTPROT_RA:
-		return " proto ra"
+	if name := protocols[proto]; name != "" {
+		return name
 	}
-	return fmt.Sprintf(" proto %d", proto)
+	return strconv.Itoa(int(proto))
 }
+
+// RTPROT_* of linux/rtnetlink.h.
+var protocols = map[uint8]string{unix.RTPROT_UNSPEC: "unspec", unix.RTPROT_REDIRECT: "redirect", unix.RTPROT_KERNEL: "kernel",
+	unix.RTPROT_BOOT: "boot", unix.RTPROT_STATIC: "static", unix.RTPROT_RA: "ra", unix.RTPROT_DHCP: "dhcp", unix.RTPROT_BIRD: "bird",
+	unix.RTPROT_ZEBRA: "zebra", unix.RTPROT_BGP: "bgp", unix.RTPROT_OSPF: "ospf"}
 
 // sameRoute reports whether the route h that is there is the wanted w, whose
 // device may be left to the kernel.
