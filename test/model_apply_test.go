@@ -52,8 +52,8 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 				want = append(want, osl.ErrInvalid)
 			}
 			l = trial("", i.Source, home)
-			if match != nil && match.home == nil {
-				want = append(want, osl.ErrNameInUse)
+			if match != nil && (match.home == nil || match.src != i.Source) {
+				match = nil // replaced
 			}
 		case "bridge":
 			bridges = append(bridges, i.Name)
@@ -65,22 +65,15 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 			l.peer = &mlink{name: "q9", src: "q9", kind: "veth", txq: 1000, up: true, peer: l}
 		}
 		l.name = i.Name
-		if match != nil {
-			if l.home == nil && match.home != nil {
-				want = append(want, osl.ErrNameInUse)
-			}
-			if l.home == nil && (match.kind != l.kind || match.vni != l.vni) {
-				want = append(want, osl.ErrExists)
-			}
-			if match.peer != nil && (match.peer.box != nil || match.peer.name != "q9") {
-				return s, nil, nil // osl does not look at where the other end is
-			}
-			if o := old.link(i.Name); o != nil && o != match {
-				want = append(want, osl.ErrNameInUse)
-			}
+		if match != nil && l.home == nil && (match.home != nil || match.kind != l.kind || match.vni != l.vni ||
+			match.kind == "veth" && (match.peer == nil || match.peer.box != nil || match.peer.name != "q9")) {
+			match = nil // replaced
+		}
+		if q := m.onHost("q9"); match == nil && l.peer != nil && q != nil && (q.peer == nil || q.peer.box != m.boxes[name] || m.boxes[name] == nil) {
+			want = append(want, osl.ErrNameInUse) // by what does not go
+		}
+		if l.was = match; match != nil {
 			l.mac, l.mtu, l.txq, l.quiet, l.mtuSet = match.mac, match.mtu, match.txq, match.quiet, match.mtuSet
-		} else if l.peer != nil && m.onHost("q9") != nil {
-			want = append(want, osl.ErrNameInUse)
 		}
 		if m.sometimes("MTU", 4) {
 			i.MTU = pick(m, "MTU", 1300, 1400)
@@ -97,20 +90,27 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		l.box = b
 		b.links = append(b.links, l)
 		addrs := slices.Clone(i.Addresses)
-		for _, p := range some(m, "aliases", 1, aliasPool[:4]) {
+		for _, p := range i.Addresses {
+			if !b.conflict(p, l) {
+				continue
+			}
+			beside := func(o *mlink) bool {
+				return slices.ContainsFunc(o.addrs, func(a maddr) bool { return a.alias && a.Masked() == p.Masked() })
+			}
+			if slices.ContainsFunc(b.links, beside) {
+				return s, nil, nil // by which of the two the kernel goes is its own affair
+			}
+			want = append(want, osl.ErrAddressConflict)
+		}
+		for _, p := range some(m, "aliases", 3, aliasPool[:7]) {
+			if b.conflict(p, l) {
+				continue // by which of the two the kernel goes is its own affair
+			}
 			i.Aliases = append(i.Aliases, p)
 			addrs = append(addrs, p)
 		}
 		// Those that are there already come first.
 		for _, p := range addrs {
-			if b.conflict(p, l) {
-				want = append(want, osl.ErrAddressConflict)
-			}
-			for _, o := range old.all() {
-				if o != match && !p.IsSingleIP() && slices.ContainsFunc(o.addrs, func(a maddr) bool { return a.Masked() == p.Masked() }) {
-					want = append(want, osl.ErrAddressConflict)
-				}
-			}
 			l.addrs = append(l.addrs, maddr{p, !slices.Contains(i.Addresses, p)})
 		}
 		if match != nil {
@@ -176,7 +176,7 @@ func (m *model) becomes(b *mbox) {
 	stays := map[*mlink]*mlink{}
 	var order []*mlink
 	for _, l := range slices.Clone(old.links) {
-		if n := find(b.links, func(n *mlink) bool { return n.src == l.src || n.name == l.name }); n != nil {
+		if n := find(b.links, func(n *mlink) bool { return n.was == l }); n != nil {
 			stays[n] = l
 			order = append(order, n)
 			if l.peer != nil {
@@ -216,7 +216,7 @@ func (m *model) apply() {
 	}
 	if old := m.boxes[name]; old != nil {
 		for _, l := range old.links {
-			gone := find(b.links, func(n *mlink) bool { return n.src == l.src }) == nil
+			gone := find(b.links, func(n *mlink) bool { return n.was == l }) == nil
 			if gone && l.home != nil && m.onHost(l.home.name) != nil {
 				want = append(want, osl.ErrNameInUse)
 			}

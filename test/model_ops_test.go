@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -20,7 +21,7 @@ import (
 // meet what others did.
 var (
 	subnets    = prefixList("10.1.0.2/24", "10.2.0.2/24", "10.3.0.2/24", "fd01::2/64", "fd02::2/64", "fd03::2/64")
-	aliasPool  = prefixList("10.1.0.7/32", "10.9.9.9/32", "fd09::9/128", "fd01::7/128", "10.2.0.2/24", "fd02::2/64", "10.3.0.2/24")
+	aliasPool  = prefixList("10.1.0.7/32", "10.9.9.9/32", "fd09::9/128", "fd01::7/128", "10.1.0.3/24", "10.1.0.4/24", "10.2.0.3/24", "10.2.0.2/24", "fd02::2/64", "10.3.0.2/24")
 	hops       = addrList("10.1.0.1", "10.2.0.1", "10.50.0.1", "fd01::1", "fd02::1", "fd50::1", "10.77.0.1", "fd77::1", "10.1.0.2", "fd01::2")
 	far        = prefixList("10.50.0.0/16", "10.51.0.0/16", "fd50::/48", "fd51::/48")
 	neighbors  = addrList("10.1.0.9", "10.2.0.9", "fd01::9", "fd02::9")
@@ -95,7 +96,7 @@ func (m *model) actions() map[string]func() {
 		"remove alias": m.inBox(m.removeAlias), "add neighbor": m.inBox(m.addNeighbor), "delete neighbor": m.inBox(m.deleteNeighbor),
 		"hide": m.inBox(m.hide), "invoke": m.inBox(m.invoke), "statistics": m.inBox(m.statistics), "invalid": m.inBox(m.invalid),
 		"add link": m.inBox(m.addLink), "remove link": m.inBox(m.removeLink), "squat": m.squat,
-		"apply": m.apply, "second process": m.secondProcess,
+		"apply": m.apply, "apply again": m.apply, "second process": m.secondProcess, "promote": m.inBox(m.promote),
 	}
 }
 
@@ -179,6 +180,18 @@ func (b *mbox) conflict(p netip.Prefix, l *mlink) bool {
 	return !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast() && slices.ContainsFunc(b.all(), func(o *mlink) bool {
 		return o != l && slices.ContainsFunc(o.addrs, func(a maddr) bool { return a.Masked() == p.Masked() })
 	})
+}
+
+// promote sets whether the kernel keeps the other addresses of a subnet when the
+// first goes. For osl that must make no difference.
+func (m *model) promote(b *mbox, n *osl.Namespace) {
+	which, value := pick(m, "of", "all", "default"), pick(m, "promote_secondaries", "0", "1")
+	var err error
+	m.must(n.InvokeFunc(func() {
+		err = os.WriteFile("/proc/sys/net/ipv4/conf/"+which+"/promote_secondaries", []byte(value), 0)
+	}))
+	m.must(err)
+	m.calls++
 }
 
 // addresses draws one of each family, or none.

@@ -341,7 +341,7 @@ func (b *builder) otherEnd(f *Iface) {
 func (b *builder) conflicts(w *Sandbox, k *known) error {
 	on := map[netip.Prefix]int{}
 	for _, a := range k.Addrs {
-		if !b.drops(a) {
+		if !b.drops(a) && (!w.Prune || a.Proto != rtnl.AliasProtocol) { // an alias IP may be beside the subnet's own
 			on[a.Prefix.Masked()] = a.Index
 		}
 	}

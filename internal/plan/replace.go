@@ -27,9 +27,15 @@ func (b *builder) resolve(want []Sandbox) error {
 		if w.Ends {
 			continue
 		}
+		claimed := map[*rtnl.Link]bool{}
+		for j := range w.Ifaces {
+			if l := b.known[w.Key].source[w.Ifaces[j].source()]; l != nil {
+				claimed[l] = true
+			}
+		}
 		for j := range w.Ifaces {
 			f := &w.Ifaces[j]
-			x, err := b.match(w, f)
+			x, err := b.match(w, f, claimed)
 			if err != nil {
 				return err
 			}
@@ -62,27 +68,31 @@ func (x found) replaceable(w *Sandbox) bool {
 	return w.Prune && (x.tag.Origin == Made || x.tag.Origin == Host || x.taken)
 }
 
-// match finds the link that a wanted interface is: by the name that osl knows
-// it by, since someone may have renamed it, else by its name.
-func (b *builder) match(w *Sandbox, f *Iface) (x found, err error) {
-	k := b.known[w.Key]
-	if f.Fresh || k == nil {
-		return x, nil
+// source is the name that osl knows an interface by.
+func (i *Iface) source() string {
+	if i.From != nil {
+		return i.From.Link.Name
 	}
-	source := orElse(f.Source, f.Name)
-	if f.From != nil {
-		source = f.From.Link.Name
+	return orElse(i.Source, i.Name)
+}
+
+// match finds the link that a wanted interface is: by the name that osl knows
+// it by, since someone may have renamed it, else by its name, unless another one
+// is that link.
+func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x found, err error) {
+	k := b.known[w.Key]
+	if f.Fresh {
+		return x, nil
 	}
 	name := f.Name
 	if f.Keep {
-		name = source
+		name = f.source()
 	}
-	l := k.source[source]
+	l := k.source[f.source()]
 	if l == nil {
-		l = k.Link(name)
-	}
-	if l == nil {
-		return x, nil
+		if l = k.Link(name); l == nil || claimed[l] {
+			return x, nil
+		}
 	}
 	x = found{link: l, tag: k.tags[l.Index]}
 	problem := func(kind ProblemKind, format string, args ...any) (found, error) {
