@@ -1,0 +1,194 @@
+//go:build linux
+
+package osltest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"pgregory.net/rapid"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// A network that is edited at random, again and again: each time it goes up,
+// and then there is nothing to change, and the kernel has what it says.
+func TestEdits(t *testing.T) {
+	begin(t)
+	rapid.Check(t, func(r *rapid.T) {
+		defer func() {
+			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
+				r.Fatalf("down: %v", err)
+			}
+			left, _ := os.ReadDir("/run/netns")
+			links, err := netlink.LinkList()
+			if err != nil || len(left) > 0 || len(links) > 1 {
+				r.Fatalf("left: %v and %d links %v", left, len(links), err)
+			}
+		}()
+		for range 4 {
+			n := drawNetwork(r)
+			text, _ := json.Marshal(n)
+			r.Logf("apply %s", text)
+			would, err := osl.Diff(t.Context(), n)
+			if err != nil {
+				r.Fatalf("diff: %v", err)
+			}
+			did, err := osl.Apply(t.Context(), n)
+			if err != nil {
+				r.Fatalf("apply: %v\n%s", err, would)
+			}
+			if len(would) != len(did) {
+				r.Fatalf("diff said\n%sand apply did\n%s", would, did)
+			}
+			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+				r.Fatalf("diff after that: %v\n%s", err, c)
+			}
+			if got, want := standing(r, n), described(n); got != want {
+				r.Fatalf("the kernel has\n%sand the network says\n%s", got, want)
+			}
+		}
+	})
+}
+
+// drawNetwork draws a network that can be built.
+func drawNetwork(r *rapid.T) osl.Network {
+	n := osl.Network{Name: "lab"}
+	draw := func(what string, list ...string) string { return rapid.SampledFrom(list).Draw(r, what) }
+	far := []string{"f0", "f1", "f2"}
+	var open []osl.Endpoint // ends of links that wait for another
+	for _, name := range []string{"sa", "sb", "sc"} {
+		if !rapid.Bool().Draw(r, name) {
+			continue
+		}
+		s := osl.Spec{Name: name}
+		subnets := rapid.Permutation([]int{1, 2, 3, 4, 5}).Draw(r, "subnets")
+		parents := []string{}
+		for i, dev := range []string{"e0", "e1", "e2", "e3"} {
+			f := osl.InterfaceSpec{Name: dev}
+			kind := draw("kind of "+dev, "none", "bridge", "vxlan", "host", "link", "macvlan")
+			switch {
+			case kind == "none":
+				continue
+			case kind == "host" && len(far) > 0:
+				f.Type, f.Peer = "veth", osl.Endpoint{Sandbox: osl.HostName, Interface: far[0]}
+				far = far[1:]
+			case kind == "link":
+				open = append(open, osl.Endpoint{Sandbox: name, Interface: dev})
+			case kind == "vxlan":
+				f.Type, f.VNI = "vxlan", 10*i+rapid.IntRange(1, 2).Draw(r, "VNI")
+				f.Remote = netip.MustParseAddr(draw("remote", "192.0.2.1", "192.0.2.2"))
+			case kind == "macvlan" && len(parents) > 0:
+				f.Type, f.Parent, f.Mode = "macvlan", draw("parent", parents...), draw("mode", "bridge", "private", "vepa")
+			default:
+				f.Type = "bridge"
+			}
+			if f.Type == "bridge" || f.Peer.Sandbox != "" {
+				parents = append(parents, dev)
+			}
+			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r, "addresses") {
+				p := netip.MustParsePrefix(fmt.Sprintf("10.%d.0.%d/24", subnets[i], host))
+				if rapid.Bool().Draw(r, "alias") {
+					f.Aliases = append(f.Aliases, p)
+				} else {
+					f.Addresses = append(f.Addresses, p)
+				}
+			}
+			if rapid.Bool().Draw(r, "IPv6") {
+				f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("fd0%d::1/64", subnets[i])))
+			}
+			if rapid.Bool().Draw(r, "route") {
+				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.20.%d.0/24", i)))
+			}
+			s.Interfaces = append(s.Interfaces, f)
+		}
+		s.Sysctls = map[string]string{"ipv4.conf.all.promote_secondaries": draw("promote", "0", "1")}
+		n.Sandboxes = append(n.Sandboxes, s)
+	}
+	open = rapid.Permutation(open).Draw(r, "order of links")
+	for len(open) > 1 {
+		n.Links = append(n.Links, osl.Link{open[0], open[1]})
+		open = open[2:]
+	}
+	for i := range n.Sandboxes {
+		s := &n.Sandboxes[i]
+		s.Interfaces = slices.DeleteFunc(s.Interfaces, func(f osl.InterfaceSpec) bool {
+			return len(open) > 0 && open[0] == osl.Endpoint{Sandbox: s.Name, Interface: f.Name} // without another end
+		})
+	}
+	return n
+}
+
+// described says what a network is, a line for each interface.
+func described(n osl.Network) string {
+	var lines []string
+	for _, s := range n.Sandboxes {
+		lines = append(lines, s.Name)
+		for _, f := range s.Interfaces {
+			kind := f.Type
+			if kind == "" {
+				kind = "veth"
+			}
+			lines = append(lines, line(s.Name, f.Name, kind, slices.Concat(f.Addresses, f.Aliases)))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func line(box, dev, kind string, addrs []netip.Prefix) string {
+	var list []string
+	for _, p := range addrs {
+		list = append(list, p.String())
+	}
+	slices.Sort(list)
+	return fmt.Sprint(box, " ", dev, " ", kind, " ", list)
+}
+
+// standing says the same of what the kernel has, read by another library.
+func standing(r *rapid.T, n osl.Network) string {
+	var lines []string
+	files, _ := os.ReadDir("/run/netns")
+	for _, file := range files {
+		lines = append(lines, file.Name())
+		ns, err := netns.GetFromPath("/run/netns/" + file.Name())
+		if err != nil {
+			r.Fatal(err)
+		}
+		h, err := netlink.NewHandleAt(ns)
+		ns.Close()
+		if err != nil {
+			r.Fatal(err)
+		}
+		links, err := h.LinkList()
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, l := range links {
+			if l.Attrs().Name == "lo" {
+				continue
+			}
+			found, err := h.AddrList(l, netlink.FAMILY_ALL)
+			if err != nil {
+				r.Fatal(err)
+			}
+			var addrs []netip.Prefix
+			for _, a := range found {
+				if p := netip.MustParsePrefix(a.IPNet.String()); !p.Addr().IsLinkLocalUnicast() {
+					addrs = append(addrs, p)
+				}
+			}
+			lines = append(lines, line(file.Name(), l.Attrs().Name, l.Type(), addrs))
+		}
+		h.Close()
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
