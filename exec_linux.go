@@ -12,7 +12,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +46,7 @@ type run struct {
 	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
 	left   []string     // what such steps left, where not all could be done
+	waited map[string]bool
 }
 
 type linkID struct {
@@ -201,6 +201,9 @@ func (r *run) forward(ops []plan.Op) error {
 			continue
 		}
 		if err := r.step(ops[0]); err != nil {
+			if r.later(ops, err) {
+				continue
+			}
 			return ofAction(ops[0], err)
 		}
 		r.undo = append(r.undo, ops[0].Undo)
@@ -276,19 +279,9 @@ func (r *run) step(op plan.Op) error {
 	case plan.Announce:
 		return r.announce(op.NS, a)
 	case plan.Sysctl:
-		path := a.Path
-		if strings.Contains(path, "%s") {
-			path = fmt.Sprintf(path, r.linkName(op.NS, a.Index, op.Dev))
-		}
-		var old string
-		err := r.inside(op.NS, func() (err error) {
-			old, err = sysctl.Set(path, a.Value)
-			return err
-		})
-		if err == nil {
-			r.undo = append(r.undo, []plan.Op{{NS: op.NS, Dev: op.Dev, Do: plan.Sysctl{Path: path, Value: old}}})
-		}
-		return err
+		return r.set(op, a)
+	case plan.Holds:
+		return r.holds(op, a)
 	}
 	return fmt.Errorf("unknown operation %T", op.Do)
 }

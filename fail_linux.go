@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/where"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,6 +127,11 @@ func ofAction(op plan.Op, err error) error {
 			}
 		case errors.Is(err, unix.EOPNOTSUPP):
 			is(ErrUnsupported, "the kernel lacks this type of link")
+		}
+	case plan.Sysctl:
+		e.Err = where.In("sysctls", a.Name, fmt.Errorf("%s=%s: %w", cmp.Or(a.Name, a.Path), a.Value, e.Err))
+		if errors.Is(err, sysctl.ErrChanged) {
+			e.Err = fmt.Errorf("%w: %w", ErrInvalid, e.Err)
 		}
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||

@@ -8,7 +8,6 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
 // kinds are the types of links that osl makes.
@@ -86,6 +85,9 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 		}
 	}
 	for i := range want {
+		if err := settleSettings(&want[i]); err != nil {
+			return nil, fail("", want[i].Key, "", err)
+		}
 		for j := range want[i].Ifaces {
 			if f := &want[i].Ifaces[j]; f.Kind == "veth" && f.Peer == nil && f.MadeBy == nil {
 				return nil, fail("", want[i].Key, f.Name, invalidf("a veth needs its other end: a peer, or a link"))
@@ -238,28 +240,6 @@ func wantRoute(x RouteSpec) (r rtnl.Route, err error) {
 	r = rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
 	r.Global = r.Dst.Addr().Is4() && !x.Via.IsValid()
 	return r, nil
-}
-
-// wantSettings turns names of sysctls into paths. For an interface they are
-// below conf, with %s for its name.
-func wantSettings(m map[string]string, link string) ([]plan.Setting, error) {
-	var list []plan.Setting
-	for _, name := range sorted(m) {
-		path := strings.TrimPrefix(strings.TrimPrefix(name, "net."), "net/")
-		if !strings.Contains(path, "/") {
-			path = strings.ReplaceAll(path, ".", "/")
-		}
-		family, rest, _ := strings.Cut(path, "/")
-		if sysctl.Path(path) != nil || strings.Contains(path, "%") || rest == "" ||
-			link != "" && family != "ipv4" && family != "ipv6" && family != "mpls" {
-			return nil, invalidf("%q is no sysctl of a sandbox: write ipv4.ip_forward, or for an interface ipv4.rp_filter", name)
-		}
-		if link != "" {
-			path = family + "/conf/%s/" + rest
-		}
-		list = append(list, plan.Setting{Path: path, Value: m[name]})
-	}
-	return list, nil
 }
 
 // commonIface takes over what the imperative calls and a Spec share.

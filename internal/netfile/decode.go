@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // An alias is decoded again wherever it stands, so a small file can mean a
@@ -191,8 +192,8 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type) {
 		names = append(names, f.name)
 	}
 	hint := "; there are: " + strings.Join(names, ", ")
-	if s := suggest(name, names); s != "" {
-		hint = fmt.Sprintf("; did you mean %q?", s)
+	if h := near.Hint(name, names); h != "" {
+		hint = h
 	}
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }

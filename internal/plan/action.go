@@ -133,8 +133,8 @@ type (
 	// Sysctl sets a setting of the namespace. A %s in Path stands for the
 	// link's name.
 	Sysctl struct {
-		Path, Value string
-		Index       int
+		Setting
+		Index int
 	}
 )
 

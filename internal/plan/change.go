@@ -161,17 +161,17 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag T
 	on := f.HasIPv6()
 	if f.Name == "lo" {
 		_, made := ParseSandboxTag(l.Alias)
-		on = on || slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
-		if !made && !on {
+		on = on || f.IPv6 == nil && slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
+		if !made && !on && f.IPv6 == nil {
 			return
 		}
-	} else if !on {
+	} else if !on && f.IPv6 == nil {
 		// Only where nothing else has given the link an address that counts.
 		if tag.Origin == None && !f.Keep || foreignIPv6(s, l) {
 			return
 		}
 	}
-	if on != l.Inet.DisableIPv6 {
+	if on != l.Inet.DisableIPv6 && !b.reset[end{w.Key, disableIPv6(l.Name)}] {
 		return
 	}
 	b.ipv6(w.Key, f.Name, l, on, s)

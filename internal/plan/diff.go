@@ -42,7 +42,7 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
 	for i := range want {
 		b.number(&want[i])
 	}
@@ -88,6 +88,7 @@ type builder struct {
 	index  map[end]int
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
 	dark   map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
+	reset  map[end]bool // settings, by their paths, that another setting changes
 	leaving
 	commit Commit // empty where one sandbox changes that is there
 }
@@ -155,9 +156,8 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.conflicts(w, s); err != nil {
 		return err
 	}
-	for i := range w.Sysctls {
-		b.setting(w.Key, "", 0, w.Sysctls[i], s)
-	}
+	before := b.count()
+	b.settings(w, s)
 	ipv6 := false
 	for _, f := range inOrder(w.Ifaces) {
 		ipv6 = ipv6 || f.HasIPv6()
@@ -177,6 +177,9 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.prune(w, s)
 	}
 	b.config = append(b.config, b.late...)
+	if b.count() > before {
+		b.holds(w, s)
+	}
 	return nil
 }
 
@@ -341,7 +344,11 @@ func (b *builder) loopback(w *Sandbox, s *State, ipv6 bool) {
 	}
 	_, made := ParseSandboxTag(lo.Alias)
 	off := !ipv6 && made && w.Prune
-	if ipv6 && lo.Inet.DisableIPv6 || off && !lo.Inet.DisableIPv6 {
+	if w.LoIPv6 != nil {
+		ipv6, off = *w.LoIPv6, !*w.LoIPv6
+	}
+	again := b.reset[end{w.Key, disableIPv6("lo")}]
+	if ipv6 && (lo.Inet.DisableIPv6 || again) || off && (!lo.Inet.DisableIPv6 || again) {
 		b.ipv6(w.Key, "lo", lo, ipv6, s)
 	}
 }
@@ -354,20 +361,8 @@ func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, s *State) {
 		b.dark[end{key, l.Name}] = true
 	}
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})
-}
-
-func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
-	path := w.Path
-	if dev != "" {
-		path = fmt.Sprintf(path, dev)
+	if on {
+		b.reset[end{key, "ipv6/conf/" + dev + "/accept_dad"}] = true
+		b.reset[end{key, "ipv6/conf/" + dev + "/ndisc_notify"}] = true
 	}
-	old, known := s.Settings[path]
-	if known && old == w.Value {
-		return
-	}
-	op := Op{NS: key, Dev: dev, Do: Sysctl{Path: w.Path, Value: w.Value, Index: index}}
-	if known {
-		op.Undo = []Op{{NS: key, Dev: dev, Do: Sysctl{Path: w.Path, Value: old, Index: index}}}
-	}
-	b.decide = append(b.decide, op)
 }

@@ -18,6 +18,7 @@ import (
 type phases struct {
 	born   int64 // of the next link
 	spaces []Op  // sandboxes
+	preset []Op  // settings of a sandbox, which its new links have from the first
 	make   []Op  // links
 	wire   []Op  // tags, masters
 	read   []Op  // what the next steps have to know
@@ -37,7 +38,7 @@ func (p *phases) all() []Op {
 	if last < 0 {
 		last = len(p.remove)
 	}
-	return slices.Concat(p.spaces, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:])
+	return slices.Concat(p.spaces, p.preset, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:])
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
@@ -83,7 +84,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
-		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Path: s.Path, Value: s.Value, Index: index}})
+		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
