@@ -49,6 +49,38 @@ func fail(op, key, dev string, err error) error {
 	return e
 }
 
+// caused is a sentinel with its cause.
+type caused struct{ sentinel, cause error }
+
+// because gives a cause its sentinel. What both say is said once.
+func because(sentinel, cause error) error { return caused{sentinel, cause} }
+
+func (c caused) Unwrap() []error { return []error{c.sentinel, c.cause} }
+
+// sayNoMore are the error numbers that say no more than their sentinel.
+var sayNoMore = map[unix.Errno]bool{unix.EINVAL: true, unix.EEXIST: true, unix.EPERM: true, unix.EACCES: true,
+	unix.ENOENT: true, unix.ESRCH: true, unix.EOPNOTSUPP: true, unix.ETIMEDOUT: true}
+
+func (c caused) Error() string {
+	sentinel, cause := c.sentinel.Error(), c.cause.Error()
+	if e, ok := c.cause.(unix.Errno); ok && sayNoMore[e] {
+		return sentinel
+	}
+	if strings.Contains(cause, sentinel) {
+		return cause
+	}
+	return sentinel + ": " + cause
+}
+
+// worded says in words what the kernel says by a number.
+type worded struct {
+	text string
+	err  error
+}
+
+func (r worded) Error() string { return r.text }
+func (r worded) Unwrap() error { return r.err }
+
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
 	plan.NameInUse: ErrNameInUse, plan.Conflict: ErrAddressConflict, plan.HalfPair: ErrExists,
@@ -65,7 +97,7 @@ func (e *Error) classify() {
 			return
 		}
 	}
-	is := func(sentinel error) { e.Err = fmt.Errorf("%w: %w", sentinel, e.Err) }
+	is := func(sentinel error) { e.Err = because(sentinel, e.Err) }
 	switch err := e.Err; {
 	case errors.Is(err, netns.ErrNotNamespace):
 		is(ErrNotNamespace)
@@ -77,7 +109,7 @@ func (e *Error) classify() {
 		is(ErrPermission)
 		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
 	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Op, "open the sandbox"):
-		e.Err, e.Hint = fmt.Errorf("%w: %w", ErrNotFound, fs.ErrNotExist), "list the sandboxes with: osl ls"
+		e.Err, e.Hint = because(ErrNotFound, worded{"there is no such sandbox", err}), "list the sandboxes with: osl ls"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
 		is(ErrNotFound)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
@@ -98,13 +130,17 @@ func (e *Error) classify() {
 // ofAction gives the error of one operation of a plan the sentinel that its
 // kind calls for.
 func ofAction(op plan.Op, err error) error {
+	var said *Error
+	if errors.As(err, &said) {
+		return err
+	}
 	e := &Error{Key: op.NS, Interface: op.Dev, Err: err}
 	var k *rtnl.Error
 	if errors.As(err, &k) {
 		e.Kernel, e.Err = k.Text, k.Errno
 	}
 	is := func(sentinel error, hint string) {
-		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
+		e.Err, e.Hint = because(sentinel, e.Err), hint
 	}
 	switch a := op.Do.(type) {
 	case plan.NewLink, plan.SetLink, plan.NewTun:
@@ -129,10 +165,16 @@ func ofAction(op plan.Op, err error) error {
 			is(ErrUnsupported, "the kernel lacks this type of link")
 		}
 	case plan.Sysctl:
-		e.Err = where.In("sysctls", a.Name, fmt.Errorf("%s=%s: %w", cmp.Or(a.Name, a.Path), a.Value, e.Err))
-		if errors.Is(err, sysctl.ErrChanged) {
-			e.Err = fmt.Errorf("%w: %w", ErrInvalid, e.Err)
+		name := cmp.Or(a.Name, sysctl.Name(a.Path))
+		switch {
+		case errors.Is(err, sysctl.ErrChanged):
+			e.Err = because(ErrInvalid, fmt.Errorf("%s: %w", name, e.Err))
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+			e.Err = because(ErrInvalid, worded{fmt.Sprintf("the kernel does not take %q for %s", a.Value, name), err})
+		default:
+			e.Err = fmt.Errorf("%s: %w", name, e.Err)
 		}
+		e.Err = where.In("sysctls", a.Name, e.Err)
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
 			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {

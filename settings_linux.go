@@ -33,6 +33,9 @@ func wantSettings(m map[string]string, link string) (list []plan.Setting, err er
 		if link != "" {
 			path = family + "/conf/%s/" + rest
 		}
+		if path == "ipv4/conf/all/forwarding" {
+			path = "ipv4/ip_forward" // another name of it
+		}
 		if list, err = addSetting(list, plan.Setting{Path: path, Value: sysctl.Clean(m[name]), Name: name}); err != nil {
 			return nil, err
 		}
@@ -229,6 +232,7 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 var (
 	errWriteOnly = errors.New("it can be written only, which does something and leaves nothing to compare with; do it by hand")
 	errReadOnly  = errors.New("it can only be read in a sandbox: it is a setting of the whole machine, or one that the kernel keeps itself; set it on the machine")
+	errDirectory = errors.New("it is a group of settings; write one of them")
 	errMachine   = errors.New("it is a setting of the whole machine, not of a sandbox; set it on the machine")
 )
 
@@ -244,6 +248,8 @@ func askable(path string) error {
 		return err
 	case err != nil:
 		return err
+	case mode&unix.S_IFMT == unix.S_IFDIR:
+		return errDirectory
 	case mode&0o444 == 0:
 		return errWriteOnly
 	case mode&0o222 == 0:
@@ -274,14 +280,16 @@ func refusedSetting(x plan.Held, path string, err error) error {
 	family, rest, _ := strings.Cut(path, "/")
 	plain, ofLink := family+"/"+rest[strings.LastIndex(rest, "/")+1:], family+"/conf/lo/"+rest
 	switch {
-	case x.Dev != "" && exists(plain):
+	case x.Dev != "" && hasSetting(plain):
 		hint = fmt.Sprintf("; %s is one of the sandbox", sysctl.Name(plain))
-	case x.Dev == "" && exists(ofLink):
+	case x.Dev == "" && hasSetting(ofLink):
 		hint = fmt.Sprintf("; it is one of an interface, or write %[1]s.conf.all.%[2]s or %[1]s.conf.default.%[2]s", family, rest)
 	default:
 		if s := sysctl.Nearest(path); s != "" {
 			if x.Dev != "" {
 				s = strings.Replace(s, "/conf/lo/", "/", 1)
+			} else if parts := strings.Split(x.Path, "/"); len(parts) > 2 {
+				s = strings.Replace(s, "/conf/lo/", "/conf/"+parts[2]+"/", 1)
 			}
 			hint = fmt.Sprintf("; did you mean %q?", sysctl.Name(s))
 		}
@@ -293,7 +301,10 @@ func refusedSetting(x plan.Held, path string, err error) error {
 	return invalidf("the kernel has no setting %q of %s%s", x.Name, what, hint)
 }
 
-func exists(path string) bool { _, err := sysctl.Mode(path); return err == nil }
+func hasSetting(path string) bool {
+	mode, err := sysctl.Mode(path)
+	return err == nil && mode&unix.S_IFMT == unix.S_IFREG
+}
 
 // set carries out a setting.
 func (r *run) set(op plan.Op, a plan.Sysctl) error {

@@ -69,6 +69,9 @@ func (b *builder) change(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag, 
 	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == l.Index && a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
 		i := slices.IndexFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == l.Index && h.Prefix == a.Prefix })
+		if i < 0 && l.Index == 1 && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
+			continue // it comes with lo's IPv6
+		}
 		if i < 0 {
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {

@@ -144,7 +144,8 @@ func (b *builder) sandbox(w *Sandbox) error {
 	s := b.have[w.Key]
 	fresh := s == nil
 	if fresh {
-		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}}
+		s = &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},
+			Addrs: []rtnl.Addr{{Index: 1, Prefix: LoopbackIPv4}}}
 		marked := SandboxTag{UnderWay: true, Commit: b.commit.For(w.Key), Labels: w.Labels}.Fitting()
 		b.spaces = append(b.spaces, Op{NS: w.Key, Do: MakeNS{marked}})
 		unmark := retag(w.Key, "lo", 1, SandboxTag{Labels: w.Labels}.String())

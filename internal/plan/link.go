@@ -195,8 +195,23 @@ func (a Addr) on(index int) rtnl.Addr {
 	if a.Prefix.Addr().IsLinkLocalUnicast() {
 		r.Scope = unix.RT_SCOPE_LINK
 	}
+	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
+		r.Scope = unix.RT_SCOPE_HOST // the kernel refuses any other
+	}
+	if index == 1 && a.isLoopback() {
+		r.Proto = 0
+	}
 	return r
 }
+
+// isLoopback reports whether the address is one of those that the kernel gives
+// lo. It stays the kernel's.
+func (a Addr) isLoopback() bool {
+	return a.Prefix == LoopbackIPv4 || a.Prefix == netip.MustParsePrefix("::1/128")
+}
+
+// LoopbackIPv4 is the address that a new namespace has.
+var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
 
 // oslsAddr reports whether an address is osl's.
 func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }

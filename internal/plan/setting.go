@@ -35,9 +35,6 @@ func disableIPv6(name string) string { return "ipv6/conf/" + name + "/disable_ip
 func Disturbed(path string, names []string) (list []string) {
 	if path == "ipv4/ip_forward" {
 		path = "ipv4/conf/all/forwarding"
-		list = append(list, path)
-	} else if path == "ipv4/conf/all/forwarding" {
-		list = append(list, "ipv4/ip_forward")
 	}
 	family, kind, name := link(path)
 	if kind != "conf" {
@@ -73,7 +70,7 @@ func Disturbed(path string, names []string) (list []string) {
 func rank(path string) int {
 	_, _, name := link(path)
 	switch {
-	case path == "ipv4/ip_forward" || path == "ipv4/conf/all/forwarding":
+	case path == "ipv4/ip_forward":
 		return 0
 	case name == "all":
 		return 1

@@ -160,8 +160,8 @@ func Ensure(path, value string) error {
 	return err
 }
 
-// Mode returns the permissions of a setting. They are those of its kind, whoever
-// asks.
+// Mode returns the type and the permissions of a setting. They are those of its
+// kind, whoever asks.
 func Mode(path string) (uint32, error) {
 	if err := Path(path); err != nil {
 		return 0, err
@@ -170,10 +170,7 @@ func Mode(path string) (uint32, error) {
 	if err := unix.Stat(root+path, &st); err != nil {
 		return 0, &fs.PathError{Op: "stat", Path: root + path, Err: err}
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return 0, &fs.PathError{Op: "open", Path: root + path, Err: unix.ENOENT}
-	}
-	return st.Mode & 0o777, nil
+	return st.Mode, nil
 }
 
 // Nearest returns the setting that may have been meant by a path that is none,
