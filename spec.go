@@ -103,7 +103,8 @@ type InterfaceSpec struct {
 	// Master is the bridge of the sandbox that the interface is a port of.
 	Master string `json:"master,omitempty"`
 	// Routes are networks that are reached through the interface directly.
-	// 0.0.0.0/0 or ::/0 makes it the default route.
+	// 0.0.0.0/0 or ::/0 makes it the default route; in a file, "default" does
+	// for each family that it has an address of.
 	Routes []netip.Prefix `json:"routes,omitempty"`
 	// Sysctls are settings of this interface, by their name after the
 	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
@@ -139,7 +140,8 @@ type InterfaceSpec struct {
 
 // RouteSpec is a route of a sandbox: through a next hop, or on a device.
 type RouteSpec struct {
-	// To is the destination.
+	// To is the destination. In a file, "default" is that of all: ::/0 where
+	// Via is of IPv6, else 0.0.0.0/0.
 	To netip.Prefix `json:"to"`
 	// Via is the next hop. Without Dev it must be directly connected.
 	Via netip.Addr `json:"via,omitzero"`
