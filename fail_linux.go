@@ -43,7 +43,7 @@ func fail(op, key, dev string, err error) error {
 	var p *plan.Problem
 	if errors.As(err, &p) {
 		e.Key, e.Interface = p.Key, p.Dev
-		e.Err = fmt.Errorf("%w: %s", problems[p.Kind], p.Text)
+		e.Err = where.In(p.Field, p.Entry, because(problems[p.Kind], errors.New(p.Text)))
 	}
 	e.classify()
 	return e
@@ -165,16 +165,13 @@ func ofAction(op plan.Op, err error) error {
 			is(ErrUnsupported, "the kernel lacks this type of link")
 		}
 	case plan.Sysctl:
-		name := cmp.Or(a.Name, sysctl.Name(a.Path))
 		switch {
 		case errors.Is(err, sysctl.ErrChanged):
-			e.Err = because(ErrInvalid, fmt.Errorf("%s: %w", name, e.Err))
+			is(ErrInvalid, "")
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
-			e.Err = because(ErrInvalid, worded{fmt.Sprintf("the kernel does not take %q for %s", a.Value, name), err})
-		default:
-			e.Err = fmt.Errorf("%s: %w", name, e.Err)
+			e.Err = worded{fmt.Sprintf("the kernel does not take %q", a.Value), err}
+			is(ErrInvalid, "")
 		}
-		e.Err = where.In("sysctls", a.Name, e.Err)
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
 			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
@@ -182,7 +179,30 @@ func ofAction(op plan.Op, err error) error {
 		}
 	}
 	e.classify()
+	if field, entry, about := partOf(op.Do); field != "" {
+		e.Err = where.In(field, entry, fmt.Errorf("%s: %w", about, e.Err))
+	}
 	return e
+}
+
+// partOf returns the part of a network that a step is for, and how to call it.
+func partOf(a plan.Action) (field, entry, about string) {
+	switch a := a.(type) {
+	case plan.Sysctl:
+		return "sysctls", a.Name, cmp.Or(a.Name, sysctl.Name(a.Path))
+	case plan.NewAddr:
+		field, entry = "addresses", a.Addr.Prefix.String()
+		return field, entry, "the address " + entry
+	case plan.NewNeigh:
+		field, entry = "neighbors", a.Neigh.IP.String()
+		return field, entry, "the neighbor " + entry
+	case plan.NewRoute:
+		field, entry = "routes", a.Route.Dst.String()
+		return field, entry, "the route to " + entry
+	case plan.ReplaceRoute:
+		return partOf(plan.NewRoute(a))
+	}
+	return "", "", ""
 }
 
 // missing says which of the needed capabilities the process lacks.

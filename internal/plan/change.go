@@ -189,7 +189,7 @@ func (b *builder) neighbours(w *Sandbox, s *State) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
-			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound,
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.IP.String(),
 				Text: fmt.Sprintf("the device of the neighbor %v is not in the sandbox", n.IP)}
 		}
 		n.Index = index

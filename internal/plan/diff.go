@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,8 @@ type Problem struct {
 	Key, Dev string
 	Kind     ProblemKind
 	Text     string
+	// Field is what it is about, as files call it, and Entry which one of a list.
+	Field, Entry string
 }
 
 // ProblemKind tells the caller which sentinel a Problem is.
@@ -225,16 +228,18 @@ func inOrder(list []Iface) []*Iface {
 }
 
 func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) error {
+	field := ""
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...), Field: field}
 	}
 	master, parent := f.MasterIndex, 0
 	if f.Master != "" {
 		m := s.Link(f.Master)
+		field = "master"
 		i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
 		switch {
 		case m == nil && i < 0:
-			return problem(NotFound, "its master %q is not in the sandbox", f.Master)
+			return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, s.named(w, "bridge")))
 		case m != nil && m.Kind != "bridge" || m == nil && w.Ifaces[i].Kind != "bridge" && w.Ifaces[i].From == nil:
 			return problem(Invalid, "its master %q is no bridge", f.Master)
 		}
@@ -244,10 +249,12 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
 	}
 	if f.Parent != "" {
+		field = "parent"
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
-			return problem(NotFound, "its parent %q is not in the sandbox", f.Parent)
+			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, s.named(w, "")))
 		}
 	}
+	field = "name"
 	if l != nil && f.Name != l.Name && s.Link(f.Name) != nil && s.Link(f.Name) != l {
 		return problem(NameInUse, "another link has this name")
 	}
@@ -265,7 +272,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		return nil
 	case f.From != nil && tag.Origin != Host, f.Kind != "" && tag.Origin != Made:
 		return problem(NameInUse, "a link that osl did not make has this name")
-	case f.Kind != "" && l.Kind != f.Kind && !(l.Kind == "tun" && f.Kind == "tap"):
+	case f.Kind != "" && l.Kind != f.Kind:
 		return problem(Exists, "it is there, of the type %s; remove it first: osl link rm", orElse(l.Kind, "physical"))
 	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
 		return problem(Exists, "it is there with the VNI %d; remove it first: osl link rm", l.Data.VNI)
@@ -276,6 +283,10 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		return problem(Exists, "it is there in the mode %s; remove it first: osl link rm", l.Data.Mode)
 	case f.Kind == "vlan" && f.Data.VLAN != l.Data.VLAN:
 		return problem(Exists, "it is there with the tag %d; remove it first: osl link rm", l.Data.VLAN)
+	}
+	if f.MTU != 0 && (l.MaxMTU != 0 && f.MTU > l.MaxMTU || f.MTU < l.MinMTU) {
+		field = "mtu"
+		return problem(Invalid, "the MTU %d is not from %d to %d, which it takes", f.MTU, l.MinMTU, l.MaxMTU)
 	}
 	b.change(w, f, s, l, tag, master)
 	return nil
@@ -328,13 +339,39 @@ func (b *builder) conflicts(w *Sandbox, s *State) error {
 			}
 			net := a.Prefix.Masked()
 			if other, ok := on[net]; ok && other != index {
-				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict,
-					Text: fmt.Sprintf("the subnet %v of the address %v is on another interface already", net, a.Prefix)}
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(),
+					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", net, a.Prefix, b.nameAt(w, s, other))}
 			}
 			on[net] = index
 		}
 	}
 	return nil
+}
+
+// nameAt returns the name that a link has, or is to have.
+func (b *builder) nameAt(w *Sandbox, s *State, index int) string {
+	for i := range w.Ifaces {
+		if b.index[end{w.Key, w.Ifaces[i].Name}] == index {
+			return w.Ifaces[i].device()
+		}
+	}
+	return name(s, index)
+}
+
+// named returns the names of the links of a kind, or of any, that are there or
+// wanted.
+func (s *State) named(w *Sandbox, kind string) (list []string) {
+	for i := range s.Links {
+		if l := &s.Links[i]; kind == "" || l.Kind == kind {
+			list = append(list, l.Name)
+		}
+	}
+	for i := range w.Ifaces {
+		if f := &w.Ifaces[i]; kind == "" || f.Kind == kind {
+			list = append(list, f.Name)
+		}
+	}
+	return list
 }
 
 // loopback turns lo's IPv6 on while an interface has an IPv6 address.

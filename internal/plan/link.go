@@ -107,7 +107,9 @@ func (p *phases) birth() int64 {
 
 // reportsState tells the kinds of links that say when they are ready from those
 // whose state stays unknown: there is nothing to wait for.
-func reportsState(kind string) bool { return kind != "vxlan" && kind != "dummy" && kind != "tun" }
+func reportsState(kind string) bool {
+	return kind != "vxlan" && kind != "dummy" && kind != "tun" && kind != "tap"
+}
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {

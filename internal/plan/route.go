@@ -86,13 +86,13 @@ func (b *builder) routes(w *Sandbox, s *State) error {
 		if r.Dev != "" {
 			r.Index = b.index[end{w.Key, r.Dev}]
 			if r.Index == 0 {
-				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
+				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound, Field: "routes", Entry: r.Dst.String(),
 					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
 			}
 		} else if slices.ContainsFunc(b.lost, func(p netip.Prefix) bool { return p.Contains(r.Via) }) {
 			// The kernel does not know yet what goes, and could take that.
 			if r.Index = b.reach(w, s, r.Via); r.Index == 0 {
-				return &Problem{Key: w.Key, Kind: Unreachable,
+				return &Problem{Key: w.Key, Kind: Unreachable, Field: "routes", Entry: r.Dst.String(),
 					Text: fmt.Sprintf("only what goes reaches the next hop %v of the route to %v", r.Via, r.Dst)}
 			}
 		}
@@ -147,7 +147,7 @@ func (b *builder) reach(w *Sandbox, s *State, hop netip.Addr) (index int) {
 // another one of osl's to the same destination, or new.
 func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, s *State) error {
 	if b.to[r.Dst] {
-		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
+		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: r.Dst.String(), Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
 	}
 	b.to[r.Dst] = true
 	late := r.Dst.Addr().Is4() && b.bare[r.Index]
