@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/netfile"
 )
 
@@ -47,7 +48,7 @@ func (a *app) downCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.takeDown(cmd.Context(), f.Network)
+			return f.About(a.takeDown(cmd.Context(), f.Network))
 		},
 	}
 	a.dryRunFlag(cmd)
@@ -68,7 +69,7 @@ func (a *app) diffCommand() *cobra.Command {
 			}
 			changes, err := osl.Diff(cmd.Context(), f.Network)
 			if err != nil {
-				return err
+				return f.About(err)
 			}
 			if err := a.plan(changes); err != nil || len(changes) == 0 {
 				return err
@@ -114,7 +115,7 @@ func (a *app) network(path string) (*netfile.File, error) {
 	for i, c := range f.Checks {
 		for field, name := range map[string]string{"from": c.From, "to": c.To} {
 			if name != "" && !slices.Contains(names, name) {
-				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q", name)}
+				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q%s", name, near.Hint(name, names))}
 			}
 		}
 	}
@@ -138,13 +139,13 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 	if a.dryRun {
 		changes, err := osl.Diff(ctx, f.Network)
 		if err != nil {
-			return err
+			return f.About(err)
 		}
 		return a.plan(changes)
 	}
 	changes, err := osl.Apply(ctx, f.Network)
 	if err != nil {
-		return err
+		return f.About(err)
 	}
 	for _, c := range changes {
 		slog.Debug("changed", "sandbox", c.Sandbox, "command", c.Command)
