@@ -14,6 +14,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,6 +148,7 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 
 // changes returns a plan as commands.
 func changes(ops []plan.Op) (c Changes) {
+	sh := shell.For(BasePath())
 	for _, op := range ops {
 		sandbox := HostName
 		if op.NS != plan.HostNS {
@@ -156,7 +158,7 @@ func changes(ops []plan.Op) (c Changes) {
 		if _, ok := op.Do.(plan.MakeNS); ok {
 			kind = ChangeMake
 		}
-		for _, line := range plan.Commands(op, commandName) {
+		for _, line := range plan.Commands(op, sh) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -358,15 +359,9 @@ func (r *run) leftover(op plan.Op, err error) string {
 	if _, is := op.Do.(plan.DelAltName); is {
 		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
 	}
-	commands := plan.Commands(op, commandName)
+	commands := plan.Commands(op, shell.For(BasePath()))
 	if len(commands) == 0 {
 		return fmt.Sprintf("%s in %s (%v)", op.Dev, nameOf(op.NS), err)
 	}
 	return fmt.Sprintf("this could not be undone (%v), try: %s", err, strings.Join(commands, " && "))
-}
-
-// commandName is how the ip command knows a sandbox.
-func commandName(key string) (string, bool) {
-	n := nameOf(key)
-	return n, n != key && BasePath() == "/run"
 }

@@ -27,6 +27,11 @@ func fail(op, key, dev string, err error) error {
 	if errors.As(err, &e) {
 		c := *e
 		c.Op = op
+		if field, entry := where.Of(err); field != "" {
+			if in, _ := where.Of(e.Err); in == "" { // it stood around e
+				c.Err = where.In(field, entry, e.Err)
+			}
+		}
 		if c.Key == "" {
 			c.Key = key
 		}
@@ -44,6 +49,9 @@ func fail(op, key, dev string, err error) error {
 	if errors.As(err, &p) {
 		e.Key, e.Interface = p.Key, p.Dev
 		e.Err = where.In(p.Field, p.Entry, because(problems[p.Kind], errors.New(p.Text)))
+		if p.Kind == plan.Conflict {
+			e.Err = where.In(p.Field, p.Entry, worded{p.Text, ErrAddressConflict})
+		}
 	}
 	e.classify()
 	return e

@@ -136,6 +136,7 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 		return fmt.Errorf("--base %s: %w", a.base, err)
 	}
 	osl.SetBasePath(base)
+	a.reach(base)
 	slog.Debug("begin", "verb", cmd.CommandPath(), "base", base, "rootless", a.session != nil)
 	ctx := cmd.Context()
 	if cmd.Annotations["signals"] == "" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/near"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // interruptible ends the work at the first signal that asks for it, and notes
@@ -30,6 +31,15 @@ func (a *app) interruptible(ctx context.Context) context.Context {
 	}()
 	a.ends = append(a.ends, func() { signal.Stop(signals); cancel() })
 	return ctx
+}
+
+// reach says how the shell of this command's user reaches the sandboxes.
+func (a *app) reach(base string) {
+	osl := "osl"
+	if base != defaultBase() {
+		osl += " --base " + shell.Quote(base)
+	}
+	shell.SetReach(osl, a.session != nil)
 }
 
 // report writes err to standard error as one paragraph, and returns the exit
@@ -106,6 +116,8 @@ func (a *app) say(err error) string {
 	}
 	if e.Interface != "" {
 		who += "/" + e.Interface
+	} else if e.Key != "" && nameOf(e.Key) != e.Key {
+		who += " (" + e.Key + ")"
 	}
 	return a.verb + who + ": " + e.Because(e.Err.Error()) + a.meant(e)
 }
