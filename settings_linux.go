@@ -315,7 +315,10 @@ func (r *run) set(op plan.Op, a plan.Sysctl) error {
 		old, known, err = sysctl.Put(path, a.Value)
 		return err
 	})
-	if err == nil && known {
+	switch {
+	case err != nil:
+		r.undo = append(r.undo, op.Undo) // what it changed of others, if it happened
+	case known && len(op.Undo) == 0: // else the plan knows what was before all
 		r.undo = append(r.undo, []plan.Op{{NS: op.NS, Dev: op.Dev, Do: plan.Sysctl{Setting: plan.Setting{Path: path, Value: old}}}})
 	}
 	return err

@@ -45,7 +45,7 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+	b := builder{have: have, index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
 	for i := range want {
 		b.number(&want[i])
 	}
@@ -92,6 +92,7 @@ type builder struct {
 	forgot map[end]bool // links whose neighbours the kernel drops on the way
 	dark   map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	reset  map[end]bool // settings, by their paths, that another setting changes
+	set    map[end]bool // settings that are planned, by their paths
 	leaving
 	commit Commit // empty where one sandbox changes that is there
 }

@@ -111,6 +111,7 @@ func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
 	if known && sysctl.Same(w.Value, old) && !b.reset[end{key, path}] {
 		return
 	}
+	b.set[end{key, path}] = true
 	op := Op{NS: key, Dev: dev, Do: Sysctl{w, index}}
 	back := func(path, value string, index int) {
 		op.Undo = append(op.Undo, Op{NS: key, Dev: dev, Do: Sysctl{Setting{Path: path, Value: value}, index}})
@@ -163,7 +164,7 @@ func (b *builder) holds(w *Sandbox, s *State) {
 	add := func(dev string, index int, list []Setting) {
 		for _, x := range list {
 			a.Settings = append(a.Settings, Held{dev, Sysctl{x, index}})
-			if old, ok := s.Settings[x.at(dev)]; ok {
+			if old, ok := s.Settings[x.at(dev)]; ok && !b.set[end{w.Key, x.at(dev)}] {
 				op.Undo = append(op.Undo, Op{NS: w.Key, Dev: dev, Do: Sysctl{Setting{Path: x.Path, Value: old}, index}})
 			}
 		}
