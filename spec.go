@@ -69,7 +69,9 @@ type Spec struct {
 	// Neighbors are permanent neighbor and forwarding entries.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
 	// Sysctls are settings of the whole sandbox, by their name without "net.":
-	// "ipv4.ip_forward": "1". Both dots and slashes separate.
+	// "ipv4.ip_forward": "1". Both dots and slashes separate. New links have
+	// what "ipv4.conf.default…" and "ipv6.conf.default…" say. A setting that no
+	// sandbox has of its own is ErrInvalid.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// Labels are kept on the sandbox and shown by Inspect and List. Together
 	// they must fit in about 200 bytes.
@@ -108,6 +110,7 @@ type InterfaceSpec struct {
 	Routes []netip.Prefix `json:"routes,omitempty"`
 	// Sysctls are settings of this interface, by their name after the
 	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
+	// "ipv6.disable_ipv6": "0" keeps its IPv6 on without an IPv6 address.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// DisableARPForVIP stops the interface from answering and asking for
 	// addresses of other interfaces.

@@ -29,6 +29,14 @@ func netFile(t *testing.T, text string) string {
 	return path
 }
 
+func TestSome(t *testing.T) {
+	for want, list := range map[string]string{"a, b": "a b", "a, b, c, d, e, f": "a b c d e f", "a, b, c, d, e, and 2 more": "a b c d e f g"} {
+		if got := some(strings.Fields(list)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for _, x := range []struct{ args, want string }{
 		{"upp file", "unknown command"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/near"
+	"github.com/seed59451c2b/osl/internal/netfile"
 	"github.com/seed59451c2b/osl/internal/shell"
 )
 
@@ -128,6 +129,10 @@ func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.Interfac
 		{"route", l.routes, &s.Routes},
 	} {
 		for _, t := range x.text {
+			if x.flag == "route" && t == netfile.Default {
+				*x.list = append(*x.list, netfile.Defaults(s.Addresses)...)
+				continue
+			}
 			p, err := netip.ParsePrefix(t)
 			if err != nil {
 				return s, usagef("--%s %s: write an address with a prefix length, 10.0.0.2/24 or fd10::2/64", x.flag, t)

@@ -181,7 +181,7 @@ func summary(w io.Writer, changes osl.Changes) {
 	added := named(changes, osl.ChangeMake)
 	if len(added) > 0 {
 		fmt.Fprintf(w, "created %s (%s): %s\n", count(len(added), "sandbox", "sandboxes"),
-			strings.Join(added, ", "), count(len(changes), "change", "changes"))
+			some(added), count(len(changes), "change", "changes"))
 		return
 	}
 	fmt.Fprintf(w, "made %s:\n", count(len(changes), "change", "changes"))
@@ -203,6 +203,15 @@ func named(changes osl.Changes, kind osl.ChangeKind) []string {
 		}
 	}
 	return names
+}
+
+// some names the first few, and says how many more there are.
+func some(names []string) string {
+	const few = 5
+	if len(names) <= few+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // takeDown takes a network down and says so.
@@ -228,7 +237,7 @@ func (a *app) takeDown(ctx context.Context, n osl.Network) error {
 		case len(gone) == 0:
 			summary(w, changes)
 		default:
-			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), strings.Join(gone, ", "))
+			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), some(gone))
 		}
 	})
 }
