@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/where"
 	"golang.org/x/sys/unix"
@@ -358,6 +359,9 @@ func (r *run) later(ops []plan.Op, err error) bool {
 // holds makes sure that settings hold: one that something changed is written
 // again, twice at most.
 func (r *run) holds(op plan.Op, a plan.Holds) error {
+	if err := r.settleLinks(op.NS, a); err != nil {
+		return err
+	}
 	wrote := false
 	err := r.inside(op.NS, func() error {
 		for round := 0; ; round++ {
@@ -387,6 +391,29 @@ func (r *run) holds(op plan.Op, a plan.Holds) error {
 		r.undo = append(r.undo, op.Undo)
 	}
 	return err
+}
+
+// settleLinks reads the links that have settings: being asked for a link, the
+// kernel first does what it has put off about its carrier, which sets the MTU of
+// its IPv6 anew.
+func (r *run) settleLinks(key string, a plan.Holds) error {
+	n, err := r.space(key)
+	if err != nil {
+		return err
+	}
+	read := map[int]*rtnl.Link{}
+	var reqs []rtnl.Request
+	for _, x := range a.Settings {
+		if x.Index != 0 && read[x.Index] == nil {
+			read[x.Index] = &rtnl.Link{}
+			reqs = append(reqs, rtnl.GetLink(x.Index, "", read[x.Index]))
+		}
+	}
+	if len(reqs) == 0 {
+		return nil
+	}
+	errs, err := n.conn.Do(r.ctx, reqs...)
+	return errors.Join(append(errs, err)...)
 }
 
 // pathOf returns the path of a setting, by the name that its link has.
