@@ -36,7 +36,11 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 }
 
 func aliasOf(index int, p netip.Prefix) rtnl.Addr {
-	return rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
+	a := rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
+	if isIPv4(p) && p.Addr().IsLoopback() {
+		a.Scope = unix.RT_SCOPE_HOST
+	}
+	return a
 }
 
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }

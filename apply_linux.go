@@ -3,7 +3,6 @@ package osl
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // Apply brings the sandboxes of net, and the links between them, to what net
@@ -123,6 +122,7 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 
 // changes returns a plan as commands.
 func changes(ops []plan.Op) (c Changes) {
+	sh := shell.For(BasePath())
 	for _, op := range ops {
 		sandbox := HostName
 		if op.NS != plan.HostNS {
@@ -135,7 +135,7 @@ func changes(ops []plan.Op) (c Changes) {
 		case plan.EndNS:
 			kind = ChangeRemove
 		}
-		for _, line := range plan.Commands(op, commandName) {
+		for _, line := range plan.Commands(op, sh) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
 		}
 	}
@@ -201,12 +201,7 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 			return fail("read the host", "", "", err)
 		}
 	}
-	for i := range p.want {
-		if err := p.readSettings(&p.want[i]); err != nil {
-			return fail("read the settings", p.want[i].Key, "", err)
-		}
-	}
-	return nil
+	return p.readSettings()
 }
 
 // openSandbox opens a sandbox, where there is one. The caller's own is open.
@@ -283,40 +278,6 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	}
 	p.have[w.Key] = s
 	return nil
-}
-
-// readSettings reads the sysctls that a wanted sandbox asks for, so that the
-// plan leaves those alone that are right and can put the others back.
-func (p *prepared) readSettings(w *plan.Sandbox) error {
-	s := p.have[w.Key]
-	if s == nil {
-		return nil
-	}
-	paths := []string{}
-	for _, x := range w.Sysctls {
-		paths = append(paths, x.Path)
-	}
-	for i := range w.Ifaces {
-		for _, x := range w.Ifaces[i].Sysctls {
-			if s.Link(w.Ifaces[i].Name) != nil {
-				paths = append(paths, fmt.Sprintf(x.Path, w.Ifaces[i].Name))
-			}
-		}
-	}
-	if len(paths) == 0 {
-		return nil
-	}
-	s.Settings = map[string]string{}
-	return p.run.inside(w.Key, func() error {
-		for _, path := range paths {
-			v, err := sysctl.Read(path)
-			if err != nil {
-				return err
-			}
-			s.Settings[path] = v
-		}
-		return nil
-	})
 }
 
 func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {

@@ -14,6 +14,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,12 +95,7 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 		if !there[key] {
 			continue
 		}
-		name, known := commandName(key)
-		cmd := "ip netns del " + name
-		if !known {
-			cmd = "umount " + key + " && rm " + key
-		}
-		c = append(c, Change{Sandbox: nameOf(key), Kind: ChangeRemove, Command: cmd})
+		c = append(c, Change{Sandbox: nameOf(key), Kind: ChangeRemove, Command: shell.For(BasePath()).Removal(key)})
 	}
 	if !really {
 		return c, nil

@@ -94,8 +94,15 @@ func (e *Error) Error() string {
 	if e.Key != "" {
 		fmt.Fprintf(&b, " (sandbox %s)", e.Key)
 	}
-	fmt.Fprintf(&b, ": %v", e.Err)
-	if e.Kernel != "" {
+	return b.String() + ": " + e.Because(e.Err.Error())
+}
+
+// Because returns cause, which says what went wrong in the caller's words, with
+// what the kernel said, what to do, and what is left.
+func (e *Error) Because(cause string) string {
+	var b strings.Builder
+	b.WriteString(cause)
+	if e.Kernel != "" && !strings.Contains(cause, e.Kernel) {
 		fmt.Fprintf(&b, " (kernel: %s)", e.Kernel)
 	}
 	if e.Hint != "" {

@@ -150,7 +150,7 @@ func TestSentinelsOfTheTransport(t *testing.T) {
 		if errors.Is(err, ErrIncomplete) {
 			incomplete++
 			_, moved := net.InterfaceByName("va")
-			if !errors.As(err, &typed) || moved != nil && !strings.Contains(strings.Join(typed.Left, "\n"), "netns 1 name va") {
+			if !errors.As(err, &typed) || moved != nil && !strings.Contains(strings.Join(typed.Left, "\n"), "netns /proc/$$/ns/net name va") {
 				t.Errorf("from exchange %d on, the way to mend it is not told: %v", from, err)
 			}
 			for _, left := range typed.Left {

@@ -12,7 +12,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +47,7 @@ type run struct {
 	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
 	left   []string     // what such steps left, where not all could be done
+	waited map[string]bool
 }
 
 type linkID struct {
@@ -201,6 +202,9 @@ func (r *run) forward(ops []plan.Op) error {
 			continue
 		}
 		if err := r.step(ops[0]); err != nil {
+			if r.later(ops, err) {
+				continue
+			}
 			return ofAction(ops[0], err)
 		}
 		r.undo = append(r.undo, ops[0].Undo)
@@ -276,19 +280,9 @@ func (r *run) step(op plan.Op) error {
 	case plan.Announce:
 		return r.announce(op.NS, a)
 	case plan.Sysctl:
-		path := a.Path
-		if strings.Contains(path, "%s") {
-			path = fmt.Sprintf(path, r.linkName(op.NS, a.Index, op.Dev))
-		}
-		var old string
-		err := r.inside(op.NS, func() (err error) {
-			old, err = sysctl.Set(path, a.Value)
-			return err
-		})
-		if err == nil {
-			r.undo = append(r.undo, []plan.Op{{NS: op.NS, Dev: op.Dev, Do: plan.Sysctl{Path: path, Value: old}}})
-		}
-		return err
+		return r.set(op, a)
+	case plan.Holds:
+		return r.holds(op, a)
 	}
 	return fmt.Errorf("unknown operation %T", op.Do)
 }
@@ -365,15 +359,9 @@ func (r *run) leftover(op plan.Op, err error) string {
 	if _, is := op.Do.(plan.DelAltName); is {
 		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
 	}
-	commands := plan.Commands(op, commandName)
+	commands := plan.Commands(op, shell.For(BasePath()))
 	if len(commands) == 0 {
 		return fmt.Sprintf("%s in %s (%v)", op.Dev, nameOf(op.NS), err)
 	}
 	return fmt.Sprintf("this could not be undone (%v), try: %s", err, strings.Join(commands, " && "))
-}
-
-// commandName is how the ip command knows a sandbox.
-func commandName(key string) (string, bool) {
-	n := nameOf(key)
-	return n, n != key && BasePath() == "/run"
 }

@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/where"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,6 +28,11 @@ func fail(op, key, dev string, err error) error {
 	if errors.As(err, &e) {
 		c := *e
 		c.Op = op
+		if field, entry := where.Of(err); field != "" {
+			if in, _ := where.Of(e.Err); in == "" { // it stood around e
+				c.Err = where.In(field, entry, e.Err)
+			}
+		}
 		if c.Key == "" {
 			c.Key = key
 		}
@@ -40,14 +49,49 @@ func fail(op, key, dev string, err error) error {
 	var p *plan.Problem
 	if errors.As(err, &p) {
 		e.Key, e.Interface = p.Key, p.Dev
-		e.Err = fmt.Errorf("%w: %s", problems[p.Kind], p.Text)
+		e.Err = where.In(p.Field, p.Entry, because(problems[p.Kind], errors.New(p.Text)))
+		if p.Kind == plan.Conflict {
+			e.Err = where.In(p.Field, p.Entry, worded{p.Text, ErrAddressConflict})
+		}
 		if p.Away != nil {
-			e.Hint = "take that away with: " + strings.Join(plan.Commands(*p.Away, commandName), " && ")
+			e.Hint = "take that away with: " + strings.Join(plan.Commands(*p.Away, shell.For(BasePath())), " && ")
 		}
 	}
 	e.classify()
 	return e
 }
+
+// caused is a sentinel with its cause.
+type caused struct{ sentinel, cause error }
+
+// because gives a cause its sentinel. What both say is said once.
+func because(sentinel, cause error) error { return caused{sentinel, cause} }
+
+func (c caused) Unwrap() []error { return []error{c.sentinel, c.cause} }
+
+// sayNoMore are the error numbers that say no more than their sentinel.
+var sayNoMore = map[unix.Errno]bool{unix.EINVAL: true, unix.EEXIST: true, unix.EPERM: true, unix.EACCES: true,
+	unix.ENOENT: true, unix.ESRCH: true, unix.EOPNOTSUPP: true, unix.ETIMEDOUT: true}
+
+func (c caused) Error() string {
+	sentinel, cause := c.sentinel.Error(), c.cause.Error()
+	if e, ok := c.cause.(unix.Errno); ok && sayNoMore[e] {
+		return sentinel
+	}
+	if strings.Contains(cause, sentinel) {
+		return cause
+	}
+	return sentinel + ": " + cause
+}
+
+// worded says in words what the kernel says by a number.
+type worded struct {
+	text string
+	err  error
+}
+
+func (r worded) Error() string { return r.text }
+func (r worded) Unwrap() error { return r.err }
 
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: ErrInvalid, plan.NotFound: ErrNotFound, plan.Exists: ErrExists,
@@ -65,7 +109,7 @@ func (e *Error) classify() {
 			return
 		}
 	}
-	is := func(sentinel error) { e.Err = fmt.Errorf("%w: %w", sentinel, e.Err) }
+	is := func(sentinel error) { e.Err = because(sentinel, e.Err) }
 	switch err := e.Err; {
 	case errors.Is(err, netns.ErrNotNamespace):
 		is(ErrNotNamespace)
@@ -77,7 +121,7 @@ func (e *Error) classify() {
 		is(ErrPermission)
 		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
 	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Op, "open the sandbox"):
-		e.Err, e.Hint = fmt.Errorf("%w: %w", ErrNotFound, fs.ErrNotExist), "list the sandboxes with: osl ls"
+		e.Err, e.Hint = because(ErrNotFound, worded{"there is no such sandbox", err}), "list the sandboxes with: osl ls"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
 		is(ErrNotFound)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
@@ -98,13 +142,17 @@ func (e *Error) classify() {
 // ofAction gives the error of one operation of a plan the sentinel that its
 // kind calls for.
 func ofAction(op plan.Op, err error) error {
+	var said *Error
+	if errors.As(err, &said) {
+		return err
+	}
 	e := &Error{Key: op.NS, Interface: op.Dev, Err: err}
 	var k *rtnl.Error
 	if errors.As(err, &k) {
 		e.Kernel, e.Err = k.Text, k.Errno
 	}
 	is := func(sentinel error, hint string) {
-		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
+		e.Err, e.Hint = because(sentinel, e.Err), hint
 	}
 	switch a := op.Do.(type) {
 	case plan.NewLink, plan.SetLink, plan.NewTun:
@@ -128,6 +176,14 @@ func ofAction(op plan.Op, err error) error {
 		case errors.Is(err, unix.EOPNOTSUPP):
 			is(ErrUnsupported, "the kernel lacks this type of link")
 		}
+	case plan.Sysctl:
+		switch {
+		case errors.Is(err, sysctl.ErrChanged):
+			is(ErrInvalid, "")
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+			e.Err = worded{fmt.Sprintf("the kernel does not take %q", a.Value), err}
+			is(ErrInvalid, "")
+		}
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
 			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
@@ -135,7 +191,30 @@ func ofAction(op plan.Op, err error) error {
 		}
 	}
 	e.classify()
+	if field, entry, about := partOf(op.Do); field != "" {
+		e.Err = where.In(field, entry, fmt.Errorf("%s: %w", about, e.Err))
+	}
 	return e
+}
+
+// partOf returns the part of a network that a step is for, and how to call it.
+func partOf(a plan.Action) (field, entry, about string) {
+	switch a := a.(type) {
+	case plan.Sysctl:
+		return "sysctls", a.Name, cmp.Or(a.Name, sysctl.Name(a.Path))
+	case plan.NewAddr:
+		field, entry = "addresses", a.Addr.Prefix.String()
+		return field, entry, "the address " + entry
+	case plan.NewNeigh:
+		field, entry = "neighbors", a.Neigh.IP.String()
+		return field, entry, "the neighbor " + entry
+	case plan.NewRoute:
+		field, entry = "routes", a.Route.Dst.String()
+		return field, entry, "the route to " + entry
+	case plan.ReplaceRoute:
+		return partOf(plan.NewRoute(a))
+	}
+	return "", "", ""
 }
 
 // missing says which of the needed capabilities the process lacks.

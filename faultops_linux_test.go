@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/types"
 	"golang.org/x/sys/unix"
 )
@@ -226,6 +227,12 @@ func faultOps() []faultOp {
 		{name: "Apply that removes", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lesserLab()); return err }},
 		{name: "Apply that moves addresses and routes", host: hostVXLAN, before: applyBefore, do: applyAfter},
+		{name: "Apply of settings", before: settingsBefore, do: func(w *faultWorld) error { _, err := Apply(ctx, settingsLab(true)); return err }},
+		{name: "Apply of settings in a new sandbox", do: func(w *faultWorld) error { _, err := Apply(ctx, settingsLab(true)); return err }},
+		{name: "Apply of settings that turn IPv6 off", before: settingsBefore, do: func(w *faultWorld) error {
+			_, err := Apply(ctx, Network{Sandboxes: []Spec{{Name: "a", Sysctls: map[string]string{"ipv6.conf.all.disable_ipv6": "1"}, Interfaces: settingsLab(false).Sandboxes[0].Interfaces[:1]}}})
+			return err
+		}},
 		{name: "Apply that moves a vxlan in", host: hostVXLAN, before: func(w *faultWorld) { w.make("a") }, do: func(w *faultWorld) error {
 			_, err := Apply(ctx, Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "vx0", Source: "vx"}},
 				Neighbors: []NeighborSpec{{Dev: "vx0", IP: netip.MustParseAddr("192.0.2.9"), MAC: MAC(hw(73)), FDB: true}}}}})
@@ -239,6 +246,34 @@ func faultOps() []faultOp {
 		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Down", host: richVeth, ends: true, before: func(w *faultWorld) { w.lab() }, do: func(w *faultWorld) error { _, err := Down(ctx, lab); return err }},
 	})
+}
+
+// settingsLab is a sandbox with settings of which some change others. Without all
+// it has none of these.
+func settingsLab(all bool) Network {
+	s := Spec{Name: "a", Interfaces: []InterfaceSpec{{Name: "br0", Type: "bridge", MAC: MAC(hw(74)), Addresses: v4("10.95.0.1/24")},
+		{Name: "br1", Type: "bridge", MAC: MAC(hw(75)), Sysctls: map[string]string{"ipv6.disable_ipv6": "0"}}}}
+	if all {
+		s.Sysctls = map[string]string{"ipv4.ip_forward": "1", "ipv4.conf.default.forwarding": "0", "ipv4.conf.default.rp_filter": "2",
+			"ipv6.conf.all.forwarding": "1", "ipv4.ip_local_port_range": "500 60000", "ipv4.ip_unprivileged_port_start": "0"}
+		s.Interfaces[0].Sysctls = map[string]string{"ipv4.forwarding": "0", "ipv4.rp_filter": "1"}
+		s.Interfaces[1].Sysctls = map[string]string{"ipv6.disable_ipv6": "0", "ipv6.mtu": "1300", "ipv6.accept_ra": "2"}
+	}
+	return Network{Sandboxes: []Spec{s}}
+}
+
+// settingsBefore makes a sandbox of two bridges with settings of its own, one by
+// one: of those that a change of others reaches, each is something else.
+func settingsBefore(w *faultWorld) {
+	w.a = w.make("a")
+	_, err := Apply(context.Background(), settingsLab(false))
+	w.must(err)
+	w.must(w.a.InvokeFunc(func() {
+		for _, x := range [][2]string{{"ipv4/conf/all/accept_redirects", "1"}, {"ipv4/conf/br1/forwarding", "1"}, {"ipv4/conf/br0/rp_filter", "0"}, {"ipv6/conf/br1/forwarding", "1"}} {
+			_, err := sysctl.Set(x[0], x[1])
+			w.must(err)
+		}
+	}))
 }
 
 // faultLab is a network of two sandboxes with one of everything.

@@ -238,13 +238,18 @@ func (n *Namespace) settleOne(ctx context.Context, id string) error {
 func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 	r := newRun(ctx, n)
 	defer r.close()
+	waited := 0 // settings at the end, since others bounded them
 	for len(steps) > 0 {
 		switch s := steps[0]; {
 		case s.Path != "":
-			if err := n.replaySetting(r, s); err != nil {
+			err := n.replaySetting(r, s, waited < len(steps))
+			steps = steps[1:]
+			switch {
+			case errors.Is(err, unix.EINVAL):
+				steps, waited = append(steps[:len(steps):len(steps)], s), waited+1
+			case err != nil:
 				return err
 			}
-			steps = steps[1:]
 		default:
 			var reqs []rtnl.Request
 			for len(steps) > 0 && steps[0].IsMessage() {
@@ -291,7 +296,9 @@ func (n *Namespace) passOver(err error) {
 	}
 }
 
-func (n *Namespace) replaySetting(r *run, s plan.Step) error {
+// replaySetting carries out a setting. With wait it returns EINVAL where the
+// kernel does: another one may have to come first.
+func (n *Namespace) replaySetting(r *run, s plan.Step, wait bool) error {
 	path, err := n.named(r.ctx, s.Path, s.Index)
 	if plan.Absent(err) {
 		return nil
@@ -305,6 +312,9 @@ func (n *Namespace) replaySetting(r *run, s plan.Step) error {
 		if err == nil || plan.Absent(err) {
 			return nil
 		}
+	}
+	if wait && errors.Is(err, unix.EINVAL) {
+		return err
 	}
 	if errors.As(err, &refused) && !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
 		n.passOver(err)

@@ -14,7 +14,8 @@ import (
 // if it has a Source; nothing else there changes. A veth's other end, s.Peer,
 // is made in its place in the same step: on the host, there as a port of the
 // bridge s.PeerMaster if that is set, or in another sandbox. It returns
-// ErrNameInUse if the sandbox has a link of this name.
+// ErrNameInUse if the sandbox has a link of this name, and leaves that as it is;
+// an s without Type, Source and Peer configures the link that is there instead.
 func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
 	_, err := n.addLinks(ctx, []InterfaceSpec{s}, true)
 	return fail("add link", n.key, s.Name, err)

@@ -75,7 +75,9 @@ type Spec struct {
 	// Neighbors are permanent neighbor and forwarding entries.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
 	// Sysctls are settings of the whole sandbox, by their name without "net.":
-	// "ipv4.ip_forward": "1". Both dots and slashes separate.
+	// "ipv4.ip_forward": "1". Both dots and slashes separate. New links have
+	// what "ipv4.conf.default…" and "ipv6.conf.default…" say. A setting that no
+	// sandbox has of its own is ErrInvalid.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// Labels are kept on the sandbox and shown by Inspect and List. Together
 	// they must fit in about 200 bytes.
@@ -109,10 +111,12 @@ type InterfaceSpec struct {
 	// Master is the bridge of the sandbox that the interface is a port of.
 	Master string `json:"master,omitempty"`
 	// Routes are networks that are reached through the interface directly.
-	// 0.0.0.0/0 or ::/0 makes it the default route.
+	// 0.0.0.0/0 or ::/0 makes it the default route; in a file, "default" does
+	// for each family that it has an address of.
 	Routes []netip.Prefix `json:"routes,omitempty"`
 	// Sysctls are settings of this interface, by their name after the
 	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
+	// "ipv6.disable_ipv6": "0" keeps its IPv6 on without an IPv6 address.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// DisableARPForVIP stops the interface from answering and asking for
 	// addresses of other interfaces.
@@ -145,7 +149,8 @@ type InterfaceSpec struct {
 
 // RouteSpec is a route of a sandbox: through a next hop, or on a device.
 type RouteSpec struct {
-	// To is the destination.
+	// To is the destination. In a file, "default" is that of all: ::/0 where
+	// Via is of IPv6, else 0.0.0.0/0.
 	To netip.Prefix `json:"to"`
 	// Via is the next hop. Without Dev it must be directly connected.
 	Via netip.Addr `json:"via,omitzero"`

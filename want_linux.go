@@ -2,18 +2,18 @@ package osl
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/where"
 )
-
-// kinds are the types of links that osl makes.
-var kinds = map[string]bool{"bridge": true, "veth": true, "vxlan": true, "macvlan": true,
-	"vlan": true, "dummy": true, "tun": true, "tap": true}
 
 // networkNames is what a network is about.
 type networkNames struct {
@@ -80,12 +80,19 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 			}
 		}
 	}
-	for _, l := range links {
+	for i, l := range links {
 		if err := wantLink(byKey, byName, l); err != nil {
-			return nil, fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
+			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
+			if i < len(net.Links) {
+				return nil, where.In("links", strconv.Itoa(i), err)
+			}
+			return nil, fail("", byName[l[0].Sandbox], l[0].Interface, where.In("peer", "", err))
 		}
 	}
 	for i := range want {
+		if err := settleSettings(&want[i]); err != nil {
+			return nil, fail("", want[i].Key, "", err)
+		}
 		for j := range want[i].Ifaces {
 			if f := &want[i].Ifaces[j]; f.Kind == "veth" && f.Peer == nil && f.MadeBy == nil {
 				return nil, fail("", want[i].Key, f.Name, invalidf("a veth needs its other end: a peer, or a link"))
@@ -119,8 +126,11 @@ func (r *run) sources(w *plan.Sandbox) error {
 		} else {
 			f.From, err = r.source(w.Key, f.From.Link.Name)
 		}
+		if err == nil {
+			err = mtuFits(f.MTU, &f.From.Link)
+		}
 		if err != nil {
-			return fail("", w.Key, f.Name, err)
+			return fail("", w.Key, f.Name, where.In("source", "", err))
 		}
 	}
 	return nil
@@ -139,7 +149,8 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) 
 	for i, e := range l {
 		key, ok := byName[e.Sandbox]
 		if !ok {
-			return fmt.Errorf("%w: there is no sandbox %q in the network", ErrNotFound, e.Sandbox)
+			return fmt.Errorf("%w: there is no sandbox %q in the network%s", ErrNotFound, e.Sandbox,
+				near.Hint(e.Sandbox, slices.Collect(maps.Keys(byName))))
 		}
 		if err := validName(e.Interface); err != nil {
 			return err
@@ -160,7 +171,7 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) 
 			f = &w.Ifaces[len(w.Ifaces)-1]
 		}
 		if f.Kind != "" && f.Kind != "veth" || f.From != nil || f.Peer != nil || f.MadeBy != nil {
-			return invalidf("%v is something else already, or in another link", e)
+			return invalidf("%v is %s already", e, already(f))
 		}
 		f.Kind, f.Keep = "veth", false
 		ends[i] = f
@@ -175,6 +186,21 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) 
 		find(byKey[at[1].Key], l[1].Interface).MadeBy = &at[0]
 	}
 	return nil
+}
+
+// already says what an interface is that can be no end of a link.
+func already(f *plan.Iface) string {
+	other := f.Peer
+	if f.MadeBy != nil {
+		other = f.MadeBy
+	}
+	switch {
+	case other != nil:
+		return "the end of a link to " + spaceName(other.Key) + "/" + other.Name
+	case f.From != nil:
+		return "a link of the host, " + f.From.Link.Name
+	}
+	return "a " + f.Kind
 }
 
 func find(w *plan.Sandbox, name string) *plan.Iface {
@@ -205,20 +231,21 @@ func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
 			continue
 		}
 		if g.ip.Is4() != g.zero.Is4() || g.ip.Is4In6() {
-			return invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip)
+			field := map[bool]string{true: "gateway", false: "gateway6"}[g.zero.Is4()]
+			return where.In(field, "", invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip))
 		}
 		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
 	}
 	for _, x := range s.Routes {
 		route, err := wantRoute(x)
 		if err != nil {
-			return err
+			return where.In("routes", x.To.String(), err)
 		}
 		w.Routes = append(w.Routes, plan.Route{Route: route, Dev: x.Dev})
 	}
 	for _, x := range s.Neighbors {
 		if !x.IP.IsValid() || len(x.MAC) != 6 || x.Dev == "" {
-			return invalidf("a neighbor needs dev, ip and mac")
+			return where.In("neighbors", x.IP.String(), invalidf("a neighbor needs dev, ip and mac, six bytes of it"))
 		}
 		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: net.HardwareAddr(x.MAC), FDB: x.FDB}})
 	}
@@ -240,44 +267,22 @@ func wantRoute(x RouteSpec) (r rtnl.Route, err error) {
 	return r, nil
 }
 
-// wantSettings turns names of sysctls into paths. For an interface they are
-// below conf, with %s for its name.
-func wantSettings(m map[string]string, link string) ([]plan.Setting, error) {
-	var list []plan.Setting
-	for _, name := range sorted(m) {
-		path := strings.TrimPrefix(strings.TrimPrefix(name, "net."), "net/")
-		if !strings.Contains(path, "/") {
-			path = strings.ReplaceAll(path, ".", "/")
-		}
-		family, rest, _ := strings.Cut(path, "/")
-		if sysctl.Path(path) != nil || strings.Contains(path, "%") || rest == "" ||
-			link != "" && family != "ipv4" && family != "ipv6" && family != "mpls" {
-			return nil, invalidf("%q is no sysctl of a sandbox: write ipv4.ip_forward, or for an interface ipv4.rp_filter", name)
-		}
-		if link != "" {
-			path = family + "/conf/%s/" + rest
-		}
-		list = append(list, plan.Setting{Path: path, Value: m[name]})
-	}
-	return list, nil
-}
-
 // commonIface takes over what the imperative calls and a Spec share.
 func commonIface(s *InterfaceSpec) (*plan.Iface, error) {
 	f := &plan.Iface{MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQLen: s.TxQueueLen, HideVIPs: s.DisableARPForVIP, Down: s.Down}
 	if s.MTU < 0 {
-		return nil, invalidf("the MTU %d is negative", s.MTU)
+		return nil, where.In("mtu", "", invalidf("the MTU %d is negative", s.MTU))
 	}
 	if s.TxQueueLen != nil && *s.TxQueueLen < 0 {
-		return nil, invalidf("the queue length %d is negative", *s.TxQueueLen)
+		return nil, where.In("txqueuelen", "", invalidf("the queue length %d is negative", *s.TxQueueLen))
 	}
 	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0) {
-		return nil, invalidf("%v is no hardware address of a single interface", s.MAC)
+		return nil, where.In("mac", "", invalidf("%v is no hardware address of a single interface", s.MAC))
 	}
-	for _, list := range [][]netip.Prefix{s.Addresses, s.Aliases} {
+	for field, list := range map[string][]netip.Prefix{"addresses": s.Addresses, "aliases": s.Aliases} {
 		for _, p := range list {
 			if err := validPrefix(p); err != nil {
-				return nil, err
+				return nil, where.In(field, p.String(), err)
 			}
 		}
 	}
@@ -289,7 +294,7 @@ func commonIface(s *InterfaceSpec) (*plan.Iface, error) {
 	}
 	for _, p := range s.Routes {
 		if !p.IsValid() {
-			return nil, invalidf("%v is no destination of a route", p)
+			return nil, where.In("routes", p.String(), invalidf("%v is no destination of a route", p))
 		}
 		f.Routes = append(f.Routes, p.Masked())
 	}
@@ -317,54 +322,25 @@ func (r *run) wantIface(s *InterfaceSpec) (*plan.Iface, error) {
 	switch parent, onHost := strings.CutPrefix(s.Parent, HostName+"/"); {
 	case onHost:
 		if f.HostParent, err = r.onHost(parent); err != nil {
-			return nil, err
+			return nil, where.In("parent", "", err)
 		}
 	default:
 		f.Parent = s.Parent
 	}
 	if s.PeerMaster != "" {
 		if f.PeerMaster, err = r.onHost(s.PeerMaster); err != nil {
-			return nil, err
+			return nil, where.In("peer_master", "", err)
 		}
 		if f.PeerMaster.Kind != "bridge" {
-			return nil, invalidf("the master of its peer, %q, is no bridge of the host", s.PeerMaster)
+			return nil, where.In("peer_master", "", invalidf("the master of its peer, %q, is no bridge of the host", s.PeerMaster))
 		}
 	}
 	if s.Source != "" {
 		if err := validName(s.Source); err != nil {
-			return nil, err
+			return nil, where.In("source", "", err)
 		}
 		f.From = &plan.HostLink{Link: rtnl.Link{Name: s.Source}} // see sources
 	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
 	return f, nil
-}
-
-// checkKind refuses what does not fit the type of an interface.
-func checkKind(s *InterfaceSpec, f *plan.Iface) error {
-	switch {
-	case s.Type != "" && !kinds[s.Type]:
-		return invalidf("the type %q is none of bridge, veth, vxlan, macvlan, vlan, dummy, tun, tap", s.Type)
-	case s.Type != "" && s.Source != "":
-		return invalidf("it has a type and a source: osl either makes it or moves it in")
-	case s.Peer != (Endpoint{}) && f.Kind != "veth":
-		return invalidf("only a veth has a peer")
-	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
-		return invalidf("only a peer on the host has a peer_master: an interface of a sandbox has its own master")
-	case f.Kind == "vxlan" && (s.VNI < 1 || s.VNI >= 1<<24):
-		return invalidf("a vxlan needs a vni from 1 to %d", 1<<24-1)
-	case f.Kind == "vlan" && (s.VLAN < 1 || s.VLAN > 4094):
-		return invalidf("a vlan needs a tag, vlan, from 1 to 4094")
-	case (f.Kind == "vlan" || f.Kind == "macvlan") && s.Parent == "":
-		return invalidf("a %s needs a parent", f.Kind)
-	case !rtnl.MacvlanMode(s.Mode):
-		return invalidf("the mode %q of a macvlan is none of bridge, private, vepa, passthru", s.Mode)
-	case s.Port < 0 || s.Port > 65535:
-		return invalidf("the port %d is none", s.Port)
-	case s.Master == s.Name && s.Master != "":
-		return invalidf("it is its own master")
-	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != ""):
-		return invalidf("lo is there already: it has no type, source or master")
-	}
-	return nil
 }

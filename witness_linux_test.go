@@ -88,7 +88,9 @@ var chosen = [...]struct {
 
 // settings are those of a whole namespace that a change of osl could touch.
 var settings = []string{"ipv4/ip_forward", "ipv4/conf/all/arp_ignore", "ipv4/conf/default/arp_ignore", "ipv4/conf/all/arp_notify",
-	"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv6/conf/default/accept_dad", "ipv6/conf/all/forwarding"}
+	"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv6/conf/default/accept_dad", "ipv6/conf/all/forwarding",
+	"ipv6/conf/default/forwarding", "ipv4/conf/all/accept_redirects", "ipv4/conf/default/forwarding", "ipv4/conf/default/rp_filter",
+	"ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start"}
 
 func lookIn(t testing.TB, where string, fd int) (list []string) {
 	t.Helper()

@@ -4,16 +4,14 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +42,8 @@ type app struct {
 	timeout time.Duration
 
 	begun   bool // the command line was understood
+	verb    string
+	ended   atomic.Int32 // the signal that was to end it, 0 for none
 	ends    []func()
 	wantsIn bool // links of the host were asked for
 }
@@ -82,7 +82,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `osl builds networks of sandboxes (network namespaces) from a file, all or
 nothing, and keeps no state beside the kernel's own.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences.`,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
+130 or 143 interrupted (SIGINT, SIGTERM).`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.begin,
@@ -122,6 +123,7 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 		return usagef("--timeout %v is negative", a.timeout)
 	}
 	a.begun = true
+	a.verb = strings.TrimPrefix(cmd.CommandPath(), "osl ")
 	if cmd.Annotations["kernel"] == "" {
 		return nil
 	}
@@ -134,12 +136,11 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 		return fmt.Errorf("--base %s: %w", a.base, err)
 	}
 	osl.SetBasePath(base)
+	a.reach(base)
 	slog.Debug("begin", "verb", cmd.CommandPath(), "base", base, "rootless", a.session != nil)
 	ctx := cmd.Context()
 	if cmd.Annotations["signals"] == "" {
-		var stop func()
-		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-		a.ends = append(a.ends, stop)
+		ctx = a.interruptible(ctx)
 	}
 	if a.timeout > 0 {
 		var cancel func()
@@ -184,57 +185,6 @@ type exitError struct {
 }
 
 func (e exitError) Error() string { return e.text }
-
-// report writes err to standard error as one paragraph, and returns the exit
-// code that belongs to it.
-func (a *app) report(err error) int {
-	if err == nil {
-		return exitDone
-	}
-	code := exitFailed
-	var exit exitError
-	var usage usageError
-	switch {
-	case errors.As(err, &exit):
-		code = exit.code
-	case errors.As(err, &usage), errors.Is(err, osl.ErrInvalid), !a.begun:
-		code = exitUsage
-	}
-	text := strings.TrimPrefix(oneLine(err.Error()), "osl: ")
-	switch {
-	case text == "":
-		return code
-	case errors.Is(err, context.Canceled):
-		text = "interrupted: " + text
-	case errors.Is(err, context.DeadlineExceeded) && a.timeout > 0:
-		text = fmt.Sprintf("not done within --timeout %v: %s", a.timeout, text)
-	}
-	fmt.Fprintln(a.stderr, "osl: "+strings.TrimRight(text, "\n")+a.limit(err))
-	return code
-}
-
-// oneLine puts the suggestion of cobra for a misspelt verb, which takes several
-// lines, into the sentence.
-func oneLine(text string) string {
-	const asks = "\n\nDid you mean this?"
-	before, names, found := strings.Cut(text, asks)
-	if !found {
-		return text
-	}
-	return before + "; did you mean " + strings.Join(strings.Fields(names), " or ") + "?"
-}
-
-// limit says, of an error met without root, what a user namespace can't do.
-func (a *app) limit(err error) string {
-	switch {
-	case a.session == nil:
-	case errors.Is(err, osl.ErrPermission), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return "; without root, osl works in a user namespace of yours, which has no rights beyond it: run osl as root for this"
-	case a.wantsIn && errors.Is(err, osl.ErrNotFound):
-		return "; without root, \"host\" is a private namespace of yours, and the machine's own interfaces can't be moved: run osl as root for this"
-	}
-	return ""
-}
 
 // must is for what can only be wrong in the program itself.
 func must(err error) {

@@ -29,6 +29,14 @@ func netFile(t *testing.T, text string) string {
 	return path
 }
 
+func TestSome(t *testing.T) {
+	for want, list := range map[string]string{"a, b": "a b", "a, b, c, d, e, f": "a b c d e f", "a, b, c, d, e, and 2 more": "a b c d e f g"} {
+		if got := some(strings.Fields(list)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for _, x := range []struct{ args, want string }{
 		{"upp file", "unknown command"},
@@ -249,6 +257,12 @@ func TestExecPassesSignalsOn(t *testing.T) {
 }
 
 func TestInterruptedUp(t *testing.T) {
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		interruptedUp(t, signal, code)
+	}
+}
+
+func interruptedUp(t *testing.T, signal syscall.Signal, code int) {
 	defer runOSL(t, "rm", "--force", "b")
 	file := netFile(t, "sandboxes: [{name: b}]\nchecks: [{from: b, tcp: \"127.0.0.1:9\", timeout: 1m}]\n")
 	begin := time.Now()
@@ -263,10 +277,10 @@ func TestInterruptedUp(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+	if err := c.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Wait(); c.ProcessState.ExitCode() != exitFailed || time.Since(begin) > 30*time.Second {
+	if err := c.Wait(); c.ProcessState.ExitCode() != code || time.Since(begin) > 30*time.Second {
 		t.Errorf("got %v after %v", err, time.Since(begin))
 	}
 }

@@ -25,7 +25,8 @@ func (a *app) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- COMMAND...",
 		Short: "Run a command inside a sandbox",
-		Long: `Run a command inside a sandbox, and exit with its exit code: 128 and the
+		Long: `Run a command inside a sandbox, or with the name host beside them where osl
+works, which without root is a namespace of the user's own; and exit with its exit code: 128 and the
 signal's number if a signal ended it, 127 if there is no such command.`,
 		Example: "  osl exec web -- ip -brief address",
 		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
@@ -38,8 +39,11 @@ signal's number if a signal ended it, 127 if there is no such command.`,
 			if len(argv) == 0 {
 				return usagef("osl exec needs a command after --")
 			}
+			if args[0] == osl.HostName {
+				return a.exec(cmd.Context(), func(f func()) error { f(); return nil }, argv)
+			}
 			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
-				return a.exec(cmd.Context(), ns, argv)
+				return a.exec(cmd.Context(), ns.InvokeFunc, argv)
 			})
 		},
 	}
@@ -48,7 +52,7 @@ signal's number if a signal ended it, 127 if there is no such command.`,
 	return cmd
 }
 
-func (a *app) exec(ctx context.Context, ns *osl.Namespace, argv []string) error {
+func (a *app) exec(ctx context.Context, enter func(f func()) error, argv []string) error {
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = a.stdin, a.stdout, a.stderr
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
@@ -62,7 +66,7 @@ func (a *app) exec(ctx context.Context, ns *osl.Namespace, argv []string) error 
 
 	// A child is born into the namespace of the thread that starts it.
 	var err error
-	if entry := ns.InvokeFunc(func() { err = c.Start() }); entry != nil {
+	if entry := enter(func() { err = c.Start() }); entry != nil {
 		return entry
 	}
 	if err != nil {

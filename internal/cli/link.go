@@ -9,6 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
+	"github.com/seed59451c2b/osl/internal/netfile"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 func (a *app) linkCommand() *cobra.Command {
@@ -17,7 +20,16 @@ func (a *app) linkCommand() *cobra.Command {
 		Short: "Add interfaces to a sandbox, and remove them",
 		// Not runnable by itself: without this, a misspelt verb shows help and
 		// succeeds.
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var verbs []string
+			for _, c := range cmd.Commands() {
+				verbs = append(verbs, c.Name())
+			}
+			return usagef("unknown command %q for %q%s", args[0], "osl link", near.Hint(args[0], verbs))
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.linkAddCommand(), a.linkRmCommand())
@@ -117,6 +129,10 @@ func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.Interfac
 		{"route", l.routes, &s.Routes},
 	} {
 		for _, t := range x.text {
+			if x.flag == "route" && t == netfile.Default {
+				*x.list = append(*x.list, netfile.Defaults(s.Addresses)...)
+				continue
+			}
 			p, err := netip.ParsePrefix(t)
 			if err != nil {
 				return s, usagef("--%s %s: write an address with a prefix length, 10.0.0.2/24 or fd10::2/64", x.flag, t)
@@ -166,9 +182,13 @@ func (a *app) linkRm(ctx context.Context, ns *osl.Namespace, sandbox, name strin
 	}
 	link := findLink(st, name)
 	if link == nil {
-		return fmt.Errorf("remove interface %q (sandbox %s): %w", name, ns.Key(), osl.ErrNotFound)
+		var names []string
+		for _, i := range st.Interfaces {
+			names = append(names, i.Name)
+		}
+		return fmt.Errorf("%s %s/%s: %w%s", a.verb, nameOf(ns.Key()), name, osl.ErrNotFound, near.Hint(name, names))
 	}
-	changes := osl.Changes{{Sandbox: sandbox, Command: removal(st.Name, link)}}
+	changes := osl.Changes{{Sandbox: sandbox, Kind: osl.ChangeEdit, Command: removal(ns.Key(), link)}}
 	if a.dryRun {
 		return a.plan(changes)
 	}
@@ -195,12 +215,13 @@ func findLink(st *osl.Status, name string) *osl.InterfaceStatus {
 
 // removal is the ip command that removes a link, roughly: osl restores the
 // first settings of a link as well.
-func removal(sandbox string, link *osl.InterfaceStatus) string {
+func removal(key string, link *osl.InterfaceStatus) string {
+	line := "link del dev " + shell.Quote(link.Name)
 	switch link.Origin {
 	case "host":
-		return fmt.Sprintf("ip -n %s link set dev %s netns 1 name %s", sandbox, link.Name, link.Source)
+		line = fmt.Sprintf("link set dev %s netns %s name %s", shell.Quote(link.Name), shell.NS(""), shell.Quote(link.Source))
 	case "kept":
-		return fmt.Sprintf("ip -n %s link set dev %s name %s", sandbox, link.Name, link.Source)
+		line = fmt.Sprintf("link set dev %s name %s", shell.Quote(link.Name), shell.Quote(link.Source))
 	}
-	return fmt.Sprintf("ip -n %s link del dev %s", sandbox, link.Name)
+	return shell.For(osl.BasePath()).Command(key, line)
 }

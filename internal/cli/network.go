@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/netfile"
 )
 
@@ -57,7 +58,7 @@ network's name. The name is enough: osl ls shows it.`,
 			if err != nil {
 				return err
 			}
-			return a.takeDown(cmd.Context(), f.Network)
+			return f.About(a.takeDown(cmd.Context(), f.Network))
 		},
 	}
 	a.dryRunFlag(cmd)
@@ -91,7 +92,7 @@ func (a *app) diffCommand() *cobra.Command {
 			}
 			changes, err := osl.Diff(cmd.Context(), f.Network)
 			if err != nil {
-				return err
+				return f.About(err)
 			}
 			if err := a.plan(changes); err != nil || len(changes) == 0 {
 				return err
@@ -137,7 +138,7 @@ func (a *app) network(path string) (*netfile.File, error) {
 	for i, c := range f.Checks {
 		for field, name := range map[string]string{"from": c.From, "to": c.To} {
 			if name != "" && !slices.Contains(names, name) {
-				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q", name)}
+				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q%s", name, near.Hint(name, names))}
 			}
 		}
 	}
@@ -161,13 +162,13 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 	if a.dryRun {
 		changes, err := osl.Diff(ctx, f.Network)
 		if err != nil {
-			return err
+			return f.About(err)
 		}
 		return a.plan(changes)
 	}
 	changes, err := osl.Apply(ctx, f.Network)
 	if err != nil {
-		return err
+		return f.About(err)
 	}
 	for _, c := range changes {
 		slog.Debug("changed", "sandbox", c.Sandbox, "command", c.Command)
@@ -203,7 +204,7 @@ func summary(w io.Writer, changes osl.Changes) {
 	added := named(changes, osl.ChangeMake)
 	if len(added) > 0 {
 		fmt.Fprintf(w, "created %s (%s): %s\n", count(len(added), "sandbox", "sandboxes"),
-			strings.Join(added, ", "), count(len(changes), "change", "changes"))
+			some(added), count(len(changes), "change", "changes"))
 		return
 	}
 	fmt.Fprintf(w, "made %s:\n", count(len(changes), "change", "changes"))
@@ -225,6 +226,15 @@ func named(changes osl.Changes, kind osl.ChangeKind) []string {
 		}
 	}
 	return names
+}
+
+// some names the first few, and says how many more there are.
+func some(names []string) string {
+	const few = 5
+	if len(names) <= few+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // takeDown takes a network down and says so.
@@ -250,7 +260,7 @@ func (a *app) takeDown(ctx context.Context, n osl.Network) error {
 		case len(gone) == 0:
 			summary(w, changes)
 		default:
-			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), strings.Join(gone, ", "))
+			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), some(gone))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 func (a *app) createCommand() *cobra.Command {
@@ -120,7 +121,7 @@ func (a *app) rmCommand() *cobra.Command {
 					return err
 				}
 				if !there && !force {
-					return fmt.Errorf("remove %s: %w; nothing was removed (--force passes over it)", name, osl.ErrNotFound)
+					return fmt.Errorf("rm %s: %w; nothing was removed (--force passes over it)%s", name, osl.ErrNotFound, near.Hint(name, keyNames(osl.BasePath())))
 				}
 			}
 			return a.takeDown(cmd.Context(), sandboxes(args))

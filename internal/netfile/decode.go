@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // An alias is decoded again wherever it stands, so a small file can mean a
@@ -26,6 +27,7 @@ type decoder struct {
 	file     *File
 	anchors  map[string]ast.Node
 	problems []error
+	byFamily map[string]bool // destinations that are "default"
 	nodes    int
 	depth    int
 }
@@ -66,6 +68,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 		return
 	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if isDestination(path) && d.isDefault(n) {
+			d.byFamily[path] = true
+			return
+		}
 		d.text(n, u, v.Type())
 		return
 	}
@@ -122,8 +128,9 @@ func (d *decoder) resolve(n ast.Node) ast.Node {
 	return nil
 }
 
-// entries returns the key/value pairs of a mapping, those of merged ones
-// (<<: *alias) first, so that the mapping's own win.
+// entries returns the key/value pairs of a mapping: its own, and of those that it
+// merges (<<: *alias) the ones that it does not have itself. Of several the
+// earlier one counts.
 func (d *decoder) entries(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	var own []*ast.MappingValueNode
 	switch m := n.(type) {
@@ -134,28 +141,55 @@ func (d *decoder) entries(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	default:
 		return nil, false
 	}
-	var merged, rest []*ast.MappingValueNode
+	var merged, list []*ast.MappingValueNode
+	have := map[string]bool{}
 	for _, e := range own {
-		if !e.Key.IsMergeKey() {
-			rest = append(rest, e)
+		if e.Key.IsMergeKey() {
+			merged = append(merged, d.merged(e)...)
 			continue
 		}
-		to := d.resolve(e.Value)
-		if to == nil {
+		have[keyText(e.Key)] = true
+		list = append(list, e)
+	}
+	for _, e := range merged {
+		if name := keyText(e.Key); !have[name] {
+			have[name] = true
+			list = append(list, e)
+		}
+	}
+	return list, true
+}
+
+// merged returns what a merge key stands for: the pairs of a mapping, or of a
+// list of them.
+func (d *decoder) merged(e *ast.MappingValueNode) (list []*ast.MappingValueNode) {
+	to := d.resolve(e.Value)
+	if to == nil {
+		return nil
+	}
+	d.depth++
+	defer func() { d.depth-- }()
+	parts := []ast.Node{to}
+	if seq, ok := to.(*ast.SequenceNode); ok {
+		parts = seq.Values
+	}
+	for _, part := range parts {
+		if d.nodes++; d.nodes > maxNodes {
+			return list
+		}
+		if part = d.resolve(part); part == nil {
 			continue
 		}
-		d.depth++
 		more, ok := []*ast.MappingValueNode(nil), false
 		if d.depth <= maxDepth {
-			more, ok = d.entries(to)
+			more, ok = d.entries(part)
 		}
-		d.depth--
 		if !ok {
 			d.fail(e.Key, "<< merges the mapping of an alias, and this is none")
 		}
-		merged = append(merged, more...)
+		list = append(list, more...)
 	}
-	return append(merged, rest...), true
+	return list
 }
 
 func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
@@ -178,6 +212,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 		d.file.at[at] = position(e.Key)
 		d.value(e.Value, v.Field(f.index), at)
 	}
+	d.defaults(v, path)
 	for _, f := range known {
 		if f.required && !given[f.name] {
 			d.fail(n, "%s needs a field %q", what(v.Type()), f.name)
@@ -191,8 +226,8 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type) {
 		names = append(names, f.name)
 	}
 	hint := "; there are: " + strings.Join(names, ", ")
-	if s := suggest(name, names); s != "" {
-		hint = fmt.Sprintf("; did you mean %q?", s)
+	if h := near.Hint(name, names); h != "" {
+		hint = h
 	}
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }

@@ -121,7 +121,7 @@ func Parse(name string, text []byte) (file *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := decoder{file: f, anchors: map[string]ast.Node{}}
+	d := decoder{file: f, anchors: map[string]ast.Node{}, byFamily: map[string]bool{}}
 	d.value(body, reflect.ValueOf(&f.Network).Elem(), "")
 	return f, problems(d.problems)
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,7 +61,7 @@ func (op *Op) IsMessage() bool {
 type Action interface {
 	// Command returns the command that does the same to the device dev, a
 	// line each where it takes several, without the namespace and the word ip.
-	// {KEY} stands for the name of another namespace.
+	// Names are quoted for a shell; shell.NS(key) stands for that of another namespace.
 	Command(dev string) string
 }
 
@@ -139,8 +141,8 @@ type (
 	// Sysctl sets a setting of the namespace. A %s in Path stands for the
 	// link's name.
 	Sysctl struct {
-		Path, Value string
-		Index       int
+		Setting
+		Index int
 	}
 )
 
@@ -190,11 +192,11 @@ func (a NewLink) Command(dev string) string {
 	var b strings.Builder
 	b.WriteString("link add")
 	if a.Parent != "" && n.Kind != "vxlan" {
-		fmt.Fprintf(&b, " link %s", a.Parent)
+		fmt.Fprintf(&b, " link %s", shell.Quote(a.Parent))
 	}
-	fmt.Fprintf(&b, " name %s", dev)
+	fmt.Fprintf(&b, " name %s", shell.Quote(dev))
 	if a.In != nil {
-		fmt.Fprintf(&b, " netns {%s}", *a.In)
+		fmt.Fprintf(&b, " netns %s", shell.NS(*a.In))
 	}
 	if n.MAC != nil {
 		fmt.Fprintf(&b, " address %s", n.MAC)
@@ -205,14 +207,14 @@ func (a NewLink) Command(dev string) string {
 	fmt.Fprintf(&b, " type %s", n.Kind)
 	switch n.Kind {
 	case "veth":
-		fmt.Fprintf(&b, " peer name %s", n.Peer.Name)
+		fmt.Fprintf(&b, " peer name %s", shell.Quote(n.Peer.Name))
 		if a.PeerNS != nil {
-			fmt.Fprintf(&b, " netns {%s}", *a.PeerNS)
+			fmt.Fprintf(&b, " netns %s", shell.NS(*a.PeerNS))
 		}
 	case "vxlan":
 		fmt.Fprintf(&b, " id %d", n.Data.VNI)
 		if a.Parent != "" {
-			fmt.Fprintf(&b, " dev %s", a.Parent)
+			fmt.Fprintf(&b, " dev %s", shell.Quote(a.Parent))
 		}
 		if n.Data.Local.IsValid() {
 			fmt.Fprintf(&b, " local %s", n.Data.Local)
@@ -234,18 +236,19 @@ func (a NewLink) Command(dev string) string {
 }
 
 func (a NewTun) Command(dev string) string {
-	return fmt.Sprintf("tuntap add dev %s mode %s", dev, map[bool]string{false: "tun", true: "tap"}[a.Tap])
+	return fmt.Sprintf("tuntap add dev %s mode %s", shell.Quote(dev), map[bool]string{false: "tun", true: "tap"}[a.Tap])
 }
 
 func (a SetLink) Command(dev string) string {
 	s := a.Link
 	var b strings.Builder
-	fmt.Fprintf(&b, "link set dev %s", dev)
+	start := "link set dev " + shell.Quote(dev)
+	b.WriteString(start)
 	if a.To != nil {
-		fmt.Fprintf(&b, " netns {%s}", *a.To)
+		fmt.Fprintf(&b, " netns %s", shell.NS(*a.To))
 	}
 	if s.Name != "" {
-		fmt.Fprintf(&b, " name %s", s.Name)
+		fmt.Fprintf(&b, " name %s", shell.Quote(s.Name))
 	}
 	if s.MAC != nil {
 		fmt.Fprintf(&b, " address %s", s.MAC)
@@ -260,48 +263,48 @@ func (a SetLink) Command(dev string) string {
 		if *s.Master == 0 {
 			b.WriteString(" nomaster")
 		} else {
-			fmt.Fprintf(&b, " master %s", a.Master)
+			fmt.Fprintf(&b, " master %s", shell.Quote(a.Master))
 		}
 	}
 	if s.Up != nil {
 		b.WriteString(map[bool]string{true: " up", false: " down"}[*s.Up])
 	}
 	var lines []string
-	if s.Alias != nil && b.Len() == len("link set dev ")+len(dev) && s.ARP == nil {
-		fmt.Fprintf(&b, " alias '%s'", *s.Alias) // beside others it is bookkeeping
+	if s.Alias != nil && b.Len() == len(start) && s.ARP == nil {
+		b.WriteString(" alias " + shell.Quote(*s.Alias)) // beside others it is bookkeeping
 	}
-	if b.Len() > len("link set dev ")+len(dev) {
+	if b.Len() > len(start) {
 		lines = append(lines, b.String())
 	}
 	if s.Promote != nil {
-		lines = append(lines, fmt.Sprintf("sysctl -w net.ipv4.conf.%s.promote_secondaries=%d", dev, *s.Promote))
+		lines = append(lines, shell.Setting([2]string{"ipv4/conf/" + dev + "/promote_secondaries", strconv.Itoa(int(*s.Promote))}))
 	}
 	if s.ARP != nil {
-		lines = append(lines, fmt.Sprintf("sysctl -w net.ipv4.conf.%s.arp_ignore=%d net.ipv4.conf.%s.arp_announce=%d",
-			dev, s.ARP[0], dev, s.ARP[1]))
+		lines = append(lines, shell.Setting([2]string{"ipv4/conf/" + dev + "/arp_ignore", strconv.Itoa(int(s.ARP[0]))},
+			[2]string{"ipv4/conf/" + dev + "/arp_announce", strconv.Itoa(int(s.ARP[1]))}))
 	}
 	return strings.Join(lines, "\n")
 }
 
-func (a DelLink) Command(dev string) string { return "link del dev " + dev }
+func (a DelLink) Command(dev string) string { return "link del dev " + shell.Quote(dev) }
 
 func (a NewAddr) Command(dev string) string {
-	return fmt.Sprintf("addr add %s dev %s", a.Addr.Prefix, dev)
+	return fmt.Sprintf("addr add %s dev %s", a.Addr.Prefix, shell.Quote(dev))
 }
 
 func (a DelAddr) Command(dev string) string {
-	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, dev)
+	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, shell.Quote(dev))
 }
 
 func (a ReplaceAddr) Command(dev string) string {
-	return fmt.Sprintf("addr replace %s dev %s proto %d", a.Addr.Prefix, dev, a.Addr.Proto)
+	return fmt.Sprintf("addr replace %s dev %s proto %d", a.Addr.Prefix, shell.Quote(dev), a.Addr.Proto)
 }
 
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }
 func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
 
-func (a PutBack) Command(dev string) string { return a.Kept.String() + " dev " + dev }
+func (a PutBack) Command(dev string) string { return a.Kept.String() + " dev " + shell.Quote(dev) }
 
 func routeCommand(verb string, r rtnl.Route, dev string) string {
 	s := "route " + verb + " " + r.Dst.String()
@@ -309,7 +312,7 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 		s += " via " + r.Via.WithZone("").String()
 	}
 	if dev != "" {
-		s += " dev " + dev
+		s += " dev " + shell.Quote(dev)
 	}
 	if r.OnLink && r.Via.IsValid() {
 		s += " onlink"
@@ -319,34 +322,30 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 
 func (a NewNeigh) Command(dev string) string {
 	if a.Neigh.FDB {
-		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, dev, a.Neigh.IP)
+		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
 	}
-	return fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent proto %d", a.Neigh.IP, a.Neigh.MAC, dev, a.Neigh.Proto)
+	return fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent proto %d", a.Neigh.IP, a.Neigh.MAC, shell.Quote(dev), a.Neigh.Proto)
 }
 
 func (a DelNeigh) Command(dev string) string {
 	if a.Neigh.FDB {
-		return fmt.Sprintf("bridge fdb del %s dev %s dst %s self", a.Neigh.MAC, dev, a.Neigh.IP)
+		return fmt.Sprintf("bridge fdb del %s dev %s dst %s self", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
 	}
-	return fmt.Sprintf("neigh del %s dev %s", a.Neigh.IP, dev)
+	return fmt.Sprintf("neigh del %s dev %s", a.Neigh.IP, shell.Quote(dev))
 }
 
-func (a ReadLink) Command(dev string) string { return "link show dev " + dev }
+func (a ReadLink) Command(dev string) string { return "link show dev " + shell.Quote(dev) }
 
 func (a IPv6) Command(dev string) string {
-	return fmt.Sprintf("sysctl -w net.ipv6.conf.%s.disable_ipv6=%d", dev, b2i(!a.On))
+	return shell.Setting([2]string{disableIPv6(dev), strconv.Itoa(b2i(!a.On))})
 }
 
-func (a Verify) Command(dev string) string { return "addr show dev " + dev }
+func (a Verify) Command(dev string) string { return "addr show dev " + shell.Quote(dev) }
 
-func (a Announce) Command(dev string) string { return "link set dev " + dev + " up" }
+func (a Announce) Command(dev string) string { return "link set dev " + shell.Quote(dev) + " up" }
 
 func (a Sysctl) Command(dev string) string {
-	p := a.Path
-	if strings.Contains(p, "%s") {
-		p = fmt.Sprintf(p, dev)
-	}
-	return "sysctl -w net." + strings.ReplaceAll(p, "/", ".") + "=" + a.Value
+	return shell.Setting([2]string{a.at(dev), a.Value})
 }
 
 func b2i(b bool) int {
@@ -408,5 +407,5 @@ func There(a Action, err error) bool {
 
 // Command returns the command that does the same.
 func (a EnsureAddr) Command(dev string) string {
-	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, dev)
+	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, shell.Quote(dev))
 }

@@ -72,6 +72,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
 		h, there := k.addr(l.Index, a.Prefix)
+		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
+			continue // it comes with lo's IPv6
+		}
 		if !there {
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
@@ -162,17 +165,17 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 	on := f.HasIPv6()
 	if f.Name == "lo" {
 		_, made := ParseSandboxTag(l.Alias)
-		on = on || slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
-		if !made && !on {
+		on = on || f.IPv6 == nil && slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
+		if !made && !on && f.IPv6 == nil {
 			return
 		}
-	} else if !on {
+	} else if !on && f.IPv6 == nil {
 		// Only where nothing else has given the link an address that counts.
 		if tag.Origin == None && !f.Keep || foreignIPv6(k, l) {
 			return
 		}
 	}
-	if on != l.Inet.DisableIPv6 {
+	if on != l.Inet.DisableIPv6 && !b.reset[end{w.Key, disableIPv6(l.Name)}] {
 		return
 	}
 	b.ipv6(w.Key, f.Name, l, on, k)
@@ -187,7 +190,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
-			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound,
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.IP.String(),
 				Text: fmt.Sprintf("the device of the neighbor %v is not in the sandbox", n.IP)}
 		}
 		n.Index = index

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ type Problem struct {
 	Text     string
 	Far      string // the link of the host that is in the way
 	Away     *Op    // what takes away what is in the way, nil where that is not known
+	// Field is what it is about, as files call it, and Entry which one of a list.
+	Field, Entry string
 }
 
 // ProblemKind tells the caller which sentinel a Problem is.
@@ -42,7 +45,8 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, phases: phases{born: time.Now().UnixMicro()}}
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{},
+		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
 		return nil, Commit{}, err
@@ -103,6 +107,8 @@ type builder struct {
 	index   map[end]int
 	forgot  map[end]bool // links whose neighbours the kernel drops on the way
 	dark    map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
+	reset   map[end]bool // settings, by their paths, that another setting changes
+	set     map[end]bool // settings that are planned, by their paths
 	leaving
 	commit Commit // empty where one sandbox changes that is there
 }
@@ -114,7 +120,9 @@ func (b *builder) know(want []Sandbox) {
 	}
 	for i := range want {
 		if b.known[want[i].Key] == nil {
-			b.known[want[i].Key] = know(&State{Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}}})
+			b.known[want[i].Key] = know(&State{
+				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},
+				Addrs: []rtnl.Addr{{Index: loopback, Prefix: LoopbackIPv4}}})
 		}
 	}
 }
@@ -164,9 +172,8 @@ func (b *builder) sandbox(w *Sandbox) error {
 		return err
 	}
 	b.shedding(w, k)
-	for i := range w.Sysctls {
-		b.setting(w.Key, "", 0, w.Sysctls[i], k.State)
-	}
+	before := b.count()
+	b.settings(w, k.State)
 	ipv6 := false
 	for _, f := range inOrder(w.Ifaces) {
 		ipv6 = ipv6 || f.HasIPv6()
@@ -185,6 +192,9 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.prune(w, k)
 	}
 	b.config = append(b.config, b.late...)
+	if b.count() > before {
+		b.holds(w, k.State)
+	}
 	return nil
 }
 
@@ -231,12 +241,14 @@ func inOrder(list []Iface) []*Iface {
 }
 
 func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
+	field := ""
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...), Field: field}
 	}
 	x := b.is[end{w.Key, f.Name}]
 	master, parent := f.MasterIndex, 0
 	if f.Master != "" {
+		field = "master"
 		m, wanted := b.is[end{w.Key, f.Master}]
 		if !wanted {
 			m.link = k.Link(f.Master)
@@ -244,7 +256,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
 		switch {
 		case m.link == nil && i < 0:
-			return problem(NotFound, "its master %q is not in the sandbox", f.Master)
+			return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, k.named(w, "bridge")))
 		case m.link != nil && m.link.Kind != "bridge" || m.link == nil && w.Ifaces[i].Kind != "bridge" && w.Ifaces[i].From == nil:
 			return problem(Invalid, "its master %q is no bridge", f.Master)
 		}
@@ -254,10 +266,12 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
 	}
 	if f.Parent != "" {
+		field = "parent"
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
-			return problem(NotFound, "its parent %q is not in the sandbox", f.Parent)
+			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, k.named(w, "")))
 		}
 	}
+	field = "name"
 	switch {
 	case x.link == nil && f.Kind == "" && f.From == nil:
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
@@ -267,6 +281,10 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)
 		return nil
+	}
+	if l := x.link; f.MTU != 0 && (l.MaxMTU != 0 && f.MTU > l.MaxMTU || f.MTU < l.MinMTU) {
+		field = "mtu"
+		return problem(Invalid, "the MTU %d is not from %d to %d, which it takes", f.MTU, l.MinMTU, l.MaxMTU)
 	}
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
@@ -358,13 +376,29 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 			}
 			net := a.Prefix.Masked()
 			if other, ok := on[net]; ok && other != index {
-				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict,
-					Text: fmt.Sprintf("the subnet %v of the address %v is on the interface %q", net, a.Prefix, orElse(names[other], k.nameOf(other)))}
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(),
+					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", net, a.Prefix, orElse(names[other], k.nameOf(other)))}
 			}
 			on[net] = index
 		}
 	}
 	return nil
+}
+
+// named returns the names of the links of a kind, or of any, that are there or
+// wanted.
+func (s *State) named(w *Sandbox, kind string) (list []string) {
+	for i := range s.Links {
+		if l := &s.Links[i]; kind == "" || l.Kind == kind {
+			list = append(list, l.Name)
+		}
+	}
+	for i := range w.Ifaces {
+		if f := &w.Ifaces[i]; kind == "" || f.Kind == kind {
+			list = append(list, f.Name)
+		}
+	}
+	return list
 }
 
 // loopback turns lo's IPv6 on while an interface has an IPv6 address.
@@ -375,7 +409,11 @@ func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
 	}
 	_, made := ParseSandboxTag(lo.Alias)
 	off := !ipv6 && made && w.Prune
-	if ipv6 && lo.Inet.DisableIPv6 || off && !lo.Inet.DisableIPv6 {
+	if w.LoIPv6 != nil {
+		ipv6, off = *w.LoIPv6, !*w.LoIPv6
+	}
+	again := b.reset[end{w.Key, disableIPv6("lo")}]
+	if ipv6 && (lo.Inet.DisableIPv6 || again) || off && (!lo.Inet.DisableIPv6 || again) {
 		b.ipv6(w.Key, "lo", lo, ipv6, k)
 	}
 }
@@ -388,20 +426,8 @@ func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 		b.dark[end{key, l.Name}] = true
 	}
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})
-}
-
-func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
-	path := w.Path
-	if dev != "" {
-		path = fmt.Sprintf(path, dev)
+	if on {
+		b.reset[end{key, "ipv6/conf/" + dev + "/accept_dad"}] = true
+		b.reset[end{key, "ipv6/conf/" + dev + "/ndisc_notify"}] = true
 	}
-	old, known := s.Settings[path]
-	if known && old == w.Value {
-		return
-	}
-	op := Op{NS: key, Dev: dev, Do: Sysctl{Path: w.Path, Value: w.Value, Index: index}}
-	if known {
-		op.Undo = []Op{{NS: key, Dev: dev, Do: Sysctl{Path: w.Path, Value: old, Index: index}}}
-	}
-	b.decide = append(b.decide, op)
 }

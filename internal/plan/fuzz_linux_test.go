@@ -46,7 +46,7 @@ func planOf(b []byte) (ops []Op) {
 			op.Do = IPv6{Index: index, On: up}
 			undo(IPv6{Index: index, On: !up})
 		case 7:
-			op.Do = Sysctl{Path: "ipv4/conf/%s/arp_notify", Value: "1", Index: index}
+			op.Do = Sysctl{Setting{Path: "ipv4/conf/%s/arp_notify", Value: "1"}, index}
 		case 8:
 			op.Do = ReadLink{index}
 		case 9:

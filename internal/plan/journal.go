@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // ReadSetting reads what a setting is now: its path, with %s for the name of the
@@ -384,11 +385,11 @@ func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, 
 func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Names...) }
 
 func (a NewAltName) Command(dev string) string {
-	return "link property add dev " + dev + names(a.Names)
+	return "link property add dev " + shell.Quote(dev) + names(a.Names)
 }
 
 func (a DelAltName) Command(dev string) string {
-	return "link property del dev " + dev + names(a.Names)
+	return "link property del dev " + shell.Quote(dev) + names(a.Names)
 }
 
 func names(list []string) (s string) {

@@ -19,6 +19,7 @@ type phases struct {
 	born   int64 // of the next link
 	spaces []Op  // sandboxes
 	aside  []Op  // what is in the way of a name, and goes
+	preset []Op  // settings of a sandbox, which its new links have from the first
 	make   []Op  // links
 	wire   []Op  // tags, masters
 	read   []Op  // what the next steps have to know
@@ -39,7 +40,7 @@ func (p *phases) all() []Op {
 	if last < 0 {
 		last = len(p.remove)
 	}
-	return slices.Concat(p.spaces, p.aside, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:], p.ends)
+	return slices.Concat(p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:], p.ends)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
@@ -85,7 +86,7 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
-		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Path: s.Path, Value: s.Value, Index: index}})
+		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
@@ -108,7 +109,9 @@ func (p *phases) birth() int64 {
 
 // reportsState tells the kinds of links that say when they are ready from those
 // whose state stays unknown: there is nothing to wait for.
-func reportsState(kind string) bool { return kind != "vxlan" && kind != "dummy" && kind != "tun" }
+func reportsState(kind string) bool {
+	return kind != "vxlan" && kind != "dummy" && kind != "tun" && kind != "tap"
+}
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {
@@ -196,8 +199,23 @@ func (a Addr) on(index int) rtnl.Addr {
 	if a.Prefix.Addr().IsLinkLocalUnicast() {
 		r.Scope = unix.RT_SCOPE_LINK
 	}
+	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
+		r.Scope = unix.RT_SCOPE_HOST // the kernel refuses any other
+	}
+	if index == 1 && a.isLoopback() {
+		r.Proto = 0
+	}
 	return r
 }
+
+// isLoopback reports whether the address is one of those that the kernel gives
+// lo. It stays the kernel's.
+func (a Addr) isLoopback() bool {
+	return a.Prefix == LoopbackIPv4 || a.Prefix == netip.MustParsePrefix("::1/128")
+}
+
+// LoopbackIPv4 is the address that a new namespace has.
+var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
 
 // oslsAddr reports whether an address is osl's.
 func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }

@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
-func nameOf(key string) (string, bool) { return strings.TrimPrefix(key, "/run/netns/"), true }
-
 func commands(ops []Op) (list []string) {
 	for _, op := range ops {
-		list = append(list, Commands(op, nameOf)...)
+		list = append(list, Commands(op, shell.For("/run"))...)
 	}
 	return list
 }
@@ -130,7 +129,7 @@ func TestBuildMends(t *testing.T) {
 		{"a link of the host that nobody wants", func(s map[string]*State) {
 			s["/run/netns/web"].Links = append(s["/run/netns/web"].Links, rtnl.Link{Index: 9, Name: "eth7",
 				Alias: Tag{Origin: Host, Source: "wan", MTU: 1500, TxQLen: 1000, Up: true}.String()})
-		}, "ip -n web link set dev eth7 netns 1 name wan mtu 1500 txqueuelen 1000 up"},
+		}, "ip -n web link set dev eth7 netns /proc/$$/ns/net name wan mtu 1500 txqueuelen 1000 up"},
 	} {
 		s := state()
 		x.harm(s)
@@ -140,7 +139,7 @@ func TestBuildMends(t *testing.T) {
 			continue
 		}
 		last := ops[len(ops)-1]
-		if _, gone := last.Do.(DelLink); !gone && !strings.Contains(x.want, "netns 1") && len(last.Undo) == 0 {
+		if _, gone := last.Do.(DelLink); !gone && !strings.Contains(x.want, "netns /proc/$$") && len(last.Undo) == 0 {
 			t.Errorf("%s: nothing undoes %s", x.what, x.want)
 		}
 	}

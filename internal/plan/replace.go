@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // found is the link that a wanted interface is already.
@@ -137,7 +138,7 @@ func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
 		return ""
 	case t.Origin == Host:
 		return "moved in from the host"
-	case f.Kind != l.Kind && !(l.Kind == "tun" && f.Kind == "tap"):
+	case f.Kind != l.Kind:
 		return "of the type " + orElse(l.Kind, "physical")
 	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
 		return fmt.Sprintf("with the VNI %d", l.Data.VNI)
@@ -331,7 +332,7 @@ func (a ChangeLink) Request(FDs) rtnl.Request {
 
 // Command returns the command that does the same.
 func (a ChangeLink) Command(dev string) string {
-	s := "link set dev " + dev + " type " + a.Kind
+	s := "link set dev " + shell.Quote(dev) + " type " + a.Kind
 	if a.Kind == "macvlan" {
 		return s + " mode " + a.Data.Mode
 	}
@@ -343,7 +344,7 @@ func (a ChangeLink) Command(dev string) string {
 		s += " remote " + a.Data.Remote.String()
 	}
 	if a.Name != "" {
-		s += " dev " + a.Name
+		s += " dev " + shell.Quote(a.Name)
 	}
 	return s
 }

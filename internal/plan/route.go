@@ -102,13 +102,13 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 		if r.Dev != "" {
 			r.Index = b.index[end{w.Key, r.Dev}]
 			if r.Index == 0 {
-				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound,
+				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound, Field: "routes", Entry: r.Dst.String(),
 					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
 			}
 		} else if _, lost := b.lost.find(r.Via); lost {
 			// The kernel does not know yet what goes, and could take that.
 			if r.Index = b.reach(w, k, r.Via); r.Index == 0 {
-				return &Problem{Key: w.Key, Kind: Unreachable,
+				return &Problem{Key: w.Key, Kind: Unreachable, Field: "routes", Entry: r.Dst.String(),
 					Text: fmt.Sprintf("only what goes reaches the next hop %v of the route to %v", r.Via, r.Dst)}
 			}
 		}
@@ -202,7 +202,7 @@ func (n *subnets) find(ip netip.Addr) (index int, ok bool) {
 // another one of osl's to the same destination, or new.
 func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 	if b.to[r.Dst] {
-		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
+		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: r.Dst.String(), Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
 	}
 	b.to[r.Dst] = true
 	late := r.Dst.Addr().Is4() && b.bare[r.Index]

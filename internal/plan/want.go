@@ -30,6 +30,8 @@ type Sandbox struct {
 	Prune bool
 	// Ends says that the sandbox is not wanted any more.
 	Ends bool
+	// LoIPv6 is whether lo's IPv6 is to be on, nil where the interfaces say.
+	LoIPv6 *bool
 }
 
 // Iface is what is wanted of one interface.
@@ -64,6 +66,8 @@ type Iface struct {
 	HideVIPs    bool
 	Down        bool
 	Sysctls     []Setting // %s in the path is the name
+	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
+	IPv6 *bool
 }
 
 // End is the other end of a veth.
@@ -106,7 +110,10 @@ type Neigh struct {
 }
 
 // Setting is a sysctl by its path below /proc/sys/net.
-type Setting struct{ Path, Value string }
+type Setting struct {
+	Path, Value string
+	Name        string // as the user wrote it
+}
 
 // State is what the kernel holds of one sandbox.
 type State struct {
@@ -115,7 +122,8 @@ type State struct {
 	Routes []rtnl.Route // those of osl
 	Others []rtnl.Route // those of others, if they were read
 	Neighs []rtnl.Neigh // those of osl
-	// Settings are the values of those that a Sandbox asks for.
+	// Settings are the values of those that a Sandbox asks for, and of those
+	// that change with them, by their paths.
 	Settings map[string]string
 }
 
@@ -177,8 +185,16 @@ func errnoOf(err error) (e syscall.Errno, ok bool) {
 	return e, ok
 }
 
-// HasIPv6 reports whether an IPv6 address is among the wanted.
+// HasIPv6 reports whether its IPv6 is to be on: as its setting says, else where
+// an IPv6 address is among the wanted.
 func (i *Iface) HasIPv6() bool {
+	if i.IPv6 != nil {
+		return *i.IPv6
+	}
+	return i.hasIPv6Addr()
+}
+
+func (i *Iface) hasIPv6Addr() bool {
 	for _, a := range i.Addrs {
 		if a.Prefix.Addr().Is6() {
 			return true

@@ -16,13 +16,15 @@ import (
 type Link struct {
 	Index int
 	Name  string
-	Kind  string // empty for a physical device and lo
+	Kind  string // empty for a physical device and lo; a tap is "tap" here
 	Flags uint32 // IFF_*
 	// Oper reports that the kernel has dealt with the link's being up, and
 	// told the bridge, if the other end is a port of one.
 	Oper    bool
 	MAC     net.HardwareAddr
 	MTU     int
+	MinMTU  int
+	MaxMTU  int // 0 for no limit
 	TxQLen  int
 	Alias   string
 	AltName []string
@@ -127,6 +129,9 @@ const (
 	iflaAltIfname      = 53
 	iflaPropList       = 52
 	iflaNewIfindex     = 49
+	iflaMinMTU         = 50
+	iflaMaxMTU         = 51
+	iflaTunType        = 3
 	iflaLinkNetnsid    = 37
 	iflaTargetNetnsid  = 46
 	iflaInfoDataVlanID = 1

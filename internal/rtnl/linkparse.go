@@ -28,6 +28,10 @@ func ParseLink(p []byte) (l Link) {
 			l.Oper = getU8(v) == ifOperUp
 		case unix.IFLA_MTU:
 			l.MTU = int(getU32(v))
+		case iflaMinMTU:
+			l.MinMTU = int(getU32(v))
+		case iflaMaxMTU:
+			l.MaxMTU = int(getU32(v))
 		case unix.IFLA_TXQLEN:
 			l.TxQLen = int(getU32(v))
 		case unix.IFLA_IFALIAS:
@@ -65,6 +69,8 @@ func (l *Link) parseInfo(b []byte) {
 	}
 	for t, v := range attrs(data) {
 		switch {
+		case l.Kind == "tun" && t == iflaTunType && getU8(v) == unix.IFF_TAP:
+			l.Kind = "tap"
 		case l.Kind == "vlan" && t == iflaInfoDataVlanID:
 			l.Data.VLAN = int(getU16(v))
 		case l.Kind == "macvlan" && t == 1:

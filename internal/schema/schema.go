@@ -31,15 +31,20 @@ var scalars = map[reflect.Type]object{
 
 // limits are what the types leave open.
 var limits = map[string]object{
-	"Check.expect":       {"enum": check.Outcomes},
-	"InterfaceSpec.type": {"enum": []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}},
-	"InterfaceSpec.mode": {"enum": []string{"bridge", "private", "vepa", "passthru"}},
-	"InterfaceSpec.name": {"minLength": 1, "maxLength": 15},
-	"InterfaceSpec.vlan": {"minimum": 1, "maximum": 4094},
-	"InterfaceSpec.vni":  {"minimum": 1, "maximum": 1<<24 - 1},
-	"InterfaceSpec.port": {"minimum": 0, "maximum": 1<<16 - 1},
-	"InterfaceSpec.mtu":  {"minimum": 0},
+	"Check.expect":         {"enum": check.Outcomes},
+	"InterfaceSpec.type":   {"enum": []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}},
+	"InterfaceSpec.mode":   {"enum": []string{"bridge", "private", "vepa", "passthru"}},
+	"InterfaceSpec.name":   {"minLength": 1, "maxLength": 15},
+	"InterfaceSpec.vlan":   {"minimum": 1, "maximum": 4094},
+	"InterfaceSpec.vni":    {"minimum": 1, "maximum": 1<<24 - 1},
+	"InterfaceSpec.port":   {"minimum": 0, "maximum": 1<<16 - 1},
+	"InterfaceSpec.mtu":    {"minimum": 0},
+	"RouteSpec.to":         destination,
+	"InterfaceSpec.routes": {"items": destination},
 }
+
+// destination is a prefix, or the word for that of all.
+var destination = object{"type": "string", "pattern": "^(default|[^/]+/[0-9]+)$", "examples": []string{"10.10.0.0/16", "fd10::/64", "default"}}
 
 // generator collects definitions; comments are those of the package's types.
 type generator struct {

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
+	"github.com/seed59451c2b/osl/internal/near"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,24 +86,63 @@ func Set(path, value string) (old string, err error) {
 		}
 	}
 	defer f.close()
-	if old, err = f.read(); err != nil || same(old, value) {
+	if old, err = f.read(); err != nil || Same(value, old) {
 		return old, err
 	}
 	if werr != nil {
 		return old, werr
 	}
-	if err = f.write(value); err != nil {
+	return old, f.replace(old, value)
+}
+
+// replace writes a setting, or leaves it as it was.
+func (f file) replace(old, value string) error {
+	err := f.write(value)
+	if err != nil {
 		// What failed may have happened all the same.
 		if now, rerr := f.read(); rerr == nil && now != old {
 			err = errors.Join(err, f.write(old))
 		}
 	}
-	return old, err
+	return err
 }
 
-func same(a, b string) bool {
-	return a == b || strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
+// Put sets a setting as Set does, reads it back, and fails where the kernel holds
+// something else than what was asked for: a bound of it, or fewer numbers. A
+// setting that has no value yet can not be read; known is false then.
+func Put(path, value string) (old string, known bool, err error) {
+	f, werr := open(path, unix.O_RDWR)
+	if werr != nil {
+		if f, err = open(path, unix.O_RDONLY); err != nil {
+			return "", false, err
+		}
+	}
+	defer f.close()
+	old, err = f.read()
+	known = err == nil
+	switch {
+	case err != nil && !errors.Is(err, unix.EIO):
+		return "", false, err
+	case known && Same(value, old):
+		return old, known, nil
+	case werr != nil:
+		return old, known, werr
+	}
+	if err = f.replace(old, value+"\n"); err != nil {
+		return old, known, err
+	}
+	now, err := f.read()
+	if err == nil && !Same(value, now) {
+		err = fmt.Errorf("%w: the kernel made %q of %q", ErrChanged, strings.Join(strings.Fields(now), " "), value)
+	}
+	if err != nil && known {
+		err = errors.Join(err, f.write(old))
+	}
+	return old, known, err
 }
+
+// ErrChanged says that the kernel does not hold what was written.
+var ErrChanged = errors.New("the setting does not take this value")
 
 // Ensure writes a setting; where that is refused, it is enough that the
 // setting has the value already.
@@ -116,4 +158,46 @@ func Ensure(path, value string) error {
 		}
 	}
 	return err
+}
+
+// Mode returns the type and the permissions of a setting. They are those of its
+// kind, whoever asks.
+func Mode(path string) (uint32, error) {
+	if err := Path(path); err != nil {
+		return 0, err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(root+path, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: root + path, Err: err}
+	}
+	return st.Mode, nil
+}
+
+// Nearest returns the setting that may have been meant by a path that is none,
+// empty if there is none like it: the first part that is wrong is replaced.
+func Nearest(path string) string {
+	parts := strings.Split(path, "/")
+	dir := ""
+	for i, p := range parts {
+		entries, err := os.ReadDir(root + dir)
+		if err != nil {
+			return ""
+		}
+		if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == p }) {
+			dir += p + "/"
+			continue
+		}
+		var names []string
+		for _, e := range entries {
+			if e.IsDir() == (i < len(parts)-1) {
+				names = append(names, e.Name())
+			}
+		}
+		parts[i] = near.Name(p, names)
+		if parts[i] == "" {
+			return ""
+		}
+		dir += parts[i] + "/"
+	}
+	return strings.TrimSuffix(dir, "/")
 }

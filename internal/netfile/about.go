@@ -1,0 +1,135 @@
+package netfile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// located is an error with its place in a file.
+type located struct {
+	error
+	cause error
+}
+
+func (l located) Unwrap() error { return l.cause }
+
+// Located says that the text begins with the place.
+func (l located) Located() bool { return true }
+
+// About returns an error of osl with the line of the file that it is about. What
+// is no error of osl, or about nothing that is in the file, is returned as it is.
+func (f *File) About(err error) error {
+	field, entry := where.Of(err)
+	var e *osl.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	path, who := f.place(e, field, entry)
+	if path == "" {
+		return err
+	}
+	cause := strings.TrimPrefix(e.Err.Error(), osl.ErrInvalid.Error()+": ")
+	return located{f.Problem(path, "%s%s", who, e.Because(cause)), err}
+}
+
+// place finds what an error is about: its path in the file, and the words that
+// name the sandbox and the interface.
+func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
+	if field == "links" {
+		if i, err := strconv.Atoi(entry); err == nil && i < len(f.Links) {
+			return fmt.Sprintf("links[%d]", i), ""
+		}
+	}
+	i := slices.IndexFunc(f.Sandboxes, func(s osl.Spec) bool {
+		key, err := osl.KeyPath(s.Name)
+		return s.Name == e.Key || err == nil && key == e.Key
+	})
+	if i < 0 {
+		return "", ""
+	}
+	s := &f.Sandboxes[i]
+	path, who = fmt.Sprintf("sandboxes[%d]", i), fmt.Sprintf("sandbox %q: ", s.Name)
+	if sub := f.entryOf(path, field, entry, s); sub != "" {
+		if e.Interface != "" {
+			who = fmt.Sprintf("sandbox %q, interface %q: ", s.Name, e.Interface)
+		}
+		return sub, who
+	}
+	if e.Interface == "" {
+		return path, who
+	}
+	who = fmt.Sprintf("sandbox %q, interface %q: ", s.Name, e.Interface)
+	j := slices.IndexFunc(s.Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface })
+	if j < 0 {
+		return cmp.Or(f.linkOf(osl.Endpoint{Sandbox: s.Name, Interface: e.Interface}), path), who
+	}
+	at := fmt.Sprintf("%s.interfaces[%d]", path, j)
+	return cmp.Or(f.entryOfInterface(at, field, entry, &s.Interfaces[j]), at), who
+}
+
+// linkOf finds the link that an interface is an end of.
+func (f *File) linkOf(end osl.Endpoint) string {
+	if i := slices.IndexFunc(f.Links, func(l osl.Link) bool { return l[0] == end || l[1] == end }); i >= 0 {
+		return fmt.Sprintf("links[%d]", i)
+	}
+	return ""
+}
+
+// entryOf finds a part of a sandbox that is no interface's, empty if there is
+// none.
+func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
+	i := -1
+	switch field {
+	case "routes":
+		i = slices.IndexFunc(s.Routes, func(r osl.RouteSpec) bool { return r.To.Masked().String() == entry || r.To.String() == entry })
+		if i < 0 && entry == "0.0.0.0/0" && s.Gateway.IsValid() {
+			return path + ".gateway"
+		}
+		if i < 0 && entry == "::/0" && s.Gateway6.IsValid() {
+			return path + ".gateway6"
+		}
+	case "neighbors":
+		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool { return n.IP.Unmap().String() == entry })
+	case "sysctls":
+		if _, ok := s.Sysctls[entry]; ok {
+			return path + ".sysctls." + entry
+		}
+	case "gateway", "gateway6":
+		return path + "." + field
+	}
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s.%s[%d]", path, field, i)
+}
+
+func (f *File) entryOfInterface(at, field, entry string, x *osl.InterfaceSpec) string {
+	list := map[string][]netip.Prefix{"addresses": x.Addresses, "routes": x.Routes, "aliases": x.Aliases}
+	if field == "addresses" && !slices.ContainsFunc(x.Addresses, isText(entry)) {
+		field = "aliases"
+	}
+	if of, ok := list[field]; ok {
+		if i := slices.IndexFunc(of, isText(entry)); i >= 0 {
+			return fmt.Sprintf("%s.%s[%d]", at, field, i)
+		}
+	}
+	switch field {
+	case "":
+		return ""
+	case "sysctls":
+		return at + ".sysctls." + entry
+	}
+	return at + "." + field
+}
+
+func isText(text string) func(netip.Prefix) bool {
+	return func(p netip.Prefix) bool { return p.String() == text || p.Masked().String() == text }
+}
