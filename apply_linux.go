@@ -83,21 +83,58 @@ func (p *prepared) close() {
 }
 
 // carryOut plans and, if really, does it. It returns the plan. One that found a
-// name or an index taken is made again: an index is chosen anew then, and a name
-// is taken still.
-func (p *prepared) carryOut(really bool) ([]plan.Op, error) {
-	ops, commit, err := p.build()
-	if err != nil || !really {
-		return ops, p.explain(err)
-	}
-	err = p.run.do(ops, commit)
-	if (errors.Is(err, ErrNameInUse) || errors.Is(err, syscall.EBUSY)) && !errors.Is(err, ErrIncomplete) && !p.run.gone {
-		p.run.reset()
-		if ops, commit, err = p.build(); err == nil {
-			err = p.run.do(ops, commit)
+// name taken is made again, and is taken still; so is one that found an index taken:
+// other indexes are chosen then, a few times.
+func (p *prepared) carryOut(really bool) (ops []plan.Op, err error) {
+	const tries = 4
+	var commit plan.Commit
+	for i := range tries {
+		if err := p.seek(i > 0); err != nil {
+			return ops, err
 		}
+		if ops, commit, err = p.build(); err != nil || !really {
+			return ops, p.explain(err)
+		}
+		err = p.run.do(ops, commit)
+		again := errors.Is(err, syscall.EBUSY) || i == 0 && errors.Is(err, ErrNameInUse)
+		if !again || i == tries-1 || errors.Is(err, ErrIncomplete) || p.run.gone {
+			break
+		}
+		p.run.reset()
 	}
 	return ops, err
+}
+
+// seek keeps the indexes of new links from those that are taken in the sandboxes
+// read; and with host, since one of them was taken, from those of the host, whose
+// links are many and mostly not of interest.
+func (p *prepared) seek(host bool) error {
+	var taken []int
+	add := func(links []rtnl.Link) {
+		for i := range links {
+			taken = append(taken, links[i].Index)
+		}
+	}
+	for _, s := range p.have {
+		add(s.Links)
+	}
+	if host {
+		n, err := p.run.space(plan.HostNS)
+		if err != nil {
+			return err
+		}
+		links, err := n.conn.Links(p.run.ctx)
+		if err != nil {
+			return err
+		}
+		add(links)
+	}
+	count := 0
+	for i := range p.want {
+		count += 2 * len(p.want[i].Ifaces) // one may have its other end on the host
+	}
+	plan.Seek(count, taken, host)
+	return nil
 }
 
 // build plans. Routes of others are read only where a next hop depends on them.

@@ -95,3 +95,26 @@ func both(a, b error) error {
 	}
 	return b
 }
+
+// What a network costs for each of its sandboxes, which have two links: as much
+// where there are many.
+func BenchmarkUp(b *testing.B) {
+	ctx := context.Background()
+	for _, n := range []int{100, 1000} {
+		var net Network
+		for i := range n {
+			net.Sandboxes = append(net.Sandboxes, Spec{Name: fmt.Sprintf("u%d", i)})
+			net.Links = append(net.Links, Link{{fmt.Sprintf("u%d", i), "e0"}, {fmt.Sprintf("u%d", (i+1)%n), "e1"}})
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				_, err := Apply(ctx, net)
+				_, derr := Down(ctx, net)
+				if err := both(err, derr); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sandbox")
+		})
+	}
+}

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +42,7 @@ type run struct {
 	links  map[linkID]rtnl.Link // as ReadLink found them
 	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on or off
 	undo   [][]plan.Op
+	ops    []plan.Op    // what is carried out, with its records
 	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
 	left   []string     // what such steps left, where not all could be done
@@ -75,7 +74,7 @@ func (r *run) reset() {
 			delete(r.fds, n.key)
 		}
 	}
-	r.undo, r.made, r.left = nil, nil, nil
+	r.undo, r.ops, r.made, r.left = nil, nil, nil, nil
 	clear(r.links)
 	clear(r.ipv6s)
 }
@@ -138,7 +137,8 @@ func (r *run) fd(key string) int {
 // this process may die in between, the kernel has a record of what to undo. c
 // ties the parts of a change of several sandboxes together.
 func (r *run) do(ops []plan.Op, c plan.Commit) error {
-	err := r.forward(plan.Journal(ops, c, r.setting))
+	r.ops = plan.Journal(ops, c, r.setting)
+	err := r.forward(r.ops)
 	if err == nil {
 		return nil
 	}
@@ -201,6 +201,13 @@ func (r *run) forward(ops []plan.Op) error {
 			happened, ops = ops[0].Commit, ops[n:]
 			continue
 		}
+		if n := spacesFirst(ops); n > 0 {
+			if err := r.makeSpaces(ops[:n]); err != nil {
+				return err
+			}
+			ops = ops[n:]
+			continue
+		}
 		if err := r.step(ops[0]); err != nil {
 			if r.later(ops, err) {
 				continue
@@ -261,16 +268,6 @@ func (r *run) send(ops []plan.Op) error {
 // step carries out an operation that is no netlink message.
 func (r *run) step(op plan.Op) error {
 	switch a := op.Do.(type) {
-	case plan.MakeNS:
-		n, err := makeNamespace(r.ctx, op.NS, a.Tag)
-		if err != nil {
-			return err
-		}
-		r.spaces[op.NS] = n
-		r.own = append(r.own, n)
-		r.made = append(r.made, n)
-		r.undo = append(r.undo, []plan.Op{{NS: op.NS, Do: a}})
-		return nil
 	case plan.NewTun:
 		return r.inside(op.NS, func() error { return makeTun(a) })
 	case plan.IPv6:
@@ -308,60 +305,4 @@ func (r *run) inside(key string, f func() error) error {
 		return done
 	}
 	return err
-}
-
-// back undoes everything that was done and returns what could not be.
-func (r *run) back() (left []string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), undoTimeout)
-	defer cancel()
-	defer func(before context.Context) { r.ctx = before }(r.ctx)
-	r.ctx = ctx
-	for i := len(r.undo) - 1; i >= 0; i-- {
-		for _, op := range r.undo[i] {
-			if _, made := op.Do.(plan.MakeNS); made {
-				if err := r.spaces[op.NS].destroyLocked(ctx); err != nil {
-					left = append(left, fmt.Sprintf("the sandbox %s (%v), remove it with: osl rm %s", op.NS, err, nameOf(op.NS)))
-				}
-				continue
-			}
-			err := r.revert(op)
-			// What is there already is as it was, but not a name on the host that
-			// keeps a link from coming home.
-			home, is := op.Do.(plan.SetLink)
-			if err != nil && (!plan.Absent(err) || is && home.To != nil && errors.Is(err, unix.EEXIST)) {
-				left = append(left, r.leftover(op, err))
-			}
-		}
-	}
-	return left
-}
-
-// revert carries out one inverse.
-func (r *run) revert(op plan.Op) error {
-	if home, ok := op.Do.(plan.SetLink); ok && home.To != nil {
-		n, err := r.space(op.NS)
-		if err != nil {
-			return err
-		}
-		return r.moveOut(n.conn, home)
-	}
-	if !op.IsMessage() {
-		return r.step(op)
-	}
-	n, err := r.space(op.NS)
-	if err != nil {
-		return err
-	}
-	return n.conn.One(r.ctx, op.Do.(plan.Message).Request(r.fd))
-}
-
-func (r *run) leftover(op plan.Op, err error) string {
-	if _, is := op.Do.(plan.DelAltName); is {
-		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
-	}
-	commands := plan.Commands(op, shell.For(BasePath()))
-	if len(commands) == 0 {
-		return fmt.Sprintf("%s in %s (%v)", op.Dev, nameOf(op.NS), err)
-	}
-	return fmt.Sprintf("this could not be undone (%v), try: %s", err, strings.Join(commands, " && "))
 }

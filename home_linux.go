@@ -235,17 +235,35 @@ func (r *run) end(ops []plan.Op) error {
 	return errors.Join(failed...)
 }
 
-// remove deletes links, together, and again one by one what that did not.
+// remove deletes links that nothing takes back.
 func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
-	if len(ops) == 0 || n == nil {
+	if n == nil {
 		return nil
+	}
+	for i, err := range r.deleteLinks(n, ops) {
+		if err != nil && !plan.Absent(err) {
+			failed = errors.Join(failed, ofAction(ops[i], err))
+			r.left = append(r.left, r.leftover(ops[i], err))
+			continue
+		}
+		r.gone = true
+	}
+	return failed
+}
+
+// deleteLinks deletes links, together, and again one by one what that did not. It
+// returns what became of each.
+func (r *run) deleteLinks(n *Namespace, ops []plan.Op) []error {
+	failed := make([]error, len(ops))
+	if len(ops) == 0 || n == nil {
+		return failed
 	}
 	reqs := make([]rtnl.Request, len(ops))
 	for i, op := range ops {
 		reqs[i] = op.Do.(plan.Message).Request(r.fd)
 	}
 	errs, unknown := n.conn.Do(r.ctx, together(ops, reqs)...)
-	for i, op := range ops {
+	for i := range ops {
 		err := errs[i]
 		if len(ops) > 1 && err == nil {
 			err = errs[len(ops)]
@@ -253,12 +271,7 @@ func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
 		if unknown != nil || err != nil && !plan.Absent(err) {
 			_, err = n.conn.Surely(r.ctx, reqs[i])
 		}
-		if err != nil && !plan.Absent(err) {
-			failed = errors.Join(failed, ofAction(op, err))
-			r.left = append(r.left, r.leftover(op, err))
-			continue
-		}
-		r.gone = true
+		failed[i] = err
 	}
 	return failed
 }

@@ -423,3 +423,11 @@ func (r *run) pathOf(key, dev string, a plan.Sysctl) string {
 	}
 	return fmt.Sprintf(a.Path, r.linkName(key, a.Index, dev))
 }
+
+func find(w *plan.Sandbox, name string) *plan.Iface {
+	i := slices.IndexFunc(w.Ifaces, func(f plan.Iface) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &w.Ifaces[i]
+}

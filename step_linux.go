@@ -136,7 +136,7 @@ func (r *run) announce(key string, a plan.Announce) error {
 		}
 	}
 	if a.Wait && l.ParentNS && l.Kind == "veth" {
-		r.settlePeer(l.Parent)
+		r.settlePeer(a.At, l.Parent)
 	}
 	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
 	if err != nil {
@@ -145,14 +145,14 @@ func (r *run) announce(key string, a plan.Announce) error {
 	return nil
 }
 
-// settlePeer reads the other end of a veth that came from the host, which most
-// often is there still, perhaps as the port of a bridge: being asked for a link,
-// the kernel first does what it has put off about it, and the port forwards.
-func (r *run) settlePeer(index int) {
-	host, err := r.space(plan.HostNS)
+// settlePeer reads the other end of a veth, where it most likely is, perhaps as the
+// port of a bridge: being asked for a link, the kernel first does what it has put
+// off about it, and the port forwards.
+func (r *run) settlePeer(key string, index int) {
+	n, err := r.space(key)
 	if err != nil {
 		return
 	}
 	var l rtnl.Link
-	_ = host.conn.One(r.ctx, rtnl.GetLink(index, "", &l)) // it may be elsewhere
+	_ = n.conn.One(r.ctx, rtnl.GetLink(index, "", &l)) // it may be elsewhere
 }

@@ -72,16 +72,17 @@ func (r *run) wantNetwork(net Network) ([]plan.Sandbox, error) {
 			return nil, fail("", want[i].Key, "", err)
 		}
 	}
-	links := net.Links
+	links := slices.Clone(net.Links)
 	for i := range net.Sandboxes {
 		for _, f := range net.Sandboxes[i].Interfaces {
 			if f.Peer != (Endpoint{}) {
-				links = append(links[:len(links):len(links)], Link{{net.Sandboxes[i].Name, f.Name}, f.Peer})
+				links = append(links, Link{{net.Sandboxes[i].Name, f.Name}, f.Peer})
 			}
 		}
 	}
+	places := placesOf(want)
 	for i, l := range links {
-		if err := wantLink(byKey, byName, l); err != nil {
+		if err := wantLink(byKey, byName, places, l); err != nil {
 			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
 			if i < len(net.Links) {
 				return nil, where.In("links", strconv.Itoa(i), err)
@@ -136,15 +137,28 @@ func (r *run) sources(w *plan.Sandbox) error {
 	return nil
 }
 
+// ifaceName names a wanted interface.
+type ifaceName struct{ key, name string }
+
+// placesOf returns where each wanted interface is in the list of its sandbox.
+func placesOf(want []plan.Sandbox) map[ifaceName]int {
+	places := map[ifaceName]int{}
+	for i := range want {
+		for j := range want[i].Ifaces {
+			places[ifaceName{want[i].Key, want[i].Ifaces[j].Name}] = j
+		}
+	}
+	return places
+}
+
 // wantLink makes two interfaces the ends of a veth.
-func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) error {
+func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, l Link) error {
 	if l[0].Sandbox == HostName {
 		l[0], l[1] = l[1], l[0]
 	}
 	if l[0].Sandbox == HostName {
 		return invalidf("both ends are on the host")
 	}
-	var ends [2]*plan.Iface
 	var at [2]plan.End
 	for i, e := range l {
 		key, ok := byName[e.Sandbox]
@@ -159,31 +173,26 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) 
 		if key == plan.HostNS {
 			continue
 		}
-		w := byKey[key]
-		var f *plan.Iface
-		for j := range w.Ifaces {
-			if w.Ifaces[j].Name == e.Interface {
-				f = &w.Ifaces[j]
-			}
+		w, name := byKey[key], ifaceName{key, e.Interface}
+		j, there := places[name]
+		if !there {
+			j = len(w.Ifaces)
+			w.Ifaces, places[name] = append(w.Ifaces, plan.Iface{Name: e.Interface}), j
 		}
-		if f == nil {
-			w.Ifaces = append(w.Ifaces, plan.Iface{Name: e.Interface})
-			f = &w.Ifaces[len(w.Ifaces)-1]
-		}
+		f := &w.Ifaces[j]
 		if f.Kind != "" && f.Kind != "veth" || f.From != nil || f.Peer != nil || f.MadeBy != nil {
 			return invalidf("%v is %s already", e, already(f))
 		}
-		f.Kind, f.Keep = "veth", false
-		ends[i] = f
+		f.Kind, f.Keep, at[i].Master = "veth", false, f.Master
 	}
 	if l[0] == l[1] {
 		return invalidf("both ends are the same")
 	}
 	// A pointer into Ifaces may be stale after the other end was appended.
-	first := find(byKey[at[0].Key], l[0].Interface)
-	first.Peer = &at[1]
+	end := func(e plan.End) *plan.Iface { return &byKey[e.Key].Ifaces[places[ifaceName{e.Key, e.Name}]] }
+	end(at[0]).Peer = &at[1]
 	if at[1].Claimed {
-		find(byKey[at[1].Key], l[1].Interface).MadeBy = &at[0]
+		end(at[1]).MadeBy = &at[0]
 	}
 	return nil
 }
@@ -203,24 +212,17 @@ func already(f *plan.Iface) string {
 	return "a " + f.Kind
 }
 
-func find(w *plan.Sandbox, name string) *plan.Iface {
-	for i := range w.Ifaces {
-		if w.Ifaces[i].Name == name {
-			return &w.Ifaces[i]
-		}
-	}
-	return nil
-}
-
 func (r *run) wantSandbox(w *plan.Sandbox, s *Spec) error {
+	names := make(map[string]bool, len(s.Interfaces))
 	for i := range s.Interfaces {
 		f, err := r.wantIface(&s.Interfaces[i])
-		if err == nil && find(w, f.Name) != nil {
+		if err == nil && names[f.Name] {
 			err = invalidf("the name is there twice")
 		}
 		if err != nil {
 			return fail("", "", s.Interfaces[i].Name, err)
 		}
+		names[f.Name] = true
 		w.Ifaces = append(w.Ifaces, *f)
 	}
 	for _, g := range []struct {

@@ -133,10 +133,12 @@ type (
 	// Announce makes the kernel tell the peers of a link that is up about its
 	// addresses once more. What it says when the link goes up is lost where
 	// the other end is a port of a bridge, which only then begins to forward.
-	// Wait gives it a moment for that.
+	// Wait gives it a moment for that. At is the namespace where the other end
+	// most likely is.
 	Announce struct {
 		Index int
 		Wait  bool
+		At    string
 	}
 	// Sysctl sets a setting of the namespace. A %s in Path stands for the
 	// link's name.

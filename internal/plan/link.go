@@ -44,7 +44,7 @@ func (p *phases) all() []Op {
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
-func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
+func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
@@ -96,9 +96,31 @@ func (p *phases) newLink(key string, w *Iface, index, parent, master int) {
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
 	}
 	p.verify(key, dev, index, w)
-	if !w.Down && len(w.Addrs) > 0 && (w.From != nil || w.Kind == "veth" || w.Kind == "macvlan") {
-		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From != nil && reportsState(w.From.Link.Kind)}, Quiet: true})
+	if unheard, at := p.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
+		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || reportsState(w.From.Link.Kind), At: at}, Quiet: true})
 	}
+}
+
+// unheard reports whether what the kernel says of a new link's addresses when it
+// goes up is lost: where the other end is a port of a bridge, which begins to
+// forward only later. One that is made with the link has nobody behind it who knew
+// the addresses. Of a link that moves in nobody knows what is at its other end. at
+// is where that end is, or may be.
+func (b *builder) unheard(w *Iface) (unheard bool, at string) {
+	other := w.Peer
+	if w.MadeBy != nil {
+		other = w.MadeBy
+	}
+	switch {
+	case w.From != nil:
+		return true, HostNS
+	case other == nil:
+		return false, HostNS
+	case other.Key == HostNS:
+		return w.PeerMaster != nil, HostNS
+	}
+	s := b.have[other.Key]
+	return s != nil && other.Master != "" && s.Link(other.Master) != nil, other.Key
 }
 
 // birth returns a time that is later than the one before.

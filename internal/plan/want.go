@@ -6,7 +6,6 @@ package plan
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -77,6 +76,8 @@ type End struct {
 	// Claimed says that the other end is an interface of a wanted sandbox,
 	// which says what it is to be.
 	Claimed bool
+	// Master is the name of the bridge that it is wanted to be a port of there.
+	Master string
 }
 
 // HostLink is an existing link with what is lost when it moves.
@@ -155,20 +156,6 @@ func (s *State) BySource(name string) (*rtnl.Link, Tag) {
 		}
 	}
 	return nil, Tag{}
-}
-
-// firstIndex is where osl's indexes begin, far from those that the kernel
-// gives out.
-const firstIndex = 1 << 20
-
-// newIndex chooses an index for a new link, at random, so that nothing needs to
-// be read for it and that one hardly ever comes back. Where it is taken all the
-// same, the kernel says so, and the plan is made again.
-func newIndex() int {
-	// Go's net package takes the number of a zone, "fe80::1%1234567", only
-	// below 2^24-1.
-	const end = 1<<24 - 1
-	return firstIndex + rand.IntN(end-firstIndex)
 }
 
 // device names the interface in errors and commands: by its name, or before it
