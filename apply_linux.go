@@ -211,6 +211,9 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 			return fail("read the sandbox", p.want[i].Key, "", err)
 		}
 	}
+	if err := p.readFarEnds(); err != nil {
+		return fail("read the host's ends", "", "", err)
+	}
 	for i := range p.want {
 		if err := p.readSettings(&p.want[i]); err != nil {
 			return fail("read the settings", p.want[i].Key, "", err)

@@ -171,9 +171,12 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, l Link) 
 	// A pointer into Ifaces may be stale after the other end was appended.
 	first := find(byKey[at[0].Key], l[0].Interface)
 	first.Peer = &at[1]
+	var other *plan.Iface
 	if at[1].Claimed {
-		find(byKey[at[1].Key], l[1].Interface).MadeBy = &at[0]
+		other = find(byKey[at[1].Key], l[1].Interface)
+		other.MadeBy = &at[0]
 	}
+	plan.Pair(first, other)
 	return nil
 }
 

@@ -198,6 +198,9 @@ func (a NewLink) Command(dev string) string {
 	switch n.Kind {
 	case "veth":
 		fmt.Fprintf(&b, " peer name %s", n.Peer.Name)
+		if n.Peer.MTU != 0 {
+			fmt.Fprintf(&b, " mtu %d", n.Peer.MTU)
+		}
 		if a.PeerNS != nil {
 			fmt.Fprintf(&b, " netns {%s}", *a.PeerNS)
 		}

@@ -62,6 +62,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	leading := func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) }
 	slices.SortStableFunc(b.spaces, leading) // nobody names a leader that is not there
 	slices.SortStableFunc(b.final, leading)
+	b.make = stack(b.make)
 	return b.all(), b.commit, nil
 }
 
@@ -159,7 +160,11 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.setting(w.Key, "", 0, w.Sysctls[i], s)
 	}
 	ipv6 := false
-	for _, f := range inOrder(w.Ifaces) {
+	ifaces, err := inOrder(w.Key, w.Ifaces)
+	if err != nil {
+		return err
+	}
+	for _, f := range ifaces {
 		ipv6 = ipv6 || f.HasIPv6()
 		l, tag := match(s, f)
 		if err := b.iface(w, f, s, l, tag); err != nil {
@@ -198,26 +203,6 @@ func (b *builder) labels(w *Sandbox, s *State) {
 		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}},
 			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: 1, Up: &down}}}}})
 	}
-}
-
-// inOrder puts links that others refer to first: bridges, then those without a
-// parent inside, then the rest.
-func inOrder(list []Iface) []*Iface {
-	rank := func(f *Iface) int {
-		switch {
-		case f.Kind == "bridge":
-			return 0
-		case f.Parent == "":
-			return 1
-		}
-		return 2
-	}
-	sorted := make([]*Iface, len(list))
-	for i := range list {
-		sorted[i] = &list[i]
-	}
-	slices.SortStableFunc(sorted, func(a, b *Iface) int { return rank(a) - rank(b) })
-	return sorted
 }
 
 func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) error {
@@ -274,6 +259,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, s *State, l *rtnl.Link, tag Tag) e
 		return problem(Exists, "it is there with the tag %d; remove it first: osl link rm", l.Data.VLAN)
 	}
 	b.change(w, f, s, l, tag, master)
+	b.farMTU(f, l)
 	return nil
 }
 
@@ -306,7 +292,7 @@ func (b *builder) otherEnd(f *Iface) {
 		b.index[at] = newIndex()
 		b.hostEnd(f.Peer.Name, b.index[at], f.PeerMaster)
 	}
-	n.Link.Peer.Index = b.index[at]
+	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
 }
 
 // conflicts refuses an address whose subnet is on another interface already.

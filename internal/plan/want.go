@@ -69,6 +69,9 @@ type End struct {
 	// Claimed says that the other end is an interface of a wanted sandbox,
 	// which says what it is to be.
 	Claimed bool
+	MTU     int // 0 for the kernel's
+	// Link is the end as it is on the host, nil where that was not read.
+	Link *rtnl.Link
 }
 
 // HostLink is an existing link with what is lost when it moves.
