@@ -345,11 +345,7 @@ func (r *run) back() (left []string) {
 // revert carries out one inverse.
 func (r *run) revert(op plan.Op) error {
 	if home, ok := op.Do.(plan.SetLink); ok && home.To != nil {
-		n, err := r.space(op.NS)
-		if err != nil {
-			return err
-		}
-		return r.moveOut(n.conn, home)
+		return r.bringBack(op)
 	}
 	if !op.IsMessage() {
 		return r.step(op)
@@ -364,6 +360,9 @@ func (r *run) revert(op plan.Op) error {
 func (r *run) leftover(op plan.Op, err error) string {
 	if _, is := op.Do.(plan.DelAltName); is {
 		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
+	}
+	if home := (*notWhole)(nil); errors.As(err, &home) {
+		return home.Error()
 	}
 	commands := plan.Commands(op, commandName)
 	if len(commands) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/netip"
 	"slices"
@@ -178,8 +179,14 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
 	host := r.spaces[plan.HostNS]
-	h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index)
-	return h, err
+	if h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index); err != nil {
+		return nil, err
+	}
+	if h.Note(); h.Lost > 0 {
+		slog.Warn("osl: there is no room to note all addresses, routes and neighbors of a link; some will be missing when it comes home",
+			"interface", name, "missing", h.Lost)
+	}
+	return h, nil
 }
 
 // onHost reads a link of the host.

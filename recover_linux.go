@@ -88,17 +88,16 @@ func (n *Namespace) recoverRecord(ctx context.Context, rec plan.Noted) error {
 // recoverLink gives a link that came home by itself its first name and settings
 // back.
 func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) error {
-	home := plan.Remove(plan.HostNS, l, t, nil)[0].Do.(plan.SetLink)
-	set := home.Link
-	set.Index, set.NewIndex = l.Index, 0
-	if set.Name == l.Name {
-		set.Name = ""
-	}
-	_, err := n.conn.Surely(ctx, rtnl.SetLink(set))
+	op := plan.Remove(plan.HostNS, l, t, nil)[0]
+	r := newRun(ctx, n)
+	defer r.close()
+	ops, err := r.settleAtHome(l, op.Do.(plan.SetLink))
 	if err != nil {
-		return ofAction(plan.Op{Dev: l.Name, Do: plan.SetLink{Link: set}}, err)
+		return ofAction(op, err)
 	}
-	return nil
+	refused, err := r.unpack(ops)
+	warnRefused(refused)
+	return err
 }
 
 // heal puts back what a dead process left under way. It locks the sandbox only

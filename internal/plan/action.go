@@ -91,6 +91,7 @@ type (
 		Link   rtnl.LinkSet
 		To     *string
 		Master string // the name of Link.Master
+		Home   *Home  // of a link that goes home; nil for others
 	}
 	DelLink struct{ Index int }
 	NewAddr struct{ Addr rtnl.Addr }

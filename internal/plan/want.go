@@ -78,6 +78,9 @@ type End struct {
 type HostLink struct {
 	Link rtnl.Link
 	Kept []rtnl.Kept
+	// Lost is how much of that can not be noted on the link.
+	Lost   int
+	record string
 }
 
 // Addr is an address of an interface.
