@@ -170,13 +170,30 @@ func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
 		reqs[i] = op.Do.(plan.Message).Request(r.fd)
 	}
 	errs, unknown := host.conn.Do(r.ctx, reqs...)
-	for i, op := range ops {
-		err := errs[i]
-		if unknown != nil || err != nil && !plan.Absent(err) {
-			_, err = host.conn.Surely(r.ctx, reqs[i])
+	first := slices.IndexFunc(errs, func(err error) bool { return err != nil && !plan.Absent(err) })
+	if unknown != nil {
+		first = 0
+	}
+	if first < 0 {
+		return nil, nil
+	}
+	// Once more, from the first that was refused on, so that all is done in the
+	// same order: which address is first matters, and a hardware address that is
+	// set takes the neighbors away.
+	var again []rtnl.Request
+	for _, op := range slices.Backward(ops[first:]) {
+		if k, ok := op.Do.(plan.PutBack); ok && k.Kept.IsAddr() {
+			again = append(again, k.Kept.Delete())
 		}
+	}
+	skip := len(again)
+	errs, unknown = host.conn.Do(r.ctx, append(again, reqs[first:]...)...)
+	if unknown != nil {
+		return nil, ofAction(ops[first], unknown)
+	}
+	for i, err := range errs[skip:] {
 		var no *rtnl.Error
-		switch {
+		switch op := ops[first+i]; {
 		case err == nil, plan.Absent(err): // it has it, or is gone itself
 		case errors.As(err, &no):
 			refused = append(refused, denied{op, err})

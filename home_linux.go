@@ -262,7 +262,8 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	r := newRun(ctx, n)
 	defer r.close()
 	unmark := func() {}
-	if slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
+	far := abroad(s.Links)
+	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
 		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
 			return err
 		}
@@ -275,6 +276,9 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	}
 	if err == nil {
 		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
+	}
+	if err == nil {
+		err = r.deleteAbroad(ctx, n, far)
 	}
 	if err != nil {
 		unmark()

@@ -166,6 +166,16 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t, ok := plan.ParseTag(l.Alias); ok && t.Origin == plan.Host && t.Source == name {
+		// It came home without osl, or with one that died on the way.
+		host := r.spaces[plan.HostNS]
+		if err := host.recoverLink(r.ctx, l, t); err != nil {
+			return nil, err
+		}
+		if l, err = r.onHost(name); err != nil {
+			return nil, err
+		}
+	}
 	h := &plan.HostLink{Link: *l}
 	if h.Link.Flags&unix.IFF_LOOPBACK != 0 {
 		return nil, invalidf("a loopback can not be moved")

@@ -79,6 +79,7 @@ var chosen = [...]struct {
 }{
 	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
 	{regexp.MustCompile(`;i=\d+`), ";i="},
+	{regexp.MustCompile(`osl1h\.[0-9a-z]+\.[0-9a-z]+`), "osl1h"},
 	{regexp.MustCompile(`;b=[0-9a-z]+`), ""},
 	{regexp.MustCompile(` index \d+`), ""},
 	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},

@@ -41,6 +41,12 @@ func (k Kept) OnLink(index int) Kept {
 	return k
 }
 
+// IsAddr reports whether k is an address.
+func (k Kept) IsAddr() bool { return k.typ == unix.RTM_NEWADDR }
+
+// Delete returns the request that takes an address away.
+func (k Kept) Delete() Request { return Request{Type: unix.RTM_DELADDR, Data: k.Request().Data} }
+
 // on returns k with the index to in place of from.
 func (k Kept) on(from, to int) (Kept, bool) {
 	size := headers[k.typ]
