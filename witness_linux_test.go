@@ -64,6 +64,9 @@ func anew(list []string) []string {
 
 func anewInOrder(list []string) (out []string) {
 	for _, l := range list {
+		if strings.Contains(l, " has the name osl1h.") {
+			continue // what the record of a link says shows when that is home
+		}
 		for _, c := range chosen {
 			l = c.pattern.ReplaceAllString(l, c.with)
 		}
@@ -79,7 +82,6 @@ var chosen = [...]struct {
 }{
 	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
 	{regexp.MustCompile(`;i=\d+`), ";i="},
-	{regexp.MustCompile(`osl1h\.[0-9a-z]+\.[0-9a-z]+`), "osl1h"},
 	{regexp.MustCompile(`;b=[0-9a-z]+`), ""},
 	{regexp.MustCompile(` index \d+`), ""},
 	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},
