@@ -232,9 +232,13 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 // removes the sandbox with everything that osl made in it. It succeeds where
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
 //
-// Where other handles of the sandbox are open, in this process or another, or
-// a process is in it, the kernel keeps what osl made there, and its other ends
-// elsewhere, until they are closed.
+// When it returns, the other ends of its links are gone too, on the host and in
+// other sandboxes, and what osl made there on a link of the host. Where other
+// handles of the sandbox are open, in this process or another, or a process is
+// in it, the kernel keeps the rest of what osl made there until they are closed.
+//
+// A link is home also where its driver refuses to take something back that it
+// had, such as a hardware address: that is logged, with the command that sets it.
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()

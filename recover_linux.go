@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -57,12 +58,35 @@ func RecoverHost(ctx context.Context) error {
 	for _, rec := range records((&plan.State{Links: links}).ByIndex(1)) {
 		failed = errors.Join(failed, fail(op, rec.Leader, "", host.recoverRecord(ctx, rec)))
 	}
+	return errors.Join(failed, host.recoverLinks(ctx, links))
+}
+
+// recoverLinks gives those links of the host that are there with a tag what they
+// lack.
+func (n *Namespace) recoverLinks(ctx context.Context, links []rtnl.Link) (failed error) {
 	for i := range links {
 		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
-			failed = errors.Join(failed, fail(op, "", links[i].Name, host.recoverLink(ctx, &links[i], t)))
+			failed = errors.Join(failed, fail("recover the host", "", links[i].Name, n.recoverLink(ctx, &links[i], t)))
 		}
 	}
 	return failed
+}
+
+// recoverArrived does so where a sandbox is found half ended, or a change half
+// taken back: a link may have come home without the rest.
+func recoverArrived(ctx context.Context) {
+	conn, err := dialHost()
+	if err == nil {
+		host := &Namespace{host: true, conn: conn}
+		defer host.Close()
+		var links []rtnl.Link
+		if links, err = conn.Links(ctx); err == nil {
+			err = host.recoverLinks(ctx, links)
+		}
+	}
+	if err != nil {
+		slog.Warn("osl: what came home of an interrupted change may lack something; osl recover puts that right", "error", err)
+	}
 }
 
 // recoverRecord settles a record on the host once nobody is at work on the
@@ -208,6 +232,7 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 			if err := n.destroyLocked(ctx); err != nil {
 				return err
 			}
+			recoverArrived(ctx)
 			return errInterrupted
 		}
 		t.UnderWay, t.Commit = false, plan.Commit{}
