@@ -329,3 +329,38 @@ func TestMTUOfAPair(t *testing.T) {
 	_, err := Down(ctx, Network{Sandboxes: []Spec{{Name: "a"}, {Name: "b"}}})
 	w.must(err)
 }
+
+// Two sandboxes with links between them, removed at once: neither is in the other's
+// way, and a third that has links to both can be used meanwhile.
+func TestRemoveAtOnce(t *testing.T) {
+	ctx := t.Context()
+	w := &faultWorld{t: t}
+	defer w.clear()
+	w.build()
+	c, err := Create(ctx, "c")
+	w.must(err)
+	defer c.Close()
+	for range 5 {
+		a, err := Create(ctx, "a")
+		w.must(err)
+		b, err := Create(ctx, "b")
+		w.must(err)
+		var links []InterfaceSpec
+		for i := range 10 {
+			links = append(links, InterfaceSpec{Name: fmt.Sprint("b", i), Type: "veth", Peer: Endpoint{"b", fmt.Sprint("a", i)}},
+				InterfaceSpec{Name: fmt.Sprint("c", i), Type: "veth", Peer: Endpoint{"c", fmt.Sprint("a", i)}})
+		}
+		w.must(a.AddLinks(ctx, slices.Values(links)))
+		errs := make(chan error, 3)
+		go func() { errs <- a.Destroy() }()
+		go func() { errs <- b.Destroy() }()
+		go func() { errs <- c.AddLink(ctx, InterfaceSpec{Name: "br", Type: "bridge"}) }()
+		w.must(errors.Join(<-errs, <-errs, <-errs))
+		w.must(c.RemoveLink(ctx, "br"))
+		left, err := c.conn.Links(ctx)
+		w.must(err)
+		if len(left) != 1 {
+			t.Errorf("%d links are left", len(left))
+		}
+	}
+}
