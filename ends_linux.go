@@ -11,10 +11,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// linkEnds are the indexes of a veth's end in a sandbox, and of its other end
+// elsewhere. Osl chooses both at random, so that no two links have the same.
+type linkEnds struct{ here, there int }
+
+// endsOf returns the links between sandboxes that are to end, as each sees them:
+// nobody is left there to see what remains of them for a moment.
+func (d *doomed) endsOf(ctx context.Context) (map[linkEnds]bool, error) {
+	if len(d.open) < 2 {
+		return nil, nil
+	}
+	lists := make([][]rtnl.Link, len(d.open))
+	err := inParallel(len(d.open), func(i int) (err error) {
+		lists[i], err = d.open[i].conn.Links(ctx)
+		return fail("", d.open[i].key, "", err)
+	})
+	ends := map[linkEnds]bool{}
+	for _, links := range lists {
+		for i := range links {
+			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
+				ends[linkEnds{links[i].Index, links[i].Parent}] = true
+			}
+		}
+	}
+	return ends, err
+}
+
 // abroad are the links that osl made in a sandbox and that hold something outside
 // of it: the other end of a veth, a link of the host below, a tunnel of the host.
 // The kernel takes them away only when nothing keeps the namespace any more.
-func abroad(links []rtnl.Link) (list []rtnl.Link) {
+// What leads to another sandbox that ends too, as ending says, is left to it.
+func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
 	home := map[int]bool{} // those that leave
 	for i := range links {
 		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Host {
@@ -22,6 +49,9 @@ func abroad(links []rtnl.Link) (list []rtnl.Link) {
 		}
 	}
 	for i := range links {
+		if ending[linkEnds{links[i].Parent, links[i].Index}] && links[i].Kind == "veth" {
+			continue
+		}
 		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && (links[i].ParentNS || home[links[i].Parent]) {
 			list = append(list, links[i])
 		}

@@ -254,7 +254,10 @@ func (n *Namespace) Destroy() error {
 }
 
 // destroyLocked does the work of Destroy; the caller holds the lock.
-func (n *Namespace) destroyLocked(ctx context.Context) error {
+func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
+
+// destroyWith also knows the ends of links in sandboxes that end as well.
+func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
 	if n.host {
 		return n.leaveHost(ctx)
 	}
@@ -266,7 +269,7 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	r := newRun(ctx, n)
 	defer r.close()
 	unmark := func() {}
-	far := abroad(s.Links)
+	far := abroad(s.Links, ending)
 	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
 		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
 			return err
