@@ -157,7 +157,26 @@ func warnRefused(list []denied) {
 // unpack gives links that have arrived on the host back what they had there. It
 // returns what the kernel refuses, each thing in its own right: the links are home
 // all the same. An error is one of the exchange.
+//
+// What says that something is left to do goes in a send of its own, when nothing is.
 func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
+	var give, sign []plan.Op
+	for _, op := range ops {
+		if op.EndsHomecoming() {
+			sign = append(sign, op)
+		} else {
+			give = append(give, op)
+		}
+	}
+	if refused, err = r.give(give); err != nil {
+		return refused, err
+	}
+	more, err := r.give(sign)
+	return append(refused, more...), err
+}
+
+// give sends such steps, and again what did not succeed.
+func (r *run) give(ops []plan.Op) (refused []denied, err error) {
 	if len(ops) == 0 {
 		return nil, nil
 	}
@@ -180,12 +199,7 @@ func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
 	// Once more, from the first that was refused on, so that all is done in the
 	// same order: which address is first matters, and a hardware address that is
 	// set takes the neighbors away.
-	var again []rtnl.Request
-	for _, op := range slices.Backward(ops[first:]) {
-		if k, ok := op.Do.(plan.PutBack); ok && k.Kept.IsAddr() {
-			again = append(again, k.Kept.Delete())
-		}
-	}
+	again := takeBack(ops[first:])
 	skip := len(again)
 	errs, unknown = host.conn.Do(r.ctx, append(again, reqs[first:]...)...)
 	if unknown != nil {
@@ -202,6 +216,16 @@ func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
 		}
 	}
 	return refused, nil
+}
+
+// takeBack returns what takes the addresses away that such steps give.
+func takeBack(ops []plan.Op) (reqs []rtnl.Request) {
+	for _, op := range slices.Backward(ops) {
+		if k, ok := op.Do.(plan.PutBack); ok && k.Kept.IsAddr() {
+			reqs = append(reqs, k.Kept.Delete())
+		}
+	}
+	return reqs
 }
 
 // notWhole says that a link is home without something that it had there.

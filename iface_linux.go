@@ -176,6 +176,9 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 			return nil, err
 		}
 	}
+	if err := r.spaces[plan.HostNS].stripHomeRecord(r.ctx, l); err != nil {
+		return nil, err
+	}
 	h := &plan.HostLink{Link: *l}
 	if h.Link.Flags&unix.IFF_LOOPBACK != 0 {
 		return nil, invalidf("a loopback can not be moved")

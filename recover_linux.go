@@ -67,9 +67,24 @@ func (n *Namespace) recoverLinks(ctx context.Context, links []rtnl.Link) (failed
 	for i := range links {
 		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
 			failed = errors.Join(failed, fail("recover the host", "", links[i].Name, n.recoverLink(ctx, &links[i], t)))
+		} else if !ok {
+			failed = errors.Join(failed, fail("recover the host", "", links[i].Name, n.stripHomeRecord(ctx, &links[i])))
 		}
 	}
 	return failed
+}
+
+// stripHomeRecord takes away what is left of the record of a link that is home: it
+// has all since its tag is gone.
+func (n *Namespace) stripHomeRecord(ctx context.Context, l *rtnl.Link) error {
+	for _, name := range l.AltName {
+		if plan.IsHomeRecord(name) {
+			if _, err := n.conn.Surely(ctx, rtnl.DelAltName(l.Index, name)); err != nil && !plan.Absent(err) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // recoverArrived does so where a sandbox is found half ended, or a change half
@@ -119,7 +134,12 @@ func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) e
 	if err != nil {
 		return ofAction(op, err)
 	}
+	// Some of its addresses may be there: all come back in their order.
+	_, unknown := n.conn.Do(ctx, takeBack(ops)...)
 	refused, err := r.unpack(ops)
+	if unknown != nil && err == nil {
+		err = unknown
+	}
 	warnRefused(refused)
 	return err
 }

@@ -107,6 +107,18 @@ func (a SetLink) AtHome(index int, dev string) (ops []Op) {
 	return ops
 }
 
+// EndsHomecoming reports whether a step of AtHome takes away what says that others
+// are left to do.
+func (op *Op) EndsHomecoming() bool {
+	switch a := op.Do.(type) {
+	case DelAltName:
+		return true
+	case SetLink:
+		return a.Link.Alias != nil
+	}
+	return false
+}
+
 // A home record notes what a link of the host loses when it moves: its addresses,
 // its routes and its permanent neighbours. It is in alternative names of the link
 // itself, so it goes where that goes, also where the kernel brings a device home
