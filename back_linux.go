@@ -216,15 +216,10 @@ func (r *run) revertAll(ops []plan.Op) (left []string) {
 
 // revert carries out one inverse that is for itself.
 func (r *run) revert(op plan.Op) error {
-	home, ok := op.Do.(plan.SetLink)
-	if !ok {
-		return r.step(op)
+	if isHome(op) {
+		return r.bringBack(op)
 	}
-	n, err := r.space(op.NS)
-	if err != nil {
-		return err
-	}
-	return r.moveOut(n.conn, home)
+	return r.step(op)
 }
 
 // leftovers tells what an inverse that failed leaves. What is there already is as
@@ -239,6 +234,9 @@ func (r *run) leftovers(op plan.Op, err error) []string {
 func (r *run) leftover(op plan.Op, err error) string {
 	if _, is := op.Do.(plan.DelAltName); is {
 		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
+	}
+	if home := (*notWhole)(nil); errors.As(err, &home) {
+		return home.Error()
 	}
 	commands := plan.Commands(op, shell.For(BasePath()))
 	if len(commands) == 0 {

@@ -217,12 +217,16 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 			return giveUp(err)
 		}
 	}
+	ending, err := d.endsOf(ctx)
+	if err != nil {
+		return giveUp(err)
+	}
 	if err := d.leaderLast(func(i int) error {
 		n := d.open[i]
 		if i == 0 {
 			forget()
 		}
-		if err := n.destroyLocked(ctx); err != nil {
+		if err := n.destroyWith(ctx, ending); err != nil {
 			return fail("", n.key, "", err)
 		}
 		unmark[i] = nil

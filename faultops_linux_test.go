@@ -244,6 +244,17 @@ func faultOps() []faultOp {
 			sandboxWithRoutes(w)
 			w.must(w.a.AddInterface("vx", "vx"))
 		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
+		{name: "Destroy, links elsewhere, a handle open", host: plainVeth, ends: true, before: func(w *faultWorld) {
+			sandboxAndB(w)
+			w.must(w.ns("a").AddLinks(ctx, slices.Values(append(vethsToB(2), InterfaceSpec{Name: "h0", Type: "veth", MAC: MAC(hw(90)), Peer: Endpoint{HostName, "a-host"}},
+				InterfaceSpec{Name: "mv0", Type: "macvlan", MAC: MAC(hw(91)), Parent: "host/vb"}))))
+			again, err := Open(ctx, "a")
+			w.must(err)
+			w.open = append(w.open, again)
+		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
+		{name: "Apply of links that stand on each other", do: func(w *faultWorld) error { _, err := Apply(ctx, stackedLab(1400)); return err }},
+		{name: "Apply that changes the MTU of a pair", before: func(w *faultWorld) { _, err := Apply(ctx, stackedLab(1400)); w.must(err) },
+			do: func(w *faultWorld) error { _, err := Apply(ctx, stackedLab(1450)); return err }},
 		{name: "Down", host: richVeth, ends: true, before: func(w *faultWorld) { w.lab() }, do: func(w *faultWorld) error { _, err := Down(ctx, lab); return err }},
 	})
 }
@@ -274,6 +285,19 @@ func settingsBefore(w *faultWorld) {
 			w.must(err)
 		}
 	}))
+}
+
+// stackedLab is a network of links that are made on each other, listed the wrong
+// way round, and of pairs of which one end has an MTU.
+func stackedLab(mtu int) Network {
+	return Network{Sandboxes: []Spec{
+		{Name: "a", Interfaces: []InterfaceSpec{
+			{Name: "mv1", Type: "macvlan", MAC: MAC(hw(92)), Parent: "mv0"},
+			{Name: "mv0", Type: "macvlan", MAC: MAC(hw(93)), Parent: "lan"},
+			{Name: "up0", MAC: MAC(hw(94)), MTU: mtu, Peer: Endpoint{HostName, "a-host"}},
+		}},
+		{Name: "b", Interfaces: []InterfaceSpec{{Name: "eth0", MAC: MAC(hw(95)), MTU: mtu}}},
+	}, Links: []Link{{{"b", "eth0"}, {"a", "lan"}}}}
 }
 
 // faultLab is a network of two sandboxes with one of everything.

@@ -15,51 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// moveOut moves a link from the namespace of conn to the host, where its name
-// is known to be free. The index it had is given back where that is free too.
-// Alternative names that the host has taken meanwhile are left behind.
-func (r *run) moveOut(conn *rtnl.Conn, home plan.SetLink) error {
-	req := func() rtnl.Request { return home.Request(r.fd) }
-	err := conn.One(r.ctx, req())
-	if errors.Is(err, unix.EBUSY) {
-		home.Link.NewIndex = 0
-		err = conn.One(r.ctx, req())
-	}
-	if !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	var l rtnl.Link
-	if gerr := conn.One(r.ctx, rtnl.GetLink(home.Link.Index, "", &l)); gerr != nil || len(l.AltName) == 0 {
-		return err
-	}
-	for _, name := range l.AltName {
-		if err := conn.One(r.ctx, rtnl.DelAltName(l.Index, name)); err != nil {
-			return err
-		}
-	}
-	if err := conn.One(r.ctx, req()); err != nil {
-		for _, name := range l.AltName {
-			_ = conn.One(r.ctx, rtnl.NewAltName(l.Index, name))
-		}
-		return err
-	}
-	host, err := r.space(plan.HostNS)
-	if err != nil {
-		return err
-	}
-	var back rtnl.Link
-	if err := host.conn.One(r.ctx, rtnl.GetLink(0, home.Link.Name, &back)); err != nil {
-		return err
-	}
-	for _, name := range l.AltName {
-		if err := host.conn.One(r.ctx, rtnl.NewAltName(back.Index, name)); err != nil {
-			slog.Warn("osl: an alternative name is taken on the host and was dropped",
-				"interface", home.Link.Name, "name", name, "error", err)
-		}
-	}
-	return nil
-}
-
 // free reports an error where the host has another link with the name of one that
 // is to go home when the change has happened: there is no way back then.
 func (r *run) free(ops []plan.Op) error {
@@ -111,30 +66,30 @@ func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
 			home.Link.Name = pattern
 			ops[i].Do = home
 		}
-		reqs = append(reqs, home.Request(r.fd))
+		reqs = append(reqs, home.Arrival().Request(r.fd))
 	}
 	errs, unknown := conn.Do(r.ctx, reqs...)
 	var failed error
+	var rest []plan.Op // what those lack still that have arrived
 	for i := range ops {
-		if unknown == nil && errs[i] == nil {
+		home := ops[i].Do.(plan.SetLink)
+		known := unknown == nil && errs[i] == nil
+		if known && home.AtOnce() {
 			r.gone = true
 			continue
 		}
-		home := ops[i].Do.(plan.SetLink)
-		err := r.moveOut(conn, home)
-		if errors.Is(err, unix.ENODEV) {
-			// It is out of the sandbox already: by the first message, though
-			// that failed or its answer was lost, or by someone else's hand.
-			err = r.restoreAtHome(home)
-		}
+		more, err := r.arrive(conn, home, known)
 		if err != nil {
 			failed = errors.Join(failed, ofAction(ops[i], err))
 			r.left = append(r.left, r.leftover(ops[i], err))
 			continue
 		}
+		rest = append(rest, more...)
 		r.gone = true
 	}
-	return failed
+	refused, err := r.unpack(rest)
+	warnRefused(refused)
+	return errors.Join(failed, err)
 }
 
 // home sends those of a sandbox's links home that came from the host, whether or
@@ -291,37 +246,6 @@ func together(ops []plan.Op, reqs []rtnl.Request) []rtnl.Request {
 	return append(list, rtnl.DelGroup(group))
 }
 
-// restoreAtHome gives a link that went home its first settings, where the
-// kernel moved it but did not do the rest. It does nothing for a link that is
-// not on the host at all. What is left of the tag, or its index and name, tell
-// it from others.
-func (r *run) restoreAtHome(home plan.SetLink) error {
-	host, err := r.space(plan.HostNS)
-	if err != nil {
-		return err
-	}
-	links, err := host.conn.Links(r.ctx)
-	if err != nil {
-		return err
-	}
-	for i := range links {
-		l := &links[i]
-		t, tagged := plan.ParseTag(l.Alias)
-		ours := tagged && t.Origin == plan.Host && t.Index == home.Link.NewIndex
-		if !ours && !(l.Index == home.Link.NewIndex && l.Name == home.Link.Name) {
-			continue
-		}
-		set := home.Link
-		set.Index, set.NewIndex = l.Index, 0
-		if set.Name == l.Name {
-			set.Name = ""
-		}
-		_, err := host.conn.Surely(r.ctx, rtnl.SetLink(set))
-		return err
-	}
-	return nil
-}
-
 // takenAtHome reports, for each link that goes home, whether another link of
 // the host has its name. A name that is taken must be known before the move:
 // the kernel would move the link under its old name and then fail.
@@ -353,9 +277,13 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 // removes the sandbox with everything that osl made in it. It succeeds where
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
 //
-// Where other handles of the sandbox are open, in this process or another, or
-// a process is in it, the kernel keeps what osl made there, and its other ends
-// elsewhere, until they are closed.
+// When it returns, the other ends of its links are gone too, on the host and in
+// other sandboxes, and what osl made there on a link of the host. Where other
+// handles of the sandbox are open, in this process or another, or a process is
+// in it, the kernel keeps the rest of what osl made there until they are closed.
+//
+// A link is home also where its driver refuses to take something back that it
+// had, such as a hardware address: that is logged, with the command that sets it.
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
@@ -371,7 +299,10 @@ func (n *Namespace) Destroy() error {
 }
 
 // destroyLocked does the work of Destroy; the caller holds the lock.
-func (n *Namespace) destroyLocked(ctx context.Context) error {
+func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
+
+// destroyWith also knows the ends of links in sandboxes that end as well.
+func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
 	if n.host {
 		return n.leaveHost(ctx)
 	}
@@ -383,7 +314,8 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	r := newRun(ctx, n)
 	defer r.close()
 	unmark := func() {}
-	if slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
+	far := abroad(s.Links, ending)
+	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
 		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
 			return err
 		}
@@ -396,6 +328,9 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	}
 	if err == nil {
 		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
+	}
+	if err == nil {
+		err = r.deleteAbroad(ctx, n, far)
 	}
 	if err != nil {
 		unmark()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/netip"
 	"slices"
@@ -165,6 +166,19 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t, ok := plan.ParseTag(l.Alias); ok && t.Origin == plan.Host && t.Source == name {
+		// It came home without osl, or with one that died on the way.
+		host := r.spaces[plan.HostNS]
+		if err := host.recoverLink(r.ctx, l, t); err != nil {
+			return nil, err
+		}
+		if l, err = r.onHost(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.spaces[plan.HostNS].stripHomeRecord(r.ctx, l); err != nil {
+		return nil, err
+	}
 	h := &plan.HostLink{Link: *l}
 	if h.Link.Flags&unix.IFF_LOOPBACK != 0 {
 		return nil, invalidf("a loopback can not be moved")
@@ -178,8 +192,14 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
 	host := r.spaces[plan.HostNS]
-	h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index)
-	return h, err
+	if h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index); err != nil {
+		return nil, err
+	}
+	if h.Note(); h.Lost > 0 {
+		slog.Warn("osl: there is no room to note all addresses, routes and neighbors of a link; some will be missing when it comes home",
+			"interface", name, "missing", h.Lost)
+	}
+	return h, nil
 }
 
 // onHost reads a link of the host.

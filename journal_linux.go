@@ -335,6 +335,7 @@ func (n *Namespace) replayHome(ctx context.Context, steps []plan.Step) error {
 		var l rtnl.Link
 		err := n.conn.One(ctx, rtnl.GetLink(s.Home, "", &l))
 		if plan.Absent(err) {
+			defer recoverArrived(ctx)
 			continue
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -61,12 +62,50 @@ func RecoverHost(ctx context.Context) error {
 	for _, rec := range records((&plan.State{Links: links}).ByIndex(1)) {
 		failed = errors.Join(failed, fail(op, rec.Leader, "", host.recoverRecord(ctx, rec)))
 	}
+	return errors.Join(failed, host.recoverLinks(ctx, links))
+}
+
+// recoverLinks gives those links of the host that are there with a tag what they
+// lack.
+func (n *Namespace) recoverLinks(ctx context.Context, links []rtnl.Link) (failed error) {
 	for i := range links {
 		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
-			failed = errors.Join(failed, fail(op, "", links[i].Name, host.recoverLink(ctx, &links[i], t)))
+			failed = errors.Join(failed, fail("recover the host", "", links[i].Name, n.recoverLink(ctx, &links[i], t)))
+		} else if !ok {
+			failed = errors.Join(failed, fail("recover the host", "", links[i].Name, n.stripHomeRecord(ctx, &links[i])))
 		}
 	}
 	return failed
+}
+
+// stripHomeRecord takes away what is left of the record of a link that is home: it
+// has all since its tag is gone.
+func (n *Namespace) stripHomeRecord(ctx context.Context, l *rtnl.Link) error {
+	for _, name := range l.AltName {
+		if plan.IsHomeRecord(name) {
+			if _, err := n.conn.Surely(ctx, rtnl.DelAltName(l.Index, name)); err != nil && !plan.Absent(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// recoverArrived does so where a sandbox is found half ended, or a change half
+// taken back: a link may have come home without the rest.
+func recoverArrived(ctx context.Context) {
+	conn, err := dialHost()
+	if err == nil {
+		host := &Namespace{host: true, conn: conn}
+		defer host.Close()
+		var links []rtnl.Link
+		if links, err = conn.Links(ctx); err == nil {
+			err = host.recoverLinks(ctx, links)
+		}
+	}
+	if err != nil {
+		slog.Warn("osl: what came home of an interrupted change may lack something; osl recover puts that right", "error", err)
+	}
 }
 
 // recoverRecord settles a record on the host once nobody is at work on the
@@ -92,17 +131,21 @@ func (n *Namespace) recoverRecord(ctx context.Context, rec plan.Noted) error {
 // recoverLink gives a link that came home by itself its first name and settings
 // back.
 func (n *Namespace) recoverLink(ctx context.Context, l *rtnl.Link, t plan.Tag) error {
-	home := plan.Remove(plan.HostNS, l, t, nil)[0].Do.(plan.SetLink)
-	set := home.Link
-	set.Index, set.NewIndex = l.Index, 0
-	if set.Name == l.Name {
-		set.Name = ""
-	}
-	_, err := n.conn.Surely(ctx, rtnl.SetLink(set))
+	op := plan.Remove(plan.HostNS, l, t, nil)[0]
+	r := newRun(ctx, n)
+	defer r.close()
+	ops, err := r.settleAtHome(l, op.Do.(plan.SetLink))
 	if err != nil {
-		return ofAction(plan.Op{Dev: l.Name, Do: plan.SetLink{Link: set}}, err)
+		return ofAction(op, err)
 	}
-	return nil
+	// Some of its addresses may be there: all come back in their order.
+	_, unknown := n.conn.Do(ctx, takeBack(ops)...)
+	refused, err := r.unpack(ops)
+	if unknown != nil && err == nil {
+		err = unknown
+	}
+	warnRefused(refused)
+	return err
 }
 
 // heal puts back what a dead process left under way. It locks the sandbox only
@@ -213,6 +256,7 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 			if err := n.destroyLocked(ctx); err != nil {
 				return err
 			}
+			recoverArrived(ctx)
 			return errInterrupted
 		}
 		t.UnderWay, t.Commit = false, plan.Commit{}

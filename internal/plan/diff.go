@@ -77,6 +77,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	leading := func(x, y Op) int { return b2i(y.NS == b.commit.Leader) - b2i(x.NS == b.commit.Leader) }
 	slices.SortStableFunc(b.spaces, leading) // nobody names a leader that is not there
 	slices.SortStableFunc(b.final, leading)
+	b.make = stack(b.make)
 	return b.all(), b.commit, nil
 }
 
@@ -175,7 +176,11 @@ func (b *builder) sandbox(w *Sandbox) error {
 	before := b.count()
 	b.settings(w, k.State)
 	ipv6 := false
-	for _, f := range inOrder(w.Ifaces) {
+	ifaces, err := inOrder(w.Key, w.Ifaces)
+	if err != nil {
+		return err
+	}
+	for _, f := range ifaces {
 		ipv6 = ipv6 || f.HasIPv6()
 		if err := b.iface(w, f, k); err != nil {
 			return err
@@ -218,26 +223,6 @@ func (b *builder) labels(w *Sandbox, k *known) {
 		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &up}},
 			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &down}}}}})
 	}
-}
-
-// inOrder puts links that others refer to first: bridges, then those without a
-// parent inside, then the rest.
-func inOrder(list []Iface) []*Iface {
-	rank := func(f *Iface) int {
-		switch {
-		case f.Kind == "bridge":
-			return 0
-		case f.Parent == "":
-			return 1
-		}
-		return 2
-	}
-	sorted := make([]*Iface, len(list))
-	for i := range list {
-		sorted[i] = &list[i]
-	}
-	slices.SortStableFunc(sorted, func(a, b *Iface) int { return rank(a) - rank(b) })
-	return sorted
 }
 
 func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
@@ -331,6 +316,9 @@ func (b *builder) changeHostEnd(f *Iface) {
 	if m := f.PeerMaster; m != nil && l.Master != m.Index {
 		set.Master, old.Master, name, changed = &m.Index, &l.Master, m.Name, true
 	}
+	if mtu := f.Peer.MTU; mtu != 0 && l.MTU != mtu {
+		set.MTU, old.MTU, changed = mtu, l.MTU, true
+	}
 	if up, was := true, l.Up(); !was {
 		set.Up, old.Up, changed = &up, &was, true
 	}
@@ -352,7 +340,7 @@ func (b *builder) otherEnd(f *Iface) {
 		b.index[at] = newIndex()
 		b.hostEnd(f.Peer.Name, b.index[at], f.PeerMaster)
 	}
-	n.Link.Peer.Index = b.index[at]
+	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
 }
 
 // conflicts refuses an address whose subnet is on another interface that stays.

@@ -57,6 +57,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	switch {
 	case w.From != nil:
 		p.make = append(p.make, moveIn(key, w, tag, index))
+		p.noteHome(key, w, tag, index)
 	case w.MadeBy != nil:
 	case w.Kind == "tun" || w.Kind == "tap":
 		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind == "tap"},
@@ -202,14 +203,6 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	return Op{NS: host, Dev: l.Name, Half: true, Undo: undo, Do: SetLink{To: &key, Link: rtnl.LinkSet{
 		Index: l.Index, NewIndex: index, Name: w.Name, MAC: w.MAC, MTU: w.MTU, TxQLen: w.TxQLen, Alias: &alias,
 	}}}
-}
-
-// goHome plans the way back of a link that came from the host.
-func goHome(key, dev string, index int, tag Tag) Op {
-	host := HostNS
-	set := rtnl.LinkSet{Index: index, NewIndex: tag.Index, Name: tag.Source, MAC: tag.MAC, MTU: tag.MTU,
-		TxQLen: &tag.TxQLen, Alias: &tag.Alias, Up: &tag.Up}
-	return Op{NS: key, Dev: dev, Do: SetLink{To: &host, Link: set}, Half: true}
 }
 
 // on returns the address as it is to be on a link.

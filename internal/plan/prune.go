@@ -124,7 +124,7 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	switch t.Origin {
 	case Host:
 		op := goHome(key, l.Name, l.Index, t)
-		op.Last = true
+		op.Do, op.Last = op.Do.(SetLink).Since(l), true
 		return []Op{op}
 	case Kept:
 		return release(key, l, t, s)
@@ -165,9 +165,16 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	if t.Source == l.Name {
 		t.Source = ""
 	}
-	return append(ops, Op{NS: key, Dev: l.Name, Half: true,
-		Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: t.Source, MAC: t.MAC, MTU: t.MTU,
-			TxQLen: &t.TxQLen, Alias: &t.Alias, Up: &t.Up}},
-		Undo: []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name, MAC: l.MAC, MTU: l.MTU,
-			TxQLen: &l.TxQLen, Alias: &alias, Up: &up}}}}})
+	set := lacks(rtnl.LinkSet{Index: l.Index, Name: t.Source, MAC: t.MAC, MTU: t.MTU, TxQLen: &t.TxQLen, Alias: &t.Alias, Up: &t.Up}, l)
+	back := rtnl.LinkSet{Index: l.Index, Name: l.Name, Alias: &alias, Up: &up}
+	if set.MAC != nil {
+		back.MAC = l.MAC
+	}
+	if set.MTU != 0 {
+		back.MTU = l.MTU
+	}
+	if set.TxQLen != nil {
+		back.TxQLen = &l.TxQLen
+	}
+	return append(ops, Op{NS: key, Dev: l.Name, Half: true, Do: SetLink{Link: set}, Undo: []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: back}}}})
 }

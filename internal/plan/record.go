@@ -189,15 +189,20 @@ func ParseRecords(names []string) (list []Noted) {
 }
 
 func unpack(text string) (r Record, err error) {
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return r, err
-	}
-	b, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), maxRecord))
+	b, err := unpacked(text, maxRecord)
 	if err != nil {
 		return r, err
 	}
 	return r, r.unmarshal(b)
+}
+
+// unpacked returns what pack packed, up to a limit.
+func unpacked(text string, limit int64) ([]byte, error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), limit))
 }
 
 // The kinds of steps in a record.

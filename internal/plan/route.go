@@ -86,7 +86,8 @@ func (i *Iface) has(p netip.Prefix) bool {
 // routes plans the routes of a sandbox: those of its interfaces, then the
 // others, which may be by way of them.
 func (b *builder) routes(w *Sandbox, k *known) error {
-	for _, f := range inOrder(w.Ifaces) {
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
 		for _, r := range f.Routes {
 			if err := b.route(w, f.device(), ifaceRoute(r, b.index[end{w.Key, f.Name}]), k); err != nil {
 				return err

@@ -78,12 +78,16 @@ type End struct {
 	Claimed bool
 	// Master is the name of the bridge that it is wanted to be a port of there.
 	Master string
+	MTU    int // 0 for the kernel's
 }
 
 // HostLink is an existing link with what is lost when it moves.
 type HostLink struct {
 	Link rtnl.Link
 	Kept []rtnl.Kept
+	// Lost is how much of that can not be noted on the link.
+	Lost   int
+	record string
 }
 
 // Addr is an address of an interface.

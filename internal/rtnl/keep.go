@@ -102,7 +102,7 @@ func hasVia(p []byte) int {
 // is there. An IPv6 address is usable at once.
 func (k Kept) Request() Request {
 	r := Request{Type: k.typ, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL}
-	head := map[uint16]int{unix.RTM_NEWADDR: unix.SizeofIfAddrmsg, unix.RTM_NEWROUTE: unix.SizeofRtMsg, unix.RTM_NEWNEIGH: 12}[k.typ]
+	head := headers[k.typ]
 	b := append(make(buffer, 0, len(k.data)+8), k.data[:head]...)
 	for t, v := range attrs(k.data[head:]) {
 		switch {
