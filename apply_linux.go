@@ -229,7 +229,7 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	} else {
 		var err error
 		n, err = open(key)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+		if errors.Is(err, fs.ErrNotExist) || isDead(err) {
 			if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
 				if _, err := os.Stat(dir); err != nil {
 					return err
@@ -350,7 +350,7 @@ func Remove(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	n, err := open(key)
-	if errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+	if isDead(err) {
 		return fail(op, key, "", netns.Unpin(key))
 	}
 	if err != nil {

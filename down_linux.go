@@ -120,7 +120,7 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 	stale := make([]bool, len(keys))
 	err := inParallel(len(keys), func(i int) (err error) {
 		found[i], err = open(keys[i])
-		if stale[i] = errors.Is(err, netns.ErrNotNamespace) && dead(keys[i]); stale[i] || errors.Is(err, fs.ErrNotExist) {
+		if stale[i] = isDead(err); stale[i] || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err == nil && really {

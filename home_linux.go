@@ -359,7 +359,7 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	// Someone may have unmounted the key, and left the file; then this handle
 	// was the last to keep the links. What another process put at the key
 	// since is not touched.
-	if netns.At(n.key, n.id) || dead(n.key) {
+	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
 		if err := netns.Unpin(n.key); err != nil {
 			return err
 		}

@@ -134,7 +134,7 @@ func open(key string) (*Namespace, error) {
 	}
 	fd, id, err := netns.Open(key)
 	if err != nil {
-		return nil, err
+		return nil, whatIsThere(key, err)
 	}
 	defer unix.Close(fd)
 	conn, err := dial(fd)
@@ -327,31 +327,4 @@ func ipv6Off() error {
 		}
 	}
 	return nil
-}
-
-// vacant makes sure that nothing is at key. A plain empty file, as a dead
-// sandbox leaves it, is removed.
-func vacant(key string) error {
-	fd, _, err := netns.Open(key)
-	if err == nil {
-		unix.Close(fd)
-		return ErrExists
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if dead(key) {
-		return netns.Unpin(key)
-	}
-	return err
-}
-
-// dead reports whether key is what a sandbox leaves behind when its namespace
-// is unmounted: an empty plain file. The file of a mounted namespace of
-// another kind looks like one too, but is on another file system.
-func dead(key string) bool {
-	var fs unix.Statfs_t
-	st, err := os.Lstat(key)
-	return err == nil && st.Mode().IsRegular() && st.Size() == 0 &&
-		unix.Statfs(key, &fs) == nil && fs.Type != unix.NSFS_MAGIC && fs.Type != unix.PROC_SUPER_MAGIC
 }

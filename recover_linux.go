@@ -25,7 +25,7 @@ func Recover(ctx context.Context, name string) error {
 	if errors.Is(err, errInterrupted) {
 		return nil
 	}
-	if key, kerr := KeyPath(name); kerr == nil && errors.Is(err, ErrNotNamespace) && stale(key) {
+	if key, kerr := KeyPath(name); kerr == nil && isDead(err) {
 		collect(key)
 		return nil
 	}

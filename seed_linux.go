@@ -134,21 +134,10 @@ func GC() {
 	}
 	for _, e := range entries {
 		key := filepath.Join(dir, e.Name())
-		if stale(key) {
+		if isDead(standing(key)) {
 			collect(key)
 		}
 	}
-}
-
-// stale reports whether key looks dead: a plain empty file with nothing mounted
-// on it.
-func stale(key string) bool {
-	fd, _, err := netns.Open(key)
-	if err == nil {
-		unix.Close(fd)
-		return false
-	}
-	return errors.Is(err, netns.ErrNotNamespace) && dead(key)
 }
 
 // collect removes a dead key, unless someone is just making a sandbox there.
@@ -156,7 +145,7 @@ func collect(key string) {
 	unlock, err := lockToRemove(context.Background(), key)
 	if err == nil {
 		defer unlock()
-		if !stale(key) {
+		if !isDead(standing(key)) {
 			return
 		}
 		err = netns.Unpin(key)
