@@ -182,23 +182,29 @@ func homewardFDB(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list 
 func (r *run) last(ops []plan.Op) (failed error) {
 	for len(ops) > 0 {
 		key := ops[0].NS
-		var home, rest []plan.Op
+		var home, rest, keys []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
-			if _, ok := ops[0].Do.(plan.SetLink); ok {
+			switch ops[0].Do.(type) {
+			case plan.SetLink:
 				home = append(home, ops[0])
-			} else {
+			case plan.Unpin:
+				keys = append(keys, ops[0])
+			default:
 				rest = append(rest, ops[0])
 			}
 			ops = ops[1:]
 		}
 		n, err := r.space(key)
 		if err == nil {
-			err = r.sendHome(n.conn, home, false)
+			err = r.sendHome(n.conn, home, r.forced)
 		}
 		if err != nil && !r.gone {
 			return err
 		}
 		failed = errors.Join(failed, err, r.remove(n, rest))
+		if failed == nil {
+			failed = r.unpinLast(n, keys)
+		}
 	}
 	return failed
 }
@@ -308,6 +314,10 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 // removes the sandbox with everything that osl made in it. It succeeds where
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
 //
+// A namespace that another program made stays, with its key and what else is in
+// it; so does the host's own. Destroy takes out what osl put in, and unpins a key
+// at which osl pinned it ([GetSandboxForExternalKey], [NewSandbox]).
+//
 // Where other handles of the sandbox are open, in this process or another, or
 // a process is in it, the kernel keeps what osl made there, and its other ends
 // elsewhere, until they are closed.
@@ -317,23 +327,28 @@ func (n *Namespace) Destroy() error {
 	if _, err := n.handle(); err != nil {
 		return nil
 	}
-	h, err := n.lock.take(ctx)
+	unlock, err := n.lockToEnd(ctx)
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	defer n.lock.letGo(h)
+	defer unlock()
 	return fail(op, n.key, "", n.destroyLocked(ctx))
 }
 
 // destroyLocked does the work of Destroy; the caller holds the lock.
 func (n *Namespace) destroyLocked(ctx context.Context) error {
-	if n.host {
-		return n.leaveHost(ctx)
-	}
 	s := &plan.State{}
 	var err error
+	if n.host {
+		if err := n.healLocked(ctx); err != nil {
+			return err
+		}
+	}
 	if s.Links, err = n.conn.Links(ctx); err != nil {
 		return err
+	}
+	if stay := n.stays(s.ByIndex(1)); stay != nil {
+		return n.leave(ctx, stay)
 	}
 	r := newRun(ctx, n)
 	defer r.close()
@@ -367,31 +382,6 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	return n.Close()
 }
 
-// leaveHost gives the links of the host that osl configured what they had before.
-// The namespace stays.
-func (n *Namespace) leaveHost(ctx context.Context) error {
-	if err := n.healLocked(ctx); err != nil {
-		return err
-	}
-	s, err := readState(ctx, n.conn, true)
-	if err != nil {
-		return err
-	}
-	r := newRun(ctx, n)
-	defer r.close()
-	inOrder(s.Links)
-	var ops []plan.Op
-	for i := range s.Links {
-		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
-			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
-		}
-	}
-	if err := r.do(ops, plan.Commit{}); err != nil {
-		return err
-	}
-	return n.Close()
-}
-
 // mark notes on the sandbox that it is being destroyed, before links leave it:
 // whoever finds it so after this process died finishes the work. The returned
 // function takes the mark back.
@@ -399,6 +389,13 @@ func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err
 	lo, err := n.loopback(ctx)
 	if err != nil {
 		return func() {}, err
+	}
+	if stay := n.stays(&lo); stay != nil {
+		ops, err := stay.plan(ctx, n)
+		if err != nil {
+			return func() {}, err
+		}
+		return n.markOut(ctx, ops, c)
 	}
 	tag, _ := plan.ParseSandboxTag(lo.Alias)
 	if tag.UnderWay {

@@ -74,12 +74,12 @@ func (r *run) tidy(ops []plan.Op) (done bool) {
 	return err == nil
 }
 
-// records are those that lo carries.
+// records are those of changes that lo carries.
 func records(lo *rtnl.Link) []plan.Noted {
 	if lo == nil {
 		return nil
 	}
-	return plan.ParseRecords(lo.AltName)
+	return slices.DeleteFunc(plan.ParseRecords(lo.AltName), func(r plan.Noted) bool { return r.Role.IsNote() })
 }
 
 // loopback reads lo, which says what is under way.
@@ -175,11 +175,10 @@ func (n *Namespace) strike(ctx context.Context, rec plan.Noted) error {
 // the order of keys.
 func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 	if key == plan.HostNS {
-		conn, err := dialHost()
+		host, err := openHost()
 		if err != nil {
 			return err
 		}
-		host := &Namespace{host: true, conn: conn}
 		defer host.Close()
 		return host.settleOne(ctx, id)
 	}
@@ -232,6 +231,11 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 		switch s := steps[0]; {
 		case s.Path != "":
 			if err := n.replaySetting(r, s); err != nil {
+				return err
+			}
+			steps = steps[1:]
+		case s.Unpin != "":
+			if err := n.unpin(ctx, s.Unpin); err != nil {
 				return err
 			}
 			steps = steps[1:]

@@ -11,7 +11,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +30,10 @@ type Namespace struct {
 	lookup lookup
 
 	watches []*rtnl.Events // to be woken by Close
+
+	// Of who destroys it, with the lock held.
+	force bool     // the key goes, whoever made the namespace
+	out   []string // the record of what is taken out
 }
 
 var _ Sandbox = (*Namespace)(nil)
@@ -141,6 +144,9 @@ func open(key string) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
+	if id == netns.HomeID() {
+		return hostAt(key, conn), nil
+	}
 	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
 }
 
@@ -243,16 +249,12 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
-	undoDir := func() {}
-	if dir := filepath.Dir(key); dir == filepath.Join(BasePath(), keysDir) {
-		made, err := netns.MakeDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		if made != "" {
-			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
-			l = lockOf(key)
-		}
+	undoDir, err := keyDir(key)
+	if err != nil {
+		return nil, err
+	}
+	if undoDir != nil {
+		l = lockOf(key)
 	}
 	u, err := get(ctx)
 	if err == nil {
@@ -262,7 +264,9 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 		}
 		_ = u.conn.Close()
 	}
-	undoDir()
+	if undoDir != nil {
+		undoDir()
+	}
 	return nil, err
 }
 
@@ -309,22 +313,8 @@ func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err err
 	return u, err
 }
 
-// ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is
-// given an IPv6 address; then its addresses are usable at once, and announced.
-// It fails if IPv6 can not be turned off.
-func ipv6Off() error {
-	for _, s := range [...][2]string{
-		{"ipv6/conf/default/disable_ipv6", "1"},
-		{"ipv6/conf/lo/disable_ipv6", "1"},
-		{"ipv6/conf/default/accept_dad", "0"},
-		{"ipv6/conf/default/ndisc_notify", "1"},
-	} {
-		if err := sysctl.Ensure(s[0], s[1]); err != nil {
-			if _, serr := os.Stat("/proc/net/if_inet6"); errors.Is(serr, fs.ErrNotExist) {
-				return nil // a kernel without IPv6
-			}
-			return err
-		}
-	}
-	return nil
+// noIPv6 reports whether the kernel has no IPv6.
+func noIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return errors.Is(err, fs.ErrNotExist)
 }

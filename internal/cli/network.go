@@ -37,19 +37,23 @@ there already is left alone. FILE may be - for standard input.`,
 }
 
 func (a *app) downCommand() *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "down FILE",
 		Short: "Take the network of a file down",
-		Args:  exactly(1, "FILE"), Annotations: kernel,
+		Long: `Take the network of a file down. From a namespace that another program made,
+osl takes out what it put in; the namespace stays unless --force is given.`,
+		Args: exactly(1, "FILE"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := a.network(args[0])
 			if err != nil {
 				return err
 			}
-			return a.takeDown(cmd.Context(), f.Network)
+			return a.takeDown(cmd.Context(), f.Network, force)
 		},
 	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "end namespaces that osl did not make, too")
 	a.dryRunFlag(cmd)
 	return cmd
 }
@@ -205,12 +209,16 @@ func named(changes osl.Changes, kind osl.ChangeKind) []string {
 }
 
 // takeDown takes a network down and says so.
-func (a *app) takeDown(ctx context.Context, n osl.Network) error {
+func (a *app) takeDown(ctx context.Context, n osl.Network, force bool) error {
 	act := osl.Down
 	if a.dryRun {
 		act = osl.DiffDown
 	}
-	changes, err := act(ctx, n)
+	var options []osl.RemoveOption
+	if force {
+		options = append(options, osl.WithForce())
+	}
+	changes, err := act(ctx, n, options...)
 	if err != nil {
 		return err
 	}
@@ -221,15 +229,50 @@ func (a *app) takeDown(ctx context.Context, n osl.Network) error {
 		Changes osl.Changes `json:"changes"`
 	}{list(changes)}, func(w io.Writer) {
 		gone := named(changes, osl.ChangeRemove)
+		left := leftAlone(w, changes, gone)
 		switch {
 		case len(changes) == 0:
 			fmt.Fprintln(w, "nothing to take down")
+		case len(gone) == 0 && left:
 		case len(gone) == 0:
 			summary(w, changes)
 		default:
 			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), strings.Join(gone, ", "))
 		}
 	})
+}
+
+// leftAlone says of the namespaces that stay what was taken out of them, and
+// reports whether there are any.
+func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
+	var names []string
+	for _, name := range named(changes, osl.ChangeLeave) {
+		if !slices.Contains(gone, name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		var links []string
+		steps := 0
+		for _, c := range changes {
+			if c.Sandbox != name || c.Kind != osl.ChangeLeave || strings.HasPrefix(c.Command, "#") {
+				continue
+			}
+			steps++
+			if c.Interface != "" && !slices.Contains(links, c.Interface) {
+				links = append(links, c.Interface)
+			}
+		}
+		done := "took out " + strings.Join(links, ", ")
+		switch {
+		case steps == 0:
+			done = "there was nothing of osl's"
+		case len(links) == 0:
+			done = "took out what osl had put in"
+		}
+		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays (osl rm --force ends it)\n", name, done)
+	}
+	return len(names) > 0
 }
 
 // runChecks runs checks in the sandboxes of the base path.

@@ -20,25 +20,43 @@ var setns = unix.Setns
 // firstThread is the thread that the process began with.
 var firstThread = unix.Getpid()
 
-// home is a descriptor of the namespace that the process was in when osl was
-// first used, and one more, 0 before that.
+// home is a descriptor of the namespace that the calling thread was in when osl
+// was first used, and one more, 0 before that.
 var home atomic.Int64
 
-// Home returns a descriptor of the namespace that the process was in when osl
-// was first used. It stays open; the caller does not close it.
+// Home returns a descriptor of the namespace that the calling thread was in when
+// osl was first used. It stays open; the caller does not close it.
 func Home() (int, error) {
 	if fd := home.Load(); fd != 0 {
 		return int(fd - 1), nil
 	}
-	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("open the process's own network namespace: %w", err)
+		return -1, fmt.Errorf("open the thread's own network namespace: %w", err)
 	}
 	if !home.CompareAndSwap(0, int64(fd)+1) {
 		unix.Close(fd) // another was first
 	}
 	return int(home.Load() - 1), nil
 }
+
+// HomeID returns the identity of the namespace of Home.
+func HomeID() ID {
+	if id := homeID.Load(); id != nil {
+		return *id
+	}
+	fd, err := Home()
+	if err != nil {
+		return ID{}
+	}
+	id, err := IdentityOf(fd)
+	if err == nil {
+		homeID.Store(&id)
+	}
+	return id
+}
+
+var homeID atomic.Pointer[ID]
 
 // Do runs f on a thread that is in the namespace fd, and returns f's error. A
 // panic or runtime.Goexit of f is continued in the caller.
