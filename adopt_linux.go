@@ -143,11 +143,14 @@ func (n *Namespace) pinTo(ctx context.Context, from string) error {
 // sandbox where nothing in it uses IPv6, and returns the steps that take that
 // back. What osl made has them, and the host's namespace is left alone.
 func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.Step, err error) {
+	if n.host {
+		return nil, nil, nil
+	}
 	s, err := readLinks(ctx, n.conn)
-	lo := s.ByIndex(1)
-	if err != nil || lo == nil || n.host {
+	if err != nil {
 		return nil, nil, err
 	}
+	lo := s.ByIndex(1)
 	for _, r := range notes(lo) {
 		if r.Role == plan.Found {
 			return nil, nil, nil // it has another key of osl's

@@ -49,8 +49,8 @@ func KeyPath(name string) (string, error) {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return "", invalidf("%q is no name of a sandbox", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "", invalidf("the name %q has a space or a control character", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", invalidf("the name %q has a control character", name)
 	case strings.Contains(name, "/"):
 		path, err := filepath.Abs(name)
 		if err != nil {

@@ -59,7 +59,8 @@ func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
 // its key, too.
 func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
 	if !n.host {
-		return lockToRemove(ctx, n.key)
+		h, err := n.lock.take(ctx)
+		return func() { n.lock.letGo(h) }, err
 	}
 	key := func() {}
 	if n.key != HostName {

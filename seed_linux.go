@@ -170,13 +170,8 @@ func (a *adopted) link(s *plan.State, name string, options []IfaceOption) error 
 	}
 	src, prefix := name[:at], name[at+1:]
 	var i nwIface
-	for _, o := range options {
-		if o != nil {
-			o(&i)
-		}
-	}
-	if i.err != nil {
-		return i.err
+	if err := i.collect(options); err != nil {
+		return err
 	}
 	if l, _ := s.BySource(src); l != nil {
 		return nil

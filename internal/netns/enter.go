@@ -34,11 +34,26 @@ func Home() (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open the thread's own network namespace: %w", err)
 	}
+	var of, process unix.Stat_t
+	err = unix.Fstat(fd, &of)
+	if err == nil {
+		err = unix.Stat("/proc/self/ns/net", &process)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("stat", err)
+	}
 	if !home.CompareAndSwap(0, int64(fd)+1) {
 		unix.Close(fd) // another was first
+	} else {
+		apart.Store(of.Ino != process.Ino)
 	}
 	return int(home.Load() - 1), nil
 }
+
+// apart says that home is another namespace than that of the first thread, and so
+// of the others: each goes back to where it was then.
+var apart atomic.Bool
 
 // HomeID returns the identity of the namespace of Home.
 func HomeID() ID {
@@ -107,6 +122,16 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 		runtime.UnlockOSThread()
 		done <- o
 		return
+	}
+	if apart.Load() {
+		here, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- outcome{err: os.NewSyscallError("open", err)}
+			return
+		}
+		defer unix.Close(here)
+		back = here
 	}
 	if err := move(); err != nil {
 		runtime.UnlockOSThread() // it never left

@@ -155,6 +155,9 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.conflicts(w, s); err != nil {
 		return err
 	}
+	if err := b.ownGateway(w, s); err != nil {
+		return err
+	}
 	for i := range w.Sysctls {
 		b.setting(w.Key, "", 0, w.Sysctls[i], s)
 	}
