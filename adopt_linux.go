@@ -2,7 +2,9 @@ package osl
 
 import (
 	"context"
+	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -172,8 +174,13 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 	}
 	if !lo.Up() {
 		set := func(up bool) plan.SetLink { return plan.SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}} }
-		ops = append(ops, plan.Op{NS: n.space(), Dev: "lo", Do: set(true), Half: true, Undo: []plan.Op{{NS: n.space(), Dev: "lo", Do: set(false)}}})
-		back = append(back, plan.StepOf(set(false)))
+		undo := []plan.Op{{NS: n.space(), Dev: "lo", Do: set(false)}}
+		// The kernel gives lo its address when it goes up for the first time.
+		if a := (rtnl.Addr{Index: 1, Prefix: netip.MustParsePrefix("127.0.0.1/8")}); !slices.ContainsFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == 1 && h.Prefix == a.Prefix }) {
+			undo = append(undo, plan.Op{NS: n.space(), Dev: "lo", Do: plan.DelAddr{Addr: a}})
+		}
+		ops = append(ops, plan.Op{NS: n.space(), Dev: "lo", Do: set(true), Half: true, Undo: undo})
+		back = append(back, plan.Ahead(undo)...)
 	}
 	return ops, back, nil
 }

@@ -161,13 +161,17 @@ func (n *Namespace) strike(ctx context.Context, rec plan.Noted) error {
 	for _, name := range rec.Names {
 		reqs = append(reqs, rtnl.DelAltName(1, name))
 	}
-	errs, err := n.conn.Do(ctx, reqs...)
-	for _, e := range errs {
-		if e != nil && !plan.Absent(e) {
-			err = errors.Join(err, e)
+	errs, unknown := n.conn.Do(ctx, reqs...)
+	var failed error
+	for i, err := range errs {
+		if unknown == nil && (err == nil || plan.Absent(err)) {
+			continue
+		}
+		if _, err = n.conn.Surely(ctx, reqs[i]); err != nil && !plan.Absent(err) {
+			failed = errors.Join(failed, err)
 		}
 	}
-	return err
+	return failed
 }
 
 // settlePart puts back what a change of which this sandbox is the leader did

@@ -10,6 +10,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // stay says what is done with a namespace that does not end where its sandbox is
@@ -86,8 +87,9 @@ func (s *stay) plan(ctx context.Context, n *Namespace) (ops []plan.Op, err error
 	for _, step := range s.found.Steps {
 		op := plan.Op{NS: n.space(), Dev: "lo", Quiet: true, Do: plan.Sysctl{Path: step.Path, Value: step.Value}}
 		if step.IsMessage() {
-			up := true
 			op.Do = plan.Again{Step: step}
+		}
+		if up := true; step.Type == unix.RTM_NEWLINK { // which also brings lo's address
 			op.Undo = []plan.Op{{NS: n.space(), Dev: "lo", Do: plan.SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}}}}
 		}
 		back = append(back, op)

@@ -234,9 +234,6 @@ func (j *journal) add(role Role, ns string, s Step) {
 	}
 }
 
-// StepOf returns a message as the step of a record.
-func StepOf(m Message) Step { return stepOf(m) }
-
 func stepOf(m Message) Step {
 	if d, ok := m.(DelLink); ok {
 		return Step{Gone: d.Index}
