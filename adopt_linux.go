@@ -113,8 +113,8 @@ func (n *Namespace) pinTo(ctx context.Context, from string) error {
 	var names []string
 	for _, rec := range []plan.Record{
 		{Role: plan.Undo, ID: id, Steps: append(back[:len(back):len(back)], plan.Step{Unpin: n.key})},
-		plan.Pinned(id, n.key, from),
-		{Role: plan.Found, ID: id, Steps: back},
+		plan.Pinned(n.key, from),
+		{Role: plan.Found, ID: "0", Steps: back},
 	} {
 		if rec.Role == plan.Found && len(back) == 0 {
 			continue
@@ -163,13 +163,27 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 	}
 	r := newRun(ctx, n)
 	defer r.close()
-	for _, x := range ipv6Defaults {
-		if usesIPv6(s) {
-			break
+	wanted := ipv6Defaults[:]
+	if usesIPv6(s) || noIPv6() {
+		wanted = nil
+	}
+	for _, x := range wanted {
+		was, err := r.read(n.space(), x[0])
+		if err != nil {
+			return nil, nil, err
 		}
-		if was, ok := r.setting(n.space(), x[0], 0); ok && was != x[1] {
+		if was != x[1] {
 			ops = append(ops, plan.Op{NS: n.space(), Do: plan.Sysctl{Path: x[0], Value: x[1]}})
 			back = append([]plan.Step{{Path: x[0], Value: was}}, back...)
+		}
+	}
+	if len(wanted) > 0 { // what lo gets with the first IPv6 address
+		for _, path := range []string{"ipv6/conf/lo/accept_dad", "ipv6/conf/lo/ndisc_notify"} {
+			was, err := r.read(n.space(), path)
+			if err != nil {
+				return nil, nil, err
+			}
+			back = append(back, plan.Step{Path: path, Value: was})
 		}
 	}
 	if !lo.Up() {
@@ -183,6 +197,15 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 		back = append(back, plan.Ahead(undo)...)
 	}
 	return ops, back, nil
+}
+
+// read reads a setting.
+func (r *run) read(ns, path string) (value string, err error) {
+	err = r.inside(ns, func() (err error) {
+		value, err = sysctl.Read(path)
+		return err
+	})
+	return value, err
 }
 
 // usesIPv6 reports whether a namespace of another has an IPv6 address that is of

@@ -21,7 +21,7 @@ import (
 
 // NewSandbox returns the sandbox at key. With osCreate it is a new one; one of
 // osl's that stands at key is destroyed first, and a namespace that another
-// program made, or the host's own, is ErrExists. With isRestore it is the one that
+// program pinned there is ErrExists. With isRestore it is the one that
 // is there, and nothing is written. With neither it is the host's own namespace,
 // pinned at key, where it may be already, or nowhere if key is HostName:
 // interfaces keep their names and never move. Destroy gives them what they had before, and takes a key away that osl

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"hash/fnv"
 	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -30,8 +31,10 @@ func (Again) Command(string) string { return "" }
 // Pinned is the record of a key at which osl pinned a namespace that was there:
 // by it another process knows that to destroy that sandbox is to unpin it. From
 // is the path by which it was found.
-func Pinned(id, key, from string) Record {
-	return Record{Role: AtKey, ID: id, Parts: []string{key, from}}
+func Pinned(key, from string) Record {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key)) // never fails
+	return Record{Role: AtKey, ID: strconv.FormatUint(h.Sum64(), 36), Parts: []string{key, from}}
 }
 
 // Ahead returns the steps of a plan that takes things out of a sandbox as a record
