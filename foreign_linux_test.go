@@ -427,14 +427,3 @@ func TestRouteThatTheHostHas(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// A pool that is closed makes nothing more.
-func TestClosedPool(t *testing.T) {
-	p := NewPool(0)
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Create(t.Context(), "a"); !errors.Is(err, ErrClosed) {
-		t.Errorf("%v", err)
-	}
-}

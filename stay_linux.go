@@ -169,7 +169,7 @@ func (n *Namespace) leave(ctx context.Context, s *stay) error {
 // unpin takes a key of this namespace away, and what lo says of it: with the last
 // key also what the namespace was before.
 func (n *Namespace) unpin(ctx context.Context, key string) error {
-	if netns.At(key, n.id) {
+	if netns.At(key, n.id) || isDead(standing(key)) { // the file may be left
 		if err := netns.Unpin(key); err != nil {
 			return err
 		}
