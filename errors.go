@@ -70,7 +70,7 @@ func (unsupported) Is(target error) bool { return target == errors.ErrUnsupporte
 
 type elsewhere struct{}
 
-func (elsewhere) Error() string        { return "the key is a plain file in this mount namespace" }
+func (elsewhere) Error() string        { return "not a network namespace in this mount namespace" }
 func (elsewhere) Is(target error) bool { return target == ErrNotNamespace }
 
 // Error is the error of every operation of this package.
