@@ -296,8 +296,6 @@ func (m *model) call(what string, want []error, f func() error) (ok bool) {
 	return false
 }
 
-var strict = flag.Bool("model.strict", false, "make the calls too that are known to break the contract; see req_mounts_test.go")
-
 // begin makes the links of the host that a check plays with.
 func (m *model) begin() {
 	m.boxes = map[string]*mbox{}

@@ -261,6 +261,35 @@ func TestHolderKilled(t *testing.T) {
 	u.want(exitDone, "removed", "rm", "a")
 }
 
+// Each user namespace has a base path of its own, whoever made it: what stands in
+// one is in no other's way.
+func TestUserNamespacesDoNotMeet(t *testing.T) {
+	u := newUser(t)
+	u.want(exitDone, "created", "create", "web")
+	first := u.base()
+	for range 2 {
+		script := `"$0" create web && "$0" recover >&2 && "$0" rm web >&2`
+		out, err := u.command("unshare", "-rnm", "sh", "-c", script, self(t)).Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		_, base, _ := strings.Cut(strings.TrimSpace(string(out)), "(")
+		base = strings.TrimSuffix(base, "/netns/web)")
+		if !strings.HasPrefix(base, filepath.Join(u.dir, "osl", "user-")) || base == first {
+			t.Errorf("the base path is %s, that of the first %s", base, first)
+		}
+	}
+	u.want(exitDone, "web ", "ls")
+	// Told to use the same base path, the other leaves the key alone.
+	c := u.command("unshare", "-rnm", self(t), "rm", "--force", "web")
+	c.Env = append(c.Env, "OSL_BASE="+first)
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "has it in its mount namespace; use it there: nsenter -t") {
+		t.Errorf("rm in another user namespace: %v: %s", err, out)
+	}
+	u.want(exitDone, "lo", "exec", "web", "--", "ip", "-brief", "link")
+	u.want(exitDone, "removed", "rm", "web")
+}
+
 func TestRootlessRefusals(t *testing.T) {
 	u := newUser(t)
 	t.Run("no nsenter", func(t *testing.T) {
