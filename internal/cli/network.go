@@ -270,7 +270,11 @@ func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
 		case len(links) == 0:
 			done = "took out what osl had put in"
 		}
-		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays (osl rm --force ends it)\n", name, done)
+		how := " (osl rm --force ends it)"
+		if strings.HasPrefix(name, "/proc/") {
+			how = "" // it ends with its process
+		}
+		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays%s\n", name, done, how)
 	}
 	return len(names) > 0
 }
