@@ -31,8 +31,26 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		return n.addAliases(ctx, conn, ifName, []netip.Prefix{p})
+		return byName(ctx, conn, ifName, func(dev string) error { return n.addAliases(ctx, conn, dev, []netip.Prefix{p}) })
 	}))
+}
+
+// byName calls f with the name of an interface inside the sandbox, and where none
+// has it, with the name of the one that osl knows by this source name.
+func byName(ctx context.Context, conn *rtnl.Conn, name string, f func(dev string) error) error {
+	err := f(name)
+	if !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	links, lerr := conn.Links(ctx)
+	if lerr != nil {
+		return err
+	}
+	s := &plan.State{Links: links}
+	if l, t := s.BySource(name); l != nil && t.Origin != plan.Far && l.Name != name {
+		return f(l.Name)
+	}
+	return err
 }
 
 func aliasOf(index int, p netip.Prefix) rtnl.Addr {
@@ -138,7 +156,7 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 		return fail(op, n.key, ifName, err)
 	}
 	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		return n.removeAliases(ctx, conn, ifName, []netip.Prefix{p})
+		return byName(ctx, conn, ifName, func(dev string) error { return n.removeAliases(ctx, conn, dev, []netip.Prefix{p}) })
 	})
 	if isClosed(err) {
 		return nil
@@ -225,7 +243,9 @@ func (n *Namespace) DisableARPForVIP(ifName string) error {
 		return fail(op, n.key, ifName, err)
 	}
 	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
-		return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Name: ifName, ARP: &[2]uint32{1, 2}}})
+		return byName(ctx, conn, ifName, func(dev string) error {
+			return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Name: dev, ARP: &[2]uint32{1, 2}}})
+		})
 	}))
 }
 

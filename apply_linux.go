@@ -248,10 +248,17 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 		if _, err := n.live(); err != nil {
 			return err
 		}
+		if n.host {
+			return errHostSpec
+		}
 	} else {
 		var err error
 		n, err = open(key)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+		if err == nil && n.host {
+			n.Close()
+			return errHostSpec
+		}
+		if errors.Is(err, fs.ErrNotExist) || isDead(err) {
 			if dir := filepath.Dir(key); dir != filepath.Join(BasePath(), keysDir) {
 				if _, err := os.Stat(dir); err != nil {
 					return err
@@ -329,7 +336,11 @@ func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
 // Remove destroys the sandbox at the key of name, see [KeyPath]: what came
 // from the host goes home first. A key whose namespace is gone already is
 // removed. It returns ErrNotFound if there is nothing.
-func Remove(ctx context.Context, name string) error {
+//
+// From a namespace that another program made, osl takes out what it put in, and
+// leaves it at its key, unless told to end it: [WithForce]. Of the host's own
+// namespace the links that osl configured get back what they had.
+func Remove(ctx context.Context, name string, options ...RemoveOption) error {
 	const op = "remove the sandbox"
 	key, err := KeyPath(name)
 	if err != nil {
@@ -341,12 +352,20 @@ func Remove(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	n, err := open(key)
-	if errors.Is(err, netns.ErrNotNamespace) && dead(key) {
+	if isDead(err) {
 		return fail(op, key, "", netns.Unpin(key))
 	}
 	if err != nil {
 		return fail(op, key, "", err)
 	}
 	defer n.Close()
+	n.force = removalOf(options).force
+	if n.host {
+		h, err := n.lock.take(ctx)
+		if err != nil {
+			return fail(op, key, "", err)
+		}
+		defer h.Unlock()
+	}
 	return fail(op, key, "", n.destroyLocked(ctx))
 }

@@ -137,7 +137,7 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	var mu sync.Mutex
 	end := func(i int) error {
 		n := r.spaces[ops[i].NS]
-		end := n.unpin
+		end := n.endKey
 		if guests[n.key] { // one may be there still
 			end = func() error { return n.destroyLocked(r.ctx) }
 		}
@@ -154,10 +154,12 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	return left
 }
 
-// unpin takes away the key of a sandbox in which nothing is of value, and closes it.
-// What another process put at the key since is not touched.
-func (n *Namespace) unpin() error {
-	if netns.At(n.key, n.id) || dead(n.key) {
+// endKey takes away the key of a sandbox in which nothing is of value any more, and
+// closes it. Someone may have unmounted the key, and left the file; then this
+// handle was the last to keep the links. What another process put at the key since
+// is not touched.
+func (n *Namespace) endKey() error {
+	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
 		if err := netns.Unpin(n.key); err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/seed59451c2b/osl/internal/base"
 )
 
 // keysDir is the directory of the keys below the base path, as ip netns has it.
@@ -29,16 +31,15 @@ func SetBasePath(path string) {
 }
 
 // BasePath returns the base path: what SetBasePath set, else /run where the
-// process may write there, so that ip netns sees every sandbox, else
-// $XDG_RUNTIME_DIR/osl.
+// process may write there, so that ip netns sees every sandbox, else a directory
+// of the user's: osl in $XDG_RUNTIME_DIR or /run/user/UID, or /tmp/osl-UID. In a
+// user namespace other than the machine's first it is one of this user namespace
+// only, user-INODE in that.
 func BasePath() string {
 	if p := basePath.Load(); p != nil {
 		return *p
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && !mayWriteRun() {
-		return filepath.Join(dir, "osl")
-	}
-	return "/run"
+	return base.Default()
 }
 
 // KeyPath returns the key of a sandbox: that of a name in the base path, or
@@ -48,8 +49,8 @@ func KeyPath(name string) (string, error) {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return "", invalidf("%q is no name of a sandbox", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "", invalidf("the name %q has a space or a control character", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", invalidf("the name %q has a control character", name)
 	case strings.Contains(name, "/"):
 		path, err := filepath.Abs(name)
 		if err != nil {

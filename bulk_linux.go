@@ -149,14 +149,14 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]
 }
 
 // AddAddresses adds addresses to the interface that is named ifName inside the
-// sandbox, all of them or none. One that is there already is no error. They are
+// sandbox, or has this source name, all of them or none. One that is there already is no error. They are
 // alias IPs: see AddAliasIP.
 func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return n.addresses(ctx, "add addresses to", ifName, addrs, n.addAliases)
 }
 
-// RemoveAddresses takes addresses away from the interface that is named ifName
-// inside the sandbox, all of them or none. One that is not there is no error.
+// RemoveAddresses takes addresses away from the interface that AddAddresses finds
+// by ifName, all of them or none. One that is not there is no error.
 func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return n.addresses(ctx, "remove addresses from", ifName, addrs, n.removeAliases)
 }
@@ -173,7 +173,7 @@ func (n *Namespace) addresses(ctx context.Context, op, ifName string, addrs iter
 				}
 				list = append(list, p)
 			}
-			return change(ctx, conn, ifName, list)
+			return byName(ctx, conn, ifName, func(dev string) error { return change(ctx, conn, dev, list) })
 		})
 	}
 	return fail(op, n.key, ifName, err)

@@ -14,27 +14,28 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/shell"
 	"golang.org/x/sys/unix"
 )
 
 // Down destroys the sandboxes of net and the ends of its links on the host. Where
 // net has a name that is all that carries it, whether or not net lists it: a name
 // is enough. What is not there is passed over; a sandbox of another network is
-// ErrExists. It returns what it did.
-func Down(ctx context.Context, net Network) (Changes, error) {
-	c, err := down(ctx, net, true)
+// ErrExists. A namespace that another program made stays, without what osl put
+// in; see [Remove]. It returns what it did.
+func Down(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
+	c, err := down(ctx, net, true, removalOf(options))
 	return c, fail("take the network down", "", "", err)
 }
 
 // DiffDown returns what Down would do, and does nothing.
-func DiffDown(ctx context.Context, net Network) (Changes, error) {
-	c, err := down(ctx, net, false)
+func DiffDown(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
+	c, err := down(ctx, net, false, removalOf(options))
 	return c, fail("compare the network", "", "", err)
 }
 
 // doomed are the sandboxes that a Down destroys, locked where it really does.
 type doomed struct {
+	removal
 	run   *run
 	open  []*Namespace // in the order of their keys
 	stale []string     // keys without a namespace
@@ -42,8 +43,8 @@ type doomed struct {
 	locks lockSet
 }
 
-func down(ctx context.Context, net Network, really bool) (c Changes, err error) {
-	d := doomed{run: newRun(ctx)}
+func down(ctx context.Context, net Network, really bool, how removal) (c Changes, err error) {
+	d := doomed{run: newRun(ctx), removal: how}
 	defer d.close()
 	want, err := d.run.wantNetworkNames(net)
 	if err != nil {
@@ -84,18 +85,17 @@ func down(ctx context.Context, net Network, really bool) (c Changes, err error) 
 	for _, e := range ends {
 		c = append(c, Change{Sandbox: HostName, Kind: ChangeEdit, Command: "ip link del dev " + e.Dev})
 	}
-	there := map[string]bool{}
+	there := map[string]Changes{}
 	for _, n := range d.open {
-		there[n.key] = true
+		if there[n.key], err = n.endChanges(ctx); err != nil {
+			return nil, fail("", n.key, "", err)
+		}
 	}
 	for _, key := range d.stale {
-		there[key] = true
+		there[key] = Changes{removeChange(key)}
 	}
 	for _, key := range want.keys {
-		if !there[key] {
-			continue
-		}
-		c = append(c, Change{Sandbox: nameOf(key), Kind: ChangeRemove, Command: shell.For(BasePath()).Removal(key)})
+		c = append(c, there[key]...)
 	}
 	if !really {
 		return c, nil
@@ -132,10 +132,13 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 	stale := make([]bool, len(keys))
 	err := inParallel(len(keys), func(i int) (err error) {
 		found[i], err = open(keys[i])
-		if stale[i] = errors.Is(err, netns.ErrNotNamespace) && dead(keys[i]); stale[i] || errors.Is(err, fs.ErrNotExist) {
+		if stale[i] = isDead(err); stale[i] || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err == nil && (really || d.name != "") {
+		if err == nil {
+			found[i].force = d.force
+		}
+		if err == nil && (really || d.name != "") && !found[i].host {
 			var lo rtnl.Link
 			lo, err = found[i].loopback(ctx)
 			t, _ := plan.ParseSandboxTag(lo.Alias)
@@ -156,6 +159,9 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		case stale[i]:
 			d.stale = append(d.stale, keys[i])
 		}
+	}
+	if really && err == nil && slices.ContainsFunc(d.open, func(n *Namespace) bool { return n.host }) {
+		err = d.locks.take(ctx, hostKey())
 	}
 	return err
 }

@@ -22,6 +22,12 @@ var (
 	// namespace: a plain file, a directory, a symbolic link, a device.
 	ErrNotNamespace = errors.New("not a network namespace")
 
+	// ErrElsewhere is returned for a key that is a plain file here, while its
+	// namespace is mounted in another mount namespace, or may be: to remove or
+	// replace the file would end the sandbox for who uses it there. Error.Hint
+	// says where that is. It is also ErrNotNamespace.
+	ErrElsewhere error = elsewhere{}
+
 	// ErrNotFound is returned when a sandbox, an interface or a route that a
 	// call needs does not exist.
 	ErrNotFound = errors.New("not found")
@@ -61,6 +67,11 @@ type unsupported struct{}
 
 func (unsupported) Error() string        { return "not supported on this system" }
 func (unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
+
+type elsewhere struct{}
+
+func (elsewhere) Error() string        { return "not a network namespace in this mount namespace" }
+func (elsewhere) Is(target error) bool { return target == ErrNotNamespace }
 
 // Error is the error of every operation of this package.
 type Error struct {

@@ -44,7 +44,7 @@ func TestSentinels(t *testing.T) {
 		errno    error // nil where the kernel was not asked
 	}{
 		{"Create of what is there", create("a"), ErrExists, nil},
-		{"Create of a bad name", create("a b"), ErrInvalid, nil},
+		{"Create of a bad name", create("a\tb"), ErrInvalid, nil},
 		{"Create on a plain file with something in it", create("plain"), ErrNotNamespace, nil},
 		{"Open of nothing", open("none"), ErrNotFound, nil},
 		{"Open of a plain file", open("plain"), ErrNotNamespace, nil},

@@ -45,6 +45,7 @@ type run struct {
 	ops    []plan.Op    // what is carried out, with its records
 	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
+	forced bool         // links go home under another name where theirs is taken
 	left   []string     // what such steps left, where not all could be done
 	waited map[string]bool
 }
@@ -97,11 +98,10 @@ func (r *run) space(key string) (*Namespace, error) {
 	if key != plan.HostNS {
 		return nil, fmt.Errorf("%w: the sandbox %s is not open", ErrClosed, key)
 	}
-	conn, err := dialHost()
+	n, err := openHost()
 	if err != nil {
 		return nil, err
 	}
-	n := &Namespace{host: true, conn: conn}
 	r.spaces[key] = n
 	r.own = append(r.own, n)
 	return n, nil
@@ -137,8 +137,13 @@ func (r *run) fd(key string) int {
 // this process may die in between, the kernel has a record of what to undo. c
 // ties the parts of a change of several sandboxes together.
 func (r *run) do(ops []plan.Op, c plan.Commit) error {
-	r.ops = plan.Journal(ops, c, r.setting)
-	err := r.forward(r.ops)
+	return r.through(plan.Journal(ops, c, r.setting))
+}
+
+// through is do for a plan that has its records.
+func (r *run) through(ops []plan.Op) error {
+	r.ops = ops
+	err := r.forward(ops)
 	if err == nil {
 		return nil
 	}
@@ -268,6 +273,14 @@ func (r *run) send(ops []plan.Op) error {
 // step carries out an operation that is no netlink message.
 func (r *run) step(op plan.Op) error {
 	switch a := op.Do.(type) {
+	case plan.Pin:
+		err := netns.Pin(r.fd(op.NS), r.spaces[op.NS].key)
+		if err == nil {
+			r.undo = append(r.undo, op.Undo)
+		}
+		return err
+	case plan.Unpin:
+		return r.spaces[op.NS].unpin(r.ctx, a.Key)
 	case plan.NewTun:
 		return r.inside(op.NS, func() error { return makeTun(a) })
 	case plan.IPv6:

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
 )
@@ -253,7 +254,7 @@ func (w *faultWorld) clear() {
 	keys, _ := filepath.Glob("/run/netns/*")
 	for _, key := range keys {
 		// A half-made one may have gone with the one that led its change.
-		if err := Remove(context.Background(), key); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := Remove(context.Background(), key, WithForce()); err != nil && !errors.Is(err, ErrNotFound) {
 			w.t.Errorf("clean up: %v", err)
 		}
 	}
@@ -316,6 +317,32 @@ func (w *faultWorld) sandbox(name string) (Sandbox, error) {
 		w.open = append(w.open, sb.(*Namespace))
 	}
 	return sb, err
+}
+
+// keep has the world close what a call returned.
+func (w *faultWorld) keep(sb Sandbox, err error) (Sandbox, error) {
+	if err == nil {
+		w.open = append(w.open, sb.(*Namespace))
+	}
+	return sb, err
+}
+
+// foreign makes a namespace as another program does, with a link of its own.
+func (w *faultWorld) foreign(name string) {
+	w.t.Helper()
+	key, err := KeyPath(name)
+	w.must(err)
+	_, err = netns.MakeDir(filepath.Dir(key))
+	w.must(err)
+	w.must(netns.Make(func() error {
+		fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return netns.Pin(fd, key)
+	}))
+	w.ip("-n", name, "link", "add", "mine", "index", "51", "address", hw(90).String(), "type", "bridge")
 }
 
 func (w *faultWorld) make(name string) Sandbox {

@@ -133,6 +133,40 @@ func addRich(w *faultWorld) error {
 		WithMTU(1300), WithTxQueueLen(55), WithSysctls(map[string]string{"ipv4.rp_filter": "2", "ipv6.accept_ra": "0"}))
 }
 
+// foreign makes a namespace as another program does, with a link of its own.
+func foreign(w *faultWorld) {
+	w.foreign("x")
+}
+
+// foreignWithAll is such a namespace at the key a, with everything of osl's in it.
+func foreignWithAll(w *faultWorld) {
+	w.foreign("a")
+	n, err := Open(context.Background(), "a")
+	w.must(err)
+	w.open = append(w.open, n)
+	w.a = n
+	fill(w)
+}
+
+func adoptedWithAll(w *faultWorld) {
+	foreign(w)
+	var err error
+	w.a, err = w.keep(GetSandboxForExternalKey("x", "a"))
+	w.must(err)
+	fill(w)
+}
+
+// fill gives the sandbox a everything that osl can put into one.
+func fill(w *faultWorld) {
+	o := w.a.InterfaceOptions()
+	w.must(w.a.AddInterface("br", "br", o.Bridge(true), o.MacAddress(hw(20)), o.Address(cidr("10.1.0.1/16"))))
+	w.must(addRich(w))
+	w.must(w.a.AddInterface("mine", "own", WithLinkInside(), o.Address(cidr("10.5.0.1/24"))))
+	w.must(w.a.AddStaticRoute(nextHop))
+	w.must(w.a.AddNeighbor(net.ParseIP("10.2.0.7"), hw(7), false))
+	w.must(w.a.AddAliasIP("lo", cidr("10.9.9.9/32")))
+}
+
 func faultOps() []faultOp {
 	ctx := context.Background()
 	lab := faultLab()
@@ -255,6 +289,43 @@ func faultOps() []faultOp {
 		{name: "Apply of links that stand on each other", do: func(w *faultWorld) error { _, err := Apply(ctx, stackedLab(1400)); return err }},
 		{name: "Apply that changes the MTU of a pair", before: func(w *faultWorld) { _, err := Apply(ctx, stackedLab(1400)); w.must(err) },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, stackedLab(1450)); return err }},
+		{name: "GetSandboxForExternalKey", before: foreign, do: func(w *faultWorld) error {
+			_, err := w.keep(GetSandboxForExternalKey("x", "a"))
+			return err
+		}},
+		{name: "GetSandboxForExternalKey of a sandbox", before: func(w *faultWorld) { w.make("x") }, do: func(w *faultWorld) error {
+			_, err := w.keep(GetSandboxForExternalKey("x", "a"))
+			return err
+		}},
+		{name: "Destroy of one that was adopted", host: richVeth, ends: true, before: adoptedWithAll, do: func(w *faultWorld) error { return w.a.Destroy() }},
+		{name: "Remove of one that another made", host: richVeth, before: foreignWithAll, ends: true, do: func(w *faultWorld) error {
+			err := Remove(ctx, "a")
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		}},
+		{name: "Remove by force of one that another made", host: richVeth, before: foreignWithAll, ends: true, do: func(w *faultWorld) error {
+			err := Remove(ctx, "a", WithForce())
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		}},
+		{name: "Down of some, one that another made", host: richVeth, before: func(w *faultWorld) { w.make("b"); foreignWithAll(w) }, ends: true, do: func(w *faultWorld) error {
+			_, err := Down(ctx, Network{Sandboxes: []Spec{{Name: "a"}, {Name: "b"}}})
+			return err
+		}},
+		{name: "NewSandbox of the host", do: func(w *faultWorld) error {
+			_, err := w.keep(NewSandbox("a", false, false))
+			return err
+		}},
+		{name: "Destroy of the host's key", host: richVeth, ends: true, before: func(w *faultWorld) {
+			var err error
+			w.a, err = w.keep(NewSandbox("a", false, false))
+			w.must(err)
+			w.must(w.a.AddInterface("va", "eth", w.a.InterfaceOptions().Address(cidr("10.2.0.1/24")), WithMTU(1300)))
+		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Down", host: richVeth, ends: true, before: func(w *faultWorld) { w.lab() }, do: func(w *faultWorld) error { _, err := Down(ctx, lab); return err }},
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
@@ -146,23 +145,29 @@ func (r *run) last(ops []plan.Op) (failed error) {
 			ops = ops[n:]
 			continue
 		}
-		var home, rest []plan.Op
+		var home, rest, keys []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
-			if _, ok := ops[0].Do.(plan.SetLink); ok {
+			switch ops[0].Do.(type) {
+			case plan.SetLink:
 				home = append(home, ops[0])
-			} else {
+			case plan.Unpin:
+				keys = append(keys, ops[0])
+			default:
 				rest = append(rest, ops[0])
 			}
 			ops = ops[1:]
 		}
 		n, err := r.space(key)
 		if err == nil {
-			err = r.sendHome(n.conn, home, false)
+			err = r.sendHome(n.conn, home, r.forced)
 		}
 		if err != nil && !r.gone {
 			return err
 		}
 		failed = errors.Join(failed, err, r.remove(n, rest))
+		if failed == nil {
+			failed = r.unpinLast(n, keys)
+		}
 	}
 	return failed
 }
@@ -284,17 +289,21 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 //
 // A link is home also where its driver refuses to take something back that it
 // had, such as a hardware address: that is logged, with the command that sets it.
+//
+// A namespace that another program made stays, with its key and what else is in
+// it; so does the host's own. Destroy takes out what osl put in, and unpins a key
+// at which osl pinned it ([GetSandboxForExternalKey], [NewSandbox]).
 func (n *Namespace) Destroy() error {
 	const op = "destroy the sandbox"
 	ctx := context.Background()
 	if _, err := n.handle(); err != nil {
 		return nil
 	}
-	h, err := n.lock.take(ctx)
+	unlock, err := n.lockToEnd(ctx)
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	defer n.lock.letGo(h)
+	defer unlock()
 	return fail(op, n.key, "", n.destroyLocked(ctx))
 }
 
@@ -303,13 +312,18 @@ func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyW
 
 // destroyWith also knows the ends of links in sandboxes that end as well.
 func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
-	if n.host {
-		return n.leaveHost(ctx)
-	}
 	s := &plan.State{}
 	var err error
+	if n.host {
+		if err := n.healLocked(ctx); err != nil {
+			return err
+		}
+	}
 	if s.Links, err = n.conn.Links(ctx); err != nil {
 		return err
+	}
+	if stay := n.stays(s.ByIndex(1)); stay != nil {
+		return n.leave(ctx, stay)
 	}
 	r := newRun(ctx, n)
 	defer r.close()
@@ -336,40 +350,7 @@ func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) e
 		unmark()
 		return err
 	}
-	// Someone may have unmounted the key, and left the file; then this handle
-	// was the last to keep the links. What another process put at the key
-	// since is not touched.
-	if netns.At(n.key, n.id) || dead(n.key) {
-		if err := netns.Unpin(n.key); err != nil {
-			return err
-		}
-	}
-	return n.Close()
-}
-
-// leaveHost gives the links of the host that osl configured what they had before.
-// The namespace stays.
-func (n *Namespace) leaveHost(ctx context.Context) error {
-	if err := n.healLocked(ctx); err != nil {
-		return err
-	}
-	s, err := readState(ctx, n.conn, true)
-	if err != nil {
-		return err
-	}
-	r := newRun(ctx, n)
-	defer r.close()
-	inOrder(s.Links)
-	var ops []plan.Op
-	for i := range s.Links {
-		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
-			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
-		}
-	}
-	if err := r.do(ops, plan.Commit{}); err != nil {
-		return err
-	}
-	return n.Close()
+	return n.endKey()
 }
 
 // mark notes on the sandbox that it is being destroyed, before links leave it:
@@ -379,6 +360,13 @@ func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err
 	lo, err := n.loopback(ctx)
 	if err != nil {
 		return func() {}, err
+	}
+	if stay := n.stays(&lo); stay != nil {
+		ops, err := stay.plan(ctx, n)
+		if err != nil {
+			return func() {}, err
+		}
+		return n.markOut(ctx, ops, c)
 	}
 	tag, _ := plan.ParseSandboxTag(lo.Alias)
 	if tag.UnderWay {

@@ -25,13 +25,8 @@ func (n *Namespace) AddInterface(srcName, dstPrefix string, options ...IfaceOpti
 
 func (n *Namespace) addInterface(ctx context.Context, src, prefix string, options []IfaceOption) error {
 	var i nwIface
-	for _, o := range options {
-		if o != nil {
-			o(&i)
-		}
-	}
-	if i.err != nil {
-		return i.err
+	if err := i.collect(options); err != nil {
+		return err
 	}
 	if err := validName(src); err != nil {
 		return err

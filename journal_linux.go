@@ -74,12 +74,12 @@ func (r *run) tidy(ops []plan.Op) (done bool) {
 	return err == nil
 }
 
-// records are those that lo carries.
+// records are those of changes that lo carries.
 func records(lo *rtnl.Link) []plan.Noted {
 	if lo == nil {
 		return nil
 	}
-	return plan.ParseRecords(lo.AltName)
+	return slices.DeleteFunc(plan.ParseRecords(lo.AltName), func(r plan.Noted) bool { return r.Role.IsNote() })
 }
 
 // loopback reads lo, which says what is under way.
@@ -171,13 +171,17 @@ func (n *Namespace) strike(ctx context.Context, rec plan.Noted) error {
 	for _, name := range rec.Names {
 		reqs = append(reqs, rtnl.DelAltName(1, name))
 	}
-	errs, err := n.conn.Do(ctx, reqs...)
-	for _, e := range errs {
-		if e != nil && !plan.Absent(e) {
-			err = errors.Join(err, e)
+	errs, unknown := n.conn.Do(ctx, reqs...)
+	var failed error
+	for i, err := range errs {
+		if unknown == nil && (err == nil || plan.Absent(err)) {
+			continue
+		}
+		if _, err = n.conn.Surely(ctx, reqs[i]); err != nil && !plan.Absent(err) {
+			failed = errors.Join(failed, err)
 		}
 	}
-	return err
+	return failed
 }
 
 // settlePart puts back what a change of which this sandbox is the leader did
@@ -185,11 +189,10 @@ func (n *Namespace) strike(ctx context.Context, rec plan.Noted) error {
 // the order of keys.
 func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 	if key == plan.HostNS {
-		conn, err := dialHost()
+		host, err := openHost()
 		if err != nil {
 			return err
 		}
-		host := &Namespace{host: true, conn: conn}
 		defer host.Close()
 		return host.settleOne(ctx, id)
 	}
@@ -250,6 +253,11 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 			case err != nil:
 				return err
 			}
+		case s.Unpin != "":
+			if err := n.unpin(ctx, s.Unpin); err != nil {
+				return err
+			}
+			steps = steps[1:]
 		default:
 			var reqs []rtnl.Request
 			for len(steps) > 0 && steps[0].IsMessage() {

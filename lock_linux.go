@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"golang.org/x/sys/unix"
 )
@@ -132,9 +133,12 @@ func (l lockID) take(ctx context.Context) (netns.Held, error) {
 
 // share waits for the lock, for who leaves the key as it is.
 func (l lockID) share(ctx context.Context) (netns.Held, error) {
+	if err := base.Ready(l.base); err != nil {
+		return netns.Held{}, err
+	}
 	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
-	if errors.Is(err, fs.ErrNotExist) && l.base == BasePath() {
-		if _, err := netns.MakeDir(l.base); err != nil {
+	if errors.Is(err, fs.ErrNotExist) && l.base == canonical(BasePath()) {
+		if err := base.Make(l.base); err != nil {
 			return h, err
 		}
 		h, err = locks.Lock(ctx, lockWait, l.file, l.key)

@@ -11,7 +11,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +30,10 @@ type Namespace struct {
 	lookup lookup
 
 	watches []*rtnl.Events // to be woken by Close
+
+	// Of who destroys it, with the lock held.
+	force bool     // the key goes, whoever made the namespace
+	out   []string // the record of what is taken out
 }
 
 var _ Sandbox = (*Namespace)(nil)
@@ -134,12 +137,15 @@ func open(key string) (*Namespace, error) {
 	}
 	fd, id, err := netns.Open(key)
 	if err != nil {
-		return nil, err
+		return nil, whatIsThere(key, err)
 	}
 	defer unix.Close(fd)
 	conn, err := dial(fd)
 	if err != nil {
 		return nil, err
+	}
+	if id == netns.HomeID() {
+		return hostAt(key, conn), nil
 	}
 	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
 }
@@ -243,16 +249,12 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
-	undoDir := func() {}
-	if dir := filepath.Dir(key); dir == filepath.Join(BasePath(), keysDir) {
-		made, err := netns.MakeDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		if made != "" {
-			undoDir = func() { _ = os.Remove(dir) } // fails if another key came
-			l = lockOf(key)
-		}
+	undoDir, err := keyDir(key)
+	if err != nil {
+		return nil, err
+	}
+	if undoDir != nil {
+		l = lockOf(key)
 	}
 	u, err := get(ctx)
 	if err == nil {
@@ -262,7 +264,9 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 		}
 		_ = u.conn.Close()
 	}
-	undoDir()
+	if undoDir != nil {
+		undoDir()
+	}
 	return nil, err
 }
 
@@ -309,49 +313,8 @@ func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err err
 	return u, err
 }
 
-// ipv6Off gives a new namespace osl's defaults: no IPv6 until an interface is
-// given an IPv6 address; then its addresses are usable at once, and announced.
-// It fails if IPv6 can not be turned off.
-func ipv6Off() error {
-	for _, s := range [...][2]string{
-		{"ipv6/conf/default/disable_ipv6", "1"},
-		{"ipv6/conf/lo/disable_ipv6", "1"},
-		{"ipv6/conf/default/accept_dad", "0"},
-		{"ipv6/conf/default/ndisc_notify", "1"},
-	} {
-		if err := sysctl.Ensure(s[0], s[1]); err != nil {
-			if _, serr := os.Stat("/proc/net/if_inet6"); errors.Is(serr, fs.ErrNotExist) {
-				return nil // a kernel without IPv6
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// vacant makes sure that nothing is at key. A plain empty file, as a dead
-// sandbox leaves it, is removed.
-func vacant(key string) error {
-	fd, _, err := netns.Open(key)
-	if err == nil {
-		unix.Close(fd)
-		return ErrExists
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if dead(key) {
-		return netns.Unpin(key)
-	}
-	return err
-}
-
-// dead reports whether key is what a sandbox leaves behind when its namespace
-// is unmounted: an empty plain file. The file of a mounted namespace of
-// another kind looks like one too, but is on another file system.
-func dead(key string) bool {
-	var fs unix.Statfs_t
-	st, err := os.Lstat(key)
-	return err == nil && st.Mode().IsRegular() && st.Size() == 0 &&
-		unix.Statfs(key, &fs) == nil && fs.Type != unix.NSFS_MAGIC && fs.Type != unix.PROC_SUPER_MAGIC
+// noIPv6 reports whether the kernel has no IPv6.
+func noIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -49,7 +49,9 @@ func Open(ctx context.Context, name string) (*Namespace, error) {
 func List(ctx context.Context) ([]Entry, error) { return nil, unsupportedOp("list the sandboxes") }
 
 // Remove returns ErrUnsupported on this system.
-func Remove(ctx context.Context, name string) error { return unsupportedOp("remove the sandbox") }
+func Remove(ctx context.Context, name string, options ...RemoveOption) error {
+	return unsupportedOp("remove the sandbox")
+}
 
 // Recover returns ErrUnsupported on this system.
 func Recover(ctx context.Context, name string) error { return unsupportedOp("recover the sandbox") }
@@ -68,12 +70,12 @@ func Diff(ctx context.Context, net Network) (Changes, error) {
 }
 
 // Down returns ErrUnsupported on this system.
-func Down(ctx context.Context, net Network) (Changes, error) {
+func Down(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
 	return nil, unsupportedOp("take the network down")
 }
 
 // DiffDown returns ErrUnsupported on this system.
-func DiffDown(ctx context.Context, net Network) (Changes, error) {
+func DiffDown(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
 	return nil, unsupportedOp("compare the network")
 }
 

@@ -3,11 +3,13 @@ package osl
 import (
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // nwIface collects the options of one AddInterface.
 type nwIface struct {
 	spec         InterfaceSpec
+	address      [2]netip.Prefix // of Address and AddressIPv6
 	linkLocal    []netip.Prefix
 	bridge       bool
 	master       string
@@ -34,11 +36,11 @@ func (ifaceOptions) MacAddress(mac net.HardwareAddr) IfaceOption {
 }
 
 func (ifaceOptions) Address(n *net.IPNet) IfaceOption {
-	return func(i *nwIface) { i.add(n, "IPv4", true) }
+	return func(i *nwIface) { i.set(0, n) }
 }
 
 func (ifaceOptions) AddressIPv6(n *net.IPNet) IfaceOption {
-	return func(i *nwIface) { i.add(n, "IPv6", false) }
+	return func(i *nwIface) { i.set(1, n) }
 }
 
 func (ifaceOptions) LinkLocalAddresses(list []*net.IPNet) IfaceOption {
@@ -123,23 +125,38 @@ func WithDefaultRoute() IfaceOption {
 // gives it its first name and settings back.
 func WithLinkInside() IfaceOption { return func(i *nwIface) { i.inside = true } }
 
-// add sets the address of one family.
-func (i *nwIface) add(n *net.IPNet, family string, want4 bool) {
+// set sets the address of one family: 0 is IPv4, 1 is IPv6.
+func (i *nwIface) set(family int, n *net.IPNet) {
+	i.address[family] = netip.Prefix{}
 	if n == nil {
 		return
 	}
 	p, err := toPrefix(n)
-	if err == nil && p.Addr().Is4() != want4 {
-		err = invalidf("%v is no %s address", n, family)
+	if err == nil && p.Addr().Is4() != (family == 0) {
+		err = invalidf("%v is no %s address", n, [...]string{"IPv4", "IPv6"}[family])
 	}
 	if err == nil {
 		err = unicast(p)
 	}
-	if err != nil {
-		i.fail(err)
-		return
+	i.address[family] = p
+	i.fail(err)
+}
+
+// collect applies options. A setter that is given twice counts as given last.
+func (i *nwIface) collect(options []IfaceOption) error {
+	for _, o := range options {
+		if o != nil {
+			o(i)
+		}
 	}
-	i.spec.Addresses = append(i.spec.Addresses, p)
+	var first []netip.Prefix
+	for _, p := range i.address {
+		if p.IsValid() && !slices.Contains(i.spec.Addresses, p) {
+			first = append(first, p)
+		}
+	}
+	i.spec.Addresses = append(first, i.spec.Addresses...)
+	return i.err
 }
 
 func (i *nwIface) fail(err error) {

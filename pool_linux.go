@@ -33,8 +33,14 @@ func NewPool(size int) *Pool {
 }
 
 // Create is as the function [Create], with a namespace of the pool, or a new one
-// where none is ready.
+// where none is ready. After Close it returns ErrClosed.
 func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return nil, &Error{Op: "create the sandbox", Key: name, Err: ErrClosed, Hint: "it is the pool that is closed"}
+	}
 	return createWith(ctx, name, func(ctx context.Context) (unpinned, error) {
 		if u, ok := p.take(); ok {
 			return u, nil

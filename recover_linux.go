@@ -30,7 +30,7 @@ func Recover(ctx context.Context, name string) error {
 	if errors.Is(err, errInterrupted) {
 		return nil
 	}
-	if key, kerr := KeyPath(name); kerr == nil && errors.Is(err, ErrNotNamespace) && stale(key) {
+	if key, kerr := KeyPath(name); kerr == nil && isDead(err) {
 		collect(key)
 		return nil
 	}
@@ -48,12 +48,12 @@ func Recover(ctx context.Context, name string) error {
 // the error says so.
 func RecoverHost(ctx context.Context) error {
 	const op = "recover the host"
-	conn, err := dialHost()
+	host, err := openHost()
 	if err != nil {
 		return fail(op, "", "", err)
 	}
-	host := &Namespace{host: true, conn: conn}
 	defer host.Close()
+	conn := host.conn
 	links, err := conn.Links(ctx)
 	if err != nil {
 		return fail(op, "", "", err)
@@ -156,7 +156,7 @@ func (n *Namespace) heal(ctx context.Context) error {
 	if err != nil || !underWay(&lo) {
 		return err
 	}
-	unlock, err := lockToRemove(ctx, n.key)
+	unlock, err := n.lockToEnd(ctx)
 	if err != nil {
 		return err
 	}
@@ -244,8 +244,16 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 	if err != nil || !underWay(&lo) {
 		return err
 	}
+	unlock, err := n.lockPinned(ctx, &lo)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if n.host { // what is led elsewhere is settled with its leader
-		return n.settleRecords(ctx, slices.DeleteFunc(records(&lo), func(r plan.Noted) bool { return r.Leader != "" || !r.Whole }))
+		if err := n.settleRecords(ctx, slices.DeleteFunc(records(&lo), func(r plan.Noted) bool { return r.Leader != "" || !r.Whole })); err != nil {
+			return err
+		}
+		return n.stillThere(&lo)
 	}
 	if t, _ := plan.ParseSandboxTag(lo.Alias); t.UnderWay {
 		happened, err := committed(ctx, t.Commit)
@@ -265,5 +273,45 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.settleRecords(ctx, records(&lo))
+	if err := n.settleRecords(ctx, records(&lo)); err != nil {
+		return err
+	}
+	return n.stillThere(&lo)
+}
+
+// stillThere returns errInterrupted where settling the records of lo took the key
+// away.
+func (n *Namespace) stillThere(lo *rtnl.Link) error {
+	for _, r := range records(lo) {
+		if slices.Contains(r.UnpinKeys(), n.key) && !netns.At(n.key, n.id) {
+			return errInterrupted
+		}
+	}
+	return nil
+}
+
+// lockPinned takes the locks of the keys that records are about to take away, but
+// for this one, and reads lo again: who is just pinning the namespace there, or
+// taking that away, holds them.
+func (n *Namespace) lockPinned(ctx context.Context, lo *rtnl.Link) (unlock func(), err error) {
+	var s lockSet
+	for _, r := range records(lo) {
+		for _, key := range r.UnpinKeys() {
+			if canonical(key) == canonical(n.key) || slices.ContainsFunc(s.ids, func(l lockID) bool { return l.key == canonical(key) }) {
+				continue
+			}
+			if err := s.take(ctx, key); err != nil {
+				s.letGo()
+				return nil, err
+			}
+		}
+	}
+	if len(s.ids) > 0 {
+		*lo, err = n.loopback(ctx)
+	}
+	if err != nil {
+		s.letGo()
+		return nil, err
+	}
+	return s.letGo, nil
 }

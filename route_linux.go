@@ -49,13 +49,26 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 					return err
 				}
 			}
-			return one(ctx, conn, plan.ReplaceRoute{Route: r})
+			return notOwn(ctx, conn, ip, one(ctx, conn, plan.ReplaceRoute{Route: r}))
 		})
 	}
 	if err != nil { // only then is it said what was tried
 		return fail(op+" "+gw.String(), n.key, "", err)
 	}
 	return nil
+}
+
+// notOwn is the error of a route that the kernel refused: it does so where the
+// next hop is an address of the sandbox, and does not always say that.
+func notOwn(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, err error) error {
+	if err == nil || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH) {
+		return err
+	}
+	addrs, aerr := conn.Addrs(ctx, 0)
+	if aerr == nil && slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr() == ip }) {
+		return invalidf("%v is an address of the sandbox itself", ip)
+	}
+	return err
 }
 
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
@@ -137,7 +150,7 @@ func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 				return err
 			}
 		}
-		err := one(ctx, conn, plan.NewRoute{Route: w})
+		err := notOwn(ctx, conn, w.Via, one(ctx, conn, plan.NewRoute{Route: w}))
 		if !errors.Is(err, unix.EEXIST) {
 			return err
 		}

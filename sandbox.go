@@ -37,8 +37,8 @@ type Sandbox interface {
 	AddInterface(srcName string, dstPrefix string, options ...IfaceOption) error
 
 	// SetGateway sets the default IPv4 gateway; it replaces the one before.
-	// The gateway must be directly connected. nil or an unspecified address
-	// leaves everything as it is.
+	// The gateway must be directly connected; an address of the sandbox itself is
+	// ErrInvalid. nil or an unspecified address leaves everything as it is.
 	SetGateway(gw net.IP) error
 	// SetGatewayIPv6 sets the default IPv6 gateway as SetGateway does. For a
 	// link-local gateway the sandbox must have a single IPv6 interface.
@@ -52,14 +52,16 @@ type Sandbox interface {
 	GetLoopbackIfaceName() string
 
 	// AddAliasIP adds an address to the interface that is named ifName inside
-	// the sandbox. Adding one that is there already succeeds.
+	// the sandbox, or that has this source name where none is named so. Adding
+	// one that is there already succeeds.
 	AddAliasIP(ifName string, ip *net.IPNet) error
-	// RemoveAliasIP takes an address away from the interface that is named
-	// ifName inside the sandbox. Removing one that is not there succeeds.
+	// RemoveAliasIP takes an address away from the interface that AddAliasIP
+	// finds by ifName. Removing one that is not there succeeds.
 	RemoveAliasIP(ifName string, ip *net.IPNet) error
 
 	// DisableARPForVIP stops the interface from answering and asking for
-	// addresses of other interfaces (arp_ignore=1, arp_announce=2).
+	// addresses of other interfaces (arp_ignore=1, arp_announce=2). It is found
+	// by ifName as AddAliasIP does.
 	DisableARPForVIP(ifName string) error
 
 	// AddStaticRoute adds a route. Adding one that is there succeeds.

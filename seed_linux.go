@@ -17,29 +17,36 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
-	"golang.org/x/sys/unix"
 )
 
-// NewSandbox returns the sandbox at key. With osCreate it is a new one; one
-// that stands at key is destroyed first. With isRestore it is the one that is
-// there, and nothing is written. With neither it is the host's own namespace:
-// interfaces keep their names and never move.
+// NewSandbox returns the sandbox at key. With osCreate it is a new one; one of
+// osl's that stands at key is destroyed first, and a namespace that another
+// program pinned there is ErrExists. With isRestore it is the one that
+// is there, and nothing is written. With neither it is the host's own namespace,
+// pinned at key, where it may be already, or nowhere if key is HostName:
+// interfaces keep their names and never move. Destroy gives them what they had before, and takes a key away that osl
+// pinned. A key that leads to the host's namespace is the host sandbox for every
+// call.
 func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	const op = "create the sandbox"
 	ctx := context.Background()
 	if isRestore {
 		return asSandbox(Open(ctx, key))
 	}
-	if !osCreate {
+	if !osCreate && key == HostName {
 		conn, err := dialHost()
 		if err != nil {
 			return nil, fail("open the host's namespace", key, "", err)
 		}
-		return &Namespace{key: key, host: true, conn: conn, lock: lockOf(hostKey())}, nil
+		return hostAt(key, conn), nil
 	}
 	path, err := KeyPath(key)
 	if err != nil {
 		return nil, fail(op, key, "", err)
+	}
+	if !osCreate {
+		n, err := hostSandbox(ctx, path)
+		return asSandbox(n, fail("open the host's namespace", path, "", err))
 	}
 	unlock, err := lockToRemove(ctx, path)
 	if err != nil {
@@ -48,7 +55,11 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	defer unlock()
 	switch old, err := open(path); {
 	case err == nil:
-		if err := old.destroyLocked(ctx); err != nil {
+		err := old.replaceable(ctx)
+		if err == nil {
+			err = old.destroyLocked(ctx)
+		}
+		if err != nil {
 			old.Close()
 			return nil, fail("destroy the sandbox before", path, "", err)
 		}
@@ -65,50 +76,6 @@ func asSandbox(n *Namespace, err error) (Sandbox, error) {
 		return nil, err
 	}
 	return n, nil
-}
-
-// GetSandboxForExternalKey pins the network namespace at basePath, such as
-// /proc/PID/ns/net, at key as well, and returns it as a sandbox. A sandbox
-// that stands at key is an error.
-func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
-	const op = "adopt the namespace " // and its path
-	ctx := context.Background()
-	path, err := KeyPath(key)
-	if err != nil {
-		return nil, fail(op+basePath, key, "", err)
-	}
-	unlock, err := lockToRemove(ctx, path)
-	if err != nil {
-		return nil, fail(op+basePath, path, "", err)
-	}
-	defer unlock()
-	n, err := adopt(basePath, path)
-	return asSandbox(n, fail(op+basePath, path, "", err))
-}
-
-func adopt(from, key string) (*Namespace, error) {
-	fd, id, err := netns.Open(from)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	if err := vacant(key); err != nil {
-		return nil, err
-	}
-	if dir := filepath.Dir(key); dir == filepath.Join(BasePath(), keysDir) {
-		if _, err := netns.MakeDir(dir); err != nil {
-			return nil, err
-		}
-	}
-	conn, err := dial(fd)
-	if err != nil {
-		return nil, err
-	}
-	if err := netns.Pin(fd, key); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
 }
 
 // InitOSContext initializes OS context while configuring network resources: it
@@ -134,21 +101,10 @@ func GC() {
 	}
 	for _, e := range entries {
 		key := filepath.Join(dir, e.Name())
-		if stale(key) {
+		if isDead(standing(key)) {
 			collect(key)
 		}
 	}
-}
-
-// stale reports whether key looks dead: a plain empty file with nothing mounted
-// on it.
-func stale(key string) bool {
-	fd, _, err := netns.Open(key)
-	if err == nil {
-		unix.Close(fd)
-		return false
-	}
-	return errors.Is(err, netns.ErrNotNamespace) && dead(key)
 }
 
 // collect removes a dead key, unless someone is just making a sandbox there.
@@ -156,7 +112,7 @@ func collect(key string) {
 	unlock, err := lockToRemove(context.Background(), key)
 	if err == nil {
 		defer unlock()
-		if !stale(key) {
+		if !isDead(standing(key)) {
 			return
 		}
 		err = netns.Unpin(key)
@@ -214,13 +170,8 @@ func (a *adopted) link(s *plan.State, name string, options []IfaceOption) error 
 	}
 	src, prefix := name[:at], name[at+1:]
 	var i nwIface
-	for _, o := range options {
-		if o != nil {
-			o(&i)
-		}
-	}
-	if i.err != nil {
-		return i.err
+	if err := i.collect(options); err != nil {
+		return err
 	}
 	if l, _ := s.BySource(src); l != nil {
 		return nil

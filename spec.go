@@ -219,8 +219,11 @@ type Change struct {
 	// Sandbox is the name or key of the sandbox, "host" for the host.
 	Sandbox string `json:"sandbox"`
 	// Kind is ChangeMake where the sandbox itself is made, ChangeRemove where
-	// it is removed, and ChangeEdit otherwise.
+	// it is removed, ChangeLeave where osl takes out of a namespace what it put
+	// in and that stays, and ChangeEdit otherwise.
 	Kind ChangeKind `json:"kind"`
+	// Interface is what a ChangeLeave takes out, empty for others.
+	Interface string `json:"interface,omitempty"`
 	// Command does the same by the ip command.
 	Command string `json:"command"`
 }
@@ -233,6 +236,7 @@ const (
 	ChangeEdit   ChangeKind = "edit"
 	ChangeMake   ChangeKind = "make"
 	ChangeRemove ChangeKind = "remove"
+	ChangeLeave  ChangeKind = "leave"
 )
 
 // String returns the commands, a line each.

@@ -134,10 +134,15 @@ func TestOslOpensWhatIPNetnsMade(t *testing.T) {
 		t.Errorf("veth0 has %v", got)
 	}
 	must(t, sb.Destroy())
-	if got := ipNetnsNames(t); len(got) > 0 {
+	if got := ipNetnsNames(t); !slices.Equal(got, []string{"lab"}) {
 		t.Errorf("ip netns list after Destroy: %v", got)
 	}
 	needLink(t, "", src)
+	needLink(t, "/run/netns/lab", "veth7")
+	if linkOf(t, "/run/netns/lab", "veth0") != nil {
+		t.Error("Destroy left in it what osl had put in")
+	}
+	must(t, osl.Remove(ctx, "lab", osl.WithForce()))
 	for _, n := range []string{"veth7", "veth8"} {
 		if linkOf(t, "", n) != nil {
 			t.Errorf("%s never was the host's and is there", n)

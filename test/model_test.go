@@ -298,8 +298,6 @@ func (m *model) call(what string, want []error, f func() error) (ok bool) {
 	return false
 }
 
-var strict = flag.Bool("model.strict", false, "make the calls too that are known to break the contract; see req_mounts_test.go")
-
 // hostAddrs are those of links of the host.
 var hostAddrs = map[string][]netip.Prefix{
 	"h0": {netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8:99::1/64")},

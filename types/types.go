@@ -1,7 +1,10 @@
 // Package types holds the plain data types of osl's seed contract.
 package types
 
-import "net"
+import (
+	"fmt"
+	"net"
+)
 
 // The route types of [StaticRoute.RouteType].
 const (
@@ -50,4 +53,10 @@ type InterfaceStatistics struct {
 	TxPackets uint64
 	TxErrors  uint64
 	TxDropped uint64
+}
+
+// String returns the counters, a line for each direction, after an empty one.
+func (s *InterfaceStatistics) String() string {
+	return fmt.Sprintf("\nRxBytes: %d, RxPackets: %d, RxErrors: %d, RxDropped: %d\nTxBytes: %d, TxPackets: %d, TxErrors: %d, TxDropped: %d",
+		s.RxBytes, s.RxPackets, s.RxErrors, s.RxDropped, s.TxBytes, s.TxPackets, s.TxErrors, s.TxDropped)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/rootless"
 )
 
@@ -72,12 +73,12 @@ func (a *app) completeName(cmd *cobra.Command, args []string, prefix string) ([]
 	return a.completeNames(cmd, args, prefix)
 }
 
-func keyNames(base string) []string {
-	if own := rootless.Base(); own != "" && base == "/run" {
-		base = own
+func keyNames(path string) []string {
+	if own := rootless.Base(); own != "" && path == base.Default() {
+		path = own
 	}
 	// Without the directory there are no sandboxes.
-	entries, _ := os.ReadDir(filepath.Join(base, "netns"))
+	entries, _ := os.ReadDir(filepath.Join(path, "netns"))
 	var names []string
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/rootless"
 )
 
@@ -131,13 +132,13 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 		return rootless.Enter(a.args)
 	}
 	a.logTo()
-	base, err := filepath.Abs(a.base)
+	path, err := filepath.Abs(a.base)
 	if err != nil {
 		return fmt.Errorf("--base %s: %w", a.base, err)
 	}
-	osl.SetBasePath(base)
-	a.reach(base)
-	slog.Debug("begin", "verb", cmd.CommandPath(), "base", base, "rootless", a.session != nil)
+	osl.SetBasePath(path)
+	a.reach(path)
+	slog.Debug("begin", "verb", cmd.CommandPath(), "base", path, "rootless", a.session != nil)
 	ctx := cmd.Context()
 	if cmd.Annotations["signals"] == "" {
 		ctx = a.interruptible(ctx)
@@ -164,10 +165,10 @@ func (a *app) logTo() {
 }
 
 func defaultBase() string {
-	if base := os.Getenv(rootless.BaseEnv); base != "" {
-		return base
+	if path := os.Getenv(rootless.BaseEnv); path != "" {
+		return path
 	}
-	return "/run"
+	return base.Default()
 }
 
 // usageError is an error of the one who typed, not of the system.

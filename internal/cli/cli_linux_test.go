@@ -194,6 +194,20 @@ func TestOtherBase(t *testing.T) {
 	want(t, exitDone, []string{"a "}, "ls")
 }
 
+// A namespace that another program made stays, and osl says so.
+func TestNamespaceOfAnother(t *testing.T) {
+	sh(t, "mkdir -p /run/netns && touch /run/netns/other && unshare --net=/run/netns/other true")
+	defer runOSL(t, "rm", "--force", "other")
+	want(t, exitDone, nil, "link", "add", "other", "eth1", "--peer", "host/h9", "--address", "10.0.0.1/24")
+	want(t, exitDone, []string{"eth1", "is not osl's and stays"}, "rm", "other", "--dry-run")
+	want(t, exitDone, []string{"other: took out eth1; the namespace is not osl's and stays (osl rm --force ends it)"}, "rm", "other")
+	want(t, exitDone, []string{"other"}, "ls")
+	want(t, exitDone, []string{"removed 1 sandbox (other)"}, "rm", "--force", "other")
+	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "other ") {
+		t.Errorf("it is there still:\n%s", out)
+	}
+}
+
 func TestCompletion(t *testing.T) {
 	want(t, exitDone, nil, "create", "web", "weft", "db")
 	defer runOSL(t, "rm", "web", "weft", "db")

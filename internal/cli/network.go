@@ -39,11 +39,14 @@ there already is left alone. FILE may be - for standard input.`,
 }
 
 func (a *app) downCommand() *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "down FILE|NETWORK",
 		Short: "Take the network of a file, or of that name, down",
 		Long: `Take a network down: the sandboxes of the file, and all others that carry the
-network's name. The name is enough: osl ls shows it.`,
+network's name. The name is enough: osl ls shows it. From a namespace that
+another program made, osl takes out what it put in; the namespace stays unless
+--force is given.`,
 		Args: exactly(1, "FILE or NETWORK"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,15 +55,16 @@ network's name. The name is enough: osl ls shows it.`,
 				return err
 			}
 			if named {
-				return a.takeDown(cmd.Context(), osl.Network{Name: args[0]})
+				return a.takeDown(cmd.Context(), osl.Network{Name: args[0]}, force)
 			}
 			f, err := a.network(args[0])
 			if err != nil {
 				return err
 			}
-			return f.About(a.takeDown(cmd.Context(), f.Network))
+			return f.About(a.takeDown(cmd.Context(), f.Network, force))
 		},
 	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "end namespaces that osl did not make, too")
 	a.dryRunFlag(cmd)
 	return cmd
 }
@@ -238,12 +242,16 @@ func some(names []string) string {
 }
 
 // takeDown takes a network down and says so.
-func (a *app) takeDown(ctx context.Context, n osl.Network) error {
+func (a *app) takeDown(ctx context.Context, n osl.Network, force bool) error {
 	act := osl.Down
 	if a.dryRun {
 		act = osl.DiffDown
 	}
-	changes, err := act(ctx, n)
+	var options []osl.RemoveOption
+	if force {
+		options = append(options, osl.WithForce())
+	}
+	changes, err := act(ctx, n, options...)
 	if err != nil {
 		return err
 	}
@@ -254,15 +262,54 @@ func (a *app) takeDown(ctx context.Context, n osl.Network) error {
 		Changes osl.Changes `json:"changes"`
 	}{list(changes)}, func(w io.Writer) {
 		gone := named(changes, osl.ChangeRemove)
+		left := leftAlone(w, changes, gone)
 		switch {
 		case len(changes) == 0:
 			fmt.Fprintln(w, "nothing to take down")
+		case len(gone) == 0 && left:
 		case len(gone) == 0:
 			summary(w, changes)
 		default:
 			fmt.Fprintf(w, "removed %s (%s)\n", count(len(gone), "sandbox", "sandboxes"), some(gone))
 		}
 	})
+}
+
+// leftAlone says of the namespaces that stay what was taken out of them, and
+// reports whether there are any.
+func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
+	var names []string
+	for _, name := range named(changes, osl.ChangeLeave) {
+		if !slices.Contains(gone, name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		var links []string
+		steps := 0
+		for _, c := range changes {
+			if c.Sandbox != name || c.Kind != osl.ChangeLeave || strings.HasPrefix(c.Command, "#") {
+				continue
+			}
+			steps++
+			if c.Interface != "" && !slices.Contains(links, c.Interface) {
+				links = append(links, c.Interface)
+			}
+		}
+		done := "took out " + strings.Join(links, ", ")
+		switch {
+		case steps == 0:
+			done = "there was nothing of osl's"
+		case len(links) == 0:
+			done = "took out what osl had put in"
+		}
+		how := " (osl rm --force ends it)"
+		if strings.HasPrefix(name, "/proc/") {
+			how = "" // it ends with its process
+		}
+		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays%s\n", name, done, how)
+	}
+	return len(names) > 0
 }
 
 // runChecks runs checks in the sandboxes of the base path.

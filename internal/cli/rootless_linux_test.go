@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,6 +112,15 @@ func (u user) holder() int {
 	return h.PID
 }
 
+// base returns the base path in the holder's user namespace.
+func (u user) base() string {
+	var st unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/user", u.holder()), &st); err != nil {
+		u.t.Fatal(err)
+	}
+	return filepath.Join(u.dir, "osl", fmt.Sprintf("user-%d", st.Ino))
+}
+
 // alive reports whether the process exists and is no zombie.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -126,7 +136,8 @@ func TestRootless(t *testing.T) {
 	}
 	u.want(exitDone, "nothing to change", "up", "../../examples/quickstart.yaml")
 	u.want(exitDone, "web", "ls")
-	u.want(exitDone, filepath.Join(u.dir, "osl/netns/web"), "inspect", "web")
+	u.want(exitDone, filepath.Join(u.base(), "netns/web"), "inspect", "web")
+	used := u.base()
 	u.want(5, "", "exec", "web", "--", "sh", "-c", "exit 5")
 	u.want(exitDone, "web\n", "__complete", "inspect", "we")
 	// The working directory is kept, and a command in the sandbox finds the
@@ -147,8 +158,8 @@ func TestRootless(t *testing.T) {
 	if alive(first) {
 		t.Error("the holder outlives the last sandbox")
 	}
-	if left, err := os.ReadDir(filepath.Join(u.dir, "osl", "netns")); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
+	if _, err := os.Stat(used); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", used, err)
 	}
 }
 
@@ -229,17 +240,54 @@ func TestForeignProcessIsNotJoined(t *testing.T) {
 	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	u.want(exitDone, "removed", "rm", "a", "b")
+	u.want(exitDone, "removed", "rm", "b")
 }
 
 func TestHolderKilled(t *testing.T) {
 	u := newUser(t)
-	u.want(exitDone, "created", "create", "a")
+	u.want(exitDone, "created", "create", "a", "b")
+	was := u.base()
 	if err := syscall.Kill(u.holder(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	u.want(exitDone, "created", "create", "a")
+	if _, err := os.Stat(was); was != u.base() && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what the killed holder left is there still: %s: %v", was, err)
+	}
+	if out := u.want(exitDone, "a ", "ls"); strings.Contains(out, "b ") {
+		t.Errorf("a sandbox of the killed holder is listed:\n%s", out)
+	}
+	u.want(exitDone, "1 sandbox in order", "recover")
 	u.want(exitDone, "removed", "rm", "a")
+}
+
+// Each user namespace has a base path of its own, whoever made it: what stands in
+// one is in no other's way.
+func TestUserNamespacesDoNotMeet(t *testing.T) {
+	u := newUser(t)
+	u.want(exitDone, "created", "create", "web")
+	first := u.base()
+	for range 2 {
+		script := `"$0" create web && "$0" recover >&2 && "$0" rm web >&2`
+		out, err := u.command("unshare", "-rnm", "sh", "-c", script, self(t)).Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		_, base, _ := strings.Cut(strings.TrimSpace(string(out)), "(")
+		base = strings.TrimSuffix(base, "/netns/web)")
+		if !strings.HasPrefix(base, filepath.Join(u.dir, "osl", "user-")) || base == first {
+			t.Errorf("the base path is %s, that of the first %s", base, first)
+		}
+	}
+	u.want(exitDone, "web ", "ls")
+	// Told to use the same base path, the other leaves the key alone.
+	c := u.command("unshare", "-rnm", self(t), "rm", "--force", "web")
+	c.Env = append(c.Env, "OSL_BASE="+first)
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "has it in its mount namespace; use it there: nsenter -t") {
+		t.Errorf("rm in another user namespace: %v: %s", err, out)
+	}
+	u.want(exitDone, "lo", "exec", "web", "--", "ip", "-brief", "link")
+	u.want(exitDone, "removed", "rm", "web")
 }
 
 func TestRootlessRefusals(t *testing.T) {

@@ -112,7 +112,10 @@ func (a *app) rmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm NAME...",
 		Short: "Remove sandboxes; what came from the host goes home",
-		Args:  atLeast(1, "NAME"), Annotations: kernel,
+		Long: `Remove sandboxes; what came from the host goes home first. From a namespace
+that another program made, osl takes out what it put in; the namespace stays at
+its key unless --force is given.`,
+		Args: atLeast(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, name := range args {
@@ -124,10 +127,10 @@ func (a *app) rmCommand() *cobra.Command {
 					return fmt.Errorf("rm %s: %w; nothing was removed (--force passes over it)%s", name, osl.ErrNotFound, near.Hint(name, keyNames(osl.BasePath())))
 				}
 			}
-			return a.takeDown(cmd.Context(), sandboxes(args))
+			return a.takeDown(cmd.Context(), sandboxes(args), force)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "pass over sandboxes that do not exist")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "pass over sandboxes that do not exist, and end namespaces that osl did not make")
 	a.dryRunFlag(cmd)
 	return cmd
 }

@@ -20,25 +20,58 @@ var setns = unix.Setns
 // firstThread is the thread that the process began with.
 var firstThread = unix.Getpid()
 
-// home is a descriptor of the namespace that the process was in when osl was
-// first used, and one more, 0 before that.
+// home is a descriptor of the namespace that the calling thread was in when osl
+// was first used, and one more, 0 before that.
 var home atomic.Int64
 
-// Home returns a descriptor of the namespace that the process was in when osl
-// was first used. It stays open; the caller does not close it.
+// Home returns a descriptor of the namespace that the calling thread was in when
+// osl was first used. It stays open; the caller does not close it.
 func Home() (int, error) {
 	if fd := home.Load(); fd != 0 {
 		return int(fd - 1), nil
 	}
-	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("open the process's own network namespace: %w", err)
+		return -1, fmt.Errorf("open the thread's own network namespace: %w", err)
+	}
+	var of, process unix.Stat_t
+	err = unix.Fstat(fd, &of)
+	if err == nil {
+		err = unix.Stat("/proc/self/ns/net", &process)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("stat", err)
 	}
 	if !home.CompareAndSwap(0, int64(fd)+1) {
 		unix.Close(fd) // another was first
+	} else {
+		apart.Store(of.Ino != process.Ino)
 	}
 	return int(home.Load() - 1), nil
 }
+
+// apart says that home is another namespace than that of the first thread, and so
+// of the others: each goes back to where it was then.
+var apart atomic.Bool
+
+// HomeID returns the identity of the namespace of Home.
+func HomeID() ID {
+	if id := homeID.Load(); id != nil {
+		return *id
+	}
+	fd, err := Home()
+	if err != nil {
+		return ID{}
+	}
+	id, err := IdentityOf(fd)
+	if err == nil {
+		homeID.Store(&id)
+	}
+	return id
+}
+
+var homeID atomic.Pointer[ID]
 
 // Do runs f on a thread that is in the namespace fd, and returns f's error. A
 // panic or runtime.Goexit of f is continued in the caller.
@@ -89,6 +122,16 @@ func visit(back int, move, f func() error, done chan<- outcome) {
 		runtime.UnlockOSThread()
 		done <- o
 		return
+	}
+	if apart.Load() {
+		here, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- outcome{err: os.NewSyscallError("open", err)}
+			return
+		}
+		defer unix.Close(here)
+		back = here
 	}
 	if err := move(); err != nil {
 		runtime.UnlockOSThread() // it never left

@@ -60,42 +60,45 @@ func unmount(path string) error {
 // thread that ends afterwards.
 func unlinkElsewhere(path string) error {
 	done := make(chan error, 1)
-	go elsewhere(path, done)
+	go onLostThread(func() error { return unlinkHidden(path) }, done)
 	return <-done
 }
 
-func elsewhere(path string, done chan<- error) {
+// onLostThread runs f on a thread that ends with it, whatever it has become.
+func onLostThread(f func() error, done chan<- error) {
 	runtime.LockOSThread() // and never unlocked
 	if unix.Gettid() == firstThread {
 		inner := make(chan error, 1)
-		go elsewhere(path, inner)
+		go onLostThread(f, inner)
 		done <- <-inner
 		runtime.UnlockOSThread()
 		return
 	}
-	done <- func() error {
-		var file, now unix.Stat_t
-		if err := unix.Lstat(path, &file); err != nil {
+	done <- f()
+}
+
+func unlinkHidden(path string) error {
+	var file, now unix.Stat_t
+	if err := unix.Lstat(path, &file); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return unix.EBUSY // as it was
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return unix.EBUSY
+	}
+	// Only while it is the same file that shows below.
+	for unix.Unmount(filepath.Dir(path), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
+		if err := unmount(path); err != nil {
 			return err
 		}
-		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-			return unix.EBUSY // as it was
-		}
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		if unix.Lstat(path, &now) != nil || now.Dev != file.Dev || now.Ino != file.Ino {
 			return unix.EBUSY
 		}
-		// Only while it is the same file that shows below.
-		for unix.Unmount(filepath.Dir(path), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
-			if err := unmount(path); err != nil {
-				return err
-			}
-			if unix.Lstat(path, &now) != nil || now.Dev != file.Dev || now.Ino != file.Ino {
-				return unix.EBUSY
-			}
-			if err := unix.Unlink(path); err != unix.EBUSY {
-				return err
-			}
+		if err := unix.Unlink(path); err != unix.EBUSY {
+			return err
 		}
-		return unix.EBUSY
-	}()
+	}
+	return unix.EBUSY
 }

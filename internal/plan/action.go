@@ -379,9 +379,11 @@ func Absent(err error) bool {
 // TakesAway reports whether a step only takes something away, so that it is
 // done where that is gone already.
 func TakesAway(a Action) bool {
-	switch a.(type) {
+	switch a := a.(type) {
 	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName:
 		return true
+	case Again:
+		return a.Type == unix.RTM_DELADDR
 	}
 	return false
 }

@@ -172,6 +172,9 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.conflicts(w, k); err != nil {
 		return err
 	}
+	if err := b.ownGateway(w, k.State); err != nil {
+		return err
+	}
 	b.shedding(w, k)
 	before := b.count()
 	b.settings(w, k.State)

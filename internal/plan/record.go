@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,15 @@ type Role byte
 const (
 	Undo Role = 'u' // the steps take the change back
 	Redo Role = 'r' // the steps are what is left to do once it has happened
+
+	// These are of no change; they stay.
+	AtKey Role = 'k' // Parts are a key where osl pinned this namespace, and where it was found
+	Found Role = 'f' // the steps make the namespace what it was before the first such key
 )
+
+// IsNote tells the roles of records that say how a namespace came to osl from
+// those of changes.
+func (r Role) IsNote() bool { return r == AtKey || r == Found }
 
 // Step is one step of a record: a message, a setting, a link to bring home or one
 // to delete.
@@ -62,6 +71,8 @@ type Step struct {
 	Gone int
 	// End says that the sandbox itself ends.
 	End bool
+	// Unpin is a key of this namespace that osl pinned, and that is taken away.
+	Unpin string
 }
 
 // Request returns the message of a step.
@@ -127,8 +138,11 @@ func pack(b []byte) []byte {
 	return to.Bytes()
 }
 
-// IsRecord reports whether an alternative name is part of a record.
-func IsRecord(name string) bool { return strings.HasPrefix(name, recordPrefix) }
+// IsRecord reports whether an alternative name is part of a record of a change.
+func IsRecord(name string) bool {
+	rest, ok := strings.CutPrefix(name, recordPrefix)
+	return ok && (rest == "" || !Role(rest[0]).IsNote())
+}
 
 // Noted is a record as it was found. One that is not whole was being written
 // or taken away, either in the middle of a send, and counts as not there: before
@@ -175,7 +189,7 @@ func ParseRecords(names []string) (list []Noted) {
 		for j := range totals[key] {
 			text.WriteString(parts[key][j])
 		}
-		if key.role != string(Undo) && key.role != string(Redo) || totals[key] == 0 || len(parts[key]) != totals[key] {
+		if !slices.Contains(roles, key.role) || totals[key] == 0 || len(parts[key]) != totals[key] {
 			continue
 		}
 		r, err := unpack(text.String())
@@ -187,6 +201,8 @@ func ParseRecords(names []string) (list []Noted) {
 	}
 	return list
 }
+
+var roles = []string{string(Undo), string(Redo), string(AtKey), string(Found)}
 
 func unpack(text string) (r Record, err error) {
 	b, err := unpacked(text, maxRecord)
@@ -212,6 +228,7 @@ const (
 	stepHome    = 3
 	stepGone    = 4
 	stepEnd     = 5
+	stepUnpin   = 6
 )
 
 func (r Record) marshal() []byte {
@@ -234,6 +251,9 @@ func (r Record) marshal() []byte {
 		case s.Gone != 0:
 			b = append(b, stepGone)
 			num(uint64(s.Gone))
+		case s.Unpin != "":
+			b = append(b, stepUnpin)
+			str(s.Unpin)
 		case s.Path != "":
 			b = append(b, stepSetting)
 			str(s.Path)
@@ -292,6 +312,10 @@ func (r *Record) unmarshal(b []byte) (err error) {
 			s.End = true
 		case stepGone:
 			if s.Gone = int(uint32(num())); s.Gone <= loopback {
+				return errRecord
+			}
+		case stepUnpin:
+			if s.Unpin = str(); !filepath.IsAbs(s.Unpin) {
 				return errRecord
 			}
 		case stepSetting:

@@ -18,7 +18,7 @@ func record() Record {
 		stepOf(SetLink{Link: rtnl.LinkSet{Index: 7, Name: "eth0", Up: &up}}),
 		{Path: "ipv6/conf/%s/disable_ipv6", Value: "1", Index: 7},
 		stepOf(NewAddr{rtnl.Addr{Index: 7, Prefix: netip.MustParsePrefix("2001:db8::1/64"), Proto: rtnl.Protocol}}),
-		{Home: 9}, {Home: 10, Value: "osl1;o=h;s=eth0"}, {Gone: 11},
+		{Home: 9}, {Home: 10, Value: "osl1;o=h;s=eth0"}, {Gone: 11}, {Unpin: "/run/netns/a"},
 	}}
 }
 
@@ -83,8 +83,9 @@ func TestRecordsStayInTheirNamespace(t *testing.T) {
 		"another's address": {Type: unix.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, unix.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
 		"a rule":            {Type: unix.RTM_NEWRULE, Data: make([]byte, 12)},
 		"no link to delete": {Gone: 1}, "no link to bring home": {Home: 1},
-		"a path that leaves": {Path: "ipv4/../../x", Value: "1"},
-		"a short message":    {Type: unix.RTM_NEWLINK, Data: make([]byte, 8)},
+		"a path that leaves":          {Path: "ipv4/../../x", Value: "1"},
+		"a key without its directory": {Unpin: "a"},
+		"a short message":             {Type: unix.RTM_NEWLINK, Data: make([]byte, 8)},
 	} {
 		list := ParseRecords(namesOf(t, Record{Role: Undo, ID: "1", Steps: []Step{s}}))
 		if len(list) != 1 || list[0].Whole {
@@ -113,7 +114,7 @@ func FuzzParseRecords(f *testing.F) {
 			}
 		}
 		for _, n := range names {
-			if IsRecord(n) {
+			if strings.HasPrefix(n, recordPrefix) {
 				held--
 			}
 		}

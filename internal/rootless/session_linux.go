@@ -7,9 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +20,7 @@ const passEnv = "OSL_ROOTLESS"
 // passed is the value of passEnv.
 type passed struct {
 	Dir   string `json:"dir"`
+	Base  string `json:"base"`
 	Cwd   string `json:"cwd"`  // entering a mount namespace leads to its root
 	Lock  int    `json:"lock"` // descriptor, held shared
 	Close []int  `json:"close"`
@@ -26,8 +28,8 @@ type passed struct {
 
 // Session is a command's stay in the user's own namespaces.
 type Session struct {
-	dir  string
-	lock *os.File
+	dir, base string
+	lock      *os.File
 }
 
 // Needed reports whether the command runs without root and without the
@@ -61,8 +63,8 @@ func Enter(args []string) error {
 	if err != nil {
 		return fmt.Errorf("the working directory: %w", err)
 	}
-	dir, err := directory()
-	if err != nil {
+	dir := base.User()
+	if err := base.Make(dir); err != nil {
 		return fmt.Errorf("without root, osl keeps its keys in a directory of yours: %w", err)
 	}
 	lock, err := lockShared(dir)
@@ -74,7 +76,11 @@ func Enter(args []string) error {
 		lock.Close()
 		return err
 	}
-	state := passed{Dir: dir, Cwd: cwd}
+	user, err := inode(ns.user)
+	if err != nil {
+		return err
+	}
+	state := passed{Dir: dir, Base: base.Of(dir, user), Cwd: cwd}
 	var fds [4]int
 	for i, f := range []*os.File{lock, ns.user, ns.mount, ns.net} {
 		// A copy, since the runtime sets close-on-exec on what it opens.
@@ -136,6 +142,7 @@ func findOrStart(dir string) (namespaces, error) {
 		if ns, err := h.open(); !errors.Is(err, errGone) {
 			return ns, err
 		}
+		sweep(dir, h)
 	}
 	h, ns, err := start()
 	if err != nil {
@@ -173,11 +180,11 @@ func Resume() (*Session, error) {
 		return nil, err
 	}
 	if os.Getenv(BaseEnv) == "" {
-		if err := os.Setenv(BaseEnv, p.Dir); err != nil {
+		if err := os.Setenv(BaseEnv, p.Base); err != nil {
 			return nil, err
 		}
 	}
-	return &Session{dir: p.Dir, lock: os.NewFile(uintptr(p.Lock), "lock")}, nil
+	return &Session{dir: p.Dir, base: p.Base, lock: os.NewFile(uintptr(p.Lock), "lock")}, nil
 }
 
 // Leave ends the stay. The last command out, with no sandbox left, ends the
@@ -208,6 +215,7 @@ func (s *Session) Leave() error {
 	if err := record.Truncate(0); err != nil {
 		return err
 	}
+	removeBase(s.base)
 	return h.kill()
 }
 
@@ -215,7 +223,7 @@ func (s *Session) Leave() error {
 // mounted somewhere, whatever their base path. Those of others, seen through
 // the machine's mounts, do not count.
 func sandboxes() (int, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	paths, err := netns.Pinned()
 	if err != nil {
 		return 0, err
 	}
@@ -225,17 +233,13 @@ func sandboxes() (int, error) {
 	}
 	defer own.Close()
 	count := 0
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) > 4 && strings.HasPrefix(f[3], "net:[") && belongs(unescape(f[4]), own) {
+	for _, path := range paths {
+		if belongs(path, own) {
 			count++
 		}
 	}
 	return count, nil
 }
-
-// unescape undoes what the kernel does to blanks in mountinfo.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace
 
 // belongs reports whether the network namespace at path is owned by the user
 // namespace.

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package osl
-
-func mayWriteRun() bool { return true }

@@ -1,0 +1,95 @@
+//go:build linux
+
+package plan
+
+import (
+	"hash/fnv"
+	"strconv"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Pin makes a namespace that another made reachable at the key of Op.NS, and
+// Unpin takes that away again, with what osl noted of it on lo.
+type (
+	Pin   struct{}
+	Unpin struct{ Key string }
+)
+
+// Command returns what does the same, without the word ip.
+func (Pin) Command(string) string   { return "" }
+func (Unpin) Command(string) string { return "" }
+
+// Again is a message as a record has it.
+type Again struct{ Step }
+
+func (a Again) Request(FDs) rtnl.Request { return a.Step.Request() }
+
+// Command returns nothing: nobody is shown it.
+func (Again) Command(string) string { return "" }
+
+// Pinned is the record of a key at which osl pinned a namespace that was there:
+// by it another process knows that to destroy that sandbox is to unpin it. From
+// is the path by which it was found.
+func Pinned(key, from string) Record {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key)) // never fails
+	return Record{Role: AtKey, ID: strconv.FormatUint(h.Sum64(), 36), Parts: []string{key, from}}
+}
+
+// Ahead returns the steps of a plan that takes things out of a sandbox as a record
+// has them: whoever finds that they are not all done does them.
+func Ahead(ops []Op) (steps []Step) {
+	for _, op := range ops {
+		switch a := op.Do.(type) {
+		case Unpin:
+			steps = append(steps, Step{Unpin: a.Key})
+		case Again:
+			steps = append(steps, a.Step)
+		case Sysctl:
+			steps = append(steps, Step{Path: a.Path, Value: a.Value, Index: a.Index})
+		case IPv6:
+			steps = append(steps, Step{Path: "ipv6/conf/%s/disable_ipv6", Value: strconv.Itoa(b2i(!a.On)), Index: a.Index})
+		case SetLink:
+			if a.To != nil {
+				steps = append(steps, Step{Home: a.Link.Index})
+			} else {
+				steps = append(steps, stepOf(a))
+			}
+		case Message:
+			steps = append(steps, stepOf(a))
+		}
+	}
+	return steps
+}
+
+// Fit returns the names that hold a record, of all of its steps, or where these
+// are too many, of the links and keys; none where those are too many as well.
+func (r Record) Fit() []string {
+	all := r.Steps
+	for _, kind := range []func(Step) bool{
+		func(Step) bool { return true },
+		func(s Step) bool { return s.Home != 0 || s.Gone != 0 || s.Unpin != "" },
+	} {
+		r.Steps = nil
+		for _, s := range all {
+			if kind(s) {
+				r.Steps = append(r.Steps, s)
+			}
+		}
+		if names, ok := r.Names(); ok {
+			return names
+		}
+	}
+	return nil
+}
+
+// UnpinKeys returns the keys that the steps of a record take away.
+func (r Record) UnpinKeys() (keys []string) {
+	for _, s := range r.Steps {
+		if s.Unpin != "" {
+			keys = append(keys, s.Unpin)
+		}
+	}
+	return keys
+}
