@@ -64,7 +64,7 @@ func TestExchanges(t *testing.T) {
 	var fresh *Namespace
 	list := []exchanges{
 		{"SetGateway", func() error { return n.SetGateway(net.ParseIP("10.2.0.254")) }, 2, 2},
-		{"SetGateway over another", func() error { return n.SetGateway(net.ParseIP("10.2.0.253")) }, 2, 2},
+		{"SetGateway over another", func() error { return n.SetGateway(net.ParseIP("10.2.0.253")) }, 3, 4},
 		{"UnsetGateway", n.UnsetGateway, 2, 2},
 		{"SetGatewayIPv6", func() error { return n.SetGatewayIPv6(net.ParseIP("2001:db8:2::fe")) }, 2, 2},
 		{"UnsetGatewayIPv6", n.UnsetGatewayIPv6, 2, 2},

@@ -49,6 +49,9 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 					return err
 				}
 			}
+			if v4 {
+				return setGateway4(ctx, conn, r)
+			}
 			return notOwn(ctx, conn, ip, one(ctx, conn, plan.ReplaceRoute{Route: r}))
 		})
 	}
@@ -56,6 +59,34 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 		return fail(op+" "+gw.String(), n.key, "", err)
 	}
 	return nil
+}
+
+// setGateway4 sets a gateway that is no address of the sandbox itself: the kernel
+// refuses such a one on IPv6 only, so it is asked in the same send. Most often there
+// is no gateway yet; then it is at once the only one.
+func setGateway4(ctx context.Context, conn *rtnl.Conn, r rtnl.Route) error {
+	var to rtnl.Route
+	errs, unknown := conn.Do(ctx, rtnl.NewRoute(r, nil), rtnl.RouteTo(r.Via, &to))
+	if unknown != nil {
+		if err := conn.One(ctx, rtnl.RouteTo(r.Via, &to)); err != nil {
+			return errors.Join(unknown, err)
+		}
+	}
+	switch {
+	case to.Local:
+		if unknown != nil || errs[0] == nil {
+			if _, err := conn.Surely(ctx, rtnl.DelRoute(r, nil)); err != nil && !plan.Absent(err) {
+				return err
+			}
+		}
+		return invalidf("%v is an address of the sandbox itself", r.Via)
+	case unknown == nil && !errors.Is(errs[0], unix.EEXIST):
+		if errs[0] == nil {
+			return nil
+		}
+		return ofAction(plan.Op{Do: plan.NewRoute{Route: r}}, errs[0])
+	}
+	return one(ctx, conn, plan.ReplaceRoute{Route: r})
 }
 
 // notOwn is the error of a route that the kernel refused: it does so where the

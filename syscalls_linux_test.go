@@ -40,7 +40,7 @@ var systemCalls = func() []costs {
 	return []costs{
 		// The first under a lock looks at the key and lo, those after it need not.
 		{"the first SetGateway", func(n *Namespace) error { locks.Forget(n.lock.key); return n.SetGateway(gw) }, "newfstatat 1, recvfrom 2, sendmsg 2"},
-		{"SetGateway", func(n *Namespace) error { return n.SetGateway(gw) }, single},
+		{"SetGateway over another", func(n *Namespace) error { return n.SetGateway(gw) }, "recvfrom 3, sendmsg 2"},
 		{"UnsetGateway", func(n *Namespace) error { return n.UnsetGateway() }, single},
 		{"AddStaticRoute", func(n *Namespace) error { return n.AddStaticRoute(nextHop) }, single},
 		{"RemoveStaticRoute", func(n *Namespace) error { return n.RemoveStaticRoute(nextHop) }, single},

@@ -151,7 +151,9 @@ func (m *model) specRoutes(s *osl.Spec, b, old *mbox, want *[]error) {
 			continue
 		}
 		dev := b.reach(via, true)
-		if dev == nil {
+		if dst.Bits() == 0 && b.own(via) {
+			*want = append(*want, osl.ErrInvalid)
+		} else if dev == nil {
 			*want = append(*want, osl.ErrUnreachable)
 		}
 		switch {

@@ -21,6 +21,13 @@ func zero(v4 bool) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }
 
+// own reports whether an address is one of the sandbox itself.
+func (b *mbox) own(ip netip.Addr) bool {
+	return slices.ContainsFunc(b.all(), func(l *mlink) bool {
+		return slices.ContainsFunc(l.addrs, func(a maddr) bool { return a.Addr() == ip })
+	})
+}
+
 func (m *model) setGateway(b *mbox, n *osl.Namespace) {
 	gw := pick(m, "gateway", append(hops, netip.MustParseAddr("fe80::1"))...)
 	dev, want := b.reach(gw, true), []error(nil)
@@ -39,6 +46,8 @@ func (m *model) setGateway(b *mbox, n *osl.Namespace) {
 		default:
 			want = append(want, osl.ErrInvalid)
 		}
+	} else if b.own(gw) {
+		want = append(want, osl.ErrInvalid)
 	} else if dev == nil {
 		want = append(want, osl.ErrUnreachable)
 	}

@@ -25,6 +25,8 @@ type Route struct {
 	Global bool
 	Metric uint32
 	Src    netip.Addr
+	// Local says of what RouteTo found that it is an address of this namespace.
+	Local bool
 }
 
 func (r Route) message(room *Room) buffer {
@@ -157,6 +159,7 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 	r.Proto = p[5]
 	r.Global = p[0] == unix.AF_INET && p[6] == unix.RT_SCOPE_SITE
 	r.OnLink = getU32(p[8:])&unix.RTNH_F_ONLINK != 0
+	r.Local = p[7] == unix.RTN_LOCAL
 	dst := zero
 	for t, v := range attrs(p[unix.SizeofRtMsg:]) {
 		switch t {
