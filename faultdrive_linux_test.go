@@ -236,7 +236,7 @@ func (w *faultWorld) owing() bool {
 		for _, l := range links {
 			runs := l.Up() && l.Flags&unix.IFF_LOWER_UP != 0 && l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) == 0
 			owing = owing || runs && !l.Inet.DisableIPv6 && !slices.ContainsFunc(addrs, func(a rtnl.Addr) bool {
-				return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0
+				return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast()
 			})
 		}
 		conn.Close()
