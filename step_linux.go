@@ -109,7 +109,7 @@ func (n *Namespace) settledAddrs(ctx context.Context, l *rtnl.Link) ([]rtnl.Addr
 			time.Sleep(50 * time.Microsecond)
 		}
 		addrs, err := n.conn.Addrs(ctx, l.Index)
-		if err != nil || l.Flags&unix.IFF_LOWER_UP == 0 || time.Now().After(end) ||
+		if err != nil || l.Flags&unix.IFF_LOWER_UP == 0 || l.Inet.AcceptDAD > 0 || time.Now().After(end) ||
 			!slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
 			return addrs, err
 		}

@@ -39,6 +39,9 @@ func (b *builder) prune(w *Sandbox, k *known) {
 				Undo: undo(n.Index, NewNeigh{n})})
 		}
 	}
+	for i := range b.sheds {
+		b.sheds[i].Undo = b.lit(k, b.sheds[i].Undo)
+	}
 	b.config = append(b.config, b.sheds...)
 }
 
@@ -79,7 +82,6 @@ func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) []Op {
 			back = true
 			ops[i].Undo = append(ops[i].Undo, WithLastIPv4(w.Key, l, k.part(l))...)
 		}
-		ops[i].Undo = b.lit(k, ops[i].Undo)
 	}
 	return ops
 }

@@ -238,12 +238,24 @@ func (b *builder) parented(w *Sandbox, f *Iface, x found) bool {
 	case f.Kind != "vlan" && f.Kind != "macvlan":
 		return true // a vxlan's device is changed in place
 	case f.HostParent != nil:
-		return x.link.ParentNS && x.link.Parent == f.HostParent.Index
-	case x.link.ParentNS:
-		return false
+		below, _ := under(f, f.HostParent)
+		return x.link.ParentNS && x.link.Parent == below
 	}
 	p := b.parent(w, f)
-	return p != nil && p.Index == x.link.Parent
+	if p == nil {
+		return false
+	}
+	below, far := under(f, p)
+	return x.link.Parent == below && x.link.ParentNS == far
+}
+
+// under returns which link the kernel says that one on a parent is on, and whether
+// that is in another namespace: a macvlan on another one is on what that is on.
+func under(f *Iface, parent *rtnl.Link) (index int, far bool) {
+	if f.Kind == "macvlan" && parent.Kind == "macvlan" {
+		return parent.Parent, parent.ParentNS
+	}
+	return parent.Index, false
 }
 
 // parent returns the link that is a wanted interface's parent in the sandbox
