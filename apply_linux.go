@@ -226,11 +226,13 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 				return fail("", p.want[i].Key, "", err)
 			}
 		}
-		if err := p.run.sources(&p.want[i]); err != nil {
-			return err
-		}
 		if err := p.read(ctx, &p.want[i], write); err != nil {
 			return fail("read the sandbox", p.want[i].Key, "", err)
+		}
+	}
+	for i := range p.want {
+		if err := p.sources(&p.want[i], write); err != nil {
+			return err
 		}
 	}
 	if !p.part {

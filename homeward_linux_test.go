@@ -74,7 +74,7 @@ func TestHomeOfMany(t *testing.T) {
 	w.batch(cmd.String())
 	r := newRun(t.Context())
 	defer r.close()
-	h, err := r.hostLink("va")
+	h, err := r.hostLink("va", true)
 	w.must(err)
 	if h.Lost == 0 || h.Lost > 399 {
 		t.Errorf("%d of %d are lost", h.Lost, len(h.Kept))

@@ -117,7 +117,7 @@ func (i *nwIface) want(r *run, n *Namespace, conn *rtnl.Conn, src, prefix string
 		}
 	default:
 		w.Fresh = true
-		w.From, err = r.hostLink(src)
+		w.From, err = r.hostLink(src, true)
 	}
 	return w, s, err
 }
@@ -155,13 +155,14 @@ func defaultsFor(addrs []plan.Addr) (list []netip.Prefix) {
 	return list
 }
 
-// hostLink reads a link of the host, with what it loses when it moves.
-func (r *run) hostLink(name string) (*plan.HostLink, error) {
+// hostLink reads a link of the host, with what it loses when it moves. With write
+// one that came home by half is put in order first.
+func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 	l, err := r.onHost(name)
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := plan.ParseTag(l.Alias); ok && t.Origin == plan.Host && t.Source == name {
+	if t, ok := plan.ParseTag(l.Alias); write && ok && t.Origin == plan.Host && t.Source == name {
 		// It came home without osl, or with one that died on the way.
 		host := r.spaces[plan.HostNS]
 		if err := host.recoverLink(r.ctx, l, t); err != nil {
@@ -171,8 +172,10 @@ func (r *run) hostLink(name string) (*plan.HostLink, error) {
 			return nil, err
 		}
 	}
-	if err := r.spaces[plan.HostNS].stripHomeRecord(r.ctx, l); err != nil {
-		return nil, err
+	if write {
+		if err := r.spaces[plan.HostNS].stripHomeRecord(r.ctx, l); err != nil {
+			return nil, err
+		}
 	}
 	h := &plan.HostLink{Link: *l}
 	if h.Link.Flags&unix.IFF_LOOPBACK != 0 {

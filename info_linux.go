@@ -26,6 +26,11 @@ func (n *Namespace) Info() Info {
 	adopted := n.lookup.adopted
 	n.mu.Unlock()
 	i := &info{}
+	parts, sources := s.Parts(), map[int]string{}
+	for j := range s.Links {
+		t, _ := plan.ParseTag(s.Links[j].Alias)
+		sources[s.Links[j].Index] = t.Source
+	}
 	for j := range s.Links {
 		l := &s.Links[j]
 		t, ok := plan.ParseTag(l.Alias)
@@ -33,7 +38,7 @@ func (n *Namespace) Info() Info {
 			t, ok = plan.Tag{Origin: plan.Kept, Source: a}, true
 		}
 		if ok && t.Origin != plan.Far {
-			i.ifaces = append(i.ifaces, n.iface(s, l, t))
+			i.ifaces = append(i.ifaces, n.iface(parts[l.Index], l, t, sources[l.Master]))
 		}
 	}
 	slices.SortStableFunc(i.ifaces, func(a, b Interface) int { return cmp.Compare(a.(*iface).born, b.(*iface).born) })
@@ -82,12 +87,9 @@ type iface struct {
 	routes    []*net.IPNet
 }
 
-func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag) *iface {
-	i := &iface{n: n, index: l.Index, born: t.Born, alias: l.Alias, src: t.Source, dst: l.Name, bridge: l.Kind == "bridge"}
-	if m := s.ByIndex(l.Master); m != nil {
-		mt, _ := plan.ParseTag(m.Alias)
-		i.master = mt.Source
-	}
+// iface reads an interface. s is what is on it.
+func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag, master string) *iface {
+	i := &iface{n: n, index: l.Index, born: t.Born, alias: l.Alias, src: t.Source, dst: l.Name, bridge: l.Kind == "bridge", master: master}
 	tagged := i.alias != "" && t.Origin != plan.None
 	for _, a := range s.Addrs {
 		if a.Index != l.Index || tagged && !isAddress(a) {

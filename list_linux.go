@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/plan"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // List returns the sandboxes of the base path by name, those that others made
@@ -64,18 +63,3 @@ func (e *Entry) read(ctx context.Context) error {
 }
 
 func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
-
-// source finds a link that is to move in, or is in the sandbox already.
-func (r *run) source(key, name string) (*plan.HostLink, error) {
-	if n := r.spaces[key]; n != nil {
-		links, err := n.conn.Links(r.ctx)
-		if err != nil {
-			return nil, err
-		}
-		s := &plan.State{Links: links}
-		if l, t := s.BySource(name); l != nil && t.Origin == plan.Host {
-			return &plan.HostLink{Link: rtnl.Link{Name: name}}, nil
-		}
-	}
-	return r.hostLink(name)
-}

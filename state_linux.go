@@ -184,19 +184,20 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 		t, st.Made = plan.ParseSandboxTag(lo.Alias)
 		st.Network, st.Labels = t.Network, t.Labels
 	}
-	dev := func(index int) string {
-		if l := s.ByIndex(index); l != nil {
-			return l.Name
-		}
-		return ""
+	names := map[int]string{}
+	for i := range s.Links {
+		names[s.Links[i].Index] = s.Links[i].Name
 	}
+	dev := func(index int) string { return names[index] }
 	all, some, err := unfinished(ctx, s.ByIndex(1))
 	if err != nil {
 		return nil, err
 	}
 	inOrder(s.Links)
+	parts := s.Parts()
 	for i := range s.Links {
-		x := interfaceStatus(s, &s.Links[i])
+		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
+		x.Master = names[s.Links[i].Master]
 		x.UnderWay = all || some[x.Index]
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 			st.Interfaces = append(st.Interfaces, x)
@@ -252,9 +253,6 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	if t, ok := plan.ParseTag(l.Alias); ok {
 		x.Source = t.Source
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
-	}
-	if m := s.ByIndex(l.Master); m != nil {
-		x.Master = m.Name
 	}
 	for _, a := range s.Addrs {
 		switch {

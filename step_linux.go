@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -87,8 +88,12 @@ func (r *run) verify(key string, a plan.Verify) error {
 	if err != nil {
 		return err
 	}
+	there := map[netip.Prefix]bool{}
+	for _, h := range addrs {
+		there[h.Prefix] = true
+	}
 	for _, p := range a.Addrs {
-		if !slices.ContainsFunc(addrs, func(h rtnl.Addr) bool { return h.Prefix == p }) {
+		if !there[p] {
 			return fmt.Errorf("the kernel did not keep the address %v", p)
 		}
 	}

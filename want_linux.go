@@ -113,30 +113,6 @@ func roomForLabels(w *plan.Sandbox, leader string) error {
 	return nil
 }
 
-// sources finds the links that are to move in: on the host, or in the sandbox
-// already.
-func (r *run) sources(w *plan.Sandbox) error {
-	for i := range w.Ifaces {
-		f := &w.Ifaces[i]
-		if f.From == nil {
-			continue
-		}
-		var err error
-		if r.adds {
-			f.From, err = r.hostLink(f.From.Link.Name)
-		} else {
-			f.From, err = r.source(w.Key, f.From.Link.Name)
-		}
-		if err == nil {
-			err = mtuFits(f.MTU, &f.From.Link)
-		}
-		if err != nil {
-			return fail("", w.Key, f.Name, where.In("source", "", err))
-		}
-	}
-	return nil
-}
-
 // ifaceName names a wanted interface.
 type ifaceName struct{ key, name string }
 

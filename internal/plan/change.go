@@ -71,7 +71,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
 	for _, a := range f.Addrs {
-		h, there := k.addr(l.Index, a.Prefix)
+		h, there := k.at[address{l.Index, a.Prefix}]
 		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
 			continue // it comes with lo's IPv6
 		}

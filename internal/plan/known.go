@@ -19,11 +19,18 @@ type known struct {
 	source  map[string]*rtnl.Link // those that osl holds, by the name they are known by
 	tags    map[int]Tag           // of osl's links
 	addrs   map[int][]rtnl.Addr   // by link, in the kernel's order
+	at      map[address]rtnl.Addr
 	routes  map[netip.Prefix][]rtnl.Route
 	on      map[int][]rtnl.Route // osl's routes by device
 	others  map[netip.Prefix][]rtnl.Route
 	neighs  map[neighKey]rtnl.Neigh
 	linkNbs map[int][]rtnl.Neigh
+}
+
+// address names an address of a link.
+type address struct {
+	index  int
+	prefix netip.Prefix
 }
 
 // neighKey is what there is one neighbour or forwarding entry for.
@@ -45,7 +52,7 @@ func know(s *State) *known {
 	copied.Links = slices.Clone(s.Links)
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
-		addrs: map[int][]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
+		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
 		others: map[netip.Prefix][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
@@ -61,6 +68,7 @@ func know(s *State) *known {
 	}
 	for _, a := range s.Addrs {
 		k.addrs[a.Index] = append(k.addrs[a.Index], a)
+		k.at[address{a.Index, a.Prefix}] = a
 	}
 	for _, r := range s.Routes {
 		k.routes[r.Dst] = append(k.routes[r.Dst], r)
@@ -88,16 +96,6 @@ func (k *known) nameOf(index int) string {
 		return l.Name
 	}
 	return ""
-}
-
-// addr returns the address of a link with a prefix.
-func (k *known) addr(index int, p netip.Prefix) (rtnl.Addr, bool) {
-	for _, a := range k.addrs[index] {
-		if a.Prefix == p {
-			return a, true
-		}
-	}
-	return rtnl.Addr{}, false
 }
 
 // part returns what hangs on one link, for the functions that take a state.

@@ -16,6 +16,7 @@ import (
 type leaving struct {
 	prune  bool
 	wanted map[int]*Iface // by the index of the link that it is
+	addrs  map[address]bool
 	gone   map[int]bool   // links that go
 	// bare are links that stay and lose their last IPv4 address. The kernel then
 	// drops their IPv4 routes and neighbours too.
@@ -35,9 +36,14 @@ type leaving struct {
 
 // leave finds what goes from a sandbox.
 func (b *builder) leave(w *Sandbox, k *known) leaving {
-	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
 	for i := range w.Ifaces {
-		v.wanted[b.index[end{w.Key, w.Ifaces[i].Name}]] = &w.Ifaces[i]
+		f := &w.Ifaces[i]
+		index := b.index[end{w.Key, f.Name}]
+		v.wanted[index] = f
+		for _, a := range f.Addrs {
+			v.addrs[address{index, a.Prefix}] = true
+		}
 	}
 	if !w.Prune {
 		return v
@@ -51,14 +57,21 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 			v.gone[l.Index] = true
 		}
 	}
-	keeps := map[int]bool{}
+	keeps, dests := map[int]bool{}, map[address]bool{}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		index := b.index[end{w.Key, f.Name}]
+		keeps[index] = slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix.Addr().Is4() })
+		for _, r := range f.Routes {
+			dests[address{index, r}] = true
+		}
+	}
 	for _, a := range k.Addrs {
 		f := v.wanted[a.Index]
 		if v.drops(a) || f != nil && f.Down {
 			v.lost.add(a.Prefix, a.Index)
 		}
-		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a) ||
-			f != nil && slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix.Addr().Is4() })
+		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a)
 	}
 	for _, a := range k.Addrs {
 		if a.Prefix.Addr().Is4() && !v.gone[a.Index] && !keeps[a.Index] {
@@ -66,7 +79,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		}
 	}
 	for _, r := range k.Routes {
-		if f := v.wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !slices.Contains(f.Routes, r.Dst)) {
+		if f := v.wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !dests[address{r.Index, r.Dst}]) {
 			v.lost.add(r.Dst, r.Index)
 		}
 	}
@@ -75,12 +88,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 
 // drops reports whether an address goes, with its link or alone.
 func (v *leaving) drops(a rtnl.Addr) bool {
-	return v.prune && (v.gone[a.Index] || oslsAddr(a) && !v.wanted[a.Index].has(a.Prefix))
-}
-
-// has reports whether an address is wanted of an interface, which may be nil.
-func (i *Iface) has(p netip.Prefix) bool {
-	return i != nil && slices.ContainsFunc(i.Addrs, func(a Addr) bool { return a.Prefix == p })
+	return v.prune && (v.gone[a.Index] || oslsAddr(a) && !v.addrs[address{a.Index, a.Prefix}])
 }
 
 // routes plans the routes of a sandbox: those of its interfaces, then the

@@ -152,6 +152,26 @@ func (s *State) ByIndex(index int) *rtnl.Link {
 	return nil
 }
 
+// Parts returns the addresses and routes of each link, so that who looks at one link
+// after another does not look through all each time.
+func (s *State) Parts() map[int]*State {
+	parts := make(map[int]*State, len(s.Links))
+	for i := range s.Links {
+		parts[s.Links[i].Index] = &State{}
+	}
+	for _, a := range s.Addrs {
+		if p := parts[a.Index]; p != nil {
+			p.Addrs = append(p.Addrs, a)
+		}
+	}
+	for _, r := range s.Routes {
+		if p := parts[r.Index]; p != nil {
+			p.Routes = append(p.Routes, r)
+		}
+	}
+	return parts
+}
+
 // BySource returns the link that osl holds under a source name, and its tag.
 func (s *State) BySource(name string) (*rtnl.Link, Tag) {
 	for i := range s.Links {
