@@ -161,6 +161,11 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 func (n *Namespace) endKey() error {
 	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
 		if err := netns.Unpin(n.key); err != nil {
+			// A file without its namespace would say nothing to who tries again.
+			if fd, ferr := n.conn.NSFD(); ferr == nil {
+				netns.Repin(fd, n.key)
+				unix.Close(fd)
+			}
 			return err
 		}
 	}

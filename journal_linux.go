@@ -129,8 +129,9 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 	return n.strike(ctx, rec)
 }
 
-// settleSteps carries a record out. The host comes after the links that are to
-// be there, also those from the other parts of the change.
+// settleSteps carries a record out. The host comes last: after the links that are
+// to be there, and when those are gone whose ends have a name there that was
+// another's, also those of the other parts of the change.
 func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	var home, rest []plan.Step
 	ends := false
@@ -151,13 +152,16 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	if len(parts) < len(rec.Parts) {
 		parts = append(parts, plan.HostNS)
 	}
+	if err := n.replay(ctx, rest); err != nil {
+		return err
+	}
 	for _, key := range parts {
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
 	}
-	if err := n.replay(ctx, rest); err != nil || !ends {
-		return err
+	if !ends {
+		return nil
 	}
 	if err := n.destroyLocked(ctx); err != nil {
 		return err

@@ -39,6 +39,19 @@ func Unpin(path string) error {
 	}
 }
 
+// Repin mounts the namespace fd again where its file is left without it.
+func Repin(fd int, path string) {
+	f, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return // gone, or another's
+	}
+	defer unix.Close(f)
+	var st unix.Statfs_t
+	if unix.Fstatfs(f, &st) == nil && st.Type != unix.NSFS_MAGIC {
+		_ = unix.Mount(ofFD(fd), ofFD(f), "", unix.MS_BIND, "") // the caller reports what came before
+	}
+}
+
 // unmount takes away all that is mounted at path, as far as it can be seen.
 func unmount(path string) error {
 	for {
