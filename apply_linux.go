@@ -59,11 +59,40 @@ func apply(ctx context.Context, net Network, really bool) (Changes, error) {
 		return nil, err
 	}
 	defer p.close()
+	ends, err := p.endings()
+	if err != nil {
+		return nil, err
+	}
 	ops, err := p.carryOut(really)
 	if err != nil {
 		return nil, err
 	}
-	return changes(ops), nil
+	var c Changes
+	for _, op := range ops {
+		if _, is := op.Do.(plan.EndNS); is {
+			c = append(c, ends[op.NS]...)
+		} else {
+			c = append(c, changes([]plan.Op{op})...)
+		}
+	}
+	return c, nil
+}
+
+// endings returns what becomes of the sandboxes that the network does not list any
+// more: one of another program's stays.
+func (p *prepared) endings() (map[string]Changes, error) {
+	ends := map[string]Changes{}
+	for i := range p.want {
+		n := p.run.spaces[p.want[i].Key]
+		if !p.want[i].Ends || n == nil {
+			continue
+		}
+		var err error
+		if ends[n.key], err = n.endChanges(p.run.ctx); err != nil {
+			return nil, fail("", n.key, "", err)
+		}
+	}
+	return ends, nil
 }
 
 // prepared is a network that is checked, with its sandboxes open, locked where
@@ -166,11 +195,8 @@ func changes(ops []plan.Op) (c Changes) {
 			sandbox = nameOf(op.NS)
 		}
 		kind := ChangeEdit
-		switch op.Do.(type) {
-		case plan.MakeNS:
+		if _, ok := op.Do.(plan.MakeNS); ok {
 			kind = ChangeMake
-		case plan.EndNS:
-			kind = ChangeRemove
 		}
 		for _, line := range plan.Commands(op, sh) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})

@@ -141,11 +141,11 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		if err == nil && (really || d.name != "") && !found[i].host {
 			var lo rtnl.Link
 			lo, err = found[i].loopback(ctx)
-			t, _ := plan.ParseSandboxTag(lo.Alias)
+			network := plan.NetworkOf(&lo)
 			switch {
 			case err != nil:
-			case d.name != "" && t.Network != "" && t.Network != d.name:
-				err = anotherNetworks(keys[i], t.Network)
+			case d.name != "" && network != "" && network != d.name:
+				err = anotherNetworks(keys[i], network)
 			case really && underWay(&lo):
 				err = errUnsettled
 			}

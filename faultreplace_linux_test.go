@@ -43,6 +43,8 @@ func replaceOps() []faultOp {
 			w.ip("-n", "a", "addr", "add", "10.9.0.1/24", "dev", "eth0")
 			w.ip("-n", "a", "link", "set", "eth0", "up")
 		}, do: apply(plugged("b"))},
+		{name: "Apply to a namespace of another, of a network", before: func(w *faultWorld) { w.foreign("c") }, do: apply(besides("c"))},
+		{name: "Apply that drops a namespace of another", before: func(w *faultWorld) { w.foreign("c"); standing(besides("c"))(w) }, do: apply(besides())},
 		{name: "Down by the name of a network", host: richVeth, ends: true, before: standing(three(3)), do: func(*faultWorld) error {
 			_, err := Down(ctx, Network{Name: "lab"})
 			return err
@@ -98,4 +100,14 @@ func tunnel(remote, mode string) Network {
 		{Name: "vx", Type: "vxlan", VNI: 5, MAC: MAC(hw(95)), Remote: netip.MustParseAddr(remote)},
 		{Name: "mv", Type: "macvlan", Parent: "br0", Mode: mode, MAC: MAC(hw(96))},
 	}}}}
+}
+
+// besides is a sandbox, and namespaces of others with a link in each.
+func besides(others ...string) Network {
+	n := Network{Name: "lab", Sandboxes: []Spec{{Name: "a"}}}
+	for i, name := range others {
+		n.Sandboxes = append(n.Sandboxes, Spec{Name: name, Interfaces: []InterfaceSpec{{Name: "eth7", Type: "veth", MAC: MAC(hw(byte(85 + i))),
+			Peer: Endpoint{HostName, "far"}, Addresses: v4("10.9.0.1/24")}}})
+	}
+	return n
 }

@@ -57,7 +57,7 @@ func (e *Entry) read(ctx context.Context) error {
 		}
 		var t plan.SandboxTag
 		t, e.Made = plan.ParseSandboxTag(links[i].Alias)
-		e.Network, e.Labels = t.Network, t.Labels
+		e.Network, e.Labels = plan.NetworkOf(&links[i]), t.Labels
 	}
 	return nil
 }

@@ -58,8 +58,7 @@ func ofNetwork(ctx context.Context, name string, except map[string]bool) (keys [
 			defer n.Close()
 			var lo rtnl.Link
 			lo, err = n.loopback(ctx)
-			t, _ := plan.ParseSandboxTag(lo.Alias)
-			is[i] = t.Network == name
+			is[i] = plan.NetworkOf(&lo) == name
 		}
 		return fail("look for the network's sandboxes", key, "", err)
 	}); err != nil {
@@ -96,11 +95,11 @@ func (p *prepared) owned(w *plan.Sandbox, s *plan.State) error {
 	if lo == nil {
 		return nil
 	}
-	t, _ := plan.ParseSandboxTag(lo.Alias)
-	if p.name == "" || t.Network == "" || t.Network == p.name {
+	network := plan.NetworkOf(lo)
+	if p.name == "" || network == "" || network == p.name {
 		return nil
 	}
-	return anotherNetworks(w.Key, t.Network)
+	return anotherNetworks(w.Key, network)
 }
 
 func anotherNetworks(key, network string) error {
@@ -184,8 +183,7 @@ func (p *prepared) holders(l *rtnl.Link) (list []holder) {
 		errs, err := n.conn.Do(p.run.ctx, rtnl.GetLink(l.Parent, "", &other), rtnl.GetLink(1, "", &lo))
 		n.Close()
 		if err == nil && errs[0] == nil && errs[1] == nil && other.ParentNS && other.Parent == l.Index {
-			t, _ := plan.ParseSandboxTag(lo.Alias)
-			return []holder{{n.key, t.Network}}
+			return []holder{{n.key, plan.NetworkOf(&lo)}}
 		}
 	}
 	return nil

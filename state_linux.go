@@ -182,7 +182,7 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
 		t, st.Made = plan.ParseSandboxTag(lo.Alias)
-		st.Network, st.Labels = t.Network, t.Labels
+		st.Network, st.Labels = plan.NetworkOf(lo), t.Labels
 	}
 	names := map[int]string{}
 	for i := range s.Links {

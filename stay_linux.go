@@ -2,6 +2,7 @@ package osl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -85,6 +86,11 @@ func (s *stay) plan(ctx context.Context, n *Namespace) (ops []plan.Op, err error
 		last = len(ops)
 	}
 	var back []plan.Op
+	if lo, err := n.loopback(ctx); err != nil {
+		return nil, err
+	} else if s.takeOut {
+		back = plan.Unnote(n.space(), &lo)
+	}
 	for _, step := range s.found.Steps {
 		op := plan.Op{NS: n.space(), Dev: "lo", Quiet: true, Do: plan.Sysctl{Setting: plan.Setting{Path: step.Path, Value: step.Value}}}
 		if step.IsMessage() {
@@ -164,7 +170,24 @@ func (n *Namespace) leave(ctx context.Context, s *stay) error {
 		n.out = nil
 		return err
 	}
+	if err := n.strikeEnds(ctx); err != nil {
+		return err
+	}
 	return n.Close()
+}
+
+// strikeEnds takes away the records that say that the sandbox is to end.
+func (n *Namespace) strikeEnds(ctx context.Context) error {
+	lo, err := n.loopback(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rec := range records(&lo) {
+		if rec.Ends() {
+			err = errors.Join(err, n.strike(ctx, rec))
+		}
+	}
+	return err
 }
 
 // unpin takes a key of this namespace away, and what lo says of it: with the last

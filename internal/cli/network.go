@@ -205,13 +205,29 @@ func summary(w io.Writer, changes osl.Changes) {
 		fmt.Fprintln(w, "nothing to change")
 		return
 	}
-	added := named(changes, osl.ChangeMake)
+	var whole []string // sandboxes
+	added, gone := named(changes, osl.ChangeMake), named(changes, osl.ChangeRemove)
+	for _, x := range []struct {
+		verb  string
+		names []string
+	}{{"created", added}, {"removed", gone}} {
+		if len(x.names) > 0 {
+			whole = append(whole, fmt.Sprintf("%s %s (%s)", x.verb, count(len(x.names), "sandbox", "sandboxes"), some(x.names)))
+		}
+	}
+	if len(whole) == 0 {
+		whole = []string{"made"}
+	}
+	head := strings.Join(whole, ", ")
+	if head != "made" {
+		head += ":"
+	}
+	fmt.Fprintf(w, "%s %s", head, count(len(changes), "change", "changes"))
 	if len(added) > 0 {
-		fmt.Fprintf(w, "created %s (%s): %s\n", count(len(added), "sandbox", "sandboxes"),
-			some(added), count(len(changes), "change", "changes"))
+		fmt.Fprintln(w)
 		return
 	}
-	fmt.Fprintf(w, "made %s:\n", count(len(changes), "change", "changes"))
+	fmt.Fprintln(w, ":")
 	for i, c := range changes {
 		if i == 20 {
 			fmt.Fprintf(w, "  … and %d more\n", len(changes)-i)

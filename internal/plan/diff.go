@@ -221,6 +221,12 @@ func (b *builder) labels(w *Sandbox, k *known) {
 		op.Undo = []Op{retag(w.Key, "lo", loopback, lo.Alias)}
 		b.config = append(b.config, op)
 	}
+	if !made && w.Network != "" && NetworkOf(lo) == "" {
+		if names, ok := noteOf(w.Network).Names(); ok {
+			b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Do: NewAltName{loopback, names}, Quiet: true, Half: true,
+				Undo: []Op{{NS: w.Key, Dev: "lo", Do: DelAltName{loopback, names}}}})
+		}
+	}
 	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		up, down := true, false
 		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &up}},

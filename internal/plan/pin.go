@@ -37,6 +37,34 @@ func Pinned(key, from string) Record {
 	return Record{Role: AtKey, ID: strconv.FormatUint(h.Sum64(), 36), Parts: []string{key, from}}
 }
 
+// noteOf is the record of the network that a namespace of another program's is of.
+func noteOf(network string) Record { return Record{Role: Of, ID: "n", Parts: []string{network}} }
+
+// NetworkOf returns the name of the network that a sandbox is of, by its lo; empty
+// for none.
+func NetworkOf(lo *rtnl.Link) string {
+	if t, made := ParseSandboxTag(lo.Alias); made {
+		return t.Network
+	}
+	for _, r := range ParseRecords(lo.AltName) {
+		if r.Whole && r.Role == Of && len(r.Parts) == 1 {
+			return r.Parts[0]
+		}
+	}
+	return ""
+}
+
+// Unnote plans to take away the note of the network.
+func Unnote(key string, lo *rtnl.Link) (ops []Op) {
+	for _, r := range ParseRecords(lo.AltName) {
+		if r.Role == Of {
+			ops = append(ops, Op{NS: key, Dev: "lo", Do: DelAltName{loopback, r.Names}, Quiet: true,
+				Undo: []Op{{NS: key, Dev: "lo", Do: NewAltName{loopback, r.Names}}}})
+		}
+	}
+	return ops
+}
+
 // Ahead returns the steps of a plan that takes things out of a sandbox as a record
 // has them: whoever finds that they are not all done does them.
 func Ahead(ops []Op) (steps []Step) {

@@ -49,11 +49,12 @@ const (
 	// These are of no change; they stay.
 	AtKey Role = 'k' // Parts are a key where osl pinned this namespace, and where it was found
 	Found Role = 'f' // the steps make the namespace what it was before the first such key
+	Of    Role = 'n' // Parts are the name of the network that it is of, where another made it
 )
 
 // IsNote tells the roles of records that say how a namespace came to osl from
 // those of changes.
-func (r Role) IsNote() bool { return r == AtKey || r == Found }
+func (r Role) IsNote() bool { return r == AtKey || r == Found || r == Of }
 
 // Step is one step of a record: a message, a setting, a link to bring home or one
 // to delete.
@@ -202,7 +203,7 @@ func ParseRecords(names []string) (list []Noted) {
 	return list
 }
 
-var roles = []string{string(Undo), string(Redo), string(AtKey), string(Found)}
+var roles = []string{string(Undo), string(Redo), string(AtKey), string(Found), string(Of)}
 
 func unpack(text string) (r Record, err error) {
 	b, err := unpacked(text, maxRecord)
@@ -343,6 +344,8 @@ func allowed(s Step) bool {
 	switch s.Type {
 	case unix.RTM_NEWLINK:
 		return s.Flags&unix.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
+	case unix.RTM_DELLINKPROP:
+		return rtnl.StaysHere(unix.RTM_DELLINK, s.Data)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}

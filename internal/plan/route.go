@@ -17,7 +17,7 @@ type leaving struct {
 	prune  bool
 	wanted map[int]*Iface // by the index of the link that it is
 	addrs  map[address]bool
-	gone   map[int]bool   // links that go
+	gone   map[int]bool // links that go
 	// bare are links that stay and lose their last IPv4 address. The kernel then
 	// drops their IPv4 routes and neighbours too.
 	bare map[int]bool
