@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fileOf writes a file whose network has the file's name.
+func fileOf(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name+".yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// wrong is a sandbox that the kernel refuses when most is done.
+const wrong = "sandboxes: [{name: zz, routes: [{to: 172.16.0.0/12, via: 10.200.0.1}]}, "
+
+// Each pair is a file before and after an edit. The edit goes up as it is, and
+// back; one with a mistake at its end leaves everything as before.
+func TestEditsOfAFile(t *testing.T) {
+	for _, x := range []struct{ what, before, after string }{
+		{"a link is plugged elsewhere",
+			`sandboxes: [{name: a, interfaces: [{name: e, addresses: [10.9.0.1/24]}]}, {name: b, interfaces: [{name: e, addresses: [10.9.0.2/24]}]}]
+links: [[a/e, b/e]]`,
+			`sandboxes: [{name: a, interfaces: [{name: e, addresses: [10.9.0.1/24]}]}, {name: c, interfaces: [{name: e, addresses: [10.9.0.2/24]}]}]
+links: [[a/e, c/e]]`},
+		{"a sandbox has another name",
+			`sandboxes: [{name: a, interfaces: [{name: e, addresses: [10.9.0.1/24], peer: host/va}]}]`,
+			`sandboxes: [{name: b, interfaces: [{name: e, addresses: [10.9.0.1/24], peer: host/va}]}]`},
+		{"the host's end has another name",
+			`sandboxes: [{name: a, interfaces: [{name: e, peer: host/va}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: e, peer: host/vb}]}]`},
+		{"two interfaces change names",
+			`sandboxes: [{name: a, interfaces: [{name: e, peer: host/va, addresses: [10.9.0.1/24]}, {name: f, peer: host/vb}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: f, peer: host/va, addresses: [10.9.0.1/24]}, {name: e, peer: host/vb}]}]`},
+		{"a bridge becomes a veth",
+			`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24]}, {name: p, master: e, peer: host/va}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: e, peer: host/vb, addresses: [10.9.0.1/24]}, {name: p, peer: host/va}]}]`},
+		{"a vxlan has another VNI, and another name",
+			`sandboxes: [{name: a, interfaces: [{name: x, type: vxlan, vni: 5, remote: 192.0.2.1}, {name: y, type: vxlan, vni: 6}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: x, type: vxlan, vni: 7, remote: 192.0.2.2}, {name: z, type: vxlan, vni: 6}]}]`},
+		{"a macvlan has another parent and mode",
+			`sandboxes: [{name: a, interfaces: [{name: b, type: bridge}, {name: c, type: bridge}, {name: m, type: macvlan, parent: b}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: b, type: bridge}, {name: c, type: bridge}, {name: m, type: macvlan, parent: c, mode: private}]}]`},
+		{"an address moves to another interface",
+			`sandboxes: [{name: a, gateway: 10.9.0.9, interfaces: [{name: e, peer: host/va, addresses: [10.9.0.1/24]}, {name: f, peer: host/vb}]}]`,
+			`sandboxes: [{name: a, gateway: 10.9.0.9, interfaces: [{name: e, peer: host/va}, {name: f, peer: host/vb, addresses: [10.9.0.1/24]}]}]`},
+	} {
+		t.Run(x.what, func(t *testing.T) {
+			before := traces(t)
+			for _, text := range []string{x.before, x.after, x.before} {
+				file := fileOf(t, "lab", text)
+				want(t, exitDone, nil, "up", file)
+				want(t, exitDone, nil, "diff", file)
+				want(t, exitDone, []string{"nothing to change"}, "up", file)
+				other := x.after
+				if text == x.after {
+					other = x.before
+				}
+				bad := fileOf(t, "lab", strings.Replace(other, "sandboxes: [", wrong, 1))
+				if code, _, _ := runOSL(t, "up", bad); code != exitFailed {
+					t.Errorf("an edit that can not be: exit code %d", code)
+				}
+				want(t, exitDone, nil, "diff", file)
+			}
+			want(t, exitDone, nil, "down", "lab")
+			eventually(t, func() []string { return difference(before, traces(t)) })
+		})
+	}
+}
+
+// What one network made is no other's, and its name is enough to take it down.
+func TestNamesOfNetworks(t *testing.T) {
+	before := traces(t)
+	one := fileOf(t, "one", `sandboxes: [{name: a}, {name: b, interfaces: [{name: e, peer: host/va}]}]`)
+	want(t, exitDone, []string{"created 2 sandboxes (a, b)"}, "up", one)
+	two := fileOf(t, "other", `{name: two, sandboxes: [{name: c}, {name: b}]}`)
+	if code, _, errs := runOSL(t, "up", two); code != exitFailed || !strings.Contains(errs, `"one"`) {
+		t.Errorf("a sandbox of another network: %d %s", code, errs)
+	}
+	three := fileOf(t, "three", `sandboxes: [{name: c, interfaces: [{name: e, peer: host/va}]}]`)
+	if code, _, errs := runOSL(t, "up", three); code != exitFailed || !strings.Contains(errs, `"one"`) || !strings.Contains(errs, "va") {
+		t.Errorf("a link of another network: %d %s", code, errs)
+	}
+	want(t, exitDone, []string{"one", "a", "b"}, "ls")
+	one = fileOf(t, "one", `sandboxes: [{name: a}]`)
+	want(t, exitDone, []string{"removed 1 sandbox (b)"}, "up", one)
+	want(t, exitDone, []string{"created 1 sandbox (c)"}, "up", three)
+	want(t, exitDone, []string{"removed 1 sandbox (a)"}, "down", "one")
+	if code, _, errs := runOSL(t, "down", "one"); code == exitDone || !strings.Contains(errs, "neither a file nor a network") {
+		t.Errorf("a network that is not there: %d %s", code, errs)
+	}
+	want(t, exitDone, []string{"removed 1 sandbox (c)"}, "down", "three")
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
+// What diff prints mends what it says, and up then has nothing to do.
+func TestMendedByHand(t *testing.T) {
+	before := traces(t)
+	file := fileOf(t, "lab", `
+sandboxes:
+  - {name: a, interfaces: [{name: e, addresses: [10.9.0.1/24], aliases: [10.9.0.5/24]}], gateway: 10.9.0.2}
+  - {name: b, interfaces: [{name: e, addresses: [10.9.0.2/24], master: br0}, {name: br0, type: bridge}, {name: u0, peer: host/va}]}
+links: [[a/e, b/e]]`)
+	want(t, exitDone, nil, "up", file)
+	for _, harm := range []string{
+		"ip -n a link del e",
+		"ip -n b link del u0",
+		"ip -n a addr flush dev e",
+		"ip -n a link set e down",
+		"ip -n b link set e nomaster",
+		"ip -n b link del br0",
+		"ip -n a route del default",
+		"ip -n a link set e name f",
+		"ip link set va down",
+	} {
+		sh(t, harm)
+		code, out, errs := runOSL(t, "diff", file)
+		if code != exitDiffer {
+			t.Errorf("after %q: diff says %d %s%s", harm, code, out, errs)
+		}
+		sh(t, "set -e\n"+out)
+		want(t, exitDone, []string{"nothing to change"}, "up", file)
+		want(t, exitDone, nil, "diff", file)
+	}
+	want(t, exitDone, nil, "down", file)
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
