@@ -64,7 +64,7 @@ func driveFaults(t *testing.T, op faultOp) (count faultCount) {
 	for i, kind := range slices.Concat(exchangeFaults, messageFaults) {
 		first, step := 1, 1
 		if !*allFaults {
-			first, step = 1+i%4, 4
+			first, step = 1+i%4, 8
 		}
 		if testing.Short() && !*allFaults {
 			step *= 4

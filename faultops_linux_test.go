@@ -434,7 +434,7 @@ func lesserLab() Network {
 	return n
 }
 
-var allFaults = flag.Bool("faults.all", false, "make an operation fail at every point; otherwise at one in four")
+var allFaults = flag.Bool("faults.all", false, "make an operation fail at every point; otherwise at one in eight")
 
 // A change is complete, or it did not happen, whatever the kernel answers to
 // any message of it.

@@ -113,6 +113,12 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 		}
 	}
 	if rec.Whole && happened == (rec.Role == plan.Redo) {
+		// Its parts ask this one, and must find it as it is.
+		for _, o := range all {
+			if o.Whole && o.ID == rec.ID && len(rec.Parts) == 0 {
+				rec.Parts = o.Parts
+			}
+		}
 		if err := n.settleSteps(ctx, rec); err != nil {
 			return err
 		}
