@@ -1,0 +1,56 @@
+//go:build linux
+
+package plan
+
+import (
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// takeOver plans to tag a link that somebody else made just as it is wanted.
+func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
+	t := Tag{Origin: Made, Source: orElse(f.Source, f.Name), Born: b.birth()}
+	if f.From != nil {
+		t = TagOf(l, Host)
+		t.Source, t.Index, t.Born = f.From.Link.Name, 0, b.birth()
+	}
+	if l.Kind == "bridge" {
+		t.MTU = f.MTU
+	}
+	b.retake(w.Key, l, t)
+	return t
+}
+
+func (b *builder) retake(key string, l *rtnl.Link, t Tag) {
+	op := retag(key, l.Name, l.Index, t.String())
+	op.Half, op.Undo = true, []Op{retag(key, l.Name, l.Index, l.Alias)}
+	b.wire = append(b.wire, op)
+}
+
+// changeHostEnd plans what the other end of a link, on the host, lacks.
+func (b *builder) changeHostEnd(f *Iface) {
+	if f.Peer == nil || f.Peer.Claimed || b.known[f.Peer.Key] == nil {
+		return
+	}
+	l := b.known[f.Peer.Key].Link(f.Peer.Name)
+	if l == nil {
+		return
+	}
+	if t := b.known[f.Peer.Key].tags[l.Index]; t.Origin == None {
+		b.retake(f.Peer.Key, l, Tag{Origin: Far, Source: l.Name})
+	}
+	set, old, changed := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}, false
+	name := ""
+	if m := f.PeerMaster; m != nil && l.Master != m.Index {
+		set.Master, old.Master, name, changed = &m.Index, &l.Master, m.Name, true
+	}
+	if mtu := f.Peer.MTU; mtu != 0 && l.MTU != mtu {
+		set.MTU, old.MTU, changed = mtu, l.MTU, true
+	}
+	if up, was := true, l.Up(); !was {
+		set.Up, old.Up, changed = &up, &was, true
+	}
+	if changed {
+		b.wire = append(b.wire, Op{NS: f.Peer.Key, Dev: l.Name, Do: SetLink{Link: set, Master: name}, Half: true,
+			Undo: []Op{{NS: f.Peer.Key, Dev: l.Name, Do: SetLink{Link: old}}}})
+	}
+}
