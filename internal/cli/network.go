@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -326,87 +325,4 @@ func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
 		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays%s\n", name, done, how)
 	}
 	return len(names) > 0
-}
-
-// runChecks runs checks in the sandboxes of the base path.
-func (a *app) runChecks(ctx context.Context, checks []osl.Check) []check.Result {
-	var open []*osl.Namespace
-	defer func() {
-		for _, ns := range open {
-			// Only a handle ends here; the checks have their results.
-			_ = ns.Close()
-		}
-	}()
-	return check.Run(ctx, checks, func(name string) (check.Enter, error) {
-		ns, err := osl.Open(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		open = append(open, ns)
-		return ns.InvokeFunc, nil
-	})
-}
-
-func checkTable(w io.Writer, results []check.Result) {
-	var rows [][]string
-	for _, r := range results {
-		took := time.Duration(r.Seconds * float64(time.Second))
-		shown := r.Result
-		if !r.Passed {
-			shown = "FAILED: " + shown
-		}
-		rows = append(rows, []string{r.From, r.Check, r.Expect, shown, shorten(took), r.Detail})
-	}
-	columns(w, "FROM CHECK EXPECT RESULT TIME DETAIL", rows)
-}
-
-// shorten rounds a duration to what one can read at a glance.
-func shorten(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(100 * time.Microsecond).String()
-	}
-	return d.Round(10 * time.Millisecond).String()
-}
-
-// verdict is an error if a check did not pass.
-func verdict(results []check.Result, advice string) error {
-	failed := 0
-	for _, r := range results {
-		if !r.Passed {
-			failed++
-		}
-	}
-	if failed == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %s failed; %s", failed, count(len(results), "check", "checks"), advice)
-}
-
-// foreign names what others made in the sandboxes whose checks failed.
-func foreign(ctx context.Context, checks []osl.Check, results []check.Result) error {
-	var errs []error
-	seen := map[string]bool{osl.HostName: true}
-	for i, r := range results {
-		for _, name := range []string{checks[i].From, checks[i].To} {
-			if r.Passed || name == "" || seen[name] {
-				continue
-			}
-			seen[name] = true
-			err := with(ctx, name, func(ns *osl.Namespace) error {
-				st, err := ns.Inspect(ctx)
-				if err != nil {
-					return err
-				}
-				if list := inTheWay(st); len(list) > 0 {
-					return fmt.Errorf("in %s is what osl did not make: %s", name, strings.Join(list, "; "))
-				}
-				return nil
-			})
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
