@@ -283,8 +283,8 @@ func (b *builder) asides(want []Sandbox) error {
 			if l == nil || l == x.link || f.Fresh {
 				continue
 			}
-			if _, stays := b.called[place{w.Key, l.Index}]; !stays && !k.tags[l.Index].leaves() {
-				return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Text: "another link has this name, and osl did not make it"}
+			if _, stays := b.called[place{w.Key, l.Index}]; !stays && (!w.Prune || !k.tags[l.Index].leaves()) {
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Text: "another link has this name"}
 			}
 			b.setAside(w.Key, k, l)
 		}
