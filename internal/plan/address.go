@@ -16,10 +16,12 @@ import (
 // it away. addrs are all addresses of the link in the kernel's order; comes are
 // those that it is given, and promote is what the setting is to be afterwards.
 func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr) bool, comes []netip.Prefix, promote uint32) []Op {
-	subnets := map[netip.Prefix]*subnet{}
+	subnets, comes6 := map[netip.Prefix]*subnet{}, map[netip.Addr]bool{}
 	for _, p := range comes {
 		if p.Addr().Is4() {
 			subnets[p.Masked()] = &subnet{stays: true}
+		} else {
+			comes6[p.Addr()] = true
 		}
 	}
 	for _, a := range addrs {
@@ -40,7 +42,7 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 	// The last is the first to go: so none takes another one along that goes too,
 	// and an undo makes them in their order.
 	for _, a := range slices.Backward(addrs) {
-		if !gone(a) {
+		if !gone(a) || comes6[a.Prefix.Addr()] { // with another prefix length: it went before that came
 			continue
 		}
 		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}}

@@ -100,6 +100,17 @@ func (k *known) addr(index int, p netip.Prefix) (rtnl.Addr, bool) {
 	return rtnl.Addr{}, false
 }
 
+// sameIPv6 returns the address of a link that is the IPv6 address of p, with
+// whatever prefix length.
+func (k *known) sameIPv6(index int, p netip.Prefix) (rtnl.Addr, bool) {
+	for _, a := range k.addrs[index] {
+		if p.Addr().Is6() && a.Prefix.Addr() == p.Addr() {
+			return a, true
+		}
+	}
+	return rtnl.Addr{}, false
+}
+
 // part returns what hangs on one link, for the functions that take a state.
 func (k *known) part(l *rtnl.Link) *State {
 	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index]}

@@ -54,6 +54,9 @@ func (b *builder) shedding(w *Sandbox, k *known) {
 			continue
 		}
 		ops := b.shed(w, k, l)
+		if len(ops) == 0 {
+			continue
+		}
 		if _, deletes := ops[0].Do.(DelAddr); !deletes {
 			ops[0].Alone = true
 			b.config, ops = append(b.config, ops[0]), ops[1:]

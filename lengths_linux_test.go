@@ -1,0 +1,51 @@
+package osl
+
+import (
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// An IPv6 address gets another prefix length: the kernel takes it once, so the
+// one before goes first, and is back where a later step fails.
+func TestPrefixLengthOfIPv6(t *testing.T) {
+	w := world(t, "")
+	wanted := func(fails bool, addrs ...string) Network {
+		f := InterfaceSpec{Name: "eth0", Type: "veth", Peer: Endpoint{Sandbox: HostName, Interface: "va"}}
+		for _, a := range addrs {
+			f.Addresses = append(f.Addresses, netip.MustParsePrefix(a))
+		}
+		spec := Spec{Name: "a", Interfaces: []InterfaceSpec{f}, Gateway6: netip.MustParseAddr("2001:db8::9")}
+		if fails {
+			spec.Routes = []RouteSpec{{To: netip.MustParsePrefix("10.66.0.0/16"), Via: netip.MustParseAddr("192.0.2.1")}}
+		}
+		return Network{Sandboxes: []Spec{spec}}
+	}
+	apply := func(n Network) error { _, err := Apply(t.Context(), n); return err }
+	w.must(apply(wanted(false, "2001:db8::1/64", "2001:db8::2/64")))
+	before := w.still()
+	if err := apply(wanted(true, "2001:db8::1/48", "2001:db8::2/64")); err == nil {
+		t.Fatal("a route without a way went up")
+	}
+	if p := w.settled(func(p picture) bool { return diff(bare(before), bare(p)) == "" }); diff(bare(before), bare(p)) != "" {
+		t.Errorf("it is not as before:\n%s", diff(bare(before), bare(p)))
+	}
+	for _, addrs := range [][]string{{"2001:db8::1/48", "2001:db8::2/64"}, {"2001:db8::1/64"}, {"2001:db8::1/128", "2001:db8::3/64"}, {"2001:db8::3/48"}} {
+		n := wanted(false, addrs...)
+		w.must(apply(n))
+		out, err := exec.Command("ip", "-n", "a", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global").Output()
+		w.must(err)
+		if strings.Count(string(out), "\n") != len(addrs) {
+			t.Errorf("%v are to be there:\n%s", addrs, out)
+		}
+		for _, a := range addrs {
+			if !strings.Contains(string(out), " "+a+" ") {
+				t.Errorf("%s is not there:\n%s", a, out)
+			}
+		}
+		if c, err := Diff(t.Context(), n); err != nil || len(c) != 0 {
+			t.Errorf("left to do: %v %v", c, err)
+		}
+	}
+}
