@@ -49,3 +49,28 @@ func TestPrefixLengthOfIPv6(t *testing.T) {
 		}
 	}
 }
+
+// A route on a device and lo's being up are mended by the commands that are
+// printed.
+func TestMendedRouteAndLoopback(t *testing.T) {
+	w := world(t, "")
+	n := Network{Sandboxes: []Spec{{Name: "a", Routes: []RouteSpec{{To: netip.MustParsePrefix("10.66.0.0/16"), Dev: "eth0"}}, Interfaces: []InterfaceSpec{
+		{Name: "eth0", Type: "veth", Peer: Endpoint{Sandbox: HostName, Interface: "va"}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/24")}},
+		{Name: "lo", Aliases: []netip.Prefix{netip.MustParsePrefix("10.9.9.9/32")}}}}}}
+	_, err := Apply(t.Context(), n)
+	w.must(err)
+	for _, damage := range []string{"route del 10.66.0.0/16", "link set lo down"} {
+		w.ip(append([]string{"-n", "a"}, strings.Fields(damage)...)...)
+		c, err := Diff(t.Context(), n)
+		w.must(err)
+		if len(c) == 0 {
+			t.Fatalf("after %s there is nothing to do", damage)
+		}
+		for _, x := range c {
+			w.ip(strings.Fields(x.Command)[1:]...)
+		}
+		if c, err = Diff(t.Context(), n); err != nil || len(c) != 0 {
+			t.Errorf("after %s was mended, left to do: %v %v", damage, c, err)
+		}
+	}
+}

@@ -323,7 +323,11 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 	if r.OnLink && r.Via.IsValid() {
 		s += " onlink"
 	}
-	return s + fmt.Sprintf(" proto %d", r.Proto)
+	s += fmt.Sprintf(" proto %d", r.Proto)
+	if r.Global && !r.Via.IsValid() {
+		s += " scope site"
+	}
+	return s
 }
 
 func (a NewNeigh) Command(dev string) string {
