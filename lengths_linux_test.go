@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 // An IPv6 address gets another prefix length: the kernel takes it once, so the
@@ -72,5 +74,39 @@ func TestMendedRouteAndLoopback(t *testing.T) {
 		if c, err = Diff(t.Context(), n); err != nil || len(c) != 0 {
 			t.Errorf("after %s was mended, left to do: %v %v", damage, c, err)
 		}
+	}
+}
+
+// What osl knows of a link's neighbours goes when the link is let go of.
+func TestNeighboursOfAnothersLink(t *testing.T) {
+	for name, remove := range map[string]func(n *Namespace) error{
+		"Remove": func(n *Namespace) error { return Remove(t.Context(), "a") },
+		"Down": func(n *Namespace) error {
+			_, err := Down(t.Context(), Network{Sandboxes: []Spec{{Name: "a"}}})
+			return err
+		},
+		"RemoveLink": func(n *Namespace) error { return n.RemoveLink(t.Context(), "mine") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := world(t, "")
+			w.foreign("a")
+			w.ip("-n", "a", "link", "set", "mine", "up")
+			_, err := Apply(t.Context(), Network{Sandboxes: []Spec{{Name: "a",
+				Interfaces: []InterfaceSpec{{Name: "mine", Addresses: []netip.Prefix{netip.MustParsePrefix("10.5.0.1/24")}}},
+				Neighbors:  []NeighborSpec{{Dev: "mine", IP: netip.MustParseAddr("10.5.0.6"), MAC: MAC{2, 0, 0, 0, 0, 6}}}}}})
+			w.must(err)
+			n, err := Open(t.Context(), "a")
+			w.must(err)
+			w.open = append(w.open, n)
+			w.must(remove(n))
+			s, err := readState(t.Context(), n.conn, true)
+			w.must(err)
+			if len(s.Neighs) != 0 {
+				t.Errorf("left: %v", s.Neighs)
+			}
+			if tag, ok := plan.ParseTag(s.Link("mine").Alias); ok {
+				t.Errorf("a tag is left: %v", tag)
+			}
+		})
 	}
 }

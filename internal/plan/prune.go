@@ -156,6 +156,11 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewRoute{r}}}})
 		}
 	}
+	for _, n := range s.Neighs {
+		if n.Index == l.Index && n.Proto == rtnl.Protocol {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
+		}
+	}
 	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {
 		if a.Index == l.Index {
