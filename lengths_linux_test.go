@@ -110,3 +110,10 @@ func TestNeighboursOfAnothersLink(t *testing.T) {
 		})
 	}
 }
+
+// lengthOf is a network with an IPv6 address beside another, and a gateway.
+func lengthOf(addr string) Network {
+	f := InterfaceSpec{Name: "eth0", Type: "veth", Peer: Endpoint{Sandbox: HostName, Interface: "va"},
+		Addresses: []netip.Prefix{netip.MustParsePrefix(addr), netip.MustParsePrefix("2001:db8::2/64")}}
+	return Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{f}, Gateway6: netip.MustParseAddr("2001:db8::9")}}}
+}

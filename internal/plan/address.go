@@ -93,3 +93,16 @@ func putBack(key, dev string, a rtnl.Addr) Op {
 	}
 	return Op{NS: key, Dev: dev, Do: NewAddr{a}}
 }
+
+// inPlace adds an IPv6 address that was there, and those that came after it
+// again: the oldest is what a link is known by. The kernel lists the newest first.
+func inPlace(key, dev string, a rtnl.Addr, addrs []rtnl.Addr) []Op {
+	ops := []Op{putBack(key, dev, a)}
+	at := slices.IndexFunc(addrs, func(x rtnl.Addr) bool { return x.Prefix == a.Prefix })
+	for _, x := range slices.Backward(addrs[:max(at, 0)]) {
+		if ip := x.Prefix.Addr(); ip.Is6() && !ip.IsLinkLocalUnicast() {
+			ops = append(ops, Op{NS: key, Dev: dev, Do: DelAddr{x}}, putBack(key, dev, x))
+		}
+	}
+	return ops
+}

@@ -78,7 +78,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if !there {
 			if old, ok := k.sameIPv6(l.Index, a.Prefix); ok && b.drops(old) {
 				// The kernel takes an IPv6 address once, whatever its prefix length.
-				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: []Op{putBack(w.Key, f.Name, old)}})
+				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k.addrs[l.Index])})
 			}
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
