@@ -200,6 +200,7 @@ func changes(ops []plan.Op) (c Changes) {
 		}
 		for _, line := range plan.Commands(op, sh) {
 			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
+			kind = ChangeEdit // what a new sandbox takes beside
 		}
 	}
 	return c
@@ -264,6 +265,9 @@ func (p *prepared) open(ctx context.Context, net Network, write bool) (err error
 	if !p.part {
 		if err := p.readHost(); err != nil {
 			return fail("read the host", "", "", err)
+		}
+		if err := p.outlive(ctx, write); err != nil {
+			return err
 		}
 	}
 	return p.readSettings()

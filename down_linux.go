@@ -78,7 +78,7 @@ func down(ctx context.Context, net Network, really bool, how removal) (c Changes
 	if err != nil {
 		return nil, err
 	}
-	ends, err := d.run.hostEnds(want.hostEnds)
+	ends, err := d.hostEnds(want.hostEnds)
 	if err != nil {
 		return nil, err
 	}
@@ -286,34 +286,54 @@ func (d *doomed) leaderLast(f func(i int) error) error {
 	return f(0)
 }
 
-// hostEnds returns the steps that delete the links of the host with these names,
-// as far as osl made them.
-func (r *run) hostEnds(names []string) (ops []plan.Op, err error) {
-	if len(names) == 0 {
+// hostEnds returns the steps that delete the ends of links on the host, as far as
+// osl made them and the others are in the sandboxes that are taken down, or in
+// namespaces that are gone: those of a sandbox that is somewhere else stay.
+func (d *doomed) hostEnds(ends []hostEnd) (ops []plan.Op, err error) {
+	if len(ends) == 0 {
 		return nil, nil
 	}
-	host, err := r.space(plan.HostNS)
+	host, err := d.run.space(plan.HostNS)
 	if err != nil {
 		return nil, err
 	}
-	found := make([]rtnl.Link, len(names))
-	reqs := make([]rtnl.Request, len(names))
-	for i, name := range names {
-		reqs[i] = rtnl.GetLink(0, name, &found[i])
+	found := make([]rtnl.Link, len(ends))
+	reqs := make([]rtnl.Request, len(ends))
+	for i, e := range ends {
+		reqs[i] = rtnl.GetLink(0, e.name, &found[i])
 	}
-	errs, err := host.conn.Do(r.ctx, reqs...)
+	errs, err := host.conn.Do(d.run.ctx, reqs...)
 	if err != nil {
 		return nil, err
 	}
-	for i, l := range found {
+	open := map[string]*Namespace{}
+	for _, n := range d.open {
+		open[n.key] = n
+	}
+	for i := range found {
+		l := &found[i]
 		t, ok := plan.ParseTag(l.Alias)
 		if errors.Is(errs[i], unix.ENODEV) || errs[i] == nil && (!ok || t.Origin != plan.Far) {
 			continue
 		}
 		if errs[i] != nil {
-			return nil, fail("", "", names[i], errs[i])
+			return nil, fail("", "", ends[i].name, errs[i])
 		}
-		ops = append(ops, plan.Op{NS: plan.HostNS, Dev: names[i], Do: plan.DelLink{Index: l.Index}, Last: true})
+		n := open[ends[i].key]
+		if n == nil && !slices.Contains(d.stale, ends[i].key) {
+			continue
+		}
+		if n != nil {
+			var other rtnl.Link
+			err := n.conn.One(d.run.ctx, rtnl.GetLink(l.Parent, "", &other))
+			if err != nil && !plan.Absent(err) {
+				return nil, fail("", n.key, ends[i].name, err)
+			}
+			if other.Parent != l.Index {
+				continue
+			}
+		}
+		ops = append(ops, plan.Op{NS: plan.HostNS, Dev: ends[i].name, Do: plan.DelLink{Index: l.Index}, Last: true})
 	}
 	return ops, nil
 }

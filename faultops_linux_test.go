@@ -260,6 +260,8 @@ func faultOps() []faultOp {
 		{name: "Apply that removes", host: richVeth + hostVXLAN, before: func(w *faultWorld) { w.lab(); w.harm() },
 			do: func(w *faultWorld) error { _, err := Apply(ctx, lesserLab()); return err }},
 		{name: "Apply that moves addresses and routes", host: hostVXLAN, before: applyBefore, do: applyAfter},
+		{name: "Apply that changes a prefix length of IPv6", before: func(w *faultWorld) { _, err := Apply(ctx, lengthOf("2001:db8::1/64")); w.must(err) },
+			do: func(w *faultWorld) error { _, err := Apply(ctx, lengthOf("2001:db8::1/48")); return err }},
 		{name: "Apply of settings", before: settingsBefore, do: func(w *faultWorld) error { _, err := Apply(ctx, settingsLab(true)); return err }},
 		{name: "Apply of settings in a new sandbox", do: func(w *faultWorld) error { _, err := Apply(ctx, settingsLab(true)); return err }},
 		{name: "Apply of settings that turn IPv6 off", before: settingsBefore, do: func(w *faultWorld) error {

@@ -155,16 +155,18 @@ func (n *Namespace) take(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link
 	}
 	kept := func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Kept }
 	if slices.ContainsFunc(links, kept) {
-		s, err = readState(ctx, conn, false)
+		s, err = readState(ctx, conn, true)
 	} else if !s.Links[0].Inet.DisableIPv6 {
 		s.Addrs, err = conn.Addrs(ctx, 0)
-	}
-	if err == nil {
-		s.Neighs, err = homewardFDB(ctx, conn, links)
 	}
 	if err != nil {
 		return err
 	}
+	fdb, err := homewardFDB(ctx, conn, links)
+	if err != nil {
+		return err
+	}
+	s.Neighs = append(slices.DeleteFunc(s.Neighs, func(x rtnl.Neigh) bool { return x.FDB }), fdb...)
 	r := newRun(ctx, n)
 	defer r.close()
 	var gone []int

@@ -165,7 +165,8 @@ func (p *prepared) explain(err error) error {
 			text += fmt.Sprintf(" of the network %q", e.network)
 		}
 	}
-	return &plan.Problem{Key: taken.Key, Dev: taken.Dev, Kind: taken.Kind, Text: text}
+	return &plan.Problem{Key: taken.Key, Dev: taken.Dev, Kind: taken.Kind, Text: text,
+		Away: &plan.Op{NS: plan.HostNS, Dev: l.Name, Do: plan.DelLink{Index: l.Index}}}
 }
 
 type holder struct{ key, network string }

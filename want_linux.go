@@ -18,8 +18,11 @@ import (
 // networkNames is what a network is about.
 type networkNames struct {
 	keys     []string
-	hostEnds []string
+	hostEnds []hostEnd
 }
+
+// hostEnd is the end of a link on the host, and the sandbox of the other one.
+type hostEnd struct{ name, key string }
 
 // wantNetworkNames checks the names of a network, and no more: a network whose
 // host lacks something can still be taken down.
@@ -38,14 +41,14 @@ func (r *run) wantNetworkNames(net Network) (names networkNames, err error) {
 		names.keys = append(names.keys, key)
 		for j := range s.Interfaces {
 			if p := s.Interfaces[j].Peer; p.Sandbox == HostName {
-				names.hostEnds = append(names.hostEnds, p.Interface)
+				names.hostEnds = append(names.hostEnds, hostEnd{p.Interface, key})
 			}
 		}
 	}
 	for _, l := range net.Links {
-		for _, e := range l {
-			if e.Sandbox == HostName {
-				names.hostEnds = append(names.hostEnds, e.Interface)
+		for i, e := range l {
+			if key, err := KeyPath(l[1-i].Sandbox); err == nil && e.Sandbox == HostName {
+				names.hostEnds = append(names.hostEnds, hostEnd{e.Interface, key})
 			}
 		}
 	}

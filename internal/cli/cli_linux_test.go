@@ -154,7 +154,7 @@ func TestCreateAllOrNone(t *testing.T) {
 	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "a ") || strings.Contains(out, "c ") {
 		t.Errorf("left behind:\n%s", out)
 	}
-	want(t, exitDone, []string{"ip netns add a\nip netns add c\n"}, "create", "--dry-run", "a", "c")
+	want(t, exitDone, []string{"ip netns add a\n", "ip netns add c\n"}, "create", "--dry-run", "a", "c")
 	want(t, exitFailed, []string{"nothing was removed"}, "rm", "b", "nope")
 	want(t, exitDone, []string{"ip netns del b"}, "rm", "--dry-run", "b")
 	want(t, exitDone, []string{"b "}, "ls")

@@ -118,6 +118,7 @@ links: [[a/e, b/e]]`)
 		"ip -n a route del default",
 		"ip -n a link set e name f",
 		"ip link set va down",
+		"ip netns del a",
 	} {
 		sh(t, harm)
 		code, out, errs := runOSL(t, "diff", file)
@@ -129,5 +130,6 @@ links: [[a/e, b/e]]`)
 		want(t, exitDone, nil, "diff", file)
 	}
 	want(t, exitDone, nil, "down", file)
+	sh(t, "while umount /run/netns 2>/dev/null; do :; done") // what ip netns mounts
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }

@@ -186,7 +186,13 @@ func (a PutBack) Request(FDs) rtnl.Request      { return a.Kept.Request() }
 func (a NewNeigh) Request(FDs) rtnl.Request     { return rtnl.ReplaceNeigh(a.Neigh) }
 func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh, nil) }
 
-func (a MakeNS) Command(string) string { return "netns add" }
+// Command also says that the sandbox is osl's: only then is what the lines after
+// it make taken for osl's.
+func (a MakeNS) Command(string) string {
+	t := SandboxTag{Network: a.Tag.Network, Labels: a.Tag.Labels}
+	off := shell.Setting([2]string{disableIPv6("default"), "1"}, [2]string{disableIPv6("lo"), "1"})
+	return "netns add\nlink set dev lo up alias " + shell.Quote(t.String()) + "\n" + off
+}
 
 func (a EndNS) Command(string) string { return "netns del" }
 
@@ -323,7 +329,11 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 	if r.OnLink && r.Via.IsValid() {
 		s += " onlink"
 	}
-	return s + fmt.Sprintf(" proto %d", r.Proto)
+	s += fmt.Sprintf(" proto %d", r.Proto)
+	if r.Global && !r.Via.IsValid() {
+		s += " scope site"
+	}
+	return s
 }
 
 func (a NewNeigh) Command(dev string) string {

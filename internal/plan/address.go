@@ -16,10 +16,12 @@ import (
 // it away. addrs are all addresses of the link in the kernel's order; comes are
 // those that it is given, and promote is what the setting is to be afterwards.
 func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr) bool, comes []netip.Prefix, promote uint32) []Op {
-	subnets := map[netip.Prefix]*subnet{}
+	subnets, comes6 := map[netip.Prefix]*subnet{}, map[netip.Addr]bool{}
 	for _, p := range comes {
 		if p.Addr().Is4() {
 			subnets[p.Masked()] = &subnet{stays: true}
+		} else {
+			comes6[p.Addr()] = true
 		}
 	}
 	for _, a := range addrs {
@@ -40,7 +42,7 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 	// The last is the first to go: so none takes another one along that goes too,
 	// and an undo makes them in their order.
 	for _, a := range slices.Backward(addrs) {
-		if !gone(a) {
+		if !gone(a) || comes6[a.Prefix.Addr()] { // with another prefix length: it went before that came
 			continue
 		}
 		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}}
@@ -90,4 +92,17 @@ func putBack(key, dev string, a rtnl.Addr) Op {
 		return Op{NS: key, Dev: dev, Do: PutBack{*a.Whole}}
 	}
 	return Op{NS: key, Dev: dev, Do: NewAddr{a}}
+}
+
+// inPlace adds an IPv6 address that was there, and those that came after it
+// again: the oldest is what a link is known by. The kernel lists the newest first.
+func inPlace(key, dev string, a rtnl.Addr, addrs []rtnl.Addr) []Op {
+	ops := []Op{putBack(key, dev, a)}
+	at := slices.IndexFunc(addrs, func(x rtnl.Addr) bool { return x.Prefix == a.Prefix })
+	for _, x := range slices.Backward(addrs[:max(at, 0)]) {
+		if ip := x.Prefix.Addr(); ip.Is6() && !ip.IsLinkLocalUnicast() {
+			ops = append(ops, Op{NS: key, Dev: dev, Do: DelAddr{x}}, putBack(key, dev, x))
+		}
+	}
+	return ops
 }

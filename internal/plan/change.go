@@ -5,6 +5,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -76,6 +77,10 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			continue // it comes with lo's IPv6
 		}
 		if !there {
+			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
+				// The kernel takes an IPv6 address once, whatever its prefix length.
+				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k.addrs[l.Index])})
+			}
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
 				add := &b.config[len(b.config)-1]

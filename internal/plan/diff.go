@@ -227,7 +227,7 @@ func (b *builder) labels(w *Sandbox, k *known) {
 				Undo: []Op{{NS: w.Key, Dev: "lo", Do: DelAltName{loopback, names}}}})
 		}
 	}
-	if made && !lo.Up() && !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
+	if made && !lo.Up() {
 		up, down := true, false
 		b.config = append(b.config, Op{NS: w.Key, Dev: "lo", Half: true, Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &up}},
 			Undo: []Op{{NS: w.Key, Dev: "lo", Do: SetLink{Link: rtnl.LinkSet{Index: loopback, Up: &down}}}}})

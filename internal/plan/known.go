@@ -20,6 +20,7 @@ type known struct {
 	tags    map[int]Tag           // of osl's links
 	addrs   map[int][]rtnl.Addr   // by link, in the kernel's order
 	at      map[address]rtnl.Addr
+	six     map[address]rtnl.Addr // of IPv6, by the address alone: a link has each once, with whatever length
 	routes  map[netip.Prefix][]rtnl.Route
 	on      map[int][]rtnl.Route // osl's routes by device
 	others  map[netip.Prefix][]rtnl.Route
@@ -52,7 +53,7 @@ func know(s *State) *known {
 	copied.Links = slices.Clone(s.Links)
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
-		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
+		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
 		others: map[netip.Prefix][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
@@ -69,6 +70,9 @@ func know(s *State) *known {
 	for _, a := range s.Addrs {
 		k.addrs[a.Index] = append(k.addrs[a.Index], a)
 		k.at[address{a.Index, a.Prefix}] = a
+		if ip := a.Prefix.Addr(); ip.Is6() {
+			k.six[address{a.Index, netip.PrefixFrom(ip, 128)}] = a
+		}
 	}
 	for _, r := range s.Routes {
 		k.routes[r.Dst] = append(k.routes[r.Dst], r)

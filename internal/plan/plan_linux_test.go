@@ -69,7 +69,11 @@ func TestBuildFromNothing(t *testing.T) {
 	ops := build(t, lab(), nil)
 	want := []string{
 		"ip netns add sw",
+		"ip -n sw link set dev lo up alias 'osl1;o=s'",
+		"ip netns exec sw sysctl -w net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1",
 		"ip netns add web",
+		"ip -n web link set dev lo up alias 'osl1;o=s'",
+		"ip netns exec web sysctl -w net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1",
 		"ip -n sw link add name br0 type bridge",
 		"ip -n web link add name eth0 type veth peer name p1 netns sw",
 		"ip -n sw link set dev p1 master br0",

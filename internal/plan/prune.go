@@ -54,6 +54,9 @@ func (b *builder) shedding(w *Sandbox, k *known) {
 			continue
 		}
 		ops := b.shed(w, k, l)
+		if len(ops) == 0 {
+			continue
+		}
 		if _, deletes := ops[0].Do.(DelAddr); !deletes {
 			ops[0].Alone = true
 			b.config, ops = append(b.config, ops[0]), ops[1:]
@@ -151,6 +154,11 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	for _, r := range s.Routes {
 		if r.Index == l.Index {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewRoute{r}}}})
+		}
+	}
+	for _, n := range s.Neighs {
+		if n.Index == l.Index && n.Proto == rtnl.Protocol {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
 	}
 	var addrs []rtnl.Addr

@@ -48,6 +48,9 @@ func For(base string) Shell {
 // otherNS marks the name of another namespace in a command.
 const otherNS = "\x00"
 
+// ownBase is how a command that osl starts in a session finds the base path.
+const ownBase = `"$OSL_BASE"`
+
 // NS stands for the name of another namespace in a command.
 func NS(key string) string { return otherNS + key + otherNS }
 
@@ -93,7 +96,7 @@ func (sh Shell) Command(key, line string) string {
 		tool, line = first, rest
 	}
 	plain := tool + " " + line
-	if strings.Contains(line, "$PPID") {
+	if strings.Contains(line, "$PPID") || strings.Contains(line, ownBase) {
 		plain = "sh -c " + Quote(plain)
 	}
 	if key == host {
@@ -153,6 +156,8 @@ func (sh Shell) names(line string) string {
 			parts[i] = "/proc/$PPID/ns/net" // of the osl that starts the command
 		case key == host:
 			parts[i] = "/proc/$$/ns/net" // of the shell
+		case sh.apart && sh.short(key) != key:
+			parts[i] = ownBase + "/netns/" + Quote(sh.short(key)) // each session has another
 		default:
 			parts[i], _ = sh.Name(key)
 		}
