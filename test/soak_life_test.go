@@ -149,8 +149,9 @@ func (l *life) state(sb *osl.Namespace) string {
 				own = append(own, a)
 			}
 		}
-		s.Interfaces[i].Addresses = own
+		s.Interfaces[i].Addresses, s.Interfaces[i].Others = own, nil
 	}
+	s.OtherRoutes = nil // of the addresses, those that the kernel makes included
 	b, err := json.Marshal(s)
 	l.check("Inspect", err)
 	return string(b)

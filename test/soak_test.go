@@ -156,9 +156,22 @@ func (s *soaker) problem(format string, args ...any) {
 	fmt.Printf(format+"\n", args...)
 }
 
+// quiet returns what is held when that has not changed for a moment: a thread may
+// still wait for the kernel to be done with links that are gone.
+func (s *soaker) quiet() (held []string) {
+	held = s.held()
+	for since, end := time.Now(), time.Now().Add(3*time.Second); time.Since(since) < 200*time.Millisecond && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		if now := s.held(); !slices.Equal(held, now) {
+			held, since = now, time.Now()
+		}
+	}
+	return held
+}
+
 func (s *soaker) run(cycles int) {
 	s.phase(3 * soakGoroutines) // lets the runtime have its threads and pools
-	before, beforeThreads := s.held(), len(threads())
+	before, beforeThreads := s.quiet(), len(threads())
 	s.failed.Store(0)
 	var heap []uint64
 	for _, part := range []int{cycles / 10, cycles * 4 / 10, cycles - cycles/10 - cycles*4/10} {
