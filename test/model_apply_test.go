@@ -78,6 +78,9 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		if m.sometimes("MTU", 4) {
 			i.MTU = pick(m, "MTU", 1300, 1400)
 			l.mtu, l.mtuSet = i.MTU, true
+			if l.pair = i.MTU; l.peer != nil {
+				l.peer.mtu = i.MTU
+			}
 		}
 		if m.sometimes("MAC", 4) {
 			l.mac = pick(m, "MAC", hardware...)
@@ -184,6 +187,9 @@ func (m *model) becomes(b *mbox) {
 			if l.peer != nil {
 				n.peer = l.peer
 				l.peer.peer = n
+				if n.pair != 0 {
+					n.peer.mtu = n.pair
+				}
 			}
 			continue
 		}

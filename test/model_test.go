@@ -52,6 +52,7 @@ type mlink struct {
 	src        string // source name; "" on the host, unless it is the far end of a veth of osl's
 	home       *mlink // what it was on the host
 	was        *mlink // of one that a spec wants: what it is already
+	pair       int    // and the MTU that it asks for, which its other end has too
 	mac        string // "" until it was seen
 	mtu, txq   int
 	mtuSet     bool // of a bridge: set by hand, so that it does not follow the ports
