@@ -22,6 +22,7 @@ import (
 // and then there is nothing to change, and the kernel has what it says.
 func TestEdits(t *testing.T) {
 	begin(t)
+	draws(t, "12", "4")
 	rapid.Check(t, func(r *rapid.T) {
 		defer func() {
 			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {

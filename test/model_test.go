@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -384,6 +385,27 @@ func (m *model) must(err error) {
 // boxNames are the sandboxes of a check.
 var boxNames = []string{"ma", "mb"}
 
+// draws sets how much rapid draws where the command line does not say it. What
+// fails is printed, and kept nowhere.
+func draws(t *testing.T, checks, short string) {
+	defaults := map[string]string{"rapid.checks": checks, "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
+	if testing.Short() {
+		defaults["rapid.checks"] = short
+	}
+	for name, value := range defaults {
+		if !given()[name] {
+			must(t, flag.Set(name, value))
+		}
+	}
+}
+
+// given are the flags of the command line, before a test sets others.
+var given = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { names[f.Name] = true })
+	return names
+})
+
 // TestModel makes random sequences of calls and compares what the kernel then
 // holds, as another library reads it, and what Info says, with the model, after
 // each call. A failure prints the shortest sequence that was found to fail.
@@ -391,14 +413,7 @@ var boxNames = []string{"ma", "mb"}
 //	go test -run TestModel . -args -rapid.checks=200 -rapid.steps=50 -rapid.seed=N
 func TestModel(t *testing.T) {
 	begin(t)
-	defaults := map[string]string{"rapid.checks": "10", "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
-	if testing.Short() {
-		defaults["rapid.checks"] = "4"
-	}
-	flag.Visit(func(f *flag.Flag) { delete(defaults, f.Name) })
-	for name, value := range defaults {
-		must(t, flag.Set(name, value))
-	}
+	draws(t, "10", "4")
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // a taken name at home is logged
 	defer slog.SetDefault(log)
