@@ -154,7 +154,7 @@ func diff(was, is []string) string {
 // that are gone.
 func (w *faultWorld) settled(ok func(picture) bool) picture {
 	p := w.look()
-	for end := time.Now().Add(2 * time.Second); !ok(p) && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); !ok(p) && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 		p = w.look()
 	}

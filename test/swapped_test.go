@@ -59,7 +59,7 @@ func swapped(t *testing.T, call, name, arg string, there func() bool, swap func(
 	c := child(name)
 	c.Path = strace
 	c.Args = []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call,
-		"-e", "inject=" + call + ":delay_enter=500000:when=1", self, arg}
+		"-e", "inject=" + call + ":delay_enter=2000000:when=1", self, arg}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out strings.Builder
 	c.Stdout, c.Stderr = &out, &out

@@ -118,7 +118,7 @@ func TestExamples(t *testing.T) {
 // the links of a namespace in the background.
 func eventually(t *testing.T, left func() []string) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(30 * time.Millisecond) {
 		l := left()
 		if len(l) == 0 {
 			return

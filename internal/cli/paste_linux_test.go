@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/shell"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // awkward is a network whose names and values a shell would take apart.
@@ -63,6 +64,7 @@ func TestPasteWithoutRoot(t *testing.T) {
 
 // Machines read the kind of each change.
 func TestKindOfChange(t *testing.T) {
+	testnet.NeedTun(t)
 	want(t, exitDone, nil, "create", "k")
 	defer runOSL(t, "rm", "k")
 	for _, args := range [][]string{{"link", "add", "-o", "json", "k", "br0", "--type", "bridge"}, {"link", "add", "k", "tap0", "--type", "tap", "-o", "json"}, {"link", "rm", "-o", "json", "k", "br0"}} {

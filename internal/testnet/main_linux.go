@@ -145,11 +145,11 @@ func prepare() error {
 	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
 }
 
-// settle compares with before until nothing is left or two seconds are over:
+// settle compares with before until nothing is left or twenty seconds are over:
 // the runtime closes threads, and the kernel namespaces, a little later.
 func settle(before map[string]string) []string {
 	var left []string
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		runtime.GC()
 		left = left[:0]
 		for k, v := range look() {
