@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
-	"slices"
 
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -190,8 +189,8 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 		set := func(up bool) plan.SetLink { return plan.SetLink{Link: rtnl.LinkSet{Index: 1, Up: &up}} }
 		undo := []plan.Op{{NS: n.space(), Dev: "lo", Do: set(false)}}
 		// The kernel gives lo its address when it goes up for the first time.
-		if a := (rtnl.Addr{Index: 1, Prefix: netip.MustParsePrefix("127.0.0.1/8")}); !slices.ContainsFunc(s.Addrs, func(h rtnl.Addr) bool { return h.Index == 1 && h.Prefix == a.Prefix }) {
-			undo = append(undo, plan.Op{NS: n.space(), Dev: "lo", Do: plan.DelAddr{Addr: a}})
+		if !hasAll(s, 1, []netip.Prefix{plan.LoopbackIPv4}) {
+			undo = append(undo, plan.Op{NS: n.space(), Dev: "lo", Do: plan.DelAddr{Addr: rtnl.Addr{Index: 1, Prefix: plan.LoopbackIPv4}}})
 		}
 		ops = append(ops, plan.Op{NS: n.space(), Dev: "lo", Do: set(true), Half: true, Undo: undo})
 		back = append(back, plan.Ahead(undo)...)

@@ -67,15 +67,7 @@ func apply(ctx context.Context, net Network, really bool) (Changes, error) {
 	if err != nil {
 		return nil, err
 	}
-	var c Changes
-	for _, op := range ops {
-		if _, is := op.Do.(plan.EndNS); is {
-			c = append(c, ends[op.NS]...)
-		} else {
-			c = append(c, changes([]plan.Op{op})...)
-		}
-	}
-	return c, nil
+	return changes(ops, ends), nil
 }
 
 // endings returns what becomes of the sandboxes that the network does not list any
@@ -186,22 +178,31 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 	}
 }
 
-// changes returns a plan as commands.
-func changes(ops []plan.Op) (c Changes) {
+// changes returns a plan as commands; ends are those of the sandboxes that end.
+func changes(ops []plan.Op, ends map[string]Changes) (c Changes) {
 	sh := shell.For(BasePath())
 	for _, op := range ops {
-		sandbox := HostName
-		if op.NS != plan.HostNS {
-			sandbox = nameOf(op.NS)
+		if _, is := op.Do.(plan.EndNS); is {
+			c = append(c, ends[op.NS]...)
 		}
-		kind := ChangeEdit
-		if _, ok := op.Do.(plan.MakeNS); ok {
-			kind = ChangeMake
-		}
-		for _, line := range plan.Commands(op, sh) {
-			c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
-			kind = ChangeEdit // what a new sandbox takes beside
-		}
+		c = append(c, commands(op, sh)...)
+	}
+	return c
+}
+
+// commands returns one step as commands.
+func commands(op plan.Op, sh shell.Shell) (c Changes) {
+	sandbox := HostName
+	if op.NS != plan.HostNS {
+		sandbox = nameOf(op.NS)
+	}
+	kind := ChangeEdit
+	if _, ok := op.Do.(plan.MakeNS); ok {
+		kind = ChangeMake
+	}
+	for _, line := range plan.Commands(op, sh) {
+		c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
+		kind = ChangeEdit // what a new sandbox takes beside
 	}
 	return c
 }

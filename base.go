@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // keysDir is the directory of the keys below the base path, as ip netns has it.
@@ -76,12 +77,7 @@ func KeyPath(name string) (string, error) {
 func hostKey() string { return filepath.Join(BasePath(), keysDir, HostName) }
 
 // nameOf returns the name that KeyPath turns into key, or key itself.
-func nameOf(key string) string {
-	if dir, name := filepath.Split(key); filepath.Clean(dir) == filepath.Join(BasePath(), keysDir) {
-		return name
-	}
-	return key
-}
+func nameOf(key string) string { return shell.Short(BasePath(), key) }
 
 // GenerateKey generates a sandbox key based on the passed container id: the
 // path of its first 12 characters in the base path. An id that begins with "-"

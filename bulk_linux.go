@@ -149,8 +149,8 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]
 }
 
 // AddAddresses adds addresses to the interface that is named ifName inside the
-// sandbox, or has this source name, all of them or none. One that is there already is no error. They are
-// alias IPs: see AddAliasIP.
+// sandbox, or has this source name, all of them or none. One that is there already
+// is no error. They are alias IPs: see AddAliasIP.
 func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return n.addresses(ctx, "add addresses to", ifName, addrs, n.addAliases)
 }

@@ -50,14 +50,7 @@ func down(ctx context.Context, net Network, really bool, how removal) (c Changes
 	if err != nil {
 		return nil, err
 	}
-	if err := validNetwork(net.Name); err != nil {
-		return nil, err
-	}
-	listed := map[string]bool{}
-	for _, key := range want.keys {
-		listed[canonical(key)] = true
-	}
-	more, err := ofNetwork(ctx, net.Name, listed)
+	more, err := ofNetwork(ctx, net.Name, want.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -297,12 +290,11 @@ func (d *doomed) hostEnds(ends []hostEnd) (ops []plan.Op, err error) {
 	if err != nil {
 		return nil, err
 	}
-	found := make([]rtnl.Link, len(ends))
-	reqs := make([]rtnl.Request, len(ends))
+	names := make([]string, len(ends))
 	for i, e := range ends {
-		reqs[i] = rtnl.GetLink(0, e.name, &found[i])
+		names[i] = e.name
 	}
-	errs, err := host.conn.Do(d.run.ctx, reqs...)
+	found, errs, err := linksNamed(d.run.ctx, host.conn, names)
 	if err != nil {
 		return nil, err
 	}

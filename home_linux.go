@@ -259,12 +259,11 @@ func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := make([]rtnl.Link, len(ops))
-	reqs := make([]rtnl.Request, len(ops))
+	names := make([]string, len(ops))
 	for i, op := range ops {
-		reqs[i] = rtnl.GetLink(0, op.Do.(plan.SetLink).Link.Name, &found[i])
+		names[i] = op.Do.(plan.SetLink).Link.Name
 	}
-	errs, err := host.conn.Do(r.ctx, reqs...)
+	found, errs, err := linksNamed(r.ctx, host.conn, names)
 	if err != nil {
 		return nil, err
 	}

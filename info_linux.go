@@ -92,7 +92,7 @@ func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag, master string
 	i := &iface{n: n, index: l.Index, born: t.Born, alias: l.Alias, src: t.Source, dst: l.Name, bridge: l.Kind == "bridge", master: master}
 	tagged := i.alias != "" && t.Origin != plan.None
 	for _, a := range s.Addrs {
-		if a.Index != l.Index || tagged && !isAddress(a) {
+		if tagged && !isAddress(a) {
 			continue
 		}
 		family := 0
@@ -109,7 +109,7 @@ func (n *Namespace) iface(s *plan.State, l *rtnl.Link, t plan.Tag, master string
 		}
 	}
 	for _, r := range s.Routes {
-		if r.Index == l.Index && !r.Via.IsValid() && !isStatic(r) {
+		if !r.Via.IsValid() && !isStatic(r) {
 			i.routes = append(i.routes, toIPNet(r.Dst))
 		}
 	}

@@ -30,7 +30,7 @@ func (n *Namespace) AddLinks(ctx context.Context, links iter.Seq[InterfaceSpec])
 // PlanLink returns what AddLink would do.
 func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
 	ops, err := n.addLinks(ctx, []InterfaceSpec{s}, false)
-	return changes(ops), fail("add link", n.key, s.Name, err)
+	return changes(ops, nil), fail("add link", n.key, s.Name, err)
 }
 
 func (n *Namespace) addLinks(ctx context.Context, list []InterfaceSpec, really bool) ([]plan.Op, error) {
@@ -100,12 +100,7 @@ func (n *Namespace) removeLinks(ctx context.Context, names []string) error {
 		return err
 	}
 	defer unlock()
-	found := make([]rtnl.Link, len(names))
-	reqs := make([]rtnl.Request, len(names))
-	for i, name := range names {
-		reqs[i] = rtnl.GetLink(0, name, &found[i])
-	}
-	errs, err := conn.Do(ctx, reqs...)
+	found, errs, err := linksNamed(ctx, conn, names)
 	if err != nil {
 		return err
 	}

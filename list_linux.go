@@ -15,17 +15,13 @@ import (
 // List returns the sandboxes of the base path by name, those that others made
 // included. A key that can't be read is listed with its problem.
 func List(ctx context.Context) ([]Entry, error) {
-	dir := filepath.Join(BasePath(), keysDir)
-	files, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	keys, err := baseKeys()
 	if err != nil {
-		return nil, fail("list the sandboxes", dir, "", err)
+		return nil, err
 	}
-	list := make([]Entry, 0, len(files))
-	for _, f := range files {
-		e := Entry{Name: f.Name(), Key: filepath.Join(dir, f.Name())}
+	list := make([]Entry, 0, len(keys))
+	for _, key := range keys {
+		e := Entry{Name: filepath.Base(key), Key: key}
 		if err := e.read(ctx); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // it was destroyed meanwhile
@@ -35,6 +31,20 @@ func List(ctx context.Context) ([]Entry, error) {
 		list = append(list, e)
 	}
 	return list, nil
+}
+
+// baseKeys returns what is in the directory of the keys, in order: sandboxes, and
+// whatever else is there.
+func baseKeys() (keys []string, err error) {
+	dir := filepath.Join(BasePath(), keysDir)
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fail("list the sandboxes", dir, "", err)
+	}
+	for _, f := range files {
+		keys = append(keys, filepath.Join(dir, f.Name()))
+	}
+	return keys, nil
 }
 
 func (e *Entry) read(ctx context.Context) error {

@@ -50,10 +50,7 @@ func (p *prepared) lonely() (list []*plan.Sandbox) {
 		s := p.have[w.Key]
 		for j := range w.Ifaces {
 			f := &w.Ifaces[j]
-			other := f.Peer
-			if f.MadeBy != nil {
-				other = f.MadeBy
-			}
+			other := f.OtherEnd()
 			if other == nil || f.Kind != "veth" {
 				continue
 			}

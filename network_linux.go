@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -31,26 +29,25 @@ func validNetwork(name string) error {
 }
 
 // ofNetwork returns the keys in the base path whose sandboxes carry the name of a
-// network.
-func ofNetwork(ctx context.Context, name string, except map[string]bool) (keys []string, err error) {
-	if name == "" {
-		return nil, nil
+// network, but for those that it lists.
+func ofNetwork(ctx context.Context, name string, listed []string) (keys []string, err error) {
+	if err := validNetwork(name); err != nil || name == "" {
+		return nil, err
 	}
-	dir := filepath.Join(BasePath(), keysDir)
-	files, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	all, err := baseKeys()
 	if err != nil {
-		return nil, fail("list the sandboxes", dir, "", err)
+		return nil, err
 	}
-	is := make([]bool, len(files))
-	if err := inParallel(len(files), func(i int) error {
-		key := filepath.Join(dir, files[i].Name())
-		if except[canonical(key)] {
+	except := map[string]bool{}
+	for _, key := range listed {
+		except[canonical(key)] = true
+	}
+	is := make([]bool, len(all))
+	err = inParallel(len(all), func(i int) error {
+		if except[canonical(all[i])] {
 			return nil
 		}
-		n, err := open(key)
+		n, err := open(all[i])
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) || errors.Is(err, fs.ErrPermission) {
 			return nil // it is none that this process has made
 		}
@@ -60,27 +57,22 @@ func ofNetwork(ctx context.Context, name string, except map[string]bool) (keys [
 			lo, err = n.loopback(ctx)
 			is[i] = plan.NetworkOf(&lo) == name
 		}
-		return fail("look for the network's sandboxes", key, "", err)
-	}); err != nil {
-		return nil, err
-	}
-	for i, f := range files {
+		return fail("look for the network's sandboxes", all[i], "", err)
+	})
+	for i, key := range all {
 		if is[i] {
-			keys = append(keys, filepath.Join(dir, f.Name()))
+			keys = append(keys, key)
 		}
 	}
-	return keys, nil
+	return keys, err
 }
 
 // dropped returns the sandboxes that the network made and does not list any
 // more.
 func (p *prepared) dropped(ctx context.Context) (list []plan.Sandbox, err error) {
-	if err := validNetwork(p.name); err != nil {
-		return nil, err
-	}
-	listed := map[string]bool{}
+	var listed []string
 	for i := range p.want {
-		listed[canonical(p.want[i].Key)] = true
+		listed = append(listed, p.want[i].Key)
 	}
 	keys, err := ofNetwork(ctx, p.name, listed)
 	for _, key := range keys {
@@ -125,12 +117,7 @@ func (p *prepared) readHost() error {
 	if err != nil {
 		return err
 	}
-	found := make([]rtnl.Link, len(names))
-	reqs := make([]rtnl.Request, len(names))
-	for i, name := range names {
-		reqs[i] = rtnl.GetLink(0, name, &found[i])
-	}
-	errs, err := host.conn.Do(p.run.ctx, reqs...)
+	found, errs, err := linksNamed(p.run.ctx, host.conn, names)
 	if err != nil {
 		return err
 	}
@@ -159,24 +146,22 @@ func (p *prepared) explain(err error) error {
 		return err
 	}
 	text := taken.Text + ": the end of a link that osl made"
-	for _, e := range p.holders(l) {
-		text += fmt.Sprintf(", of the sandbox %s", nameOf(e.key))
-		if e.network != "" {
-			text += fmt.Sprintf(" of the network %q", e.network)
+	if key, network := p.holder(l); key != "" {
+		text += fmt.Sprintf(", of the sandbox %s", nameOf(key))
+		if network != "" {
+			text += fmt.Sprintf(" of the network %q", network)
 		}
 	}
 	return &plan.Problem{Key: taken.Key, Dev: taken.Dev, Kind: taken.Kind, Text: text,
 		Away: &plan.Op{NS: plan.HostNS, Dev: l.Name, Do: plan.DelLink{Index: l.Index}}}
 }
 
-type holder struct{ key, network string }
-
-// holders finds the sandbox that has the other end of a link of the host.
-func (p *prepared) holders(l *rtnl.Link) (list []holder) {
-	dir := filepath.Join(BasePath(), keysDir)
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		n, err := open(filepath.Join(dir, f.Name()))
+// holder finds the sandbox that has the other end of a link of the host, and its
+// network; empty if it is none of the base path.
+func (p *prepared) holder(l *rtnl.Link) (key, network string) {
+	keys, _ := baseKeys()
+	for _, key := range keys {
+		n, err := open(key)
 		if err != nil {
 			continue
 		}
@@ -184,8 +169,8 @@ func (p *prepared) holders(l *rtnl.Link) (list []holder) {
 		errs, err := n.conn.Do(p.run.ctx, rtnl.GetLink(l.Parent, "", &other), rtnl.GetLink(1, "", &lo))
 		n.Close()
 		if err == nil && errs[0] == nil && errs[1] == nil && other.ParentNS && other.Parent == l.Index {
-			return []holder{{n.key, plan.NetworkOf(&lo)}}
+			return key, plan.NetworkOf(&lo)
 		}
 	}
-	return nil
+	return "", ""
 }

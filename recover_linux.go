@@ -53,8 +53,7 @@ func RecoverHost(ctx context.Context) error {
 		return fail(op, "", "", err)
 	}
 	defer host.Close()
-	conn := host.conn
-	links, err := conn.Links(ctx)
+	links, err := host.conn.Links(ctx)
 	if err != nil {
 		return fail(op, "", "", err)
 	}
@@ -94,12 +93,11 @@ func (n *Namespace) stripHomeRecord(ctx context.Context, l *rtnl.Link) error {
 // recoverArrived does so where a sandbox is found half ended, or a change half
 // taken back: a link may have come home without the rest.
 func recoverArrived(ctx context.Context) {
-	conn, err := dialHost()
+	host, err := openHost()
 	if err == nil {
-		host := &Namespace{host: true, conn: conn}
 		defer host.Close()
 		var links []rtnl.Link
-		if links, err = conn.Links(ctx); err == nil {
+		if links, err = host.conn.Links(ctx); err == nil {
 			err = host.recoverLinks(ctx, links)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,12 +19,12 @@ import (
 
 // NewSandbox returns the sandbox at key. With osCreate it is a new one; one of
 // osl's that stands at key is destroyed first, and a namespace that another
-// program pinned there is ErrExists. With isRestore it is the one that
-// is there, and nothing is written. With neither it is the host's own namespace,
-// pinned at key, where it may be already, or nowhere if key is HostName:
-// interfaces keep their names and never move. Destroy gives them what they had before, and takes a key away that osl
-// pinned. A key that leads to the host's namespace is the host sandbox for every
-// call.
+// program pinned there is ErrExists. With isRestore it is the one that is there,
+// and nothing is written. With neither it is the host's own namespace, pinned at
+// key, where it may be already, or nowhere if key is HostName: interfaces keep
+// their names and never move. Destroy gives them what they had before, and takes
+// a key away that osl pinned. A key that leads to the host's namespace is the host
+// sandbox for every call.
 func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	const op = "create the sandbox"
 	ctx := context.Background()
@@ -94,13 +92,8 @@ func InitOSContext() func() {
 // plain files, as they are left where a namespace was unmounted. Namespaces and
 // files with something in them are not touched.
 func GC() {
-	dir := filepath.Join(BasePath(), keysDir)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		key := filepath.Join(dir, e.Name())
+	keys, _ := baseKeys() // those that can not be listed can not be removed
+	for _, key := range keys {
 		if isDead(standing(key)) {
 			collect(key)
 		}

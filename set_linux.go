@@ -3,7 +3,6 @@ package osl
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -122,8 +121,5 @@ func (r *run) settleLinks(key string, a plan.Holds) error {
 
 // pathOf returns the path of a setting, by the name that its link has.
 func (r *run) pathOf(key, dev string, a plan.Sysctl) string {
-	if !strings.Contains(a.Path, "%s") {
-		return a.Path
-	}
-	return fmt.Sprintf(a.Path, r.linkName(key, a.Index, dev))
+	return a.At(r.linkName(key, a.Index, dev))
 }

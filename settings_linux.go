@@ -190,10 +190,7 @@ func settingsOf(w *plan.Sandbox) (list []plan.Held) {
 // readSettings reads settings of the thread's namespace. Those of a link that is
 // not there are looked for at lo, which has the same.
 func readSettings(w *plan.Sandbox, s *plan.State) error {
-	names := []string{}
-	for i := range s.Links {
-		names = append(names, s.Links[i].Name)
-	}
+	names := s.Names()
 	for _, x := range settingsOf(w) {
 		path, there := x.Path, true
 		switch parts := strings.SplitN(path, "/", 4); {

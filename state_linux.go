@@ -64,6 +64,18 @@ func readPart(ctx context.Context, conn *rtnl.Conn, w *plan.Sandbox, names ...st
 	return s, err
 }
 
+// linksNamed asks for the link of each name in one send: what came of each, and
+// what is wrong with the whole.
+func linksNamed(ctx context.Context, conn *rtnl.Conn, names []string) (found []rtnl.Link, errs []error, err error) {
+	found = make([]rtnl.Link, len(names))
+	reqs := make([]rtnl.Request, len(names))
+	for i, name := range names {
+		reqs[i] = rtnl.GetLink(0, name, &found[i])
+	}
+	errs, err = conn.Do(ctx, reqs...)
+	return found, errs, err
+}
+
 // readState reads what a sandbox holds. With all, neighbours too, and the routes
 // of others.
 func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
@@ -247,6 +259,7 @@ func inOrder(links []rtnl.Link) {
 	})
 }
 
+// interfaceStatus tells what an interface is. s is what is on it.
 func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
 		Carrier: l.Flags&unix.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
@@ -255,19 +268,17 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
 	}
 	for _, a := range s.Addrs {
-		switch {
-		case a.Index != l.Index:
-		case a.Proto == rtnl.AliasProtocol:
+		if a.Proto == rtnl.AliasProtocol {
 			x.Aliases = append(x.Aliases, a.Prefix)
-		default:
-			x.Addresses = append(x.Addresses, a.Prefix)
-			if a.Proto != rtnl.Protocol {
-				x.Others = append(x.Others, a.Prefix)
-			}
+			continue
+		}
+		x.Addresses = append(x.Addresses, a.Prefix)
+		if a.Proto != rtnl.Protocol {
+			x.Others = append(x.Others, a.Prefix)
 		}
 	}
 	for _, r := range s.Routes {
-		if r.Index == l.Index && !r.Via.IsValid() && !isStatic(r) {
+		if !r.Via.IsValid() && !isStatic(r) {
 			x.Routes = append(x.Routes, r.Dst)
 		}
 	}

@@ -269,8 +269,9 @@ func (n *Namespace) endChanges(ctx context.Context) (c Changes, err error) {
 	if err != nil {
 		return nil, err
 	}
+	sh := shell.For(BasePath())
 	for _, op := range ops {
-		for _, x := range changes([]plan.Op{op}) {
+		for _, x := range commands(op, sh) {
 			x.Sandbox, x.Kind, x.Interface = nameOf(n.key), ChangeLeave, op.Dev
 			c = append(c, x)
 		}

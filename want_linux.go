@@ -182,11 +182,7 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places m
 
 // already says what an interface is that can be no end of a link.
 func already(f *plan.Iface) string {
-	other := f.Peer
-	if f.MadeBy != nil {
-		other = f.MadeBy
-	}
-	switch {
+	switch other := f.OtherEnd(); {
 	case other != nil:
 		return "the end of a link to " + spaceName(other.Key) + "/" + other.Name
 	case f.From != nil:
@@ -264,11 +260,9 @@ func commonIface(s *InterfaceSpec) (*plan.Iface, error) {
 	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0) {
 		return nil, where.In("mac", "", invalidf("%v is no hardware address of a single interface", s.MAC))
 	}
-	for field, list := range map[string][]netip.Prefix{"addresses": s.Addresses, "aliases": s.Aliases} {
-		for _, p := range list {
-			if err := validPrefix(p); err != nil {
-				return nil, where.In(field, p.String(), err)
-			}
+	for i, p := range slices.Concat(s.Addresses, s.Aliases) {
+		if err := validPrefix(p); err != nil {
+			return nil, where.In(map[bool]string{true: "addresses", false: "aliases"}[i < len(s.Addresses)], p.String(), err)
 		}
 	}
 	for _, p := range s.Addresses {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -146,12 +145,7 @@ func (a *app) meant(e *osl.Error) string {
 }
 
 // nameOf returns the name of a sandbox in the base path, else its key.
-func nameOf(key string) string {
-	if dir, name := filepath.Split(key); filepath.Clean(dir) == filepath.Join(osl.BasePath(), "netns") {
-		return name
-	}
-	return key
-}
+func nameOf(key string) string { return shell.Short(osl.BasePath(), key) }
 
 // oneLine puts the suggestion of cobra for a misspelt verb, which takes several
 // lines, into the sentence.

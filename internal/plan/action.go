@@ -194,7 +194,8 @@ func (a MakeNS) Command(string) string {
 	return "netns add\nlink set dev lo up alias " + shell.Quote(t.String()) + "\n" + off
 }
 
-func (a EndNS) Command(string) string { return "netns del" }
+// Command returns nothing: what ends with the sandbox is told by what is there.
+func (a EndNS) Command(string) string { return "" }
 
 func (a NewLink) Command(dev string) string {
 	n := a.Link
@@ -361,7 +362,7 @@ func (a Verify) Command(dev string) string { return "addr show dev " + shell.Quo
 func (a Announce) Command(dev string) string { return "link set dev " + shell.Quote(dev) + " up" }
 
 func (a Sysctl) Command(dev string) string {
-	return shell.Setting([2]string{a.at(dev), a.Value})
+	return shell.Setting([2]string{a.At(dev), a.Value})
 }
 
 func b2i(b bool) int {

@@ -169,9 +169,8 @@ func foreignIPv6(k *known, l *rtnl.Link) bool {
 func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag) {
 	on := f.HasIPv6()
 	if f.Name == "lo" {
-		_, made := ParseSandboxTag(l.Alias)
 		on = on || f.IPv6 == nil && slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
-		if !made && !on && f.IPv6 == nil {
+		if !k.made() && !on && f.IPv6 == nil {
 			return
 		}
 	} else if !on && f.IPv6 == nil {

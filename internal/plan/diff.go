@@ -311,10 +311,6 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 			on[a.Prefix.Masked()] = a.Index
 		}
 	}
-	names := map[int]string{}
-	for i := range w.Ifaces {
-		names[b.index[end{w.Key, w.Ifaces[i].Name}]] = w.Ifaces[i].Name
-	}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		index := b.index[end{w.Key, f.Name}]
@@ -324,8 +320,12 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 			}
 			net := a.Prefix.Masked()
 			if other, ok := on[net]; ok && other != index {
+				dev := k.nameOf(other)
+				if o := b.wanted[other]; o != nil {
+					dev = o.Name
+				}
 				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(),
-					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", net, a.Prefix, orElse(names[other], k.nameOf(other)))}
+					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", net, a.Prefix, dev)}
 			}
 			on[net] = index
 		}
@@ -355,8 +355,7 @@ func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
 	if lo == nil || slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		return // it was planned with the others
 	}
-	_, made := ParseSandboxTag(lo.Alias)
-	off := !ipv6 && made && w.Prune
+	off := !ipv6 && k.made() && w.Prune
 	if w.LoIPv6 != nil {
 		ipv6, off = *w.LoIPv6, !*w.LoIPv6
 	}

@@ -56,9 +56,8 @@ func Journal(ops []Op, c Commit, read ReadSetting) []Op {
 	}
 	// What is too much for a record: docs/reliability.md says what then.
 	everything := func(Step) bool { return true }
-	links := func(s Step) bool { return s.Home != 0 || s.Gone != 0 || s.End }
 	nothing := func(Step) bool { return false }
-	for _, part := range []func(Step) bool{everything, links, nothing} {
+	for _, part := range []func(Step) bool{everything, Step.moves, nothing} {
 		j.keep(part)
 		if len(j.parts(leader)) == 0 && len(j.steps[Undo]) == 0 && len(j.steps[Redo]) == 0 {
 			return ops

@@ -108,10 +108,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 // the addresses. Of a link that moves in nobody knows what is at its other end. at
 // is where that end is, or may be.
 func (b *builder) unheard(w *Iface) (unheard bool, at string) {
-	other := w.Peer
-	if w.MadeBy != nil {
-		other = w.MadeBy
-	}
+	other := w.OtherEnd()
 	switch {
 	case w.From != nil:
 		return true, HostNS

@@ -77,7 +77,7 @@ func Ahead(ops []Op) (steps []Step) {
 		case Sysctl:
 			steps = append(steps, Step{Path: a.Path, Value: a.Value, Index: a.Index})
 		case IPv6:
-			steps = append(steps, Step{Path: "ipv6/conf/%s/disable_ipv6", Value: strconv.Itoa(b2i(!a.On)), Index: a.Index})
+			steps = append(steps, Step{Path: disableIPv6("%s"), Value: strconv.Itoa(b2i(!a.On)), Index: a.Index})
 		case SetLink:
 			if a.To != nil {
 				steps = append(steps, Step{Home: a.Link.Index})
@@ -97,7 +97,7 @@ func (r Record) Fit() []string {
 	all := r.Steps
 	for _, kind := range []func(Step) bool{
 		func(Step) bool { return true },
-		func(s Step) bool { return s.Home != 0 || s.Gone != 0 || s.Unpin != "" },
+		Step.moves,
 	} {
 		r.Steps = nil
 		for _, s := range all {

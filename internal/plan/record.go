@@ -76,6 +76,10 @@ type Step struct {
 	Unpin string
 }
 
+// moves reports whether the step brings a link home or ends something: what a
+// record keeps where there is no room for all.
+func (s Step) moves() bool { return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" }
+
 // Request returns the message of a step.
 func (s Step) Request() rtnl.Request {
 	if s.Gone != 0 {

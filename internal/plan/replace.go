@@ -164,7 +164,7 @@ func (i *Iface) port() int {
 // there is once only: the VNI of a vxlan, the tag of a vlan.
 func (b *builder) renamed(w *Sandbox) {
 	k := b.known[w.Key]
-	if k == nil || !w.Prune {
+	if !w.Prune {
 		return
 	}
 	var going []*rtnl.Link
@@ -207,10 +207,7 @@ func (b *builder) going(w *Sandbox) (list []*rtnl.Link) {
 
 // plugged reports whether a veth has the other end that is wanted.
 func (b *builder) plugged(w *Sandbox, f *Iface, x found) bool {
-	other := f.Peer
-	if f.MadeBy != nil {
-		other = f.MadeBy
-	}
+	other := f.OtherEnd()
 	if other == nil || f.Kind != "veth" {
 		return true
 	}

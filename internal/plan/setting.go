@@ -96,8 +96,8 @@ func (b *builder) settings(w *Sandbox, s *State) {
 	}
 }
 
-// at returns the path of a setting of a link that has this name.
-func (x *Setting) at(dev string) string {
+// At returns the path of a setting of a link that has this name.
+func (x *Setting) At(dev string) string {
 	if strings.Contains(x.Path, "%s") {
 		return fmt.Sprintf(x.Path, dev)
 	}
@@ -106,7 +106,7 @@ func (x *Setting) at(dev string) string {
 
 // setting plans a setting, unless it holds and nothing that is planned changes it.
 func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
-	path := w.at(dev)
+	path := w.At(dev)
 	old, known := s.Settings[path]
 	if known && sysctl.Same(w.Value, old) && !b.reset[end{key, path}] {
 		return
@@ -119,7 +119,7 @@ func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
 	if known {
 		back(w.Path, old, index)
 	}
-	for _, other := range Disturbed(path, s.names()) {
+	for _, other := range Disturbed(path, s.Names()) {
 		b.reset[end{key, other}] = true
 		if was, ok := s.Settings[other]; ok && known && was != old {
 			back(other, was, 0)
@@ -138,7 +138,8 @@ func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
 	}
 }
 
-func (s *State) names() (list []string) {
+// Names returns the names of the links.
+func (s *State) Names() (list []string) {
 	for i := range s.Links {
 		list = append(list, s.Links[i].Name)
 	}
@@ -164,7 +165,7 @@ func (b *builder) holds(w *Sandbox, s *State) {
 	add := func(dev string, index int, list []Setting) {
 		for _, x := range list {
 			a.Settings = append(a.Settings, Held{dev, Sysctl{x, index}})
-			if old, ok := s.Settings[x.at(dev)]; ok && !b.set[end{w.Key, x.at(dev)}] {
+			if old, ok := s.Settings[x.At(dev)]; ok && !b.set[end{w.Key, x.At(dev)}] {
 				op.Undo = append(op.Undo, Op{NS: w.Key, Dev: dev, Do: Sysctl{Setting{Path: x.Path, Value: old}, index}})
 			}
 		}

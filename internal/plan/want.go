@@ -81,6 +81,15 @@ type End struct {
 	MTU    int // 0 for the kernel's
 }
 
+// OtherEnd returns the other end of a veth, nil where the interface is none or says
+// nothing of it.
+func (i *Iface) OtherEnd() *End {
+	if i.MadeBy != nil {
+		return i.MadeBy
+	}
+	return i.Peer
+}
+
 // HostLink is an existing link with what is lost when it moves.
 type HostLink struct {
 	Link rtnl.Link

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
 // host stands for the host's namespace where a key is expected.
@@ -78,11 +80,7 @@ func (sh Shell) Name(key string) (name string, known bool) {
 func Setting(settings ...[2]string) string {
 	line := "sysctl -w"
 	for _, x := range settings {
-		path := "net/" + x[0]
-		if !strings.Contains(path, ".") {
-			path = strings.ReplaceAll(path, "/", ".")
-		}
-		line += " " + Quote(path+"="+x[1])
+		line += " " + Quote(sysctl.Name("net/"+x[0])+"="+x[1])
 	}
 	return line
 }
@@ -104,9 +102,6 @@ func (sh Shell) Command(key, line string) string {
 			return sh.osl + " exec host -- " + plain
 		}
 		return plain
-	}
-	if line == "netns del" {
-		return sh.Removal(key)
 	}
 	name, known := sh.Name(key)
 	makes := line == "netns add"
@@ -139,9 +134,11 @@ func (sh Shell) Removal(key string) string {
 	return "umount " + name + " && rm " + name
 }
 
-// short returns the name of a key of the base path, else the key.
-func (sh Shell) short(key string) string {
-	if dir, name := filepath.Split(key); filepath.Clean(dir) == filepath.Join(sh.base, "netns") {
+func (sh Shell) short(key string) string { return Short(sh.base, key) }
+
+// Short returns the name of a key of the base path, else the key.
+func Short(base, key string) string {
+	if dir, name := filepath.Split(key); filepath.Clean(dir) == filepath.Join(base, "netns") {
 		return name
 	}
 	return key

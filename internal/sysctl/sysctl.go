@@ -79,11 +79,9 @@ func Read(path string) (string, error) {
 // /proc/sys is no obstacle where there is nothing to do. It returns the value
 // before.
 func Set(path, value string) (old string, err error) {
-	f, werr := open(path, unix.O_RDWR)
-	if werr != nil {
-		if f, err = open(path, unix.O_RDONLY); err != nil {
-			return "", err
-		}
+	f, werr, err := openToSet(path)
+	if err != nil {
+		return "", err
 	}
 	defer f.close()
 	if old, err = f.read(); err != nil || Same(value, old) {
@@ -93,6 +91,15 @@ func Set(path, value string) (old string, err error) {
 		return old, werr
 	}
 	return old, f.replace(old, value)
+}
+
+// openToSet opens a setting to read and write it, and where it can only be read,
+// to read it: denied is why then.
+func openToSet(path string) (f file, denied, err error) {
+	if f, denied = open(path, unix.O_RDWR); denied != nil {
+		f, err = open(path, unix.O_RDONLY)
+	}
+	return f, denied, err
 }
 
 // replace writes a setting, or leaves it as it was.
@@ -111,11 +118,9 @@ func (f file) replace(old, value string) error {
 // something else than what was asked for: a bound of it, or fewer numbers. A
 // setting that has no value yet can not be read; known is false then.
 func Put(path, value string) (old string, known bool, err error) {
-	f, werr := open(path, unix.O_RDWR)
-	if werr != nil {
-		if f, err = open(path, unix.O_RDONLY); err != nil {
-			return "", false, err
-		}
+	f, werr, err := openToSet(path)
+	if err != nil {
+		return "", false, err
 	}
 	defer f.close()
 	old, err = f.read()
