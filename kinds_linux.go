@@ -119,14 +119,3 @@ func badValue(s *InterfaceSpec, f *plan.Iface) (field, text string) {
 	}
 	return "", ""
 }
-
-// mtuFits refuses an MTU that a link that is there does not take.
-func mtuFits(mtu int, l *rtnl.Link) error {
-	if mtu != 0 && l.MaxMTU != 0 && mtu > l.MaxMTU {
-		return where.In("mtu", "", invalidf("the MTU %d is over the limit of %q, %d", mtu, l.Name, l.MaxMTU))
-	}
-	if mtu != 0 && mtu < l.MinMTU {
-		return where.In("mtu", "", invalidf("the MTU %d is below %d, the lowest of %q", mtu, l.MinMTU, l.Name))
-	}
-	return nil
-}

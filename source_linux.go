@@ -28,9 +28,6 @@ func (p *prepared) sources(w *plan.Sandbox, write bool) error {
 				f.From, err = p.elsewhere(w, f.Name, name, err)
 			}
 		}
-		if err == nil {
-			err = mtuFits(f.MTU, &f.From.Link)
-		}
 		if err != nil {
 			return fail("", w.Key, f.Name, where.In("source", "", err))
 		}

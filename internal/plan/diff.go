@@ -271,14 +271,23 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
 	case x.link == nil && f.From != nil && f.From.Link.Index == 0:
 		return problem(NotFound, "its source %q is in the middle of another change; osl recover puts that right", f.From.Link.Name)
-	case x.link == nil:
+	}
+	field = "mtu"
+	l := x.link
+	if l == nil && f.From != nil {
+		l = &f.From.Link
+	}
+	switch {
+	case l == nil || f.MTU == 0:
+	case l.MaxMTU != 0 && f.MTU > l.MaxMTU:
+		return problem(Invalid, "the MTU %d is over the limit of %q, %d", f.MTU, l.Name, l.MaxMTU)
+	case f.MTU < l.MinMTU:
+		return problem(Invalid, "the MTU %d is below %d, the lowest of %q", f.MTU, l.MinMTU, l.Name)
+	}
+	if x.link == nil {
 		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)
 		return nil
-	}
-	if l := x.link; f.MTU != 0 && (l.MaxMTU != 0 && f.MTU > l.MaxMTU || f.MTU < l.MinMTU) {
-		field = "mtu"
-		return problem(Invalid, "the MTU %d is not from %d to %d, which it takes", f.MTU, l.MinMTU, l.MaxMTU)
 	}
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
