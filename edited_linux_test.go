@@ -26,9 +26,7 @@ func TestNameOfALinkThatStays(t *testing.T) {
 // Whatever of a subnet goes, what stays has its order: the first chooses the
 // source of what is sent.
 func TestOrderOfAddressesAfterAFailure(t *testing.T) {
-	w := &faultWorld{t: t}
-	t.Cleanup(w.clear)
-	w.build()
+	w := world(t, "")
 	w.a = w.make("a")
 	n, ctx := w.ns("a"), context.Background()
 	from := subnet("10.9.0.1/24", "10.9.0.2/24", "10.9.0.3/24", "10.9.0.4/24")

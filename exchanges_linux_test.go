@@ -46,9 +46,7 @@ func TestExchanges(t *testing.T) {
 	var sends, recvs atomic.Int64
 	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return counter{t, &sends, &recvs} }
 	defer func() { rtnl.Intercept = nil }()
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth + hostVXLAN}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth+hostVXLAN)
 	ctx := context.Background()
 	w.a = w.make("a")
 	w.make("b")

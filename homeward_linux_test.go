@@ -47,9 +47,7 @@ func TestHomeAsItCame(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &faultWorld{t: t, op: faultOp{host: richVeth}}
-			defer w.clear()
-			w.build()
+			w := world(t, richVeth)
 			before := onHostNow(t, "va")
 			w.a = w.make("a")
 			w.must(w.a.AddInterface("va", "eth", w.a.InterfaceOptions().MacAddress(hw(30)), WithMTU(1300)))
@@ -63,9 +61,7 @@ func TestHomeAsItCame(t *testing.T) {
 
 // What is too much to be noted is counted; the addresses are noted first.
 func TestHomeOfMany(t *testing.T) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth)
 	var cmd strings.Builder
 	cmd.WriteString("link set va up\naddr add 192.0.2.1/24 dev va\n")
 	for i := range 400 {
@@ -94,9 +90,7 @@ func TestHomeOfMany(t *testing.T) {
 
 // A record that someone forged acts on its link and on no other.
 func TestForgedHomeRecord(t *testing.T) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth + "link set va up\naddr add 192.0.2.1/24 dev va\n"}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth+"link set va up\naddr add 192.0.2.1/24 dev va\n")
 	host, err := dialHost()
 	w.must(err)
 	defer host.Close()
@@ -125,15 +119,18 @@ func TestForgedHomeRecord(t *testing.T) {
 	}
 }
 
+// ifb makes s0 on the host, a link whose driver sets no hardware address.
+func (w *faultWorld) ifb() {
+	if out, err := exec.Command("ip", "link", "add", "s0", "index", "47", "type", "ifb").CombinedOutput(); err != nil {
+		w.t.Skipf("this kernel has no ifb: %s", out)
+	}
+}
+
 // A link whose driver refuses what is to be set again is home all the same: with
 // its name, without a tag, and with the rest.
 func TestHomeThoughAPropertyIsRefused(t *testing.T) {
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
-	if out, err := exec.Command("ip", "link", "add", "s0", "index", "47", "type", "ifb").CombinedOutput(); err != nil {
-		t.Skipf("this kernel has no ifb: %s", out)
-	}
+	w := world(t, "")
+	w.ifb()
 	w.batch("link set s0 up mtu 1400\naddr add 192.0.2.5/24 dev s0\n")
 	before := onHostNow(t, "s0")
 	w.a = w.make("a")
@@ -156,12 +153,8 @@ func TestHomeThoughAPropertyIsRefused(t *testing.T) {
 // Adding an interface with a hardware address that its driver refuses leaves it on
 // the host as it was.
 func TestAddThatTheDriverRefuses(t *testing.T) {
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
-	if out, err := exec.Command("ip", "link", "add", "s0", "index", "47", "type", "ifb").CombinedOutput(); err != nil {
-		t.Skipf("this kernel has no ifb: %s", out)
-	}
+	w := world(t, "")
+	w.ifb()
 	w.batch("link set s0 up\naddr add 192.0.2.5/24 dev s0\n")
 	before := onHostNow(t, "s0")
 	w.a = w.make("a")
@@ -183,9 +176,7 @@ func TestHomeByHalf(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &faultWorld{t: t, op: faultOp{host: richVeth}}
-			defer w.clear()
-			w.build()
+			w := world(t, richVeth)
 			before := onHostNow(t, "va")
 			w.a = w.make("a")
 			w.must(w.a.AddInterface("va", "eth", w.a.InterfaceOptions().MacAddress(hw(30))))
@@ -212,9 +203,7 @@ func TestHomeByHalf(t *testing.T) {
 // handle, or a process, keeps the namespace.
 func TestEndsOfLinks(t *testing.T) {
 	ctx := t.Context()
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth)
 	b, err := Create(ctx, "b")
 	w.must(err)
 	defer b.Close()
@@ -262,9 +251,7 @@ func TestEndsOfLinks(t *testing.T) {
 // listed.
 func TestOrderOfLinks(t *testing.T) {
 	ctx := t.Context()
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	net := Network{Sandboxes: []Spec{
 		{Name: "sw", Interfaces: []InterfaceSpec{
 			{Name: "v2", Type: "macvlan", Parent: "mv1", Master: "br0"},
@@ -292,9 +279,7 @@ func TestOrderOfLinks(t *testing.T) {
 // An MTU that one end of a veth is given holds for both, unless the other has one.
 func TestMTUOfAPair(t *testing.T) {
 	ctx := t.Context()
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	mtu := func(key, name string) int {
 		t.Helper()
 		r := newRun(ctx)
@@ -334,9 +319,7 @@ func TestMTUOfAPair(t *testing.T) {
 // way, and a third that has links to both can be used meanwhile.
 func TestRemoveAtOnce(t *testing.T) {
 	ctx := t.Context()
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	c, err := Create(ctx, "c")
 	w.must(err)
 	defer c.Close()

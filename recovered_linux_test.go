@@ -30,9 +30,7 @@ func pair(bridges ...string) (net Network) {
 // process that died when it had happened, or just before.
 func interrupted(t *testing.T, host string, before, after Network, happened bool) *faultWorld {
 	t.Helper()
-	w := &faultWorld{t: t, op: faultOp{host: host}}
-	t.Cleanup(w.clear)
-	w.build()
+	w := world(t, host)
 	if _, err := Apply(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +110,7 @@ func anewA() error {
 // A Down that died in the middle is finished, whatever becomes of the leader.
 func TestDownOfALeaderThatIsMadeAnew(t *testing.T) {
 	ctx := t.Context()
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth)
 	net := pair()
 	net.Sandboxes[1].Interfaces = []InterfaceSpec{{Name: "wan", Source: "va"}}
 	if _, err := Apply(ctx, net); err != nil {
@@ -148,9 +144,7 @@ func onTheHost(name string) (l rtnl.Link, err error) {
 
 // What is to be tidied up after a change is, also where its time is over by then.
 func TestTidyWhenTheTimeIsOver(t *testing.T) {
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	p, err := prepare(ctx, pair("br0"), true)
 	w.must(err)
@@ -175,9 +169,7 @@ func TestTidyWhenTheTimeIsOver(t *testing.T) {
 
 // The leader keeps the note of its parts where one could not be tidied up.
 func TestPartThatIsNotTidiedUp(t *testing.T) {
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	p, err := prepare(t.Context(), pair("br0"), true)
 	w.must(err)
 	ops, commit, err := p.build()
@@ -194,9 +186,7 @@ func TestPartThatIsNotTidiedUp(t *testing.T) {
 
 // A handle of the host's namespace puts back what one before it left.
 func TestHandleOfTheHost(t *testing.T) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth + "link add left index 4321 type bridge\n"}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth+"link add left index 4321 type bridge\n")
 	names, _ := plan.Record{Role: plan.Undo, ID: "1", Steps: []plan.Step{{Gone: 4321}}}.Names()
 	other, _ := plan.Record{Role: plan.Undo, ID: "2", Leader: "/run/netns/a", Steps: []plan.Step{{Gone: 41}}}.Names()
 	host, err := dialHost()
@@ -239,9 +229,7 @@ func TestHandleOverWhatADeadProcessLeft(t *testing.T) {
 	via := netip.MustParseAddr("10.7.0.254")
 	net1 := Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "br0", Type: "bridge", Addresses: v4("10.7.0.1/24")}}}}}
 	net2 := Network{Sandboxes: []Spec{{Name: "a", Gateway: via, Interfaces: []InterfaceSpec{{Name: "br0", Type: "bridge", MTU: 1400, Addresses: v4("10.7.0.1/24")}}}}}
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	_, err := Apply(t.Context(), net1)
 	w.must(err)
 	n, err := Open(t.Context(), "a")
@@ -256,9 +244,7 @@ func TestHandleOverWhatADeadProcessLeft(t *testing.T) {
 
 // A name that is taken on the host is found before the change has happened.
 func TestNameTakenBeforeTheCommit(t *testing.T) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	defer w.clear()
-	w.build()
+	w := world(t, plainVeth)
 	before := Network{Sandboxes: []Spec{{Name: "a", Interfaces: []InterfaceSpec{{Name: "wan", Source: "va"}, {Name: "br0", Type: "bridge"}}}}}
 	_, err := Apply(t.Context(), before)
 	w.must(err)
@@ -279,9 +265,7 @@ func TestNameTakenBeforeTheCommit(t *testing.T) {
 
 // A record that names its own sandbox, or what is none, keeps nobody waiting.
 func TestForgedParts(t *testing.T) {
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	w.make("a")
 	names, _ := plan.Record{Role: plan.Undo, ID: "1", Parts: []string{"/run/netns/a", "/etc/passwd", "/run/netns/../x", "b"},
 		Steps: []plan.Step{{Path: "ipv4/conf/none/forwarding", Value: "1"}, {Gone: 4711}}}.Names()

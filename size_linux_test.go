@@ -54,11 +54,10 @@ func TestWayBackOfMany(t *testing.T) {
 		p, err := prepare(ctx, net, true)
 		w.must(err)
 		defer p.close()
-		ops, commit, err := p.build()
+		ops, _, err := p.build()
 		w.must(err)
 		before := sends.Load()
 		p.run.ops = ops
-		_ = commit
 		w.must(p.run.forward(ops))
 		there := sends.Load() - before
 		if left := p.run.back(); len(left) > 0 {

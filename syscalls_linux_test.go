@@ -97,9 +97,7 @@ func TestSystemCalls(t *testing.T) {
 	if err != nil {
 		t.Skip("strace is not installed: nothing counts the system calls")
 	}
-	w := &faultWorld{t: t}
-	defer w.clear()
-	w.build()
+	w := world(t, "")
 	w.a = w.make("a")
 	w.make("b")
 	w.must(w.ns("a").AddLink(t.Context(), InterfaceSpec{Name: "eth0", Type: "veth", Peer: Endpoint{"b", "eth0"},

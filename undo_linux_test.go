@@ -19,9 +19,7 @@ func impossible(key string) plan.Op {
 
 // undoWorld is a sandbox that nothing is in yet.
 func undoWorld(t *testing.T) (*faultWorld, *Namespace) {
-	w := &faultWorld{t: t, op: faultOp{host: plainVeth}}
-	t.Cleanup(w.clear)
-	w.build()
+	w := world(t, plainVeth)
 	w.a = w.make("a")
 	return w, w.ns("a")
 }
