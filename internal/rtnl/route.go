@@ -25,7 +25,8 @@ type Route struct {
 	Global bool
 	Metric uint32
 	Src    netip.Addr
-	// Local says of what RouteTo found that it is an address of this namespace.
+	// Local says that it leads to an address of this namespace, as RouteTo finds of
+	// one; osl makes none.
 	Local bool
 }
 
@@ -42,12 +43,16 @@ func (r Route) message(room *Room) buffer {
 	default:
 		scope = unix.RT_SCOPE_LINK
 	}
+	kind := uint8(unix.RTN_UNICAST)
+	if r.Local {
+		kind = unix.RTN_LOCAL
+	}
 	var flags uint32
 	if r.OnLink {
 		flags = unix.RTNH_F_ONLINK
 	}
 	b := room.take(96)
-	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Proto, scope, unix.RTN_UNICAST)
+	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Proto, scope, kind)
 	b = binary.NativeEndian.AppendUint32(b, flags)
 	if r.Dst.Bits() > 0 {
 		b.ip(unix.RTA_DST, r.Dst.Addr())
