@@ -176,6 +176,7 @@ func (s *soaker) run(cycles int) {
 	var heap []uint64
 	for _, part := range []int{cycles / 10, cycles * 4 / 10, cycles - cycles/10 - cycles*4/10} {
 		s.phase(part)
+		s.quiet() // who still waits has buffers of its own
 		heap = append(heap, liveHeap())
 	}
 	var after []string
