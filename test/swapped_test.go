@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,9 +46,9 @@ func init() {
 	}
 }
 
-// swapped runs a child whose system call is held up for half a second, and
-// calls swap meanwhile, when there says that the moment has come. It returns
-// what the child printed.
+// swapped runs a child whose first system call of that name is held up until
+// there says that the moment has come and swap was called. It returns what the
+// child printed.
 func swapped(t *testing.T, call, name, arg string, there func() bool, swap func()) string {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
@@ -58,15 +59,28 @@ func swapped(t *testing.T, call, name, arg string, there func() bool, swap func(
 	must(t, err)
 	c := child(name)
 	c.Path = strace
+	// The delay ends with the tracer: killed, it leaves its child to go on.
 	c.Args = []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call,
-		"-e", "inject=" + call + ":delay_enter=2000000:when=1", self, arg}
+		"-e", "inject=" + call + ":delay_enter=60000000:when=1", self, arg}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out strings.Builder
 	c.Stdout, c.Stderr = &out, &out
 	must(t, c.Start())
-	eventually(t, "the child is at its "+call, there)
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }()
+	for end := time.Now().Add(50 * time.Second); !there(); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-ended:
+			t.Fatalf("the child ended and was not seen at its %s: %s", call, out.String())
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the child does not come to its %s", call)
+		}
+	}
 	swap()
-	must(t, c.Wait())
+	must(t, c.Process.Kill())
+	<-ended
 	return out.String()
 }
 
