@@ -3,7 +3,7 @@
 .PHONY: test faults kills model soak fuzz peer kernel-test bench
 
 test:
-	go test ./... ./test/...
+	go test -timeout 30m ./... ./test/...
 
 # Every exchange with the kernel fails, in every way (an hour at most).
 faults:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -40,7 +41,7 @@ type picture struct {
 }
 
 // driveFaults makes every exchange of an operation fail in every way, each
-// time with an operation of its own, until it runs through unharmed.
+// time with an operation of its own.
 func driveFaults(t *testing.T, op faultOp) (count faultCount) {
 	in := &injector{}
 	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return &faulty{Transport: t, in: in} }
@@ -61,42 +62,52 @@ func driveFaults(t *testing.T, op faultOp) (count faultCount) {
 	}
 	w.build()
 	before := w.look()
-	for i, kind := range slices.Concat(exchangeFaults, messageFaults) {
-		first, step := 1, 1
-		if !*allFaults {
-			first, step = 1+i%4, 8
+	for _, p := range faultPoints(in.points) {
+		in.arm(p.kind, p.at)
+		err := op.do(w)
+		if !in.disarm() { // this run had fewer exchanges
+			if err != nil {
+				t.Errorf("without a fault: %v", err)
+			}
+			w.build()
+			before = w.look()
+			continue
 		}
-		if testing.Short() && !*allFaults {
-			step *= 4
+		count.points++
+		problem := w.judge(before, wanted, err)
+		if problem == "" {
+			count.held++
+		} else if t.Fail(); count.points-count.held <= 5 {
+			t.Logf("%s, number %d: the call returned %v\n%s", p.kind, p.at, err, problem)
 		}
-		// A sample ends where the run without a fault did, and all of them where
-		// the operation runs through.
-		for at := first; *allFaults || at <= in.points[kind]; at += step {
-			in.arm(kind, at)
-			err := op.do(w)
-			if !in.disarm() {
-				if err != nil {
-					t.Errorf("without a fault: %v", err)
-				}
-				w.build()
-				before = w.look()
-				break
-			}
-			count.points++
-			problem := w.judge(before, wanted, err)
-			if problem == "" {
-				count.held++
-			} else if t.Fail(); count.points-count.held <= 5 {
-				t.Logf("%s, number %d: the call returned %v\n%s", kind, at, err, problem)
-			}
-			if problem != "" || err == nil || op.ends {
-				w.build()
-				before = w.look()
-			}
+		if problem != "" || err == nil || op.ends {
+			w.build()
+			before = w.look()
 		}
 	}
 	t.Logf("fault points %d, held %d, not held %d", count.points, count.held, count.points-count.held)
 	return count
+}
+
+// faultPoint is an exchange of an operation, and what happens to it.
+type faultPoint struct {
+	kind faultKind
+	at   int
+}
+
+// faultPoints are all points, or some of them by chance, of an operation that
+// has so many of each kind.
+func faultPoints(counts map[faultKind]int) (list []faultPoint) {
+	for _, kind := range slices.Concat(exchangeFaults, messageFaults) {
+		for at := 1; at <= counts[kind]; at++ {
+			list = append(list, faultPoint{kind, at})
+		}
+	}
+	if !*allFaults {
+		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list = list[:min(len(list), 5)]
+	}
+	return list
 }
 
 // judge returns what is wrong after a fault, empty where nothing is.
