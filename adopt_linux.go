@@ -5,11 +5,12 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // GetSandboxForExternalKey pins a network namespace that is there at key as well,

@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // GetLoopbackIfaceName returns the name of the loopback interface.
@@ -30,14 +32,14 @@ func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
 	if err != nil {
 		return fail(op, n.key, ifName, err)
 	}
-	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		return byName(ctx, conn, ifName, func(dev string) error { return n.addAliases(ctx, conn, dev, []netip.Prefix{p}) })
 	}))
 }
 
 // byName calls f with the name of an interface inside the sandbox, and where none
 // has it, with the name of the one that osl knows by this source name.
-func byName(ctx context.Context, conn *rtnl.Conn, name string, f func(dev string) error) error {
+func byName(ctx context.Context, conn *netlink.Conn, name string, f func(dev string) error) error {
 	err := f(name)
 	if !errors.Is(err, unix.ENODEV) {
 		return err
@@ -66,7 +68,7 @@ func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }
 
 // withLastIPv4 reads what the kernel takes with the last IPv4 address of a link,
 // and returns what puts it back.
-func (n *Namespace) withLastIPv4(ctx context.Context, conn *rtnl.Conn, l *rtnl.Link) ([]plan.Op, error) {
+func (n *Namespace) withLastIPv4(ctx context.Context, conn *netlink.Conn, l *rtnl.Link) ([]plan.Op, error) {
 	s := &plan.State{}
 	var err error
 	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, l.Index); err != nil {
@@ -79,7 +81,7 @@ func (n *Namespace) withLastIPv4(ctx context.Context, conn *rtnl.Conn, l *rtnl.L
 
 // addAliases adds addresses to a link, which are alias IPs. Where one of IPv6 is
 // the first, the IPv6 of the link and of lo is turned on.
-func (n *Namespace) addAliases(ctx context.Context, conn *rtnl.Conn, ifName string, list []netip.Prefix) error {
+func (n *Namespace) addAliases(ctx context.Context, conn *netlink.Conn, ifName string, list []netip.Prefix) error {
 	var l, lo rtnl.Link
 	var err error
 	if !slices.ContainsFunc(list, isIPv6) {
@@ -155,7 +157,7 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 	if err != nil {
 		return fail(op, n.key, ifName, err)
 	}
-	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	err = n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		return byName(ctx, conn, ifName, func(dev string) error { return n.removeAliases(ctx, conn, dev, []netip.Prefix{p}) })
 	})
 	if isClosed(err) {
@@ -167,7 +169,7 @@ func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
 // removeAliases takes addresses from a link. The IPv6 of one that has no IPv6
 // address left but what the kernel gave it is turned off, and lo's with the last
 // of all.
-func (n *Namespace) removeAliases(ctx context.Context, conn *rtnl.Conn, ifName string, list []netip.Prefix) error {
+func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifName string, list []netip.Prefix) error {
 	index, err := conn.Index(ifName)
 	if err != nil {
 		return err
@@ -242,7 +244,7 @@ func (n *Namespace) DisableARPForVIP(ifName string) error {
 	if err := validName(ifName); err != nil {
 		return fail(op, n.key, ifName, err)
 	}
-	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	return fail(op, n.key, ifName, n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		return byName(ctx, conn, ifName, func(dev string) error {
 			return one(ctx, conn, plan.SetLink{Link: rtnl.LinkSet{Name: dev, ARP: &[2]uint32{1, 2}}})
 		})
@@ -266,7 +268,7 @@ func (n *Namespace) ApplyOSTweaks(types []SandboxType) {
 	if !wanted || n.host {
 		return
 	}
-	err := n.change(func(ctx context.Context, _ *rtnl.Conn) error {
+	err := n.change(func(ctx context.Context, _ *netlink.Conn) error {
 		r := newRun(ctx, n)
 		defer r.close()
 		return r.inside(n.space(), func() error {

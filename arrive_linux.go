@@ -7,16 +7,18 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
-	"golang.org/x/sys/unix"
 )
 
 // moveOut moves a link from the namespace of conn to the host, where its name
 // is known to be free. The index it had is given back where that is free too.
 // Alternative names that the host has taken meanwhile are left behind.
-func (r *run) moveOut(conn *rtnl.Conn, home *plan.SetLink) error {
+func (r *run) moveOut(conn *netlink.Conn, home *plan.SetLink) error {
 	req := func() rtnl.Request { return home.Arrival().Request(r.fd) }
 	err := conn.One(r.ctx, req())
 	if errors.Is(err, unix.EBUSY) {
@@ -64,7 +66,7 @@ func (r *run) moveOut(conn *rtnl.Conn, home *plan.SetLink) error {
 
 // arrive brings one link home, as far as that is not done, and returns what is
 // left to do there. moved says that it is known to have moved.
-func (r *run) arrive(conn *rtnl.Conn, home plan.SetLink, moved bool) ([]plan.Op, error) {
+func (r *run) arrive(conn *netlink.Conn, home plan.SetLink, moved bool) ([]plan.Op, error) {
 	if !moved {
 		switch err := r.moveOut(conn, &home); {
 		case errors.Is(err, unix.ENODEV):

@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // AddNeighbors adds permanent neighbor and forwarding entries, all of them or
@@ -22,7 +24,7 @@ import (
 // process has CAP_NET_ADMIN in the first user namespace and the kernel refuses
 // none; elsewhere two hundred at a time.
 func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
-	return n.bulk(ctx, "add neighbors", func(conn *rtnl.Conn) error {
+	return n.bulk(ctx, "add neighbors", func(conn *netlink.Conn) error {
 		list, err := wantNeighs(conn, entries)
 		if err != nil {
 			return err
@@ -52,7 +54,7 @@ func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborS
 // DeleteNeighbors deletes entries, all of them or none. One that is not there
 // is no error. Of a NeighborSpec with a MAC it is taken to be what the entry has.
 func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
-	return n.bulk(ctx, "delete neighbors", func(conn *rtnl.Conn) error {
+	return n.bulk(ctx, "delete neighbors", func(conn *netlink.Conn) error {
 		list, err := wantNeighs(conn, entries)
 		if err != nil {
 			return err
@@ -72,7 +74,7 @@ func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[Neighb
 // AddRoutes adds static routes, all of them or none, in one go as AddNeighbors.
 // One that is there already is no error.
 func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
-	return n.bulk(ctx, "add routes", func(conn *rtnl.Conn) error {
+	return n.bulk(ctx, "add routes", func(conn *netlink.Conn) error {
 		list, err := wantRoutes(conn, routes)
 		if err != nil {
 			return err
@@ -114,7 +116,7 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 // RemoveRoutes takes static routes away, all of them or none. One that is not
 // there is no error.
 func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
-	return n.bulk(ctx, "remove routes", func(conn *rtnl.Conn) error {
+	return n.bulk(ctx, "remove routes", func(conn *netlink.Conn) error {
 		list, err := wantRoutes(conn, routes)
 		if err != nil {
 			return err
@@ -162,10 +164,10 @@ func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs it
 }
 
 func (n *Namespace) addresses(ctx context.Context, op, ifName string, addrs iter.Seq[netip.Prefix],
-	change func(context.Context, *rtnl.Conn, string, []netip.Prefix) error) error {
+	change func(context.Context, *netlink.Conn, string, []netip.Prefix) error) error {
 	err := validName(ifName)
 	if err == nil {
-		err = n.bulk(ctx, op, func(conn *rtnl.Conn) error {
+		err = n.bulk(ctx, op, func(conn *netlink.Conn) error {
 			var list []netip.Prefix
 			for p := range addrs {
 				if err := validPrefix(p); err != nil {
@@ -180,7 +182,7 @@ func (n *Namespace) addresses(ctx context.Context, op, ifName string, addrs iter
 }
 
 // bulk runs f with the sandbox locked.
-func (n *Namespace) bulk(ctx context.Context, op string, f func(conn *rtnl.Conn) error) error {
+func (n *Namespace) bulk(ctx context.Context, op string, f func(conn *netlink.Conn) error) error {
 	conn, unlock, err := n.begin(ctx)
 	if err != nil {
 		return fail(op, n.key, "", err)
@@ -201,7 +203,7 @@ type batch struct {
 	late []rtnl.Request
 }
 
-func (b *batch) send(ctx context.Context, conn *rtnl.Conn) error {
+func (b *batch) send(ctx context.Context, conn *netlink.Conn) error {
 	if len(b.do) == 0 {
 		return nil
 	}
@@ -236,7 +238,7 @@ func (b *batch) send(ctx context.Context, conn *rtnl.Conn) error {
 }
 
 // back undoes what was done, the last first.
-func (b *batch) back(ctx context.Context, conn *rtnl.Conn, errs []error, failed error) error {
+func (b *batch) back(ctx context.Context, conn *netlink.Conn, errs []error, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	var reqs []rtnl.Request
@@ -269,7 +271,7 @@ func unlessAbsent(_ int, err error) error {
 
 // indexes finds the index of each name once.
 type indexes struct {
-	conn  *rtnl.Conn
+	conn  *netlink.Conn
 	known map[string]int
 }
 
@@ -288,7 +290,7 @@ func (x *indexes) of(name string) (int, error) {
 	return i, nil
 }
 
-func wantNeighs(conn *rtnl.Conn, entries iter.Seq[NeighborSpec]) (list []rtnl.Neigh, err error) {
+func wantNeighs(conn *netlink.Conn, entries iter.Seq[NeighborSpec]) (list []rtnl.Neigh, err error) {
 	x := indexes{conn, map[string]int{}}
 	var macs net.HardwareAddr // those of all entries, each a part of it
 	for e := range entries {
@@ -307,7 +309,7 @@ func wantNeighs(conn *rtnl.Conn, entries iter.Seq[NeighborSpec]) (list []rtnl.Ne
 	return list, nil
 }
 
-func wantRoutes(conn *rtnl.Conn, routes iter.Seq[RouteSpec]) (list []rtnl.Route, err error) {
+func wantRoutes(conn *netlink.Conn, routes iter.Seq[RouteSpec]) (list []rtnl.Route, err error) {
 	x := indexes{conn, map[string]int{}}
 	for s := range routes {
 		r, err := wantRoute(s)

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
-	"golang.org/x/sys/unix"
 )
 
 // deadKey is the error about a key that is what a sandbox leaves behind when its

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // linkEnds are the indexes of a veth's end in a sandbox, and of its other end
@@ -106,7 +108,7 @@ func (r *run) deleteAbroad(ctx context.Context, n *Namespace, links []rtnl.Link)
 }
 
 // stillListed returns the links from the first on that the namespace still lists.
-func stillListed(conn *rtnl.Conn, links []rtnl.Link) ([]rtnl.Link, bool) {
+func stillListed(conn *netlink.Conn, links []rtnl.Link) ([]rtnl.Link, bool) {
 	for len(links) > 0 {
 		if index, err := conn.Index(links[0].Name); errors.Is(err, unix.ENODEV) || err == nil && index != links[0].Index {
 			links = links[1:]

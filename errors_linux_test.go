@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 )
 
 // The documentation promises which sentinel errors.Is finds where.
@@ -98,7 +99,7 @@ func second[T any](_ T, err error) error { return err }
 
 // broken is a socket whose exchanges fail from number from on.
 type broken struct {
-	rtnl.Transport
+	netlink.Transport
 	sends *int
 	from  int
 	err   error
@@ -115,8 +116,8 @@ func (b *broken) Send(m []byte) error {
 // lack of rights have sentinels of their own.
 func TestSentinelsOfTheTransport(t *testing.T) {
 	sends, b := 0, broken{}
-	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return &broken{t, &sends, b.from, b.err} }
-	defer func() { rtnl.Intercept = nil }()
+	netlink.Intercept = func(t netlink.Transport) netlink.Transport { return &broken{t, &sends, b.from, b.err} }
+	defer func() { netlink.Intercept = nil }()
 	w := &faultWorld{t: t, op: faultOp{host: richVeth}}
 	defer w.clear()
 	for _, x := range []struct {

@@ -9,13 +9,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/types"
 )
 
 // counter counts what goes through all sockets.
 type counter struct {
-	rtnl.Transport
+	netlink.Transport
 	sends, recvs *atomic.Int64
 }
 
@@ -44,8 +44,8 @@ type exchanges struct {
 // hundred links.
 func TestExchanges(t *testing.T) {
 	var sends, recvs atomic.Int64
-	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return counter{t, &sends, &recvs} }
-	defer func() { rtnl.Intercept = nil }()
+	netlink.Intercept = func(t netlink.Transport) netlink.Transport { return counter{t, &sends, &recvs} }
+	defer func() { netlink.Intercept = nil }()
 	w := world(t, plainVeth+hostVXLAN)
 	ctx := context.Background()
 	w.a = w.make("a")

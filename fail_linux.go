@@ -9,13 +9,14 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/where"
-	"golang.org/x/sys/unix"
 )
 
 // fail makes the *Error of an operation. A cause that is one already keeps

@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // faultWorld is what one operation acts on: the host, and sandboxes of which a
@@ -44,8 +46,8 @@ type picture struct {
 // time with an operation of its own.
 func driveFaults(t *testing.T, op faultOp) (count faultCount) {
 	in := &injector{}
-	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return &faulty{Transport: t, in: in} }
-	defer func() { rtnl.Intercept = nil }()
+	netlink.Intercept = func(t netlink.Transport) netlink.Transport { return &faulty{Transport: t, in: in} }
+	defer func() { netlink.Intercept = nil }()
 	w := &faultWorld{t: t, op: op}
 	defer w.clear()
 
@@ -228,7 +230,7 @@ func (w *faultWorld) stillFor(quiet time.Duration) picture {
 // link-local address.
 func (w *faultWorld) owing() bool {
 	w.t.Helper()
-	conns := map[string]*rtnl.Conn{}
+	conns := map[string]*netlink.Conn{}
 	host, err := dialHost()
 	w.must(err)
 	conns["host"] = host

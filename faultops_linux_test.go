@@ -10,8 +10,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/seed59451c2b/osl/types"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/types"
 )
 
 // faultOp is an operation that is made to fail at each step.

@@ -9,8 +9,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 )
 
 // faultKind is a way in which an exchange with the kernel goes wrong.
@@ -116,7 +117,7 @@ func (k faultKind) fits(m []byte) bool {
 
 // faulty is a socket that an injector acts on.
 type faulty struct {
-	rtnl.Transport
+	netlink.Transport
 	in      *injector
 	last    []byte // what was sent before, without sequence numbers
 	late    bool   // the next Recv runs out of time
@@ -197,13 +198,13 @@ func (f *faulty) Recv(b []byte) (int, error) {
 				break
 			}
 		}
-		_ = f.Transport.SetDeadline(time.Now().Add(rtnl.Timeout))
+		_ = f.Transport.SetDeadline(time.Now().Add(netlink.Timeout))
 		return 0, os.NewSyscallError("recvfrom", unix.ENOBUFS)
 	case len(f.answers) > 0:
 		if f.after {
 			_ = f.Transport.SetDeadline(time.Now()) // they are there, or none is
 			n, err := f.Transport.Recv(b)
-			_ = f.Transport.SetDeadline(time.Now().Add(rtnl.Timeout))
+			_ = f.Transport.SetDeadline(time.Now().Add(netlink.Timeout))
 			if err == nil {
 				return n, nil
 			}

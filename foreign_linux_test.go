@@ -13,10 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/types"
-	"golang.org/x/sys/unix"
 )
 
 // upVeth is one whose other end has its addresses already.

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // free reports an error where the host has another link with the name of one that
@@ -42,7 +44,7 @@ var homecoming sync.Mutex
 // sendHome brings links of a sandbox back to the host: all in one message
 // batch, and one by one where that is refused. With force a link whose name is
 // taken there comes home under another one.
-func (r *run) sendHome(conn *rtnl.Conn, ops []plan.Op, force bool) error {
+func (r *run) sendHome(conn *netlink.Conn, ops []plan.Op, force bool) error {
 	if len(ops) == 0 {
 		return nil
 	}
@@ -117,7 +119,7 @@ func (r *run) home(n *Namespace, links []rtnl.Link) error {
 
 // homewardFDB reads osl's forwarding entries of those links that are vxlans of
 // the host.
-func homewardFDB(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+func homewardFDB(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
 	for i := range links {
 		if t, _ := plan.ParseTag(links[i].Alias); t.Origin != plan.Host || links[i].Kind != "vxlan" {
 			continue

@@ -97,7 +97,7 @@ func TestForgedHomeRecord(t *testing.T) {
 	var vb rtnl.Link
 	w.must(host.One(t.Context(), rtnl.GetLink(0, "vb", &vb)))
 	before := onHostNow(t, "vb")
-	kept, err := host.KeepAll(t.Context(), 41)
+	kept, err := host.Keep(t.Context(), 41)
 	w.must(err)
 	for _, k := range kept {
 		typ, data, ok := k.Portable(41)

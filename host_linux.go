@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // hostAt is the host's own namespace as a sandbox, at a key that leads to it, or
 // at none. Its changes have a lock of their own, whatever key it is reached by.
-func hostAt(key string, conn *rtnl.Conn) *Namespace {
+func hostAt(key string, conn *netlink.Conn) *Namespace {
 	return &Namespace{key: key, host: true, id: netns.HomeID(), conn: conn, lock: lockOf(hostKey())}
 }
 

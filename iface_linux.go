@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // InterfaceOptions returns the setters of interface options.
@@ -58,7 +60,7 @@ func (n *Namespace) addInterface(ctx context.Context, src, prefix string, option
 
 // want turns the options into what the plan is made of, and reads as much of the
 // sandbox as they call for.
-func (i *nwIface) want(r *run, n *Namespace, conn *rtnl.Conn, src, prefix string) (*plan.Iface, *plan.State, error) {
+func (i *nwIface) want(r *run, n *Namespace, conn *netlink.Conn, src, prefix string) (*plan.Iface, *plan.State, error) {
 	w, err := commonIface(&i.spec)
 	if err != nil {
 		return nil, nil, err
@@ -190,7 +192,7 @@ func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 		return nil, invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
 	}
 	host := r.spaces[plan.HostNS]
-	if h.Kept, err = host.conn.KeepAll(r.ctx, h.Link.Index); err != nil {
+	if h.Kept, err = host.conn.Keep(r.ctx, h.Link.Index); err != nil {
 		return nil, err
 	}
 	if h.Note(); h.Lost > 0 {

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed59451c2b/osl/internal/testnet"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // call is a system call that a process is about to make.

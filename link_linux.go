@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -142,7 +143,7 @@ func (n *Namespace) removeIndex(ctx context.Context, index int, alias string) er
 
 // take takes links out of the sandbox. Of the sandbox it reads the addresses
 // only where lo's IPv6 may have to go off with them.
-func (n *Namespace) take(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) error {
+func (n *Namespace) take(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) error {
 	s := &plan.State{Links: make([]rtnl.Link, 1)}
 	err := conn.One(ctx, rtnl.GetLink(1, "", &s.Links[0]))
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
-	"golang.org/x/sys/unix"
 )
 
 // lockWait bounds the waiting for another operation on the same key.

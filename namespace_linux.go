@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
@@ -26,10 +28,10 @@ type Namespace struct {
 
 	mu     sync.Mutex // guards what follows
 	closed bool
-	conn   *rtnl.Conn
+	conn   *netlink.Conn
 	lookup lookup
 
-	watches []*rtnl.Events // to be woken by Close
+	watches []*netlink.Events // to be woken by Close
 
 	// Of who destroys it, with the lock held.
 	force bool     // the key goes, whoever made the namespace
@@ -167,9 +169,9 @@ func openSettled(ctx context.Context, key string) (*Namespace, error) {
 }
 
 // dial opens a netlink socket in the namespace fd.
-func dial(fd int) (conn *rtnl.Conn, err error) {
+func dial(fd int) (conn *netlink.Conn, err error) {
 	err = netns.Do(fd, func() (err error) {
-		conn, err = rtnl.Dial()
+		conn, err = netlink.Dial()
 		return err
 	})
 	if err != nil && conn != nil { // the thread is lost
@@ -180,7 +182,7 @@ func dial(fd int) (conn *rtnl.Conn, err error) {
 
 // dialHost opens a netlink socket in the host's namespace. It is opened for
 // each operation that needs it, so that one that hangs is in nobody's way.
-func dialHost() (*rtnl.Conn, error) {
+func dialHost() (*netlink.Conn, error) {
 	fd, err := netns.Home()
 	if err != nil {
 		return nil, err
@@ -190,7 +192,7 @@ func dialHost() (*rtnl.Conn, error) {
 
 // live returns the handle's socket, or ErrClosed if the key no longer is what
 // was opened.
-func (n *Namespace) live() (*rtnl.Conn, error) {
+func (n *Namespace) live() (*netlink.Conn, error) {
 	conn, err := n.handle()
 	if err == nil && !n.host && !netns.At(n.key, n.id) {
 		err = ErrClosed
@@ -199,7 +201,7 @@ func (n *Namespace) live() (*rtnl.Conn, error) {
 }
 
 // handle returns the handle's socket, or ErrClosed.
-func (n *Namespace) handle() (*rtnl.Conn, error) {
+func (n *Namespace) handle() (*netlink.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -212,7 +214,7 @@ func (n *Namespace) handle() (*rtnl.Conn, error) {
 // that follow each other under one lock of the kernel's it looks whether the key
 // is this sandbox's still, and puts back what a dead process left: who else would
 // change either needs that lock.
-func (n *Namespace) begin(ctx context.Context) (conn *rtnl.Conn, unlock func(), err error) {
+func (n *Namespace) begin(ctx context.Context) (conn *netlink.Conn, unlock func(), err error) {
 	if _, err := n.handle(); err != nil {
 		return nil, nil, err
 	}
@@ -273,7 +275,7 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 // unpinned is a namespace that has no key. Its socket and its descriptor are all
 // that holds it.
 type unpinned struct {
-	conn *rtnl.Conn
+	conn *netlink.Conn
 	fd   int
 	id   netns.ID
 }
@@ -289,7 +291,7 @@ func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err err
 		if err := ipv6Off(); err != nil {
 			return err
 		}
-		u.conn, err = rtnl.Dial()
+		u.conn, err = netlink.Dial()
 		return err
 	})
 	if u.conn == nil {

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // NeighborOptions returns the setters of neighbor options.
@@ -32,7 +34,7 @@ func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force boo
 	if err != nil {
 		return failed(err)
 	}
-	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	err = n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		if w.Index, err = n.neighLink(ctx, conn, opts.link, w); err != nil {
 			return err
 		}
@@ -76,7 +78,7 @@ func wantNeigh(ip net.IP, mac net.HardwareAddr, family int) (w rtnl.Neigh, err e
 
 // addNeigh adds the entry. The usual case is one message; only where there is
 // an entry already is it looked at.
-func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh, force bool) error {
+func (n *Namespace) addNeigh(ctx context.Context, conn *netlink.Conn, w rtnl.Neigh, force bool) error {
 	req := rtnl.ReplaceNeigh(w)
 	if !force {
 		req = rtnl.NewNeigh(w, nil)
@@ -100,7 +102,7 @@ func (n *Namespace) addNeigh(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh,
 }
 
 // holds reports whether the entry for the same address is one of osl's.
-func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
+func holds(ctx context.Context, conn *netlink.Conn, w rtnl.Neigh) (bool, error) {
 	if !w.FDB {
 		var have rtnl.Neigh
 		err := conn.One(ctx, rtnl.GetNeigh(w.Index, w.IP, &have))
@@ -112,7 +114,7 @@ func holds(ctx context.Context, conn *rtnl.Conn, w rtnl.Neigh) (bool, error) {
 
 // neighLink returns the index of the link with a source name, or without one
 // that of the link by which the kernel reaches the neighbour.
-func (n *Namespace) neighLink(ctx context.Context, conn *rtnl.Conn, src string, w rtnl.Neigh) (int, error) {
+func (n *Namespace) neighLink(ctx context.Context, conn *netlink.Conn, src string, w rtnl.Neigh) (int, error) {
 	if src == "" && w.FDB {
 		return 0, invalidf("a forwarding entry needs the name of a vxlan: the option LinkName")
 	}
@@ -197,7 +199,7 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 	if err != nil {
 		return failed(err)
 	}
-	err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	err = n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		w, err := n.findNeigh(ctx, conn, ip, dstMac)
 		if err != nil {
 			return err
@@ -228,7 +230,7 @@ func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDele
 
 // findNeigh returns the entry of osl for an address: the one that this handle
 // added, or else the one that the kernel has.
-func (n *Namespace) findNeigh(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, error) {
+func (n *Namespace) findNeigh(ctx context.Context, conn *netlink.Conn, ip netip.Addr, mac net.HardwareAddr) (rtnl.Neigh, error) {
 	if w, ok := n.recall(ip, mac); ok {
 		return w, nil
 	}

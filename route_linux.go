@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
-	"golang.org/x/sys/unix"
 )
 
 // SetGateway sets the default IPv4 gateway; see [Sandbox].
@@ -42,7 +44,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 		err = invalidf("the %s gateway %v is an %s address", family[v4], ip, family[!v4])
 	}
 	if err == nil {
-		err = n.change(func(ctx context.Context, conn *rtnl.Conn) (err error) {
+		err = n.change(func(ctx context.Context, conn *netlink.Conn) (err error) {
 			r := rtnl.Route{Dst: netip.PrefixFrom(unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
 			if ip.IsLinkLocalUnicast() && !v4 {
 				if r.Index, err = onlyIPv6(ctx, conn); err != nil {
@@ -64,7 +66,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 // setGateway4 sets a gateway that is no address of the sandbox itself: the kernel
 // refuses such a one on IPv6 only, so it is asked in the same send. Most often there
 // is no gateway yet; then it is at once the only one.
-func setGateway4(ctx context.Context, conn *rtnl.Conn, r rtnl.Route) error {
+func setGateway4(ctx context.Context, conn *netlink.Conn, r rtnl.Route) error {
 	var to rtnl.Route
 	errs, unknown := conn.Do(ctx, rtnl.NewRoute(r, nil), rtnl.RouteTo(r.Via, &to))
 	if unknown != nil {
@@ -91,7 +93,7 @@ func setGateway4(ctx context.Context, conn *rtnl.Conn, r rtnl.Route) error {
 
 // notOwn is the error of a route that the kernel refused: it does so where the
 // next hop is an address of the sandbox, and does not always say that.
-func notOwn(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, err error) error {
+func notOwn(ctx context.Context, conn *netlink.Conn, ip netip.Addr, err error) error {
 	if err == nil || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH) {
 		return err
 	}
@@ -103,7 +105,7 @@ func notOwn(ctx context.Context, conn *rtnl.Conn, ip netip.Addr, err error) erro
 }
 
 func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
-	err := n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	err := n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		_, err := conn.Surely(ctx, rtnl.DelGateway(zero.Is4(), rtnl.Protocol))
 		if plan.Absent(err) {
 			return nil
@@ -117,7 +119,7 @@ func (n *Namespace) unsetGateway(op string, zero netip.Addr) error {
 }
 
 // change runs f with the sandbox locked.
-func (n *Namespace) change(f func(ctx context.Context, conn *rtnl.Conn) error) error {
+func (n *Namespace) change(f func(ctx context.Context, conn *netlink.Conn) error) error {
 	ctx := context.Background()
 	conn, unlock, err := n.begin(ctx)
 	if err != nil {
@@ -129,7 +131,7 @@ func (n *Namespace) change(f func(ctx context.Context, conn *rtnl.Conn) error) e
 
 // one carries out a step that is a single message and may be done twice: it is
 // done, or it is not.
-func one(ctx context.Context, conn *rtnl.Conn, m plan.Message) error {
+func one(ctx context.Context, conn *netlink.Conn, m plan.Message) error {
 	_, err := conn.Surely(ctx, m.Request(nil))
 	if err == nil || plan.There(m, err) {
 		return nil
@@ -138,7 +140,7 @@ func one(ctx context.Context, conn *rtnl.Conn, m plan.Message) error {
 }
 
 // onlyIPv6 returns the one interface that a link-local gateway can be on.
-func onlyIPv6(ctx context.Context, conn *rtnl.Conn) (int, error) {
+func onlyIPv6(ctx context.Context, conn *netlink.Conn) (int, error) {
 	links, err := conn.Links(ctx)
 	if err != nil {
 		return 0, err
@@ -174,7 +176,7 @@ func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 	if err != nil {
 		return err
 	}
-	return n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+	return n.change(func(ctx context.Context, conn *netlink.Conn) error {
 		w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol}
 		if !via.IsValid() {
 			if w, err = connected(ctx, conn, w, r.NextHop); err != nil {
@@ -201,7 +203,7 @@ func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 // connected fills in the device of a route without a next hop: the one by
 // which the kernel reaches the destination, or an address that stands for it,
 // already. The marks tell it from a route of an interface.
-func connected(ctx context.Context, conn *rtnl.Conn, w rtnl.Route, near net.IP) (rtnl.Route, error) {
+func connected(ctx context.Context, conn *netlink.Conn, w rtnl.Route, near net.IP) (rtnl.Route, error) {
 	ip := w.Dst.Addr()
 	if a, err := toAddr(near); err == nil && !a.IsUnspecified() {
 		ip = a
@@ -219,7 +221,7 @@ func connected(ctx context.Context, conn *rtnl.Conn, w rtnl.Route, near net.IP) 
 func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 	dst, via, err := fromStatic(r)
 	if err == nil {
-		err = n.change(func(ctx context.Context, conn *rtnl.Conn) error {
+		err = n.change(func(ctx context.Context, conn *netlink.Conn) error {
 			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4()}
 			if dst.Addr().Is6() && !via.IsValid() {
 				// No attribute that a deletion can name tells it from an
@@ -241,7 +243,7 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 }
 
 // hasConnected reports whether there is a connected static route.
-func hasConnected(ctx context.Context, conn *rtnl.Conn, dst netip.Prefix) (bool, error) {
+func hasConnected(ctx context.Context, conn *netlink.Conn, dst netip.Prefix) (bool, error) {
 	list, err := conn.Routes(ctx, rtnl.Protocol, 0)
 	return slices.ContainsFunc(list, func(h rtnl.Route) bool { return h.Dst == dst && !h.Via.IsValid() && isStatic(h) }), err
 }

@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/where"
-	"golang.org/x/sys/unix"
 )
 
 const ifaceDisableIPv6 = "ipv6/conf/%s/disable_ipv6"

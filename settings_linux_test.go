@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed59451c2b/osl/internal/sysctl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
 // settle applies a network, and fails unless a second time has nothing to do.

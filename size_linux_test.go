@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // wide is a network of n sandboxes; each has a link to a switch that is not made by
@@ -39,8 +41,8 @@ func TestWayBackOfMany(t *testing.T) {
 	t.Cleanup(w.clear)
 	ctx := context.Background()
 	var sends, none atomic.Int64
-	rtnl.Intercept = func(t rtnl.Transport) rtnl.Transport { return counter{t, &sends, &none} }
-	t.Cleanup(func() { rtnl.Intercept = nil })
+	netlink.Intercept = func(t netlink.Transport) netlink.Transport { return counter{t, &sends, &none} }
+	t.Cleanup(func() { netlink.Intercept = nil })
 	host, err := dialHost()
 	w.must(err)
 	defer host.Close()

@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // readLinks reads the links of a sandbox and their addresses.
-func readLinks(ctx context.Context, conn *rtnl.Conn) (*plan.State, error) {
+func readLinks(ctx context.Context, conn *netlink.Conn) (*plan.State, error) {
 	s := &plan.State{}
 	var err error
 	if s.Links, err = conn.Links(ctx); err != nil {
@@ -28,7 +30,7 @@ func readLinks(ctx context.Context, conn *rtnl.Conn) (*plan.State, error) {
 // readPart reads as much of a sandbox as new interfaces call for, so that what
 // else it holds costs nothing: lo, the links with these names as far as they are
 // there, and all addresses where one of the new ones may be in conflict.
-func readPart(ctx context.Context, conn *rtnl.Conn, w *plan.Sandbox, names ...string) (*plan.State, error) {
+func readPart(ctx context.Context, conn *netlink.Conn, w *plan.Sandbox, names ...string) (*plan.State, error) {
 	conflicts := false
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
@@ -66,7 +68,7 @@ func readPart(ctx context.Context, conn *rtnl.Conn, w *plan.Sandbox, names ...st
 
 // linksNamed asks for the link of each name in one send: what came of each, and
 // what is wrong with the whole.
-func linksNamed(ctx context.Context, conn *rtnl.Conn, names []string) (found []rtnl.Link, errs []error, err error) {
+func linksNamed(ctx context.Context, conn *netlink.Conn, names []string) (found []rtnl.Link, errs []error, err error) {
 	found = make([]rtnl.Link, len(names))
 	reqs := make([]rtnl.Request, len(names))
 	for i, name := range names {
@@ -78,7 +80,7 @@ func linksNamed(ctx context.Context, conn *rtnl.Conn, names []string) (found []r
 
 // readState reads what a sandbox holds. With all, neighbours too, and the routes
 // of others.
-func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, error) {
+func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, error) {
 	s, err := readLinks(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func readState(ctx context.Context, conn *rtnl.Conn, all bool) (*plan.State, err
 }
 
 // readRoutes reads the routes of osl, and those of others.
-func readRoutes(ctx context.Context, conn *rtnl.Conn) (osls, others []rtnl.Route, err error) {
+func readRoutes(ctx context.Context, conn *netlink.Conn) (osls, others []rtnl.Route, err error) {
 	all, err := conn.Routes(ctx, 0, 0)
 	others = []rtnl.Route{}
 	for _, r := range all {
@@ -109,7 +111,7 @@ func readRoutes(ctx context.Context, conn *rtnl.Conn) (osls, others []rtnl.Route
 
 // readNeighs reads the neighbour entries of osl, and the static forwarding
 // entries of its vxlans.
-func readNeighs(ctx context.Context, conn *rtnl.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
 	neighs, err := conn.Neighs(ctx)
 	if err != nil {
 		return nil, err
@@ -233,7 +235,7 @@ func (n *Namespace) status(ctx context.Context) (*Status, error) {
 }
 
 // otherRules reads the rules of policy routing.
-func otherRules(ctx context.Context, conn *rtnl.Conn) (list []OtherRule, err error) {
+func otherRules(ctx context.Context, conn *netlink.Conn) (list []OtherRule, err error) {
 	rules, err := conn.Rules(ctx)
 	for _, r := range rules {
 		o := OtherRule{Priority: r.Priority, From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark}

@@ -3,8 +3,9 @@ package osl
 import (
 	"os"
 
-	"github.com/seed59451c2b/osl/internal/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 // makeTun makes a persistent tun or tap with the chosen index in the calling

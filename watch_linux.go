@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed59451c2b/osl/internal/netns"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/netns"
 )
 
 // Watch yields what the sandbox holds, at once and then after each change of
@@ -58,7 +59,7 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 		if _, closed := n.handle(); closed != nil {
 			return closed
 		}
-		if errors.Is(err, rtnl.ErrInterrupted) || errors.Is(err, unix.ENODEV) {
+		if errors.Is(err, netlink.ErrInterrupted) || errors.Is(err, unix.ENODEV) {
 			// What is read changes all the while, or went between two readings.
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -88,7 +89,7 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Status) bool) error {
 	}
 }
 
-func (n *Namespace) listen() (events *rtnl.Events, err error) {
+func (n *Namespace) listen() (events *netlink.Events, err error) {
 	conn, err := n.live()
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (n *Namespace) listen() (events *rtnl.Events, err error) {
 	}
 	defer unix.Close(fd)
 	err = netns.Do(fd, func() (err error) {
-		events, err = rtnl.Listen()
+		events, err = netlink.Listen()
 		return err
 	})
 	if err != nil && events != nil {
@@ -109,7 +110,7 @@ func (n *Namespace) listen() (events *rtnl.Events, err error) {
 }
 
 // watched notes who is to be woken when the handle is closed.
-func (n *Namespace) watched(events *rtnl.Events) error {
+func (n *Namespace) watched(events *netlink.Events) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -119,8 +120,8 @@ func (n *Namespace) watched(events *rtnl.Events) error {
 	return nil
 }
 
-func (n *Namespace) unwatched(events *rtnl.Events) {
+func (n *Namespace) unwatched(events *netlink.Events) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.watches = slices.DeleteFunc(n.watches, func(e *rtnl.Events) bool { return e == events })
+	n.watches = slices.DeleteFunc(n.watches, func(e *netlink.Events) bool { return e == events })
 }

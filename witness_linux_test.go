@@ -15,8 +15,9 @@ import (
 	"testing"
 
 	"github.com/mdlayher/netlink"
-	"github.com/seed59451c2b/osl/internal/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netns"
 )
 
 // look returns what the host and the sandboxes in /run/netns hold, a line for

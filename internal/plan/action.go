@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 import (
@@ -8,10 +6,11 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
-	"golang.org/x/sys/unix"
 )
 
 // HostNS stands for the host's namespace where a key is expected.
@@ -383,8 +382,8 @@ func orElse(s, other string) string {
 // back, is so already.
 func Absent(err error) bool {
 	e, ok := errnoOf(err)
-	return ok && (e == unix.ENODEV || e == unix.ENOENT || e == unix.ESRCH ||
-		e == unix.EADDRNOTAVAIL || e == unix.EEXIST || e == unix.ENXIO)
+	return ok && (e == syscall.ENODEV || e == syscall.ENOENT || e == syscall.ESRCH ||
+		e == syscall.EADDRNOTAVAIL || e == syscall.EEXIST || e == syscall.ENXIO)
 }
 
 // TakesAway reports whether a step only takes something away, so that it is
@@ -394,7 +393,7 @@ func TakesAway(a Action) bool {
 	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName:
 		return true
 	case Again:
-		return a.Type == unix.RTM_DELADDR
+		return a.Type == linux.RTM_DELADDR
 	}
 	return false
 }
@@ -421,7 +420,7 @@ func (a EnsureAddr) Request(FDs) rtnl.Request { return rtnl.NewAddr(a.Addr) }
 func There(a Action, err error) bool {
 	_, ensures := a.(EnsureAddr)
 	e, ok := errnoOf(err)
-	return ensures && ok && e == unix.EEXIST
+	return ensures && ok && e == syscall.EEXIST
 }
 
 // Command returns the command that does the same.

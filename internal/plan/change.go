@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 import (
@@ -8,8 +6,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // change plans what an existing link lacks of what is wanted.
@@ -92,7 +90,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		to := a.on(l.Index)
 		if oslsAddr(h) && h.Proto != to.Proto {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
-		} else if h.Proto == 0 && h.Flags&unix.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
+		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
 			// Somebody mended it by hand.
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
 		}

@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 import (
@@ -9,9 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // Problem is a wish that can not be fulfilled, found before anything was done.
@@ -122,7 +120,7 @@ func (b *builder) know(want []Sandbox) {
 	for i := range want {
 		if b.known[want[i].Key] == nil {
 			b.known[want[i].Key] = know(&State{
-				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: unix.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},
+				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: linux.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},
 				Addrs: []rtnl.Addr{{Index: loopback, Prefix: LoopbackIPv4}}})
 		}
 	}

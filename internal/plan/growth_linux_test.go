@@ -7,15 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // manyOf is a sandbox with n of everything, and the state that it is in when it is
 // built.
 func manyOf(n int) ([]Sandbox, map[string]*State) {
 	w := Sandbox{Key: "/run/netns/big", Prune: true}
-	s := &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: unix.IFF_UP, Alias: SandboxTag{}.String(), Inet: rtnl.Inet{DisableIPv6: true}}},
+	s := &State{Links: []rtnl.Link{{Index: 1, Name: "lo", Flags: linux.IFF_UP, Alias: SandboxTag{}.String(), Inet: rtnl.Inet{DisableIPv6: true}}},
 		Others: []rtnl.Route{}}
 	at := func(net, i, bits int) netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(net), byte(i >> 16), byte(i >> 8), byte(i)}), bits)
@@ -24,7 +26,7 @@ func manyOf(n int) ([]Sandbox, map[string]*State) {
 	index := firstIndex
 	link := func(f Iface) {
 		w.Ifaces = append(w.Ifaces, f)
-		s.Links = append(s.Links, rtnl.Link{Index: index, Name: f.Name, Kind: f.Kind, Flags: unix.IFF_UP,
+		s.Links = append(s.Links, rtnl.Link{Index: index, Name: f.Name, Kind: f.Kind, Flags: linux.IFF_UP,
 			Alias: Tag{Origin: Made, Source: f.Name}.String(), Inet: rtnl.Inet{DisableIPv6: true, HasIPv6State: true}})
 		index++
 	}

@@ -1,13 +1,11 @@
-//go:build linux
-
 package plan
 
 import (
 	"net/netip"
 	"slices"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // phases are the operations of a plan in the order in which the kinds of them
@@ -209,10 +207,10 @@ func (a Addr) on(index int) rtnl.Addr {
 		r.Proto = rtnl.AliasProtocol
 	}
 	if a.Prefix.Addr().IsLinkLocalUnicast() {
-		r.Scope = unix.RT_SCOPE_LINK
+		r.Scope = linux.RT_SCOPE_LINK
 	}
 	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
-		r.Scope = unix.RT_SCOPE_HOST // the kernel refuses any other
+		r.Scope = linux.RT_SCOPE_HOST // the kernel refuses any other
 	}
 	if index == 1 && a.isLoopback() {
 		r.Proto = 0

@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 // Pair makes what is wanted of one end of a veth hold for both, where the other

@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 import (
@@ -17,8 +15,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // Record is what a change that takes several steps notes in each namespace
@@ -346,11 +344,11 @@ func (r *Record) unmarshal(b []byte) (err error) {
 // sandbox only, and is carried out by who has more.
 func allowed(s Step) bool {
 	switch s.Type {
-	case unix.RTM_NEWLINK:
-		return s.Flags&unix.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
-	case unix.RTM_DELLINKPROP:
-		return rtnl.StaysHere(unix.RTM_DELLINK, s.Data)
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+	case linux.RTM_NEWLINK:
+		return s.Flags&linux.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
+	case linux.RTM_DELLINKPROP:
+		return rtnl.StaysHere(linux.RTM_DELLINK, s.Data)
+	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false

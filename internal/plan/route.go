@@ -1,5 +1,3 @@
-//go:build linux
-
 package plan
 
 import (
@@ -8,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // leaving is what a plan takes from one sandbox, as far as others depend on it.
@@ -169,7 +167,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		}
 	}
 	for _, r := range k.Others {
-		if !r.Via.IsValid() && r.Proto != unix.RTPROT_KERNEL { // those go with their addresses
+		if !r.Via.IsValid() && r.Proto != linux.RTPROT_KERNEL { // those go with their addresses
 			try(r.Dst, r.Index)
 		}
 	}
@@ -251,13 +249,13 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) (there bool, err error) {
 	var other *rtnl.Route
 	for _, h := range k.others[r.Dst] {
-		if b.gone[h.Index] || h.Metric != defaultMetric(r.Dst) || h.Proto == unix.RTPROT_KERNEL && r.Via.IsValid() {
+		if b.gone[h.Index] || h.Metric != defaultMetric(r.Dst) || h.Proto == linux.RTPROT_KERNEL && r.Via.IsValid() {
 			continue
 		}
 		if h.Via == r.Via.WithZone("") && (r.Index == 0 || h.Index == r.Index) {
 			return true, nil
 		}
-		if h.Proto != unix.RTPROT_KERNEL {
+		if h.Proto != linux.RTPROT_KERNEL {
 			other = &h
 		}
 	}
@@ -301,9 +299,9 @@ func ProtocolName(proto uint8) string {
 }
 
 // RTPROT_* of linux/rtnetlink.h.
-var protocols = map[uint8]string{unix.RTPROT_UNSPEC: "unspec", unix.RTPROT_REDIRECT: "redirect", unix.RTPROT_KERNEL: "kernel",
-	unix.RTPROT_BOOT: "boot", unix.RTPROT_STATIC: "static", unix.RTPROT_RA: "ra", unix.RTPROT_DHCP: "dhcp", unix.RTPROT_BIRD: "bird",
-	unix.RTPROT_ZEBRA: "zebra", unix.RTPROT_BGP: "bgp", unix.RTPROT_OSPF: "ospf"}
+var protocols = map[uint8]string{linux.RTPROT_UNSPEC: "unspec", linux.RTPROT_REDIRECT: "redirect", linux.RTPROT_KERNEL: "kernel",
+	linux.RTPROT_BOOT: "boot", linux.RTPROT_STATIC: "static", linux.RTPROT_RA: "ra", linux.RTPROT_DHCP: "dhcp", linux.RTPROT_BIRD: "bird",
+	linux.RTPROT_ZEBRA: "zebra", linux.RTPROT_BGP: "bgp", linux.RTPROT_OSPF: "ospf"}
 
 // sameRoute reports whether the route h that is there is the wanted w, whose
 // device may be left to the kernel.

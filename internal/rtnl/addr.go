@@ -1,13 +1,10 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
 	"encoding/binary"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Protocol marks the routes and neighbours of osl, and its addresses:
@@ -33,50 +30,50 @@ type Addr struct {
 }
 
 // Secondary reports whether an IPv4 address follows another one of its subnet.
-func (a Addr) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&unix.IFA_F_SECONDARY != 0 }
+func (a Addr) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&linux.IFA_F_SECONDARY != 0 }
 
 func (a Addr) message() buffer {
-	family := uint8(unix.AF_INET)
+	family := uint8(linux.AF_INET)
 	flags := a.Flags
 	if a.Prefix.Addr().Is6() {
-		family = unix.AF_INET6
-		flags |= unix.IFA_F_NODAD // usable at once
+		family = linux.AF_INET6
+		flags |= linux.IFA_F_NODAD // usable at once
 	}
 	b := make(buffer, 0, 96)
 	b = append(b, family, uint8(a.Prefix.Bits()), uint8(flags), a.Scope)
 	b = binary.NativeEndian.AppendUint32(b, uint32(a.Index))
 	ip := a.Prefix.Addr().AsSlice()
-	b.bytes(unix.IFA_LOCAL, ip)
-	b.bytes(unix.IFA_ADDRESS, ip)
+	b.bytes(linux.IFA_LOCAL, ip)
+	b.bytes(linux.IFA_ADDRESS, ip)
 	if flags != 0 {
-		b.u32(unix.IFA_FLAGS, flags)
+		b.u32(linux.IFA_FLAGS, flags)
 	}
 	return b
 }
 
 // NewAddr returns the request that adds an address. It fails with EEXIST if
 // the link has it.
-func NewAddr(a Addr) Request { return a.add(unix.NLM_F_EXCL) }
+func NewAddr(a Addr) Request { return a.add(linux.NLM_F_EXCL) }
 
 // ReplaceAddr returns the request that adds an address, or gives the one that
 // the link has this protocol.
-func ReplaceAddr(a Addr) Request { return a.add(unix.NLM_F_REPLACE) }
+func ReplaceAddr(a Addr) Request { return a.add(linux.NLM_F_REPLACE) }
 
 func (a Addr) add(flags uint16) Request {
 	b := a.message()
 	if a.Prefix.Addr().Is4() && a.Prefix.Bits() <= 30 && !a.Prefix.Addr().IsLoopback() {
-		b.bytes(unix.IFA_BROADCAST, broadcast(a.Prefix))
+		b.bytes(linux.IFA_BROADCAST, broadcast(a.Prefix))
 	}
 	if a.Proto != 0 {
 		b.u8(ifaProto, a.Proto)
 	}
-	return Request{Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | flags, Data: b}
+	return Request{Type: linux.RTM_NEWADDR, Flags: linux.NLM_F_CREATE | flags, Data: b}
 }
 
 // DelAddr returns the request that deletes an address.
 func DelAddr(a Addr) Request {
 	a.Flags = 0
-	return Request{Type: unix.RTM_DELADDR, Data: a.message()}
+	return Request{Type: linux.RTM_DELADDR, Data: a.message()}
 }
 
 func broadcast(p netip.Prefix) []byte {
@@ -85,38 +82,32 @@ func broadcast(p netip.Prefix) []byte {
 	return binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(b[:])|host)
 }
 
-// Addrs reads the addresses of both families of one link, or of all links if
-// index is 0.
-func (c *Conn) Addrs(ctx context.Context, index int) (list []Addr, err error) {
+// AllAddrs returns the request that lists the addresses of both families of one
+// link, or of all links if index is 0.
+func AllAddrs(index int) Request {
 	b := make(buffer, 0, 8)
-	b = append(b, unix.AF_UNSPEC, 0, 0, 0)
-	b = binary.NativeEndian.AppendUint32(b, uint32(index))
-	err = c.dump(ctx, Request{Type: unix.RTM_GETADDR, Data: b}, func() { list = list[:0] }, func(p []byte) {
-		if a, ok := ParseAddr(p); ok {
-			list = append(list, a)
-		}
-	})
-	return list, err
+	b = append(b, linux.AF_UNSPEC, 0, 0, 0)
+	return Request{Type: linux.RTM_GETADDR, Data: binary.NativeEndian.AppendUint32(b, uint32(index))}
 }
 
 // ParseAddr decodes the payload of an RTM_NEWADDR of IPv4 or IPv6.
 func ParseAddr(p []byte) (a Addr, ok bool) {
-	if len(p) < unix.SizeofIfAddrmsg {
+	if len(p) < linux.SizeofIfAddrmsg {
 		return a, false
 	}
 	bits := int(p[1])
 	a.Flags, a.Scope = uint32(p[2]), p[3]
 	a.Index = int(getU32(p[4:]))
 	var ip netip.Addr
-	for t, v := range attrs(p[unix.SizeofIfAddrmsg:]) {
+	for t, v := range attrs(p[linux.SizeofIfAddrmsg:]) {
 		switch t {
-		case unix.IFA_LOCAL: // the own one of a point-to-point pair
+		case linux.IFA_LOCAL: // the own one of a point-to-point pair
 			ip, _ = netip.AddrFromSlice(v)
-		case unix.IFA_ADDRESS:
+		case linux.IFA_ADDRESS:
 			if !ip.IsValid() {
 				ip, _ = netip.AddrFromSlice(v)
 			}
-		case unix.IFA_FLAGS:
+		case linux.IFA_FLAGS:
 			a.Flags = getU32(v)
 		case ifaProto:
 			a.Proto = getU8(v)
@@ -124,7 +115,7 @@ func ParseAddr(p []byte) (a Addr, ok bool) {
 	}
 	a.Prefix = netip.PrefixFrom(ip, bits)
 	if a.Proto != Protocol && a.Proto != AliasProtocol {
-		a.Whole = &Kept{unix.RTM_NEWADDR, append([]byte(nil), p...)}
+		a.Whole = &Kept{linux.RTM_NEWADDR, append([]byte(nil), p...)}
 	}
 	return a, a.Prefix.IsValid()
 }

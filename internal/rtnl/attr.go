@@ -1,5 +1,3 @@
-//go:build linux
-
 package rtnl
 
 import (
@@ -8,7 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // attrTypeMask takes the nested and byte-order flags off an attribute's type:
@@ -62,7 +60,7 @@ func (b *buffer) ip(t uint16, a netip.Addr) {
 func (b *buffer) nest(t uint16, f func()) {
 	at := len(*b)
 	*b = binary.NativeEndian.AppendUint16(*b, 0)
-	*b = binary.NativeEndian.AppendUint16(*b, t|unix.NLA_F_NESTED)
+	*b = binary.NativeEndian.AppendUint16(*b, t|linux.NLA_F_NESTED)
 	f()
 	binary.NativeEndian.PutUint16((*b)[at:], uint16(len(*b)-at))
 }

@@ -1,15 +1,11 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Kept is an address, a route or a neighbour of a link as the kernel
@@ -19,45 +15,53 @@ type Kept struct {
 	data []byte
 }
 
-// KeepAll reads what the kernel forgets of a link when it leaves its
-// namespace: addresses, routes of all tables, and permanent neighbours. What
-// the kernel makes again by itself is left out. Of routes those with a next hop
-// come last, since that has to be reachable.
-func (c *Conn) KeepAll(ctx context.Context, index int) (list []Kept, err error) {
-	keep := func(typ uint16, head []byte, device uint16, wanted func([]byte) bool) error {
+// Keeper lists one sort of what the kernel forgets of a link when it leaves its
+// namespace.
+type Keeper struct {
+	Request
+	typ    uint16
+	wanted func([]byte) bool
+}
+
+// Keepers list all of it: addresses, routes of all tables, and permanent
+// neighbours. What the kernel makes again by itself is left out.
+func Keepers(index int) (list []Keeper) {
+	add := func(typ uint16, head []byte, device uint16, wanted func([]byte) bool) {
 		b := buffer(head)
 		if device != 0 {
 			b.u32(device, uint32(index))
 		}
-		start := len(list)
-		err := c.dump(ctx, Request{Type: typ + 2, Data: b}, func() { list = list[:start] }, func(p []byte) {
-			if wanted(p) {
-				list = append(list, Kept{typ, append([]byte(nil), p...)})
-			}
-		})
-		if absentTable(err) {
-			return nil
-		}
-		return err
+		list = append(list, Keeper{Request{Type: typ + 2, Data: b}, typ, wanted})
 	}
-	head := make([]byte, unix.SizeofIfAddrmsg)
+	head := make([]byte, linux.SizeofIfAddrmsg)
 	binary.NativeEndian.PutUint32(head[4:], uint32(index))
-	if err := keep(unix.RTM_NEWADDR, head, 0, ownAddr); err != nil {
-		return nil, err
-	}
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		head := make([]byte, unix.SizeofRtMsg, 32)
+	add(linux.RTM_NEWADDR, head, 0, ownAddr)
+	for _, family := range []byte{linux.AF_INET, linux.AF_INET6} {
+		head := make([]byte, linux.SizeofRtMsg, 32)
 		head[0] = family
-		start := len(list)
-		if err := keep(unix.RTM_NEWROUTE, head, unix.RTA_OIF, ownRoute); err != nil {
-			return nil, err
-		}
-		slices.SortStableFunc(list[start:], func(a, b Kept) int { return hasVia(a.data) - hasVia(b.data) })
+		add(linux.RTM_NEWROUTE, head, linux.RTA_OIF, ownRoute)
 	}
-	err = keep(unix.RTM_NEWNEIGH, make([]byte, 12, 32), unix.NDA_IFINDEX, func(p []byte) bool {
-		return len(p) >= 12 && int(getU32(p[4:])) == index && getU16(p[8:])&unix.NUD_PERMANENT != 0
+	add(linux.RTM_NEWNEIGH, make([]byte, 12, 32), linux.NDA_IFINDEX, func(p []byte) bool {
+		return len(p) >= 12 && int(getU32(p[4:])) == index && getU16(p[8:])&linux.NUD_PERMANENT != 0
 	})
-	return list, err
+	return list
+}
+
+// Keep returns an entry of the list, if it is one that is to be kept.
+func (k Keeper) Keep(p []byte) (Kept, bool) {
+	if !k.wanted(p) {
+		return Kept{}, false
+	}
+	return Kept{k.typ, append([]byte(nil), p...)}, true
+}
+
+// Compare orders what was kept: of routes those with a next hop come last, since that
+// has to be reachable.
+func (k Kept) Compare(o Kept) int {
+	if k.typ != linux.RTM_NEWROUTE {
+		return 0
+	}
+	return hasVia(k.data) - hasVia(o.data)
 }
 
 // kernelLinkLocal is IFAPROT_KERNEL_LL of linux/if_addr.h.
@@ -68,7 +72,7 @@ const kernelLinkLocal = 3
 // it is known by its form, the hardware address with ff:fe in its middle.
 func ownAddr(p []byte) bool {
 	a, ok := ParseAddr(p)
-	if !ok || a.Proto == kernelLinkLocal || a.Flags&unix.IFA_F_PERMANENT == 0 && a.Flags&unix.IFA_F_MANAGETEMPADDR != 0 {
+	if !ok || a.Proto == kernelLinkLocal || a.Flags&linux.IFA_F_PERMANENT == 0 && a.Flags&linux.IFA_F_MANAGETEMPADDR != 0 {
 		return false
 	}
 	ip := a.Prefix.Addr()
@@ -82,16 +86,16 @@ func ownAddr(p []byte) bool {
 // ownRoute reports whether somebody made the route: not the kernel, for an
 // address, and not what it learned from a router or found on the way.
 func ownRoute(p []byte) bool {
-	if len(p) < unix.SizeofRtMsg {
+	if len(p) < linux.SizeofRtMsg {
 		return false
 	}
-	return p[5] != unix.RTPROT_KERNEL && p[5] != unix.RTPROT_RA && p[5] != unix.RTPROT_REDIRECT && getU32(p[8:])&unix.RTM_F_CLONED == 0
+	return p[5] != linux.RTPROT_KERNEL && p[5] != linux.RTPROT_RA && p[5] != linux.RTPROT_REDIRECT && getU32(p[8:])&linux.RTM_F_CLONED == 0
 }
 
 // hasVia is 1 for a route with a next hop, else 0.
 func hasVia(p []byte) int {
-	for t := range attrs(p[unix.SizeofRtMsg:]) {
-		if t == unix.RTA_GATEWAY || t == unix.RTA_VIA || t == unix.RTA_MULTIPATH {
+	for t := range attrs(p[linux.SizeofRtMsg:]) {
+		if t == linux.RTA_GATEWAY || t == linux.RTA_VIA || t == linux.RTA_MULTIPATH {
 			return 1
 		}
 	}
@@ -101,24 +105,24 @@ func hasVia(p []byte) int {
 // Request returns the request that puts it back. It fails with EEXIST where it
 // is there. An IPv6 address is usable at once.
 func (k Kept) Request() Request {
-	r := Request{Type: k.typ, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL}
+	r := Request{Type: k.typ, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL}
 	head := headers[k.typ]
 	b := append(make(buffer, 0, len(k.data)+8), k.data[:head]...)
 	for t, v := range attrs(k.data[head:]) {
 		switch {
-		case k.typ == unix.RTM_NEWADDR && t == unix.IFA_FLAGS && k.data[0] == unix.AF_INET6:
-			b.u32(t, getU32(v)|unix.IFA_F_NODAD)
-		case k.typ == unix.RTM_NEWROUTE && (t == unix.RTA_CACHEINFO || t == unix.RTA_PREF):
+		case k.typ == linux.RTM_NEWADDR && t == linux.IFA_FLAGS && k.data[0] == linux.AF_INET6:
+			b.u32(t, getU32(v)|linux.IFA_F_NODAD)
+		case k.typ == linux.RTM_NEWROUTE && (t == linux.RTA_CACHEINFO || t == linux.RTA_PREF):
 			// The one can not be set; the other is what it is by default.
-		case k.typ == unix.RTM_NEWNEIGH && (t == unix.NDA_CACHEINFO || t == unix.NDA_PROBES):
+		case k.typ == linux.RTM_NEWNEIGH && (t == linux.NDA_CACHEINFO || t == linux.NDA_PROBES):
 		default:
 			b.bytes(t, v)
 		}
 	}
-	if k.typ == unix.RTM_NEWROUTE {
+	if k.typ == linux.RTM_NEWROUTE {
 		// Several routes may lead to one destination.
-		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_APPEND
-		binary.NativeEndian.PutUint32(b[8:], getU32(b[8:])&unix.RTNH_F_ONLINK)
+		r.Flags = linux.NLM_F_CREATE | linux.NLM_F_APPEND
+		binary.NativeEndian.PutUint32(b[8:], getU32(b[8:])&linux.RTNH_F_ONLINK)
 	}
 	r.Data = b
 	return r
@@ -127,10 +131,10 @@ func (k Kept) Request() Request {
 // String returns what the ip command takes for it.
 func (k Kept) String() string {
 	switch k.typ {
-	case unix.RTM_NEWADDR:
+	case linux.RTM_NEWADDR:
 		a, _ := ParseAddr(k.data)
 		return "addr add " + a.Prefix.String()
-	case unix.RTM_NEWNEIGH:
+	case linux.RTM_NEWNEIGH:
 		n, _ := ParseNeigh(k.data)
 		return fmt.Sprintf("neigh add %v lladdr %v nud permanent", n.IP, n.MAC)
 	}

@@ -1,15 +1,12 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Link is a link as the kernel describes it.
@@ -37,7 +34,7 @@ type Link struct {
 }
 
 // Up reports whether the link is set up.
-func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
+func (l *Link) Up() bool { return l.Flags&linux.IFF_UP != 0 }
 
 // Inet holds the settings of a link's IPv4 and IPv6 that osl cares about.
 type Inet struct {
@@ -162,42 +159,42 @@ func ifinfo(family uint8, index int, flags, change uint32) buffer {
 func SetLink(s LinkSet) Request {
 	var flags, change uint32
 	if s.Up != nil {
-		change = unix.IFF_UP
+		change = linux.IFF_UP
 		if *s.Up {
-			flags = unix.IFF_UP
+			flags = linux.IFF_UP
 		}
 	}
-	b := ifinfo(unix.AF_UNSPEC, s.Index, flags, change)
+	b := ifinfo(linux.AF_UNSPEC, s.Index, flags, change)
 	if s.NSFD != 0 {
-		b.u32(unix.IFLA_NET_NS_FD, uint32(s.NSFD))
+		b.u32(linux.IFLA_NET_NS_FD, uint32(s.NSFD))
 		if s.NewIndex != 0 {
 			b.u32(iflaNewIfindex, uint32(s.NewIndex))
 		}
 	}
 	if s.Name != "" {
-		b.str(unix.IFLA_IFNAME, s.Name)
+		b.str(linux.IFLA_IFNAME, s.Name)
 	}
 	if s.MAC != nil {
-		b.bytes(unix.IFLA_ADDRESS, s.MAC)
+		b.bytes(linux.IFLA_ADDRESS, s.MAC)
 	}
 	if s.MTU != 0 {
-		b.u32(unix.IFLA_MTU, uint32(s.MTU))
+		b.u32(linux.IFLA_MTU, uint32(s.MTU))
 	}
 	if s.TxQLen != nil {
-		b.u32(unix.IFLA_TXQLEN, uint32(*s.TxQLen))
+		b.u32(linux.IFLA_TXQLEN, uint32(*s.TxQLen))
 	}
 	if s.Alias != nil {
-		b.str(unix.IFLA_IFALIAS, *s.Alias)
+		b.str(linux.IFLA_IFALIAS, *s.Alias)
 	}
 	if s.Master != nil {
-		b.u32(unix.IFLA_MASTER, uint32(*s.Master))
+		b.u32(linux.IFLA_MASTER, uint32(*s.Master))
 	}
 	if s.Group != 0 {
-		b.u32(unix.IFLA_GROUP, s.Group)
+		b.u32(linux.IFLA_GROUP, s.Group)
 	}
 	if s.ARP != nil || s.ARPNotify || s.Promote != nil {
-		b.nest(unix.IFLA_AF_SPEC, func() {
-			b.nest(unix.AF_INET, func() {
+		b.nest(linux.IFLA_AF_SPEC, func() {
+			b.nest(linux.AF_INET, func() {
 				b.nest(iflaInetConf, func() {
 					if s.ARP != nil {
 						b.u32(ipv4ARPIgnore, s.ARP[0])
@@ -213,36 +210,36 @@ func SetLink(s LinkSet) Request {
 			})
 		})
 	}
-	return Request{Type: unix.RTM_NEWLINK, Data: b}
+	return Request{Type: linux.RTM_NEWLINK, Data: b}
 }
 
 // NewLink returns the request that makes a link; it fails if the name or the
 // index is taken.
 func NewLink(n LinkNew) Request {
-	b := ifinfo(unix.AF_UNSPEC, n.Index, 0, 0)
-	b.str(unix.IFLA_IFNAME, n.Name)
+	b := ifinfo(linux.AF_UNSPEC, n.Index, 0, 0)
+	b.str(linux.IFLA_IFNAME, n.Name)
 	if n.NSFD != 0 {
-		b.u32(unix.IFLA_NET_NS_FD, uint32(n.NSFD))
+		b.u32(linux.IFLA_NET_NS_FD, uint32(n.NSFD))
 	}
 	if n.MAC != nil {
-		b.bytes(unix.IFLA_ADDRESS, n.MAC)
+		b.bytes(linux.IFLA_ADDRESS, n.MAC)
 	}
 	if n.MTU != 0 {
-		b.u32(unix.IFLA_MTU, uint32(n.MTU))
+		b.u32(linux.IFLA_MTU, uint32(n.MTU))
 	}
 	if n.TxQLen != nil {
-		b.u32(unix.IFLA_TXQLEN, uint32(*n.TxQLen))
+		b.u32(linux.IFLA_TXQLEN, uint32(*n.TxQLen))
 	}
 	if n.Parent != 0 && n.Kind != "vxlan" {
-		b.u32(unix.IFLA_LINK, uint32(n.Parent))
+		b.u32(linux.IFLA_LINK, uint32(n.Parent))
 	}
 	if n.Kind == "veth" {
 		// More queues cost the kernel a grace period, and a sandbox's link
 		// shares its few cores with everything else.
-		b.u32(unix.IFLA_NUM_TX_QUEUES, 1)
-		b.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+		b.u32(linux.IFLA_NUM_TX_QUEUES, 1)
+		b.u32(linux.IFLA_NUM_RX_QUEUES, 1)
 	}
-	b.nest(unix.IFLA_LINKINFO, func() {
+	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, n.Kind)
 		switch n.Kind {
 		case "veth":
@@ -255,23 +252,23 @@ func NewLink(n LinkNew) Request {
 			b.nest(iflaInfoData, func() { b.u16(iflaInfoDataVlanID, uint16(n.Data.VLAN)) })
 		}
 	})
-	return Request{Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: b}
+	return Request{Type: linux.RTM_NEWLINK, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL, Data: b}
 }
 
 func (b *buffer) peer(p *Peer) {
-	*b = append(*b, ifinfo(unix.AF_UNSPEC, p.Index, 0, 0)...)
-	b.str(unix.IFLA_IFNAME, p.Name)
+	*b = append(*b, ifinfo(linux.AF_UNSPEC, p.Index, 0, 0)...)
+	b.str(linux.IFLA_IFNAME, p.Name)
 	if p.NSFD != 0 {
-		b.u32(unix.IFLA_NET_NS_FD, uint32(p.NSFD))
+		b.u32(linux.IFLA_NET_NS_FD, uint32(p.NSFD))
 	}
 	if p.MAC != nil {
-		b.bytes(unix.IFLA_ADDRESS, p.MAC)
+		b.bytes(linux.IFLA_ADDRESS, p.MAC)
 	}
 	if p.MTU != 0 {
-		b.u32(unix.IFLA_MTU, uint32(p.MTU))
+		b.u32(linux.IFLA_MTU, uint32(p.MTU))
 	}
-	b.u32(unix.IFLA_NUM_TX_QUEUES, 1)
-	b.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+	b.u32(linux.IFLA_NUM_TX_QUEUES, 1)
+	b.u32(linux.IFLA_NUM_RX_QUEUES, 1)
 }
 
 func (b *buffer) vxlan(n LinkNew) {
@@ -280,32 +277,32 @@ func (b *buffer) vxlan(n LinkNew) {
 	if port == 0 {
 		port = VXLANPort
 	}
-	b.be16(unix.IFLA_VXLAN_PORT, uint16(port))
+	b.be16(linux.IFLA_VXLAN_PORT, uint16(port))
 }
 
 // vxlanEnds are the attributes of a vxlan that can be changed, and the VNI.
 func (b *buffer) vxlanEnds(d LinkData, parent int) {
-	b.u32(unix.IFLA_VXLAN_ID, uint32(d.VNI))
+	b.u32(linux.IFLA_VXLAN_ID, uint32(d.VNI))
 	if d.Remote.Is4() {
-		b.bytes(unix.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
+		b.bytes(linux.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
 	} else if d.Remote.Is6() {
-		b.bytes(unix.IFLA_VXLAN_GROUP6, d.Remote.AsSlice())
+		b.bytes(linux.IFLA_VXLAN_GROUP6, d.Remote.AsSlice())
 	}
 	if d.Local.Is4() {
-		b.bytes(unix.IFLA_VXLAN_LOCAL, d.Local.AsSlice())
+		b.bytes(linux.IFLA_VXLAN_LOCAL, d.Local.AsSlice())
 	} else if d.Local.Is6() {
-		b.bytes(unix.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
+		b.bytes(linux.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
 	}
 	if parent != 0 {
-		b.u32(unix.IFLA_VXLAN_LINK, uint32(parent))
+		b.u32(linux.IFLA_VXLAN_LINK, uint32(parent))
 	}
 }
 
 // ChangeLink returns the request that changes what makes a link of its kind: the
 // mode of a macvlan, or of a vxlan the local address, the remote and the device.
 func ChangeLink(index int, kind string, d LinkData, parent int) Request {
-	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
-	b.nest(unix.IFLA_LINKINFO, func() {
+	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
+	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, kind)
 		b.nest(iflaInfoData, func() {
 			if kind == "macvlan" {
@@ -315,43 +312,43 @@ func ChangeLink(index int, kind string, d LinkData, parent int) Request {
 			b.vxlanEnds(d, parent)
 		})
 	})
-	return Request{Type: unix.RTM_NEWLINK, Data: b}
+	return Request{Type: linux.RTM_NEWLINK, Data: b}
 }
 
 // DelLink returns the request that deletes a link.
 func DelLink(index int) Request {
-	return Request{Type: unix.RTM_DELLINK, Data: ifinfo(unix.AF_UNSPEC, index, 0, 0)}
+	return Request{Type: linux.RTM_DELLINK, Data: ifinfo(linux.AF_UNSPEC, index, 0, 0)}
 }
 
 // DelGroup returns the request that deletes all links of a group.
 func DelGroup(group uint32) Request {
-	b := ifinfo(unix.AF_UNSPEC, 0, 0, 0)
-	b.u32(unix.IFLA_GROUP, group)
-	return Request{Type: unix.RTM_DELLINK, Data: b}
+	b := ifinfo(linux.AF_UNSPEC, 0, 0, 0)
+	b.u32(linux.IFLA_GROUP, group)
+	return Request{Type: linux.RTM_DELLINK, Data: b}
 }
 
 // NewAltName returns the request that gives a link other names beside its own.
 // The kernel stops at the first that it refuses.
 func NewAltName(index int, names ...string) Request {
-	return altName(unix.RTM_NEWLINKPROP, index, names)
+	return altName(linux.RTM_NEWLINKPROP, index, names)
 }
 
 // DelAltName returns the request that takes alternative names away. The kernel
 // stops at the first that is not there.
 func DelAltName(index int, names ...string) Request {
-	return altName(unix.RTM_DELLINKPROP, index, names)
+	return altName(linux.RTM_DELLINKPROP, index, names)
 }
 
 func altName(typ uint16, index int, names []string) Request {
-	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
 	b.nest(iflaPropList, func() {
 		for _, name := range names {
 			b.str(iflaAltIfname, name)
 		}
 	})
 	r := Request{Type: typ, Data: b}
-	if typ == unix.RTM_NEWLINKPROP {
-		r.Flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_APPEND
+	if typ == linux.RTM_NEWLINKPROP {
+		r.Flags = linux.NLM_F_CREATE | linux.NLM_F_EXCL | linux.NLM_F_APPEND
 	}
 	return r
 }
@@ -360,12 +357,12 @@ func altName(typ uint16, index int, names []string) Request {
 // for any other message. It acts elsewhere where the link is a vxlan whose tunnel
 // is in another namespace.
 func Reshapes(data []byte) (index int) {
-	if len(data) < unix.SizeofIfInfomsg {
+	if len(data) < linux.SizeofIfInfomsg {
 		return 0
 	}
 	kind := ""
-	for t, v := range attrs(data[unix.SizeofIfInfomsg:]) {
-		if t != unix.IFLA_LINKINFO {
+	for t, v := range attrs(data[linux.SizeofIfInfomsg:]) {
+		if t != linux.IFLA_LINKINFO {
 			return 0
 		}
 		for t, v := range attrs(v) {
@@ -385,10 +382,10 @@ func Reshapes(data []byte) (index int) {
 func StaysHere(typ uint16, data []byte) bool {
 	head, elsewhere := 0, []uint16{}
 	switch typ {
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		head, elsewhere = unix.SizeofIfInfomsg, []uint16{unix.IFLA_NET_NS_PID, unix.IFLA_NET_NS_FD, unix.IFLA_LINKINFO, iflaTargetNetnsid}
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		head, elsewhere = unix.SizeofIfAddrmsg, []uint16{unix.IFA_TARGET_NETNSID}
+	case linux.RTM_NEWLINK, linux.RTM_DELLINK:
+		head, elsewhere = linux.SizeofIfInfomsg, []uint16{linux.IFLA_NET_NS_PID, linux.IFLA_NET_NS_FD, linux.IFLA_LINKINFO, iflaTargetNetnsid}
+	case linux.RTM_NEWADDR, linux.RTM_DELADDR:
+		head, elsewhere = linux.SizeofIfAddrmsg, []uint16{linux.IFA_TARGET_NETNSID}
 	}
 	if len(data) < head {
 		return false
@@ -404,20 +401,17 @@ func StaysHere(typ uint16, data []byte) bool {
 // GetLink returns the request that reads a link by its index, or by its name
 // if index is 0, into l.
 func GetLink(index int, name string, l *Link) Request {
-	b := ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
 	if index == 0 {
-		b.str(unix.IFLA_IFNAME, name)
+		b.str(linux.IFLA_IFNAME, name)
 	}
-	b.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	return Request{Type: unix.RTM_GETLINK, Data: b, Reply: func(p []byte) { *l = ParseLink(p) }}
+	b.u32(linux.IFLA_EXT_MASK, extSkipStats)
+	return Request{Type: linux.RTM_GETLINK, Data: b, Reply: func(p []byte) { *l = ParseLink(p) }}
 }
 
-// Links reads all links.
-func (c *Conn) Links(ctx context.Context) (links []Link, err error) {
-	b := ifinfo(unix.AF_UNSPEC, 0, 0, 0)
-	b.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	err = c.dump(ctx, Request{Type: unix.RTM_GETLINK, Data: b}, func() { links = links[:0] }, func(p []byte) {
-		links = append(links, ParseLink(p))
-	})
-	return links, err
+// AllLinks returns the request that lists the links.
+func AllLinks() Request {
+	b := ifinfo(linux.AF_UNSPEC, 0, 0, 0)
+	b.u32(linux.IFLA_EXT_MASK, extSkipStats)
+	return Request{Type: linux.RTM_GETLINK, Data: b}
 }

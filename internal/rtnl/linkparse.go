@@ -1,5 +1,3 @@
-//go:build linux
-
 package rtnl
 
 import (
@@ -7,38 +5,38 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // ParseLink decodes the payload of an RTM_NEWLINK.
 func ParseLink(p []byte) (l Link) {
 	l.Inet.DisableIPv6 = true
-	if len(p) < unix.SizeofIfInfomsg {
+	if len(p) < linux.SizeofIfInfomsg {
 		return l
 	}
 	l.Index = int(int32(getU32(p[4:])))
 	l.Flags = getU32(p[8:])
-	for t, v := range attrs(p[unix.SizeofIfInfomsg:]) {
+	for t, v := range attrs(p[linux.SizeofIfInfomsg:]) {
 		switch t {
-		case unix.IFLA_IFNAME:
+		case linux.IFLA_IFNAME:
 			l.Name = getStr(v)
-		case unix.IFLA_ADDRESS:
+		case linux.IFLA_ADDRESS:
 			l.MAC = append(net.HardwareAddr(nil), v...)
-		case unix.IFLA_OPERSTATE:
+		case linux.IFLA_OPERSTATE:
 			l.Oper = getU8(v) == ifOperUp
-		case unix.IFLA_MTU:
+		case linux.IFLA_MTU:
 			l.MTU = int(getU32(v))
 		case iflaMinMTU:
 			l.MinMTU = int(getU32(v))
 		case iflaMaxMTU:
 			l.MaxMTU = int(getU32(v))
-		case unix.IFLA_TXQLEN:
+		case linux.IFLA_TXQLEN:
 			l.TxQLen = int(getU32(v))
-		case unix.IFLA_IFALIAS:
+		case linux.IFLA_IFALIAS:
 			l.Alias = getStr(v)
-		case unix.IFLA_MASTER:
+		case linux.IFLA_MASTER:
 			l.Master = int(getU32(v))
-		case unix.IFLA_LINK:
+		case linux.IFLA_LINK:
 			l.Parent = int(getU32(v))
 		case iflaLinkNetnsid:
 			l.ParentNS = true
@@ -48,9 +46,9 @@ func ParseLink(p []byte) (l Link) {
 					l.AltName = append(l.AltName, getStr(v))
 				}
 			}
-		case unix.IFLA_LINKINFO:
+		case linux.IFLA_LINKINFO:
 			l.parseInfo(v)
-		case unix.IFLA_AF_SPEC:
+		case linux.IFLA_AF_SPEC:
 			l.Inet.parse(v)
 		}
 	}
@@ -69,7 +67,7 @@ func (l *Link) parseInfo(b []byte) {
 	}
 	for t, v := range attrs(data) {
 		switch {
-		case l.Kind == "tun" && t == iflaTunType && getU8(v) == unix.IFF_TAP:
+		case l.Kind == "tun" && t == iflaTunType && getU8(v) == linux.IFF_TAP:
 			l.Kind = "tap"
 		case l.Kind == "vlan" && t == iflaInfoDataVlanID:
 			l.Data.VLAN = int(getU16(v))
@@ -79,7 +77,7 @@ func (l *Link) parseInfo(b []byte) {
 					l.Data.Mode = name
 				}
 			}
-		case l.Kind == "vxlan" && t == unix.IFLA_VXLAN_LINK:
+		case l.Kind == "vxlan" && t == linux.IFLA_VXLAN_LINK:
 			l.Parent = int(getU32(v))
 		case l.Kind == "vxlan":
 			l.Data.parseVXLAN(t, v)
@@ -89,13 +87,13 @@ func (l *Link) parseInfo(b []byte) {
 
 func (d *LinkData) parseVXLAN(t uint16, v []byte) {
 	switch t {
-	case unix.IFLA_VXLAN_ID:
+	case linux.IFLA_VXLAN_ID:
 		d.VNI = int(getU32(v))
-	case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
+	case linux.IFLA_VXLAN_LOCAL, linux.IFLA_VXLAN_LOCAL6:
 		d.Local, _ = netip.AddrFromSlice(v)
-	case unix.IFLA_VXLAN_GROUP, unix.IFLA_VXLAN_GROUP6:
+	case linux.IFLA_VXLAN_GROUP, linux.IFLA_VXLAN_GROUP6:
 		d.Remote, _ = netip.AddrFromSlice(v)
-	case unix.IFLA_VXLAN_PORT:
+	case linux.IFLA_VXLAN_PORT:
 		if len(v) >= 2 {
 			d.Port = int(binary.BigEndian.Uint16(v))
 		}
@@ -112,11 +110,11 @@ func (i *Inet) parse(b []byte) {
 				return getU32(v[4*n:])
 			}
 			switch {
-			case family == unix.AF_INET && t == iflaInetConf:
+			case family == linux.AF_INET && t == iflaInetConf:
 				// The array starts at setting 1.
 				i.ARPAnnounce, i.ARPIgnore, i.ARPNotify = at(ipv4ARPAnnounce-1), at(ipv4ARPIgnore-1), at(ipv4ARPNotify-1)
 				i.Promote = at(ipv4Promote - 1)
-			case family == unix.AF_INET6 && t == iflaInet6Conf:
+			case family == linux.AF_INET6 && t == iflaInet6Conf:
 				i.HasIPv6State = true
 				i.DisableIPv6 = at(ipv6DisableIPv6) != 0
 				i.AcceptDAD = int32(at(ipv6AcceptDAD))

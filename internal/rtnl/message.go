@@ -1,5 +1,3 @@
-//go:build linux
-
 package rtnl
 
 import (
@@ -7,8 +5,18 @@ import (
 	"fmt"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
+
+// Request is one message to the kernel.
+type Request struct {
+	Type  uint16
+	Flags uint16
+	Data  []byte
+	// Reply is called with the payload of the one answer to a question. It must
+	// not keep b.
+	Reply func(b []byte)
+}
 
 // Error is the kernel's refusal of one message.
 type Error struct {
@@ -26,13 +34,14 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Errno }
 
-// header is what osl needs of struct nlmsghdr of linux/netlink.h.
-type header struct {
-	typ, flags uint16
-	seq        uint32
+// Header is what osl needs of struct nlmsghdr of linux/netlink.h.
+type Header struct {
+	Type, Flags uint16
+	Seq         uint32
 }
 
-func appendMessage(b []byte, r Request, flags uint16, seq uint32) []byte {
+// AppendMessage appends a request as a message.
+func AppendMessage(b []byte, r Request, flags uint16, seq uint32) []byte {
 	b = binary.NativeEndian.AppendUint32(b, uint32(16+len(r.Data)))
 	b = binary.NativeEndian.AppendUint16(b, r.Type)
 	b = binary.NativeEndian.AppendUint16(b, flags)
@@ -45,7 +54,8 @@ func appendMessage(b []byte, r Request, flags uint16, seq uint32) []byte {
 	return b
 }
 
-func nextMessage(b []byte) (h header, payload, rest []byte, ok bool) {
+// NextMessage cuts the first message off b.
+func NextMessage(b []byte) (h Header, payload, rest []byte, ok bool) {
 	if len(b) < 16 {
 		return h, nil, nil, false
 	}
@@ -53,9 +63,9 @@ func nextMessage(b []byte) (h header, payload, rest []byte, ok bool) {
 	if n < 16 || n > len(b) {
 		return h, nil, nil, false
 	}
-	h.typ = binary.NativeEndian.Uint16(b[4:])
-	h.flags = binary.NativeEndian.Uint16(b[6:])
-	h.seq = binary.NativeEndian.Uint32(b[8:])
+	h.Type = binary.NativeEndian.Uint16(b[4:])
+	h.Flags = binary.NativeEndian.Uint16(b[6:])
+	h.Seq = binary.NativeEndian.Uint32(b[8:])
 	payload = b[16:n]
 	if n = (n + 3) &^ 3; n > len(b) {
 		n = len(b)
@@ -63,21 +73,21 @@ func nextMessage(b []byte) (h header, payload, rest []byte, ok bool) {
 	return h, payload, b[n:], true
 }
 
-// decodeError returns the error of an NLMSG_ERROR, or of a dump's NLMSG_DONE;
+// DecodeError returns the error of an NLMSG_ERROR, or of a dump's NLMSG_DONE;
 // nil for an acknowledgement.
-func decodeError(h header, payload []byte) error {
+func DecodeError(h Header, payload []byte) error {
 	code := int32(getU32(payload))
 	if code >= 0 {
 		return nil
 	}
 	e := &Error{Errno: syscall.Errno(-code)}
-	if h.flags&netlinkAckTLVs == 0 {
+	if h.Flags&netlinkAckTLVs == 0 {
 		return e
 	}
 	off := 4
-	if h.typ == unix.NLMSG_ERROR {
+	if h.Type == linux.NLMSG_ERROR {
 		// The request's header follows, and its payload unless capped.
-		if off += 16; h.flags&netlinkCapped == 0 && len(payload) >= 8 {
+		if off += 16; h.Flags&netlinkCapped == 0 && len(payload) >= 8 {
 			off = 4 + int(getU32(payload[4:]))
 		}
 	}

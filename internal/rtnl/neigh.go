@@ -1,16 +1,13 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
+	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // ndaProtocol is NDA_PROTOCOL of linux/neighbour.h, since Linux 5.2.
@@ -18,7 +15,7 @@ const ndaProtocol = 12
 
 // oslsFDB marks the forwarding entries of osl: they have no protocol. The kernel
 // takes each of the two states for permanent, and keeps both.
-const oslsFDB = unix.NUD_PERMANENT | unix.NUD_NOARP
+const oslsFDB = linux.NUD_PERMANENT | linux.NUD_NOARP
 
 // Neigh is a neighbour entry, or with FDB a forwarding entry of a vxlan.
 type Neigh struct {
@@ -31,17 +28,17 @@ type Neigh struct {
 }
 
 func (n Neigh) message(room *Room) buffer {
-	family := uint8(unix.AF_INET)
+	family := uint8(linux.AF_INET)
 	if n.IP.Is6() {
-		family = unix.AF_INET6
+		family = linux.AF_INET6
 	}
 	var flags uint8
 	if n.FDB {
-		family, flags = unix.AF_BRIDGE, unix.NTF_SELF
+		family, flags = linux.AF_BRIDGE, linux.NTF_SELF
 	}
 	state := n.State
 	if state == 0 {
-		state = unix.NUD_PERMANENT
+		state = linux.NUD_PERMANENT
 	}
 	if n.FDB && n.Proto == Protocol {
 		state = oslsFDB
@@ -52,10 +49,10 @@ func (n Neigh) message(room *Room) buffer {
 	b = binary.NativeEndian.AppendUint16(b, state)
 	b = append(b, flags, 0)
 	if n.IP.IsValid() {
-		b.ip(unix.NDA_DST, n.IP)
+		b.ip(linux.NDA_DST, n.IP)
 	}
 	if n.MAC != nil {
-		b.bytes(unix.NDA_LLADDR, n.MAC)
+		b.bytes(linux.NDA_LLADDR, n.MAC)
 	}
 	return b
 }
@@ -65,20 +62,20 @@ func (n Neigh) add(room *Room, flags uint16) Request {
 	if !n.FDB {
 		b.u8(ndaProtocol, n.Proto)
 	}
-	return Request{Type: unix.RTM_NEWNEIGH, Flags: unix.NLM_F_CREATE | flags, Data: b}
+	return Request{Type: linux.RTM_NEWNEIGH, Flags: linux.NLM_F_CREATE | flags, Data: b}
 }
 
 // NewNeigh returns the request that adds an entry. It fails with EEXIST if
 // there is one for the address. Like that of the others, room may be nil.
-func NewNeigh(n Neigh, room *Room) Request { return n.add(room, unix.NLM_F_EXCL) }
+func NewNeigh(n Neigh, room *Room) Request { return n.add(room, linux.NLM_F_EXCL) }
 
 // ReplaceNeigh returns the request that adds an entry or replaces the one for
 // the address.
-func ReplaceNeigh(n Neigh) Request { return n.add(nil, unix.NLM_F_REPLACE) }
+func ReplaceNeigh(n Neigh) Request { return n.add(nil, linux.NLM_F_REPLACE) }
 
 // DelNeigh returns the request that deletes an entry.
 func DelNeigh(n Neigh, room *Room) Request {
-	return Request{Type: unix.RTM_DELNEIGH, Data: n.message(room)}
+	return Request{Type: linux.RTM_DELNEIGH, Data: n.message(room)}
 }
 
 // GetNeigh returns the request that reads the entry of an address on a link;
@@ -86,35 +83,18 @@ func DelNeigh(n Neigh, room *Room) Request {
 func GetNeigh(index int, ip netip.Addr, n *Neigh) Request {
 	b := Neigh{Index: index, IP: ip}.message(nil)
 	clear(b[8:12]) // a request may name no state
-	return Request{Type: unix.RTM_GETNEIGH, Data: b, Reply: func(p []byte) { *n, _ = ParseNeigh(p) }}
+	return Request{Type: linux.RTM_GETNEIGH, Data: b, Reply: func(p []byte) { *n, _ = ParseNeigh(p) }}
 }
 
-// Neighs reads the neighbour entries of both families.
-func (c *Conn) Neighs(ctx context.Context) ([]Neigh, error) {
-	return c.neighs(ctx, Neigh{IP: netip.Addr{}}.dumpMessage(unix.AF_UNSPEC))
-}
+// AllNeighs returns the request that lists the neighbours of both families.
+func AllNeighs() Request { return Request{Type: linux.RTM_GETNEIGH, Data: make([]byte, 12)} }
 
-// FDB reads the forwarding entries of osl of one link.
-func (c *Conn) FDB(ctx context.Context, index int) ([]Neigh, error) {
-	b := Neigh{}.dumpMessage(unix.AF_BRIDGE)
+// AllFDB returns the request that lists the forwarding entries of one link.
+func AllFDB(index int) Request {
+	b := make([]byte, 12)
+	b[0] = linux.AF_BRIDGE
 	binary.NativeEndian.PutUint32(b[4:], uint32(index))
-	list, err := c.neighs(ctx, b)
-	return slices.DeleteFunc(list, func(n Neigh) bool { return n.Proto != Protocol }), err
-}
-
-func (n Neigh) dumpMessage(family uint8) buffer {
-	b := make(buffer, 12)
-	b[0] = family
-	return b
-}
-
-func (c *Conn) neighs(ctx context.Context, b buffer) (list []Neigh, err error) {
-	err = c.dump(ctx, Request{Type: unix.RTM_GETNEIGH, Data: b}, func() { list = list[:0] }, func(p []byte) {
-		if n, ok := ParseNeigh(p); ok {
-			list = append(list, n)
-		}
-	})
-	return list, err
+	return Request{Type: linux.RTM_GETNEIGH, Data: b}
 }
 
 // ParseNeigh decodes the payload of an RTM_NEWNEIGH.
@@ -122,7 +102,7 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 	if len(p) < 12 {
 		return n, false
 	}
-	n.FDB = p[0] == unix.AF_BRIDGE
+	n.FDB = p[0] == linux.AF_BRIDGE
 	n.Index = int(getU32(p[4:]))
 	n.State = getU16(p[8:])
 	if n.FDB && n.State == oslsFDB {
@@ -130,9 +110,9 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 	}
 	for t, v := range attrs(p[12:]) {
 		switch t {
-		case unix.NDA_DST:
+		case linux.NDA_DST:
 			n.IP, _ = netip.AddrFromSlice(v)
-		case unix.NDA_LLADDR:
+		case linux.NDA_LLADDR:
 			n.MAC = append(net.HardwareAddr(nil), v...)
 		case ndaProtocol:
 			n.Proto = getU8(v)
@@ -141,8 +121,8 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 	return n, n.IP.IsValid()
 }
 
-// absentTable reports whether a dump failed because the kernel has no such
+// NoTable reports whether a dump failed because the kernel has no such
 // table at all: no IPv6, or no route was ever made in a fresh namespace.
-func absentTable(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
+func NoTable(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP)
 }

@@ -1,14 +1,10 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Route is a unicast route of the main table.
@@ -31,43 +27,43 @@ type Route struct {
 }
 
 func (r Route) message(room *Room) buffer {
-	family := uint8(unix.AF_INET)
+	family := uint8(linux.AF_INET)
 	if r.Dst.Addr().Is6() {
-		family = unix.AF_INET6
+		family = linux.AF_INET6
 	}
-	scope := uint8(unix.RT_SCOPE_UNIVERSE)
+	scope := uint8(linux.RT_SCOPE_UNIVERSE)
 	switch {
-	case family == unix.AF_INET6 || r.Via.IsValid():
+	case family == linux.AF_INET6 || r.Via.IsValid():
 	case r.Global:
-		scope = unix.RT_SCOPE_SITE
+		scope = linux.RT_SCOPE_SITE
 	default:
-		scope = unix.RT_SCOPE_LINK
+		scope = linux.RT_SCOPE_LINK
 	}
-	kind := uint8(unix.RTN_UNICAST)
+	kind := uint8(linux.RTN_UNICAST)
 	if r.Local {
-		kind = unix.RTN_LOCAL
+		kind = linux.RTN_LOCAL
 	}
 	var flags uint32
 	if r.OnLink {
-		flags = unix.RTNH_F_ONLINK
+		flags = linux.RTNH_F_ONLINK
 	}
 	b := room.take(96)
-	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.Proto, scope, kind)
+	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, linux.RT_TABLE_MAIN, r.Proto, scope, kind)
 	b = binary.NativeEndian.AppendUint32(b, flags)
 	if r.Dst.Bits() > 0 {
-		b.ip(unix.RTA_DST, r.Dst.Addr())
+		b.ip(linux.RTA_DST, r.Dst.Addr())
 	}
 	if r.Via.IsValid() {
-		b.ip(unix.RTA_GATEWAY, r.Via)
+		b.ip(linux.RTA_GATEWAY, r.Via)
 	}
 	if r.Index != 0 {
-		b.u32(unix.RTA_OIF, uint32(r.Index))
+		b.u32(linux.RTA_OIF, uint32(r.Index))
 	}
 	if r.Metric != 0 {
-		b.u32(unix.RTA_PRIORITY, r.Metric)
+		b.u32(linux.RTA_PRIORITY, r.Metric)
 	}
 	if r.Src.IsValid() {
-		b.ip(unix.RTA_PREFSRC, r.Src)
+		b.ip(linux.RTA_PREFSRC, r.Src)
 	}
 	return b
 }
@@ -76,13 +72,13 @@ func (r Route) message(room *Room) buffer {
 // there is one to the same destination with the same metric. Like that of the
 // others, room may be nil.
 func NewRoute(r Route, room *Room) Request {
-	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Data: r.message(room)}
+	return Request{Type: linux.RTM_NEWROUTE, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL, Data: r.message(room)}
 }
 
 // ReplaceRoute returns the request that adds a route or replaces the one to
 // the same destination with the same metric.
 func ReplaceRoute(r Route) Request {
-	return Request{Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Data: r.message(nil)}
+	return Request{Type: linux.RTM_NEWROUTE, Flags: linux.NLM_F_CREATE | linux.NLM_F_REPLACE, Data: r.message(nil)}
 }
 
 // DelRoute returns the request that deletes a route: through the next hop Via,
@@ -91,11 +87,11 @@ func ReplaceRoute(r Route) Request {
 func DelRoute(r Route, room *Room) Request {
 	b := r.message(room)
 	if !r.Via.IsValid() && r.Dst.Addr().Is6() {
-		b.ip(unix.RTA_GATEWAY, netip.IPv6Unspecified()) // none, where nothing said means any
+		b.ip(linux.RTA_GATEWAY, netip.IPv6Unspecified()) // none, where nothing said means any
 	}
 	// Flags of a next hop would make the kernel look the next hop up again.
 	binary.NativeEndian.PutUint32(b[8:], 0)
-	return Request{Type: unix.RTM_DELROUTE, Data: b}
+	return Request{Type: linux.RTM_DELROUTE, Data: b}
 }
 
 // DelGateway returns the request that deletes the default route of a family
@@ -107,76 +103,64 @@ func DelGateway(v4 bool, proto uint8) Request {
 		r.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
 	b := r.message(nil)
-	b[6] = unix.RT_SCOPE_UNIVERSE
-	return Request{Type: unix.RTM_DELROUTE, Data: b}
+	b[6] = linux.RT_SCOPE_UNIVERSE
+	return Request{Type: linux.RTM_DELROUTE, Data: b}
 }
 
-// Routes reads the unicast routes of the main table of both families. With
-// proto not 0 only those with that protocol, with index not 0 only those on
-// that device; the kernel does both selections.
-func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (list []Route, err error) {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		var part []Route
-		b := make(buffer, 0, 32)
-		b = append(b, family, 0, 0, 0, unix.RT_TABLE_MAIN, proto, 0, unix.RTN_UNICAST, 0, 0, 0, 0)
-		b.u32(unix.RTA_TABLE, unix.RT_TABLE_MAIN)
-		if index != 0 {
-			b.u32(unix.RTA_OIF, uint32(index))
-		}
-		err := c.dump(ctx, Request{Type: unix.RTM_GETROUTE, Data: b}, func() { part = part[:0] }, func(p []byte) {
-			if r, ok := ParseRoute(p); ok {
-				part = append(part, r)
-			}
-		})
-		if err != nil && !(absentTable(err) && (family == unix.AF_INET6 || errors.Is(err, unix.ENOENT))) {
-			return nil, err // what is refused is not empty, and IPv4 is always there
-		}
-		list = append(list, part...)
+// AllRoutes returns the request that lists the unicast routes of the main table of
+// a family. With proto not 0 only those with that protocol, with index not 0 only
+// those on that device; the kernel does both selections.
+func AllRoutes(family, proto uint8, index int) Request {
+	b := make(buffer, 0, 32)
+	b = append(b, family, 0, 0, 0, linux.RT_TABLE_MAIN, proto, 0, linux.RTN_UNICAST, 0, 0, 0, 0)
+	b.u32(linux.RTA_TABLE, linux.RT_TABLE_MAIN)
+	if index != 0 {
+		b.u32(linux.RTA_OIF, uint32(index))
 	}
-	return list, nil
+	return Request{Type: linux.RTM_GETROUTE, Data: b}
 }
 
 // RouteTo returns the request that asks the kernel by which route it reaches
 // an address.
 func RouteTo(ip netip.Addr, r *Route) Request {
-	family := uint8(unix.AF_INET)
+	family := uint8(linux.AF_INET)
 	if ip.Is6() {
-		family = unix.AF_INET6
+		family = linux.AF_INET6
 	}
 	b := make(buffer, 0, 32)
 	b = append(b, family, uint8(ip.BitLen()), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	b.ip(unix.RTA_DST, ip)
-	return Request{Type: unix.RTM_GETROUTE, Data: b, Reply: func(p []byte) { *r, _ = ParseRoute(p) }}
+	b.ip(linux.RTA_DST, ip)
+	return Request{Type: linux.RTM_GETROUTE, Data: b, Reply: func(p []byte) { *r, _ = ParseRoute(p) }}
 }
 
 // ParseRoute decodes the payload of an RTM_NEWROUTE of IPv4 or IPv6 with a
 // single next hop.
 func ParseRoute(p []byte) (r Route, ok bool) {
-	if len(p) < unix.SizeofRtMsg {
+	if len(p) < linux.SizeofRtMsg {
 		return r, false
 	}
 	zero := netip.IPv4Unspecified()
-	if p[0] == unix.AF_INET6 {
+	if p[0] == linux.AF_INET6 {
 		zero = netip.IPv6Unspecified()
-	} else if p[0] != unix.AF_INET {
+	} else if p[0] != linux.AF_INET {
 		return r, false
 	}
 	r.Proto = p[5]
-	r.Global = p[0] == unix.AF_INET && p[6] == unix.RT_SCOPE_SITE
-	r.OnLink = getU32(p[8:])&unix.RTNH_F_ONLINK != 0
-	r.Local = p[7] == unix.RTN_LOCAL
+	r.Global = p[0] == linux.AF_INET && p[6] == linux.RT_SCOPE_SITE
+	r.OnLink = getU32(p[8:])&linux.RTNH_F_ONLINK != 0
+	r.Local = p[7] == linux.RTN_LOCAL
 	dst := zero
-	for t, v := range attrs(p[unix.SizeofRtMsg:]) {
+	for t, v := range attrs(p[linux.SizeofRtMsg:]) {
 		switch t {
-		case unix.RTA_DST:
+		case linux.RTA_DST:
 			dst, _ = netip.AddrFromSlice(v)
-		case unix.RTA_GATEWAY:
+		case linux.RTA_GATEWAY:
 			r.Via, _ = netip.AddrFromSlice(v)
-		case unix.RTA_OIF:
+		case linux.RTA_OIF:
 			r.Index = int(getU32(v))
-		case unix.RTA_PRIORITY:
+		case linux.RTA_PRIORITY:
 			r.Metric = getU32(v)
-		case unix.RTA_PREFSRC:
+		case linux.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(v)
 		}
 	}

@@ -1,13 +1,9 @@
-//go:build linux
-
 package rtnl
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Rule is a rule of policy routing.
@@ -20,35 +16,24 @@ type Rule struct {
 	Action   uint8 // FR_ACT_*: 1 looks the table up
 }
 
-// Rules reads the rules of both families, those that the kernel begins with left
-// out: the tables local, main and default.
-func (c *Conn) Rules(ctx context.Context) (list []Rule, err error) {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		var part []Rule
-		head := make([]byte, unix.SizeofRtMsg)
-		head[0] = family
-		err := c.dump(ctx, Request{Type: unix.RTM_GETRULE, Data: head}, func() { part = part[:0] }, func(p []byte) {
-			if r, ok := ParseRule(p); ok && !r.first() {
-				part = append(part, r)
-			}
-		})
-		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) && !absentTable(err) {
-			return nil, err // a kernel without has one table and no rules
-		}
-		list = append(list, part...)
-	}
-	return list, nil
+// AllRules returns the request that lists the rules of a family.
+func AllRules(family uint8) Request {
+	head := make([]byte, linux.SizeofRtMsg)
+	head[0] = family
+	return Request{Type: linux.RTM_GETRULE, Data: head}
 }
 
-func (r Rule) first() bool {
+// IsFirst reports whether the rule is one of those that the kernel begins with: the
+// tables local, main and default.
+func (r Rule) IsFirst() bool {
 	plain := r.Action == 1 && !r.From.IsValid() && !r.To.IsValid() && r.In == "" && r.Out == "" && r.Mark == 0
-	return plain && (r.Priority == 0 && r.Table == unix.RT_TABLE_LOCAL || r.Priority == 32766 && r.Table == unix.RT_TABLE_MAIN ||
-		r.Priority == 32767 && r.Table == unix.RT_TABLE_DEFAULT)
+	return plain && (r.Priority == 0 && r.Table == linux.RT_TABLE_LOCAL || r.Priority == 32766 && r.Table == linux.RT_TABLE_MAIN ||
+		r.Priority == 32767 && r.Table == linux.RT_TABLE_DEFAULT)
 }
 
 // ParseRule decodes the payload of an RTM_NEWRULE of IPv4 or IPv6.
 func ParseRule(p []byte) (r Rule, ok bool) {
-	if len(p) < unix.SizeofRtMsg || p[0] != unix.AF_INET && p[0] != unix.AF_INET6 {
+	if len(p) < linux.SizeofRtMsg || p[0] != linux.AF_INET && p[0] != linux.AF_INET6 {
 		return r, false
 	}
 	r.Table, r.Action = int(p[4]), p[7]
@@ -56,21 +41,21 @@ func ParseRule(p []byte) (r Rule, ok bool) {
 		ip, _ := netip.AddrFromSlice(v)
 		return netip.PrefixFrom(ip, int(bits))
 	}
-	for t, v := range attrs(p[unix.SizeofRtMsg:]) {
+	for t, v := range attrs(p[linux.SizeofRtMsg:]) {
 		switch t {
-		case unix.FRA_PRIORITY:
+		case linux.FRA_PRIORITY:
 			r.Priority = int(getU32(v))
-		case unix.FRA_DST:
+		case linux.FRA_DST:
 			r.To = prefix(v, p[1])
-		case unix.FRA_SRC:
+		case linux.FRA_SRC:
 			r.From = prefix(v, p[2])
-		case unix.FRA_IIFNAME:
+		case linux.FRA_IIFNAME:
 			r.In = getStr(v)
-		case unix.FRA_OIFNAME:
+		case linux.FRA_OIFNAME:
 			r.Out = getStr(v)
-		case unix.FRA_FWMARK:
+		case linux.FRA_FWMARK:
 			r.Mark = getU32(v)
-		case unix.FRA_TABLE:
+		case linux.FRA_TABLE:
 			r.Table = int(getU32(v))
 		}
 	}

@@ -1,11 +1,9 @@
-//go:build linux
-
 package rtnl
 
 import (
 	"encoding/binary"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/internal/linux"
 )
 
 // Stats are a link's counters: struct rtnl_link_stats64 of linux/if_link.h.
@@ -25,7 +23,7 @@ func GetStats(index int, s *Stats) Request {
 	b := make(buffer, 4, sizeofStatMsg)
 	b = binary.NativeEndian.AppendUint32(b, uint32(index))
 	b = binary.NativeEndian.AppendUint32(b, 1<<(statsLink64-1))
-	return Request{Type: unix.RTM_GETSTATS, Data: b, Reply: func(p []byte) { *s = ParseStats(p) }}
+	return Request{Type: linux.RTM_GETSTATS, Data: b, Reply: func(p []byte) { *s = ParseStats(p) }}
 }
 
 // ParseStats decodes the payload of an RTM_NEWSTATS.

@@ -13,8 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seed59451c2b/osl/internal/near"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // root is where every path of this package begins.

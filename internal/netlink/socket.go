@@ -1,6 +1,6 @@
 //go:build linux
 
-package rtnl
+package netlink
 
 import (
 	"os"

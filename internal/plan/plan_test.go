@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
-	"golang.org/x/sys/unix"
 )
 
 func commands(ops []Op) (list []string) {
@@ -38,9 +38,9 @@ func lab() []Sandbox {
 // state is what the kernel holds once the lab is built.
 func state() map[string]*State {
 	p := netip.MustParsePrefix
-	lo := rtnl.Link{Index: 1, Name: "lo", Flags: unix.IFF_UP, Alias: SandboxTag{}.String(), Inet: rtnl.Inet{DisableIPv6: true}}
+	lo := rtnl.Link{Index: 1, Name: "lo", Flags: linux.IFF_UP, Alias: SandboxTag{}.String(), Inet: rtnl.Inet{DisableIPv6: true}}
 	link := func(index int, name, kind string, master int) rtnl.Link {
-		return rtnl.Link{Index: index, Name: name, Kind: kind, Master: master, Flags: unix.IFF_UP,
+		return rtnl.Link{Index: index, Name: name, Kind: kind, Master: master, Flags: linux.IFF_UP,
 			Alias: Tag{Origin: Made, Source: name}.String(), Inet: rtnl.Inet{DisableIPv6: true, HasIPv6State: true}}
 	}
 	plugged := func(l rtnl.Link, other int) rtnl.Link {

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Package rtnl speaks route netlink: it encodes changes of links, addresses,
-// routes and neighbours, sends many of them in one system call, and decodes
-// what the kernel holds.
-package rtnl
+// Package netlink is the socket of route netlink: it sends many messages in one
+// system call, tells what became of each, reads lists, and hears of changes.
+package netlink
 
 import (
 	"context"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // Transport is a netlink socket, as narrow as it can be so that a test can
@@ -49,16 +50,6 @@ const dumpTries = 20
 
 // ErrInterrupted is returned when a dump was interrupted by changes each time.
 var ErrInterrupted = errors.New("the kernel's tables changed during each attempt to read them")
-
-// Request is one message to the kernel.
-type Request struct {
-	Type  uint16
-	Flags uint16
-	Data  []byte
-	// Reply is called with the payload of the one answer to a question. It must
-	// not keep b.
-	Reply func(b []byte)
-}
 
 // Conn is a route netlink socket, for use by many goroutines.
 type Conn struct {
@@ -119,7 +110,7 @@ func (c *Conn) Index(name string) (int, error) {
 // errs has an entry for each request, also for those that could not be sent. A
 // non-nil err means that the outcome of some is not known; nil entries then
 // prove nothing.
-func (c *Conn) Do(ctx context.Context, reqs ...Request) (errs []error, err error) {
+func (c *Conn) Do(ctx context.Context, reqs ...rtnl.Request) (errs []error, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	errs = make([]error, len(reqs))
@@ -158,7 +149,7 @@ const maxQuestions = 32
 const maxRefusals = 200
 
 // cut returns how many of the requests go into one send.
-func cut(reqs []Request, limit int) int {
+func cut(reqs []rtnl.Request, limit int) int {
 	size, questions := 0, 0
 	for i := range reqs {
 		if reqs[i].Reply != nil {
@@ -171,7 +162,7 @@ func cut(reqs []Request, limit int) int {
 	return len(reqs)
 }
 
-func sizeOf(reqs []Request) (n int) {
+func sizeOf(reqs []rtnl.Request) (n int) {
 	for i := range reqs {
 		n += 16 + (len(reqs[i].Data)+3)&^3
 	}
@@ -179,17 +170,17 @@ func sizeOf(reqs []Request) (n int) {
 }
 
 // One sends a single request and returns its error.
-func (c *Conn) One(ctx context.Context, r Request) error {
+func (c *Conn) One(ctx context.Context, r rtnl.Request) error {
 	_, err := c.one(ctx, r)
 	return err
 }
 
 // one also reports whether the outcome is known.
-func (c *Conn) one(ctx context.Context, r Request) (known bool, err error) {
+func (c *Conn) one(ctx context.Context, r rtnl.Request) (known bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs [1]error
-	sent, err := c.exchange(ctx, []Request{r}, errs[:])
+	sent, err := c.exchange(ctx, []rtnl.Request{r}, errs[:])
 	if err != nil {
 		return !sent, err
 	}
@@ -199,7 +190,7 @@ func (c *Conn) one(ctx context.Context, r Request) (known bool, err error) {
 // Surely is One for a request that may be done twice: where its outcome is not
 // known it is sent again. repeated says so, since the answer may then be that
 // it was done before.
-func (c *Conn) Surely(ctx context.Context, r Request) (repeated bool, err error) {
+func (c *Conn) Surely(ctx context.Context, r rtnl.Request) (repeated bool, err error) {
 	if known, err := c.one(ctx, r); known {
 		return false, err
 	}
@@ -208,7 +199,7 @@ func (c *Conn) Surely(ctx context.Context, r Request) (repeated bool, err error)
 
 // exchange does one send and reads until the last request is answered. sent is
 // false where the kernel did not get it.
-func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent bool, err error) {
+func (c *Conn) exchange(ctx context.Context, reqs []rtnl.Request, errs []error) (sent bool, err error) {
 	if err := c.setDeadline(ctx); err != nil {
 		return false, err
 	}
@@ -224,20 +215,20 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 		if i == len(reqs)-1 && r.Reply == nil {
 			flags |= unix.NLM_F_ACK // a question is answered anyway
 		}
-		b = appendMessage(b, r, flags, c.seq)
+		b = rtnl.AppendMessage(b, r, flags, c.seq)
 		c.seq++
 	}
 	if err := c.t.Send(b); err != nil {
 		return false, timeoutOf(err)
 	}
 	last := uint32(len(reqs) - 1)
-	return true, c.receive(ctx, *bp, func(h header, payload []byte) (bool, error) {
-		i := h.seq - first
+	return true, c.receive(ctx, *bp, func(h rtnl.Header, payload []byte) (bool, error) {
+		i := h.Seq - first
 		if i > last {
 			return false, nil // the late answer to an exchange that timed out
 		}
-		if h.typ == unix.NLMSG_ERROR {
-			errs[i] = decodeError(h, payload)
+		if h.Type == unix.NLMSG_ERROR {
+			errs[i] = rtnl.DecodeError(h, payload)
 			return i == last, nil
 		}
 		if f := reqs[i].Reply; f != nil {
@@ -250,7 +241,7 @@ func (c *Conn) exchange(ctx context.Context, reqs []Request, errs []error) (sent
 
 // dump sends a dump request and calls f with each entry's payload. f is called
 // from the start again after start was called.
-func (c *Conn) dump(ctx context.Context, r Request, start func(), f func(b []byte)) error {
+func (c *Conn) dump(ctx context.Context, r rtnl.Request, start func(), f func(b []byte)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range dumpTries {
@@ -274,7 +265,7 @@ func (c *Conn) dump(ctx context.Context, r Request, start func(), f func(b []byt
 	return ErrInterrupted
 }
 
-func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (interrupted bool, err error) {
+func (c *Conn) dumpOnce(ctx context.Context, r rtnl.Request, f func(b []byte)) (interrupted bool, err error) {
 	if err := c.setDeadline(ctx); err != nil {
 		return false, err
 	}
@@ -282,19 +273,19 @@ func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (inter
 	c.seq++
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
-	if err := c.t.Send(appendMessage((*bp)[:0], r, r.Flags|unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)); err != nil {
+	if err := c.t.Send(rtnl.AppendMessage((*bp)[:0], r, r.Flags|unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)); err != nil {
 		return false, timeoutOf(err)
 	}
-	err = c.receive(ctx, *bp, func(h header, payload []byte) (bool, error) {
-		if h.seq != seq {
+	err = c.receive(ctx, *bp, func(h rtnl.Header, payload []byte) (bool, error) {
+		if h.Seq != seq {
 			return false, nil
 		}
 		// The flag may be on the closing message alone, when an entry was
 		// skipped after the last one that was sent.
-		interrupted = interrupted || h.flags&unix.NLM_F_DUMP_INTR != 0
-		switch h.typ {
+		interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
+		switch h.Type {
 		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-			return true, decodeError(h, payload)
+			return true, rtnl.DecodeError(h, payload)
 		}
 		f(payload)
 		return false, nil
@@ -303,7 +294,7 @@ func (c *Conn) dumpOnce(ctx context.Context, r Request, f func(b []byte)) (inter
 }
 
 // receive reads datagrams and hands each message to f until f is done.
-func (c *Conn) receive(ctx context.Context, buf []byte, f func(h header, payload []byte) (done bool, err error)) error {
+func (c *Conn) receive(ctx context.Context, buf []byte, f func(h rtnl.Header, payload []byte) (done bool, err error)) error {
 	var dropped error // answers did not fit into the socket's buffer; others are there
 	for {
 		n, err := c.t.Recv(buf)
@@ -328,7 +319,7 @@ func (c *Conn) receive(ctx context.Context, buf []byte, f func(h header, payload
 			return fmt.Errorf("a netlink message of %d bytes does not fit", n)
 		}
 		for b := buf[:n]; len(b) > 0; {
-			h, payload, rest, ok := nextMessage(b)
+			h, payload, rest, ok := rtnl.NextMessage(b)
 			if !ok {
 				return errors.New("malformed netlink message")
 			}

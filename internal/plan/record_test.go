@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 func record() Record {
@@ -77,15 +77,15 @@ func TestRecordsStayInTheirNamespace(t *testing.T) {
 	host := HostNS
 	for what, s := range map[string]Step{
 		"a move":            stepOf(SetLink{To: &host, Link: rtnl.LinkSet{Index: 7}}),
-		"a move to a PID":   {Type: unix.RTM_NEWLINK, Data: append(make([]byte, 16), 8, 0, unix.IFLA_NET_NS_PID, 0, 1, 0, 0, 0)},
+		"a move to a PID":   {Type: linux.RTM_NEWLINK, Data: append(make([]byte, 16), 8, 0, linux.IFLA_NET_NS_PID, 0, 1, 0, 0, 0)},
 		"a new link":        stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "bridge"}}),
-		"another's link":    {Type: unix.RTM_DELLINK, Data: append(make([]byte, 16), 8, 0, 46, 0, 1, 0, 0, 0)},
-		"another's address": {Type: unix.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, unix.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
-		"a rule":            {Type: unix.RTM_NEWRULE, Data: make([]byte, 12)},
+		"another's link":    {Type: linux.RTM_DELLINK, Data: append(make([]byte, 16), 8, 0, 46, 0, 1, 0, 0, 0)},
+		"another's address": {Type: linux.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, linux.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
+		"a rule":            {Type: linux.RTM_NEWRULE, Data: make([]byte, 12)},
 		"no link to delete": {Gone: 1}, "no link to bring home": {Home: 1},
 		"a path that leaves":          {Path: "ipv4/../../x", Value: "1"},
 		"a key without its directory": {Unpin: "a"},
-		"a short message":             {Type: unix.RTM_NEWLINK, Data: make([]byte, 8)},
+		"a short message":             {Type: linux.RTM_NEWLINK, Data: make([]byte, 8)},
 	} {
 		list := ParseRecords(namesOf(t, Record{Role: Undo, ID: "1", Steps: []Step{s}}))
 		if len(list) != 1 || list[0].Whole {

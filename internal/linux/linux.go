@@ -1,0 +1,163 @@
+// Package linux has the numbers of the kernel's interface that osl's messages are
+// made of, by the names of the kernel's headers, on every system: what is planned
+// and written there is the same everywhere.
+package linux
+
+// Families of addresses.
+const (
+	AF_BRIDGE = 7
+	AF_INET   = 2
+	AF_INET6  = 10
+	AF_UNSPEC = 0
+)
+
+// Types of messages of route netlink.
+const (
+	RTM_DELADDR     = 21
+	RTM_DELLINK     = 17
+	RTM_DELLINKPROP = 109
+	RTM_DELNEIGH    = 29
+	RTM_DELROUTE    = 25
+	RTM_GETADDR     = 22
+	RTM_GETLINK     = 18
+	RTM_GETNEIGH    = 30
+	RTM_GETROUTE    = 26
+	RTM_GETRULE     = 34
+	RTM_GETSTATS    = 94
+	RTM_NEWADDR     = 20
+	RTM_NEWLINK     = 16
+	RTM_NEWLINKPROP = 108
+	RTM_NEWNEIGH    = 28
+	RTM_NEWROUTE    = 24
+	RTM_NEWRULE     = 32
+)
+
+// Flags and marks of messages.
+const (
+	NLA_F_NESTED  = 0x8000
+	NLMSG_ERROR   = 2
+	NLM_F_APPEND  = 0x800
+	NLM_F_CREATE  = 0x400
+	NLM_F_EXCL    = 0x200
+	NLM_F_REPLACE = 0x100
+	RTM_F_CLONED  = 0x200
+)
+
+// Sizes of the structures before the attributes.
+const (
+	SizeofIfAddrmsg = 8
+	SizeofIfInfomsg = 16
+	SizeofNdMsg     = 12
+	SizeofRtMsg     = 12
+	SizeofRtNexthop = 8
+)
+
+// Links.
+const (
+	IFF_TAP            = 0x2
+	IFF_UP             = 0x1
+	IFLA_ADDRESS       = 1
+	IFLA_AF_SPEC       = 26
+	IFLA_EXT_MASK      = 29
+	IFLA_GROUP         = 27
+	IFLA_IFALIAS       = 20
+	IFLA_IFNAME        = 3
+	IFLA_LINK          = 5
+	IFLA_LINKINFO      = 18
+	IFLA_MASTER        = 10
+	IFLA_MTU           = 4
+	IFLA_NET_NS_FD     = 28
+	IFLA_NET_NS_PID    = 19
+	IFLA_NUM_RX_QUEUES = 32
+	IFLA_NUM_TX_QUEUES = 31
+	IFLA_OPERSTATE     = 16
+	IFLA_TXQLEN        = 13
+	IFLA_VXLAN_GROUP   = 2
+	IFLA_VXLAN_GROUP6  = 16
+	IFLA_VXLAN_ID      = 1
+	IFLA_VXLAN_LINK    = 3
+	IFLA_VXLAN_LOCAL   = 4
+	IFLA_VXLAN_LOCAL6  = 17
+	IFLA_VXLAN_PORT    = 15
+)
+
+// Addresses.
+const (
+	IFA_ADDRESS          = 1
+	IFA_BROADCAST        = 4
+	IFA_CACHEINFO        = 6
+	IFA_FLAGS            = 8
+	IFA_F_MANAGETEMPADDR = 0x100
+	IFA_F_NODAD          = 0x2
+	IFA_F_PERMANENT      = 0x80
+	IFA_F_SECONDARY      = 0x1
+	IFA_LABEL            = 3
+	IFA_LOCAL            = 2
+	IFA_RT_PRIORITY      = 9
+	IFA_TARGET_NETNSID   = 10
+)
+
+// Routes.
+const (
+	RTA_CACHEINFO     = 12
+	RTA_DST           = 1
+	RTA_ENCAP         = 22
+	RTA_ENCAP_TYPE    = 21
+	RTA_FLOW          = 11
+	RTA_GATEWAY       = 5
+	RTA_METRICS       = 8
+	RTA_MULTIPATH     = 9
+	RTA_OIF           = 4
+	RTA_PREF          = 20
+	RTA_PREFSRC       = 7
+	RTA_PRIORITY      = 6
+	RTA_SRC           = 2
+	RTA_TABLE         = 15
+	RTA_VIA           = 18
+	RTNH_F_ONLINK     = 0x4
+	RTN_LOCAL         = 2
+	RTN_MULTICAST     = 5
+	RTN_UNICAST       = 1
+	RTN_UNSPEC        = 0
+	RTPROT_BGP        = 186
+	RTPROT_BIRD       = 12
+	RTPROT_BOOT       = 3
+	RTPROT_DHCP       = 16
+	RTPROT_KERNEL     = 2
+	RTPROT_OSPF       = 188
+	RTPROT_RA         = 9
+	RTPROT_REDIRECT   = 1
+	RTPROT_STATIC     = 4
+	RTPROT_UNSPEC     = 0
+	RTPROT_ZEBRA      = 11
+	RT_SCOPE_HOST     = 254
+	RT_SCOPE_LINK     = 253
+	RT_SCOPE_SITE     = 200
+	RT_SCOPE_UNIVERSE = 0
+	RT_TABLE_DEFAULT  = 253
+	RT_TABLE_LOCAL    = 255
+	RT_TABLE_MAIN     = 254
+)
+
+// Rules of policy routing.
+const (
+	FRA_DST      = 1
+	FRA_FWMARK   = 10
+	FRA_IIFNAME  = 3
+	FRA_OIFNAME  = 17
+	FRA_PRIORITY = 6
+	FRA_SRC      = 2
+	FRA_TABLE    = 15
+)
+
+// Neighbours.
+const (
+	NDA_CACHEINFO = 3
+	NDA_DST       = 1
+	NDA_IFINDEX   = 8
+	NDA_LLADDR    = 2
+	NDA_PROBES    = 4
+	NTF_SELF      = 0x2
+	NUD_NOARP     = 0x40
+	NUD_PERMANENT = 0x80
+)

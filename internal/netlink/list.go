@@ -1,0 +1,88 @@
+//go:build linux
+
+package netlink
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// list reads a list, of which parse decodes an entry or leaves it out.
+func list[T any](ctx context.Context, c *Conn, r rtnl.Request, parse func([]byte) (T, bool)) (all []T, err error) {
+	err = c.dump(ctx, r, func() { all = all[:0] }, func(p []byte) {
+		if x, ok := parse(p); ok {
+			all = append(all, x)
+		}
+	})
+	return all, err
+}
+
+// Links reads all links.
+func (c *Conn) Links(ctx context.Context) ([]rtnl.Link, error) {
+	return list(ctx, c, rtnl.AllLinks(), func(p []byte) (rtnl.Link, bool) { return rtnl.ParseLink(p), true })
+}
+
+// Addrs reads the addresses of both families of one link, or of all links if
+// index is 0.
+func (c *Conn) Addrs(ctx context.Context, index int) ([]rtnl.Addr, error) {
+	return list(ctx, c, rtnl.AllAddrs(index), rtnl.ParseAddr)
+}
+
+// Routes reads the unicast routes of the main table of both families; see
+// rtnl.AllRoutes.
+func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (all []rtnl.Route, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		part, err := list(ctx, c, rtnl.AllRoutes(family, proto, index), rtnl.ParseRoute)
+		if err != nil && !(rtnl.NoTable(err) && (family == unix.AF_INET6 || errors.Is(err, unix.ENOENT))) {
+			return nil, err // what is refused is not empty, and IPv4 is always there
+		}
+		all = append(all, part...)
+	}
+	return all, nil
+}
+
+// Neighs reads the neighbours of both families.
+func (c *Conn) Neighs(ctx context.Context) ([]rtnl.Neigh, error) {
+	return list(ctx, c, rtnl.AllNeighs(), rtnl.ParseNeigh)
+}
+
+// FDB reads the forwarding entries of osl of one link.
+func (c *Conn) FDB(ctx context.Context, index int) ([]rtnl.Neigh, error) {
+	all, err := list(ctx, c, rtnl.AllFDB(index), rtnl.ParseNeigh)
+	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol }), err
+}
+
+// Rules reads the rules of policy routing of both families, those that the kernel
+// begins with left out.
+func (c *Conn) Rules(ctx context.Context) (all []rtnl.Rule, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		part, err := list(ctx, c, rtnl.AllRules(family), func(p []byte) (rtnl.Rule, bool) {
+			r, ok := rtnl.ParseRule(p)
+			return r, ok && !r.IsFirst()
+		})
+		if err != nil && !rtnl.NoTable(err) {
+			return nil, err // a kernel without has one table and no rules
+		}
+		all = append(all, part...)
+	}
+	return all, nil
+}
+
+// Keep reads what the kernel forgets of a link when it leaves its namespace, in the
+// order in which it can be put back.
+func (c *Conn) Keep(ctx context.Context, index int) (all []rtnl.Kept, err error) {
+	for _, k := range rtnl.Keepers(index) {
+		part, err := list(ctx, c, k.Request, k.Keep)
+		if err != nil && !rtnl.NoTable(err) {
+			return nil, err
+		}
+		slices.SortStableFunc(part, rtnl.Kept.Compare)
+		all = append(all, part...)
+	}
+	return all, nil
+}

@@ -1,0 +1,76 @@
+package rtnl
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/seed59451c2b/osl/internal/linux"
+)
+
+// A link and its counters are decoded without a panic from any attributes; the
+// ones here reach the nested ones that random bytes alone hardly do. What is
+// too short for its type counts as not there.
+func FuzzLinkAttributes(f *testing.F) {
+	f.Add(uint16(linux.IFLA_IFNAME), []byte("eth0\x00"), "veth", []byte{})
+	f.Add(uint16(linux.IFLA_MTU), []byte{1}, "vxlan", []byte{8, 0, 1, 0, 42, 0, 0, 0})
+	f.Add(uint16(linux.IFLA_ADDRESS), []byte{2, 0, 0, 0, 0, 1}, "vlan", []byte{6, 0, 1, 0, 100, 0, 0, 0})
+	f.Add(uint16(linux.IFLA_AF_SPEC), []byte{8, 0, 2, 0, 4, 0, 1, 0, 12, 0, 10, 0, 8, 0, 1, 0, 0, 0, 0, 128}, "bridge", []byte{4, 0})
+	f.Add(uint16(23), bytes.Repeat([]byte{1, 2}, 100), "macvlan", []byte{5, 0, 1, 0, 4})
+	f.Add(uint16(iflaPropList|linux.NLA_F_NESTED), []byte{8, 0, 53, 0, 'a', 0, 0, 0}, "tun", []byte{3, 0, 1, 0})
+	f.Fuzz(func(t *testing.T, kind uint16, value []byte, link string, data []byte) {
+		if len(value) > 1<<14 || len(link) > 1<<10 || len(data) > 1<<14 {
+			return
+		}
+		b := ifinfo(0, 7, linux.IFF_UP, 0)
+		b.bytes(kind, value)
+		b.nest(linux.IFLA_LINKINFO, func() {
+			b.str(iflaInfoKind, link)
+			b.bytes(iflaInfoData, data)
+		})
+		b.nest(iflaPropList, func() { b.bytes(iflaAltIfname, value) })
+		if l := ParseLink(b); l.Index != 7 {
+			t.Errorf("the index is %d", l.Index)
+		}
+		// Of each length, so that the last attribute is cut everywhere.
+		for n := range b {
+			ParseLink(b[:n])
+		}
+		ParseStats(b)
+		ParseStats(data)
+
+		// Fewer counters than every kernel has are no counters.
+		s := make(buffer, sizeofStatMsg)
+		s.bytes(statsLink64, value)
+		got := ParseStats(s)
+		if len(value) >= 64 && got.RxPackets != binary.NativeEndian.Uint64(value) || len(value) < 64 && got != (Stats{}) {
+			t.Errorf("%v are decoded as %+v", value, got)
+		}
+	})
+}
+
+// What the kernel sends is decoded without a panic, whatever it is.
+func FuzzDecode(f *testing.F) {
+	mtu := ifinfo(0, 3, 1, 0)
+	mtu.str(linux.IFLA_IFNAME, "eth0")
+	mtu.nest(linux.IFLA_LINKINFO, func() { mtu.str(iflaInfoKind, "vxlan") })
+	f.Add([]byte(mtu))
+	f.Add(NewNeigh(Neigh{Index: 3, IP: netip.MustParseAddr("10.0.0.1")}, nil).Data)
+	f.Add([]byte(NewAddr(Addr{Index: 1}).Data))
+	f.Add(AppendMessage(nil, Request{Type: linux.NLMSG_ERROR, Data: []byte{0xea, 0xff, 0xff, 0xff}}, netlinkAckTLVs, 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ParseLink(b)
+		ParseAddr(b)
+		ParseRoute(b)
+		ParseNeigh(b)
+		for len(b) > 0 {
+			h, payload, rest, ok := NextMessage(b)
+			if !ok {
+				return
+			}
+			_ = DecodeError(h, payload)
+			b = rest
+		}
+	})
+}
