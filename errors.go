@@ -2,8 +2,9 @@ package osl
 
 import (
 	"errors"
-	"fmt"
-	"strings"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/fault"
 )
 
 // The sentinels that errors.Is finds in what this package returns. Where the
@@ -12,66 +13,44 @@ var (
 	// ErrUnsupported is returned by every call off Linux, and on Linux for a
 	// kind of link or a property that the running kernel lacks. It is also
 	// errors.ErrUnsupported.
-	ErrUnsupported error = unsupported{}
-
+	ErrUnsupported = fault.ErrUnsupported
 	// ErrClosed is returned by a call on a sandbox that was destroyed, closed,
 	// or whose key now holds another namespace.
-	ErrClosed = errors.New("the sandbox is closed or was destroyed")
-
+	ErrClosed = fault.ErrClosed
 	// ErrNotNamespace is returned when a key is something else than a network
 	// namespace: a plain file, a directory, a symbolic link, a device.
-	ErrNotNamespace = errors.New("not a network namespace")
-
+	ErrNotNamespace = fault.ErrNotNamespace
 	// ErrElsewhere is returned for a key that is a plain file here, while its
 	// namespace is mounted in another mount namespace, or may be: to remove or
 	// replace the file would end the sandbox for who uses it there. Error.Hint
 	// says where that is. It is also ErrNotNamespace.
-	ErrElsewhere error = elsewhere{}
-
+	ErrElsewhere = fault.ErrElsewhere
 	// ErrNotFound is returned when a sandbox, an interface or a route that a
 	// call needs does not exist.
-	ErrNotFound = errors.New("not found")
-
+	ErrNotFound = fault.ErrNotFound
 	// ErrExists is returned when what is to be made exists already.
-	ErrExists = errors.New("exists already")
-
+	ErrExists = fault.ErrExists
 	// ErrNameInUse is returned when the name that an interface is to have is
 	// taken where it is to go. The interface stays where it was.
-	ErrNameInUse = errors.New("the name is in use")
-
+	ErrNameInUse = fault.ErrNameInUse
 	// ErrInvalid is returned for an argument that can never work, before
 	// anything is changed.
-	ErrInvalid = errors.New("invalid argument")
-
+	ErrInvalid = fault.ErrInvalid
 	// ErrAddressConflict is returned when the subnet of an address is on
 	// another interface of the sandbox already.
-	ErrAddressConflict = errors.New("the subnet is on another interface already")
-
+	ErrAddressConflict = fault.ErrAddressConflict
 	// ErrUnreachable is returned for a gateway or next hop that no interface
 	// of the sandbox reaches directly.
-	ErrUnreachable = errors.New("not directly reachable")
-
+	ErrUnreachable = fault.ErrUnreachable
 	// ErrPermission is returned when the process lacks a capability.
-	ErrPermission = errors.New("permission denied")
-
+	ErrPermission = fault.ErrPermission
 	// ErrTimeout is returned when the kernel, or the holder of a sandbox's
 	// lock, did not answer before the deadline.
-	ErrTimeout = errors.New("timed out")
-
+	ErrTimeout = fault.ErrTimeout
 	// ErrIncomplete is returned, beside the cause, when a change failed and
 	// could not be undone wholly either. Error.Left says what is left.
-	ErrIncomplete = errors.New("could not be undone completely")
+	ErrIncomplete = fault.ErrIncomplete
 )
-
-type unsupported struct{}
-
-func (unsupported) Error() string        { return "not supported on this system" }
-func (unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
-
-type elsewhere struct{}
-
-func (elsewhere) Error() string        { return "not a network namespace in this mount namespace" }
-func (elsewhere) Is(target error) bool { return target == ErrNotNamespace }
 
 // Error is the error of every operation of this package.
 type Error struct {
@@ -96,42 +75,14 @@ type Error struct {
 
 // Error returns one paragraph: what was done, to which sandbox and interface,
 // what went wrong, in the kernel's words too, and what to do.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("osl: " + e.Op)
-	if e.Interface != "" {
-		fmt.Fprintf(&b, " %q", e.Interface)
-	}
-	if e.Key != "" {
-		fmt.Fprintf(&b, " (sandbox %s)", e.Key)
-	}
-	return b.String() + ": " + e.Because(e.Err.Error())
-}
+func (e *Error) Error() string { return (*fault.Error)(e).Error() }
 
 // Because returns cause, which says what went wrong in the caller's words, with
 // what the kernel said, what to do, and what is left.
-func (e *Error) Because(cause string) string {
-	var b strings.Builder
-	b.WriteString(cause)
-	if e.Kernel != "" && !strings.Contains(cause, e.Kernel) {
-		fmt.Fprintf(&b, " (kernel: %s)", e.Kernel)
-	}
-	if e.Hint != "" {
-		b.WriteString("; " + e.Hint)
-	}
-	for _, l := range e.Left {
-		b.WriteString("; left behind: " + l)
-	}
-	return b.String()
-}
+func (e *Error) Because(cause string) string { return (*fault.Error)(e).Because(cause) }
 
 // Unwrap returns the cause, and ErrIncomplete where something is left.
-func (e *Error) Unwrap() []error {
-	if len(e.Left) > 0 {
-		return []error{e.Err, ErrIncomplete}
-	}
-	return []error{e.Err}
-}
+func (e *Error) Unwrap() []error { return (*fault.Error)(e).Unwrap() }
 
 // NeighborSearchError indicates that the neighbor is already present, or that
 // it is not there to be deleted.
@@ -142,13 +93,31 @@ type NeighborSearchError struct {
 }
 
 func (n NeighborSearchError) Error() string {
-	if n.present {
-		return fmt.Sprintf("neighbor %s (%s) is already in the sandbox", n.ip, n.mac)
-	}
-	return fmt.Sprintf("neighbor %s (%s) is not in the sandbox", n.ip, n.mac)
+	return fault.NeighborError{IP: n.ip, MAC: n.mac, Present: n.present}.Error()
 }
 
-// invalidf returns an ErrInvalid that says what is wrong.
-func invalidf(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+// public turns what the engine returned into what a caller sees.
+func public(err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *fault.Error:
+		if e == nil {
+			return nil
+		}
+		var n fault.NeighborError
+		if errors.As(e.Err, &n) {
+			e.Err = fault.Worded(e.Err.Error(), errors.Join(e.Err, NeighborSearchError{n.IP, n.MAC, n.Present}))
+		}
+		return (*Error)(e)
+	case fault.NeighborError:
+		return NeighborSearchError{e.IP, e.MAC, e.Present}
+	case interface{ Unwrap() []error }: // of several operations
+		all := slices.Clone(e.Unwrap())
+		for i := range all {
+			all[i] = public(all[i])
+		}
+		return errors.Join(all...)
+	}
+	return err
 }

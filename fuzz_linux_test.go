@@ -1,10 +1,14 @@
-package osl
+package osl_test
 
 import (
 	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // A name of a sandbox becomes a file in the directory of the keys, or is a path
@@ -14,9 +18,9 @@ func FuzzKeyPath(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		key, err := KeyPath(name)
+		key, err := osl.KeyPath(name)
 		if err != nil {
-			if !errors.Is(err, ErrInvalid) || key != "" {
+			if !errors.Is(err, osl.ErrInvalid) || key != "" {
 				t.Errorf("%q: %q, %v", name, key, err)
 			}
 			return
@@ -24,14 +28,14 @@ func FuzzKeyPath(f *testing.F) {
 		if !filepath.IsAbs(key) || filepath.Clean(key) != key || strings.Contains(key, "\x00") {
 			t.Errorf("%q has the key %q", name, key)
 		}
-		if !strings.Contains(name, "/") && filepath.Dir(key) != filepath.Join(BasePath(), keysDir) {
+		if !strings.Contains(name, "/") && filepath.Dir(key) != filepath.Join(osl.BasePath(), "netns") {
 			t.Errorf("the name %q leads out of the directory: %q", name, key)
 		}
-		if again, err := KeyPath(key); err != nil || again != key {
+		if again, err := osl.KeyPath(key); err != nil || again != key {
 			t.Errorf("the key %q is read as %q, %v", key, again, err)
 		}
-		if again, err := KeyPath(nameOf(key)); err != nil || again != key {
-			t.Errorf("%q of the key %q is read as %q, %v", nameOf(key), key, again, err)
+		if again, err := osl.KeyPath(base.NameOf(key)); err != nil || again != key {
+			t.Errorf("%q of the key %q is read as %q, %v", base.NameOf(key), key, again, err)
 		}
 	})
 }
@@ -41,9 +45,9 @@ func FuzzGenerateKey(f *testing.F) {
 	for _, s := range []string{"0123456789abcdef", "", ".", "..", "-", "-x", "../../etc", "a\x00b", "............................", "\xff\xfe", "éééééééééé"} {
 		f.Add(s)
 	}
-	dir := filepath.Join(BasePath(), keysDir)
+	dir := filepath.Join(osl.BasePath(), "netns")
 	f.Fuzz(func(t *testing.T, id string) {
-		key := GenerateKey(id)
+		key := osl.GenerateKey(id)
 		if key == "" {
 			return
 		}
@@ -61,21 +65,21 @@ func FuzzNames(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if err := validName(s); err != nil && !errors.Is(err, ErrInvalid) {
+		if err := want.ValidName(s); err != nil && !errors.Is(err, osl.ErrInvalid) {
 			t.Errorf("interface %q: %v", s, err)
 		} else if err == nil && (len(s) > 15 || s == "" || strings.ContainsAny(s, "/: \t\n\x00%")) {
 			t.Errorf("interface %q is accepted", s)
 		}
-		var e Endpoint
-		if err := e.UnmarshalText([]byte(s)); err != nil && !errors.Is(err, ErrInvalid) {
+		var e osl.Endpoint
+		if err := e.UnmarshalText([]byte(s)); err != nil && !errors.Is(err, osl.ErrInvalid) {
 			t.Errorf("end of a link %q: %v", s, err)
 		} else if err == nil {
 			if text, err := e.MarshalText(); err != nil || string(text) != s || e.Sandbox == "" || e.Interface == "" || strings.Contains(e.Interface, "/") {
 				t.Errorf("end of a link %q: %+v, %v", s, e, err)
 			}
 		}
-		var m, again MAC
-		if err := m.UnmarshalText([]byte(s)); err != nil && !errors.Is(err, ErrInvalid) {
+		var m, again osl.MAC
+		if err := m.UnmarshalText([]byte(s)); err != nil && !errors.Is(err, osl.ErrInvalid) {
 			t.Errorf("hardware address %q: %v", s, err)
 		} else if err == nil {
 			text, err := m.MarshalText()

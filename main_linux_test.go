@@ -1,18 +1,9 @@
-package osl
+package osl_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
-func TestMain(m *testing.M) {
-	if o := os.Getenv(operationEnv); o != "" {
-		perform(o) // and no tests
-	}
-	if os.Getenv(callsEnv) != "" {
-		makeCalls() // and no tests
-	}
-	testnet.Main(m)
-}
+func TestMain(m *testing.M) { testnet.Main(m) }

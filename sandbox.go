@@ -3,6 +3,8 @@ package osl
 import (
 	"net"
 
+	"github.com/seed59451c2b/osl/internal/engine"
+	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
 )
 
@@ -182,4 +184,64 @@ type NeighborOptionSetter interface {
 	// forwarding entry of a vxlan: the hardware address is behind the tunnel
 	// endpoint dstIP.
 	Family(int) NeighOption
+}
+
+// NewSandbox returns the sandbox at key. With osCreate it is a new one; one of
+// osl's that stands at key is destroyed first, and a namespace that another
+// program pinned there is ErrExists. With isRestore it is the one that is there,
+// and nothing is written. With neither it is the host's own namespace, pinned at
+// key, where it may be already, or nowhere if key is HostName: interfaces keep
+// their names and never move. Destroy gives them what they had before, and takes
+// a key away that osl pinned. A key that leads to the host's namespace is the host
+// sandbox for every call.
+func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
+	return asSandbox(engine.NewSandbox(key, osCreate, isRestore))
+}
+
+// GetSandboxForExternalKey pins a network namespace that is there at key as well,
+// and returns it as a sandbox. basePath leads to it: a path such as
+// /proc/PID/ns/net, or a key or a name, see [KeyPath]. Its loopback is brought up,
+// and where nothing in it uses IPv6 it gets the defaults of a new sandbox. A
+// sandbox that stands at key is ErrExists. On an error all is as before.
+//
+// Destroy takes out what osl put in, gives it back what it had, and takes key
+// away; the namespace and its other keys stay. The host's own namespace is
+// returned as the host sandbox, see [NewSandbox].
+func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
+	return asSandbox(engine.Adopt(basePath, key))
+}
+
+// asSandbox keeps a nil handle from becoming a Sandbox that is not nil.
+func asSandbox(e *engine.Namespace, err error) (Sandbox, error) {
+	if err != nil {
+		return nil, public(err)
+	}
+	return &Namespace{e}, nil
+}
+
+// InitOSContext initializes OS context while configuring network resources: it
+// locks the calling goroutine to its thread, and brings that to the host's
+// namespace if the caller had moved it. The returned function unlocks it. No
+// call of this package needs it.
+func InitOSContext() func() {
+	return engine.InitOSContext()
+}
+
+// GC removes the stale key files of the base path now, and waits for it: empty
+// plain files, as they are left where a namespace was unmounted. Namespaces and
+// files with something in them are not touched.
+func GC() {
+	engine.GC()
+}
+
+// Restore adopts what is in the sandbox; see [Sandbox]. What osl brought there
+// is known by its tags. For a link without a tag, brought by another program,
+// the source name and the prefix of its name are what ifsopt says, and its
+// addresses must be those of the options.
+func (n *Namespace) Restore(ifsopt map[string][]IfaceOption, routes []*types.StaticRoute, gw net.IP, gw6 net.IP) error {
+	adopt := map[string]*want.Options{}
+	for name, options := range ifsopt {
+		adopt[name] = optionsOf(options)
+	}
+	return public(n.e.Restore(adopt, routes, gw, gw6))
 }

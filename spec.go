@@ -1,10 +1,11 @@
 package osl
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/seed59451c2b/osl/internal/fault"
 )
 
 // Network says what several sandboxes and the links between them should be. It
@@ -52,7 +53,7 @@ func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil
 func (e *Endpoint) UnmarshalText(b []byte) error {
 	i := strings.LastIndexByte(string(b), '/')
 	if i <= 0 || i == len(b)-1 {
-		return invalidf("%q is no end of a link: write SANDBOX/INTERFACE, or host/INTERFACE", b)
+		return fault.Invalidf("%q is no end of a link: write SANDBOX/INTERFACE, or host/INTERFACE", b)
 	}
 	e.Sandbox, e.Interface = string(b[:i]), string(b[i+1:])
 	return nil
@@ -205,45 +206,8 @@ func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 func (m *MAC) UnmarshalText(b []byte) error {
 	a, err := net.ParseMAC(string(b))
 	if err != nil || len(a) != 6 {
-		return invalidf("%q is no hardware address: write six bytes, 02:00:00:00:00:01", b)
+		return fault.Invalidf("%q is no hardware address: write six bytes, 02:00:00:00:00:01", b)
 	}
 	*m = MAC(a)
 	return nil
-}
-
-// Changes are what Apply did, or what Diff and a dry run would do, in order.
-type Changes []Change
-
-// Change is one step.
-type Change struct {
-	// Sandbox is the name or key of the sandbox, "host" for the host.
-	Sandbox string `json:"sandbox"`
-	// Kind is ChangeMake where the sandbox itself is made, ChangeRemove where
-	// it is removed, ChangeLeave where osl takes out of a namespace what it put
-	// in and that stays, and ChangeEdit otherwise.
-	Kind ChangeKind `json:"kind"`
-	// Interface is what a ChangeLeave takes out, empty for others.
-	Interface string `json:"interface,omitempty"`
-	// Command does the same by the ip command.
-	Command string `json:"command"`
-}
-
-// ChangeKind is what a Change does to the sandbox as a whole.
-type ChangeKind string
-
-// The kinds of a Change.
-const (
-	ChangeEdit   ChangeKind = "edit"
-	ChangeMake   ChangeKind = "make"
-	ChangeRemove ChangeKind = "remove"
-	ChangeLeave  ChangeKind = "leave"
-)
-
-// String returns the commands, a line each.
-func (c Changes) String() string {
-	var b strings.Builder
-	for _, x := range c {
-		fmt.Fprintln(&b, x.Command)
-	}
-	return b.String()
 }

@@ -1,6 +1,16 @@
 package osl
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/engine"
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
 
 // Status is what a sandbox holds, as the kernel says.
 type Status struct {
@@ -106,4 +116,89 @@ type Entry struct {
 	Interfaces int `json:"interfaces"`
 	// Problem says why the sandbox could not be read, empty where it could.
 	Problem string `json:"problem,omitempty"`
+}
+
+// List returns the sandboxes of the base path by name, those that others made
+// included. A key that can't be read is listed with its problem.
+func List(ctx context.Context) ([]Entry, error) {
+	entries, err := engine.List(ctx)
+	list := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		list = append(list, Entry(e))
+	}
+	return list, public(err)
+}
+
+// statusOf turns what the engine read into a Status.
+func statusOf(r *engine.Reading) *Status {
+	s := r.State
+	st := &Status{Name: base.NameOf(r.Key), Key: r.Key, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
+	if lo := s.ByIndex(1); lo != nil {
+		var t plan.SandboxTag
+		t, st.Made = plan.ParseSandboxTag(lo.Alias)
+		st.Network, st.Labels = plan.NetworkOf(lo), t.Labels
+	}
+	names := map[int]string{}
+	for i := range s.Links {
+		names[s.Links[i].Index] = s.Links[i].Name
+	}
+	parts := s.Parts()
+	for i := range s.Links {
+		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
+		x.Master = names[s.Links[i].Master]
+		x.UnderWay = r.All || r.Some[x.Index]
+		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
+			st.Interfaces = append(st.Interfaces, x)
+		}
+	}
+	for _, x := range s.Routes {
+		if plan.IsStatic(x) {
+			st.Routes = append(st.Routes, RouteSpec{To: x.Dst, Via: x.Via, Dev: names[x.Index]})
+		}
+	}
+	for _, x := range s.Others {
+		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{RouteSpec{To: x.Dst, Via: x.Via, Dev: names[x.Index]}, x.Metric, plan.ProtocolName(x.Proto)})
+	}
+	for _, x := range r.Rules {
+		st.OtherRules = append(st.OtherRules, otherRule(x))
+	}
+	for _, x := range s.Neighs {
+		st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: names[x.Index], IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB})
+	}
+	return st
+}
+
+func otherRule(r rtnl.Rule) OtherRule {
+	o := OtherRule{Priority: r.Priority, From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark}
+	// FR_ACT_* of linux/fib_rules.h.
+	if o.Action = map[uint8]string{2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}[r.Action]; o.Action == "" {
+		o.Table = r.Table
+	}
+	return o
+}
+
+// interfaceStatus tells what an interface is. s is what is on it.
+func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
+	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
+		Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
+	if t, ok := plan.ParseTag(l.Alias); ok {
+		x.Source = t.Source
+		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
+	}
+	for _, a := range s.Addrs {
+		if a.Proto == rtnl.AliasProtocol {
+			x.Aliases = append(x.Aliases, a.Prefix)
+			continue
+		}
+		x.Addresses = append(x.Addresses, a.Prefix)
+		if a.Proto != rtnl.Protocol {
+			x.Others = append(x.Others, a.Prefix)
+		}
+	}
+	for _, r := range s.Routes {
+		if !r.Via.IsValid() && !plan.IsStatic(r) {
+			x.Routes = append(x.Routes, r.Dst)
+		}
+	}
+	return x
 }

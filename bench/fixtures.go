@@ -8,9 +8,10 @@ import (
 	"net/netip"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/bench/floor"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // fillRoutes puts routes on eth0 of a sandbox, with the mark by which the

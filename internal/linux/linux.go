@@ -55,6 +55,7 @@ const (
 // Links.
 const (
 	IFF_TAP            = 0x2
+	IFF_LOWER_UP       = 0x10000
 	IFF_UP             = 0x1
 	IFLA_ADDRESS       = 1
 	IFLA_AF_SPEC       = 26

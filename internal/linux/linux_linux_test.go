@@ -33,6 +33,7 @@ func TestNumbers(t *testing.T) {
 		"IFA_RT_PRIORITY":      {IFA_RT_PRIORITY, unix.IFA_RT_PRIORITY},
 		"IFA_TARGET_NETNSID":   {IFA_TARGET_NETNSID, unix.IFA_TARGET_NETNSID},
 		"IFF_TAP":              {IFF_TAP, unix.IFF_TAP},
+		"IFF_LOWER_UP":         {IFF_LOWER_UP, unix.IFF_LOWER_UP},
 		"IFF_UP":               {IFF_UP, unix.IFF_UP},
 		"IFLA_ADDRESS":         {IFLA_ADDRESS, unix.IFLA_ADDRESS},
 		"IFLA_AF_SPEC":         {IFLA_AF_SPEC, unix.IFLA_AF_SPEC},

@@ -220,3 +220,32 @@ func (i *Iface) hasIPv6Addr() bool {
 	}
 	return false
 }
+
+// Iface returns the wanted interface with a name, nil if there is none.
+func (w *Sandbox) Iface(name string) *Iface {
+	for i := range w.Ifaces {
+		if w.Ifaces[i].Name == name {
+			return &w.Ifaces[i]
+		}
+	}
+	return nil
+}
+
+// Gateway returns the next hop of osl's default route of a family.
+func (s *State) Gateway(v4 bool) netip.Addr {
+	for _, r := range s.Routes {
+		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() {
+			return r.Via
+		}
+	}
+	return netip.Addr{}
+}
+
+// IsStatic reports whether a route of osl is one of the sandbox, not of an interface:
+// through a next hop, or connected with the mark that tells it from those.
+func IsStatic(r rtnl.Route) bool {
+	if r.Via.IsValid() {
+		return r.Dst.Bits() > 0
+	}
+	return r.Global || r.Dst.Addr().Is6() && r.OnLink
+}

@@ -21,15 +21,6 @@ import (
 // root is where every path of this package begins.
 const root = "/proc/sys/net/"
 
-// Path checks a setting's path below /proc/sys/net, such as
-// "ipv4/conf/eth0.100/rp_filter".
-func Path(p string) error {
-	if !fs.ValidPath(p) || p == "." || strings.ContainsRune(p, 0) {
-		return fmt.Errorf("%q is no name of a setting", p)
-	}
-	return nil
-}
-
 // file is an open setting. os.File would hand it to the runtime's poller, at twice
 // the number of system calls.
 type file struct {

@@ -1,0 +1,400 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// Apply brings the sandboxes of net, and the links between them, to what net says:
+// all of it, or nothing. Without really it does nothing. It returns what there was to
+// do.
+func Apply(ctx context.Context, net want.Network, really bool) ([]Change, error) {
+	op := "compare the network"
+	if really {
+		op = "apply the network"
+	}
+	c, err := apply(ctx, net, really)
+	return c, fail(op, "", "", err)
+}
+
+// Apply does so with one sandbox. The name in s is not used.
+func (n *Namespace) Apply(ctx context.Context, s want.Sandbox, really bool) ([]Change, error) {
+	op := "compare the sandbox"
+	if really {
+		op = "apply to the sandbox"
+	}
+	c, err := n.apply(ctx, s, really)
+	return c, fail(op, n.key, "", err)
+}
+
+func (n *Namespace) apply(ctx context.Context, s want.Sandbox, really bool) ([]Change, error) {
+	if _, err := n.live(); err != nil {
+		return nil, err
+	}
+	s.Name = n.key
+	return apply(ctx, want.Network{Sandboxes: []want.Sandbox{s}}, really)
+}
+
+func apply(ctx context.Context, net want.Network, really bool) ([]Change, error) {
+	p, err := prepare(ctx, net, really)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	ends, err := p.endings()
+	if err != nil {
+		return nil, err
+	}
+	ops, err := p.carryOut(really)
+	if err != nil {
+		return nil, err
+	}
+	return changes(ops, ends), nil
+}
+
+// endings returns what becomes of the sandboxes that the network does not list any
+// more: one of another program's stays.
+func (p *prepared) endings() (map[string][]Change, error) {
+	ends := map[string][]Change{}
+	for i := range p.want {
+		n := p.run.spaces[p.want[i].Key]
+		if !p.want[i].Ends || n == nil {
+			continue
+		}
+		var err error
+		if ends[n.key], err = n.endChanges(p.run.ctx); err != nil {
+			return nil, fail("", n.key, "", err)
+		}
+	}
+	return ends, nil
+}
+
+// prepared is a network that is checked, with its sandboxes open, locked where
+// they are to change, and read.
+type prepared struct {
+	run   *run
+	want  []plan.Sandbox
+	have  map[string]*plan.State
+	locks lockSet
+	part  bool   // only new interfaces: what else there is matters little
+	name  string // of the network, empty for none
+}
+
+func (p *prepared) close() {
+	p.run.close()
+	p.locks.letGo()
+}
+
+// carryOut plans and, if really, does it. It returns the plan. One that found a
+// name taken is made again, and is taken still; so is one that found an index taken:
+// other indexes are chosen then, a few times.
+func (p *prepared) carryOut(really bool) (ops []plan.Op, err error) {
+	const tries = 4
+	var commit plan.Commit
+	for i := range tries {
+		if err := p.seek(i > 0); err != nil {
+			return ops, err
+		}
+		if ops, commit, err = p.build(); err != nil || !really {
+			return ops, p.explain(err)
+		}
+		err = p.run.do(ops, commit)
+		again := errors.Is(err, syscall.EBUSY) || i == 0 && errors.Is(err, fault.ErrNameInUse)
+		if !again || i == tries-1 || errors.Is(err, fault.ErrIncomplete) || p.run.gone {
+			break
+		}
+		p.run.reset()
+	}
+	return ops, err
+}
+
+// seek keeps the indexes of new links from those that are taken in the sandboxes
+// read; and with host, since one of them was taken, from those of the host, whose
+// links are many and mostly not of interest.
+func (p *prepared) seek(host bool) error {
+	var taken []int
+	add := func(links []rtnl.Link) {
+		for i := range links {
+			taken = append(taken, links[i].Index)
+		}
+	}
+	for _, s := range p.have {
+		add(s.Links)
+	}
+	if host {
+		n, err := p.run.space(plan.HostNS)
+		if err != nil {
+			return err
+		}
+		links, err := n.conn.Links(p.run.ctx)
+		if err != nil {
+			return err
+		}
+		add(links)
+	}
+	count := 0
+	for i := range p.want {
+		count += 2 * len(p.want[i].Ifaces) // one may have its other end on the host
+	}
+	plan.Seek(count, taken, host)
+	return nil
+}
+
+// build plans. Routes of others are read only where a next hop depends on them.
+func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
+	for {
+		ops, commit, err := plan.Build(p.want, p.have)
+		var lack *plan.Problem
+		if !errors.As(err, &lack) || lack.Kind != plan.Unreachable || p.have[lack.Key].Others != nil {
+			return ops, commit, err
+		}
+		n, serr := p.run.space(lack.Key)
+		if serr != nil {
+			return nil, commit, serr
+		}
+		_, others, rerr := readRoutes(p.run.ctx, n.conn)
+		if rerr != nil {
+			return nil, commit, rerr
+		}
+		p.have[lack.Key].Others = others
+	}
+}
+
+// changes returns a plan as commands; ends are those of the sandboxes that end.
+func changes(ops []plan.Op, ends map[string][]Change) (c []Change) {
+	sh := shell.For(base.Path())
+	for _, op := range ops {
+		if _, is := op.Do.(plan.EndNS); is {
+			c = append(c, ends[op.NS]...)
+		}
+		c = append(c, commands(op, sh)...)
+	}
+	return c
+}
+
+// commands returns one step as commands.
+func commands(op plan.Op, sh shell.Shell) (c []Change) {
+	sandbox := want.HostName
+	if op.NS != plan.HostNS {
+		sandbox = base.NameOf(op.NS)
+	}
+	kind := Edit
+	if _, ok := op.Do.(plan.MakeNS); ok {
+		kind = Make
+	}
+	for _, line := range plan.Commands(op, sh) {
+		c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
+		kind = Edit // what a new sandbox takes beside
+	}
+	return c
+}
+
+// prepare checks a network and reads the sandboxes that exist. With write they
+// are locked, in the order of their keys so that two networks never wait for
+// each other, and healed.
+func prepare(ctx context.Context, net want.Network, write bool) (*prepared, error) {
+	p := &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
+	if err := p.open(ctx, net, write); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err error) {
+	if p.want, err = net.Plan(keys); err != nil {
+		return err
+	}
+	if err := p.linksOfHost(); err != nil {
+		return err
+	}
+	if p.name = net.Name; !p.part {
+		dropped, err := p.dropped(ctx)
+		if err != nil {
+			return err
+		}
+		p.want = append(p.want, dropped...)
+	}
+	var order []string
+	for i := range p.want {
+		order = append(order, p.want[i].Key)
+	}
+	slices.Sort(order)
+	// What a dead process left is put back before anything is looked for.
+	for _, key := range order {
+		if write {
+			if err := p.locks.take(ctx, key); err != nil {
+				return fail("lock the sandbox", key, "", err)
+			}
+			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
+		}
+		if err := p.openSandbox(ctx, key, write); err != nil {
+			return fail("open the sandbox", key, "", err)
+		}
+	}
+	p.want = slices.DeleteFunc(p.want, func(w plan.Sandbox) bool { return w.Ends && p.run.spaces[w.Key] == nil })
+	for i := range p.want {
+		if p.run.spaces[p.want[i].Key] == nil {
+			if err := want.RoomForLabels(&p.want[i], order[0]); err != nil {
+				return fail("", p.want[i].Key, "", err)
+			}
+		}
+		if err := p.read(ctx, &p.want[i], write); err != nil {
+			return fail("read the sandbox", p.want[i].Key, "", err)
+		}
+	}
+	for i := range p.want {
+		if err := p.sources(&p.want[i], write); err != nil {
+			return err
+		}
+	}
+	if !p.part {
+		if err := p.readHost(); err != nil {
+			return fail("read the host", "", "", err)
+		}
+		if err := p.outlive(ctx, write); err != nil {
+			return err
+		}
+	}
+	return p.readSettings()
+}
+
+// openSandbox opens a sandbox, where there is one. The caller's own is open.
+func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {
+	n := p.run.spaces[key]
+	if n != nil {
+		if _, err := n.live(); err != nil {
+			return err
+		}
+		if n.host {
+			return errHostSpec
+		}
+	} else {
+		var err error
+		n, err = open(key)
+		if err == nil && n.host {
+			n.Close()
+			return errHostSpec
+		}
+		if errors.Is(err, fs.ErrNotExist) || isDead(err) {
+			if dir := filepath.Dir(key); dir != base.Keys() {
+				if _, err := os.Stat(dir); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p.run.own = append(p.run.own, n)
+	}
+	if write {
+		err := n.healLocked(ctx)
+		if errors.Is(err, errInterrupted) {
+			if p.run.spaces[key] == nil {
+				return nil
+			}
+			err = fault.ErrClosed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	p.run.spaces[key] = n
+	return nil
+}
+
+// read reads as much of a sandbox as is called for. For who may not heal it, what
+// a change that has not happened brought is not there: Apply would begin by
+// taking it away.
+func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error {
+	n := p.run.spaces[w.Key]
+	if n == nil {
+		return nil
+	}
+	if p.part {
+		s, err := readPart(ctx, n.conn, w)
+		p.have[w.Key] = s
+		return err
+	}
+	s, err := readState(ctx, n.conn, true)
+	if err != nil {
+		return err
+	}
+	if err := p.owned(w, s); err != nil {
+		return err
+	}
+	if !write {
+		all, links, err := unfinished(ctx, s.ByIndex(1))
+		if err != nil {
+			return err
+		}
+		if all {
+			return nil
+		}
+		s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return links[l.Index] })
+		s.Addrs = slices.DeleteFunc(s.Addrs, func(a rtnl.Addr) bool { return links[a.Index] })
+		s.Routes = slices.DeleteFunc(s.Routes, func(r rtnl.Route) bool { return links[r.Index] })
+		s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return links[n.Index] })
+	}
+	p.have[w.Key] = s
+	return nil
+}
+
+func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
+	for _, p := range addrs {
+		if !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix == p }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Remove destroys the sandbox at the key of a name; with force also where another
+// program made it.
+func Remove(ctx context.Context, name string, force bool) error {
+	const op = "remove the sandbox"
+	key, err := base.Key(name)
+	if err != nil {
+		return fail(op, name, "", err)
+	}
+	unlock, err := lockToRemove(ctx, key)
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer unlock()
+	n, err := open(key)
+	if isDead(err) {
+		return fail(op, key, "", netns.Unpin(key))
+	}
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer n.Close()
+	n.force = force
+	if n.host {
+		h, err := n.lock.take(ctx)
+		if err != nil {
+			return fail(op, key, "", err)
+		}
+		defer h.Unlock()
+	}
+	return fail(op, key, "", n.destroyLocked(ctx))
+}

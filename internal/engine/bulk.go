@@ -1,0 +1,325 @@
+//go:build linux
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// AddNeighbors adds permanent neighbor and forwarding entries, all of them or none.
+func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[want.Neigh]) error {
+	return n.bulk(ctx, "add neighbors", func(conn *netlink.Conn) error {
+		list, err := wantNeighs(conn, entries)
+		if err != nil {
+			return err
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }}
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, w := range list {
+			b.do[i] = rtnl.NewNeigh(w, &room)
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.DelNeigh(list[i], nil) }
+		b.again = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		b.refused = func(i int, err error) error {
+			if !errors.Is(err, unix.EEXIST) {
+				return err
+			}
+			if held, herr := holds(ctx, conn, list[i]); herr != nil || held {
+				return errors.Join(herr, fault.NeighborError{IP: list[i].IP.String(), MAC: list[i].MAC.String(), Present: true})
+			}
+			b.late = append(b.late, rtnl.ReplaceNeigh(list[i])) // of others, or learned
+			return nil
+		}
+		return b.send(ctx, conn)
+	})
+}
+
+// DeleteNeighbors deletes entries, all of them or none. One that is not there
+// is no error. Of a want.Neigh with a MAC it is taken to be what the entry has.
+func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[want.Neigh]) error {
+	return n.bulk(ctx, "delete neighbors", func(conn *netlink.Conn) error {
+		list, err := wantNeighs(conn, entries)
+		if err != nil {
+			return err
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }, refused: unlessAbsent}
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, w := range list {
+			b.do[i] = rtnl.DelNeigh(w, &room)
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		b.again = func(i int) rtnl.Request { return b.do[i] }
+		return b.send(ctx, conn)
+	})
+}
+
+// AddRoutes adds static routes, all of them or none.
+func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[want.Route]) error {
+	return n.bulk(ctx, "add routes", func(conn *netlink.Conn) error {
+		list, err := wantRoutes(conn, routes)
+		if err != nil {
+			return err
+		}
+		var have map[netip.Prefix][]rtnl.Route
+		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }}
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, r := range list {
+			b.do[i] = rtnl.NewRoute(r, &room)
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.DelRoute(list[i], nil) }
+		b.again = func(i int) rtnl.Request { return rtnl.ReplaceRoute(list[i]) }
+		b.refused = func(i int, err error) error {
+			if !errors.Is(err, unix.EEXIST) {
+				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{}}, err)
+			}
+			if have == nil {
+				have = map[netip.Prefix][]rtnl.Route{}
+				there, rerr := conn.Routes(ctx, rtnl.Protocol, 0)
+				if rerr != nil {
+					return rerr
+				}
+				for _, r := range there {
+					have[r.Dst] = append(have[r.Dst], r)
+				}
+			}
+			for _, h := range have[list[i].Dst] {
+				if h.Via == list[i].Via.WithZone("") && plan.IsStatic(h) == plan.IsStatic(list[i]) && (list[i].Index == 0 || h.Index == list[i].Index) {
+					return nil
+				}
+			}
+			return err
+		}
+		return b.send(ctx, conn)
+	})
+}
+
+// RemoveRoutes takes static routes away, all of them or none. One that is not
+// there is no error.
+func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[want.Route]) error {
+	return n.bulk(ctx, "remove routes", func(conn *netlink.Conn) error {
+		list, err := wantRoutes(conn, routes)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(list, isConnected6) {
+			// No attribute that a deletion can name tells one of these from an
+			// interface's own.
+			there, err := conn.Routes(ctx, rtnl.Protocol, 0)
+			if err != nil {
+				return err
+			}
+			known := map[rtnl.Route]bool{}
+			for _, h := range there {
+				if isConnected6(h) && plan.IsStatic(h) {
+					known[rtnl.Route{Dst: h.Dst, Index: h.Index}] = true
+				}
+			}
+			list = slices.DeleteFunc(list, func(r rtnl.Route) bool {
+				return isConnected6(r) && !known[rtnl.Route{Dst: r.Dst, Index: r.Index}]
+			})
+		}
+		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
+		var room rtnl.Room
+		b.do = make([]rtnl.Request, len(list))
+		for i, r := range list {
+			b.do[i] = rtnl.DelRoute(r, &room)
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i], nil) }
+		b.again = func(i int) rtnl.Request { return b.do[i] }
+		return b.send(ctx, conn)
+	})
+}
+
+// AddAddresses adds addresses to an interface, all of them or none.
+func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return n.addresses(ctx, "add addresses to", ifName, addrs, n.addAliases)
+}
+
+// RemoveAddresses takes addresses away from an interface, all of them or none.
+func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return n.addresses(ctx, "remove addresses from", ifName, addrs, n.removeAliases)
+}
+
+func (n *Namespace) addresses(ctx context.Context, op, ifName string, addrs iter.Seq[netip.Prefix],
+	change func(context.Context, *netlink.Conn, string, []netip.Prefix) error) error {
+	err := want.ValidName(ifName)
+	if err == nil {
+		err = n.bulk(ctx, op, func(conn *netlink.Conn) error {
+			var list []netip.Prefix
+			for p := range addrs {
+				if err := want.ValidPrefix(p); err != nil {
+					return err
+				}
+				list = append(list, p)
+			}
+			return byName(ctx, conn, ifName, func(dev string) error { return change(ctx, conn, dev, list) })
+		})
+	}
+	return fail(op, n.key, ifName, err)
+}
+
+// bulk runs f with the sandbox locked.
+func (n *Namespace) bulk(ctx context.Context, op string, f func(conn *netlink.Conn) error) error {
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unlock()
+	return fail(op, n.key, "", f(conn))
+}
+
+// batch is many changes of one kind, which happen together.
+type batch struct {
+	do []rtnl.Request
+	// undo takes number i back; again does it where it may be done already.
+	undo, again func(i int) rtnl.Request
+	// refused looks at a refusal: nil where it is no failure after all.
+	refused func(i int, err error) error
+	text    func(i int) string
+	// late are sent when all else is done: there is no way back from them.
+	late []rtnl.Request
+}
+
+func (b *batch) send(ctx context.Context, conn *netlink.Conn) error {
+	if len(b.do) == 0 {
+		return nil
+	}
+	errs, unknown := conn.Do(ctx, b.do...)
+	if unknown != nil {
+		reqs := make([]rtnl.Request, len(b.do))
+		for i := range reqs {
+			reqs[i] = b.again(i)
+		}
+		errs, unknown = conn.Do(ctx, reqs...)
+	}
+	var failed error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if err = b.refused(i, err); err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", b.text(i), err)
+		}
+	}
+	if failed == nil {
+		failed = unknown
+	}
+	if failed == nil && len(b.late) > 0 {
+		lateErrs, err := conn.Do(ctx, b.late...)
+		failed = cmp.Or(err, cmp.Or(lateErrs...))
+	}
+	if failed == nil {
+		return nil
+	}
+	return b.back(ctx, conn, errs, failed)
+}
+
+// back undoes what was done, the last first.
+func (b *batch) back(ctx context.Context, conn *netlink.Conn, errs []error, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	var reqs []rtnl.Request
+	for i := len(errs) - 1; i >= 0; i-- {
+		if errs[i] == nil {
+			reqs = append(reqs, b.undo(i))
+		}
+	}
+	errs, err := conn.Do(ctx, reqs...)
+	left := 0
+	for _, e := range errs {
+		if e != nil && !plan.Absent(e) {
+			left, err = left+1, e
+		}
+	}
+	if err == nil {
+		return failed
+	}
+	return &fault.Error{Err: failed, Left: []string{fmt.Sprintf("%d of %d changes could not be undone (%v); see them with osl inspect", max(left, 1), len(reqs), err)}}
+}
+
+func isConnected6(r rtnl.Route) bool { return !r.Via.IsValid() && r.Dst.Addr().Is6() }
+
+func unlessAbsent(_ int, err error) error {
+	if plan.Absent(err) {
+		return nil
+	}
+	return err
+}
+
+// indexes finds the index of each name once.
+type indexes struct {
+	conn  *netlink.Conn
+	known map[string]int
+}
+
+func (x *indexes) of(name string) (int, error) {
+	if i, ok := x.known[name]; ok {
+		return i, nil
+	}
+	if err := want.ValidName(name); err != nil {
+		return 0, err
+	}
+	i, err := x.conn.Index(name)
+	if err != nil {
+		return 0, fail("", "", name, err)
+	}
+	x.known[name] = i
+	return i, nil
+}
+
+func wantNeighs(conn *netlink.Conn, entries iter.Seq[want.Neigh]) (list []rtnl.Neigh, err error) {
+	x := indexes{conn, map[string]int{}}
+	var macs net.HardwareAddr // those of all entries, each a part of it
+	for e := range entries {
+		if !e.IP.IsValid() || len(e.MAC) != 6 {
+			return nil, fault.Invalidf("neighbor %d, %v at %v, needs ip and mac", len(list), e.IP, e.MAC)
+		}
+		macs = append(macs, e.MAC...)
+		w := rtnl.Neigh{IP: e.IP.Unmap(), MAC: macs[len(macs)-len(e.MAC) : len(macs) : len(macs)], FDB: e.FDB, Proto: rtnl.Protocol}
+		if w.Index, err = x.of(e.Dev); err != nil {
+			return nil, err
+		}
+		if list = append(list, w); len(list) == cap(list) {
+			list = slices.Grow(list, len(list)) // append would copy them more often
+		}
+	}
+	return list, nil
+}
+
+func wantRoutes(conn *netlink.Conn, routes iter.Seq[want.Route]) (list []rtnl.Route, err error) {
+	x := indexes{conn, map[string]int{}}
+	for s := range routes {
+		r, err := want.ToRoute(s)
+		if err != nil {
+			return nil, err
+		}
+		if s.Dev != "" {
+			if r.Index, err = x.of(s.Dev); err != nil {
+				return nil, err
+			}
+		}
+		r.Proto = rtnl.Protocol
+		if list = append(list, r); len(list) == cap(list) {
+			list = slices.Grow(list, len(list))
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,333 @@
+//go:build linux
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// Down destroys the sandboxes of net and the ends of its links on the host, with
+// force also those that another program made. Without really it does nothing. It
+// returns what there was to do.
+func Down(ctx context.Context, net want.Network, force, really bool) ([]Change, error) {
+	op := "compare the network"
+	if really {
+		op = "take the network down"
+	}
+	c, err := down(ctx, net, force, really)
+	return c, fail(op, "", "", err)
+}
+
+// doomed are the sandboxes that a Down destroys, locked where it really does.
+type doomed struct {
+	force bool
+	run   *run
+	open  []*Namespace // in the order of their keys
+	stale []string     // keys without a namespace
+	name  string       // of the network, empty for none
+	locks lockSet
+}
+
+func down(ctx context.Context, net want.Network, force, really bool) (c []Change, err error) {
+	d := doomed{run: newRun(ctx), force: force}
+	defer d.close()
+	names, err := net.Names(keys)
+	if err != nil {
+		return nil, err
+	}
+	more, err := ofNetwork(ctx, net.Name, names.Keys)
+	if err != nil {
+		return nil, err
+	}
+	names.Keys = append(names.Keys, more...)
+	d.name = net.Name
+	order := slices.Sorted(slices.Values(names.Keys))
+	err = d.find(ctx, order, really)
+	if errors.Is(err, errUnsettled) {
+		// One by one: who puts a change back takes the locks of its parts.
+		d.letGo()
+		for _, key := range order {
+			if err := Recover(ctx, key); err != nil && !errors.Is(err, fault.ErrNotFound) {
+				return nil, err
+			}
+		}
+		err = d.find(ctx, order, really)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ends, err := d.hostEnds(names.HostEnds)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range ends {
+		c = append(c, Change{Sandbox: want.HostName, Kind: Edit, Command: "ip link del dev " + e.Dev})
+	}
+	there := map[string][]Change{}
+	for _, n := range d.open {
+		if there[n.key], err = n.endChanges(ctx); err != nil {
+			return nil, fail("", n.key, "", err)
+		}
+	}
+	for _, key := range d.stale {
+		there[key] = []Change{removeChange(key)}
+	}
+	for _, key := range names.Keys {
+		c = append(c, there[key]...)
+	}
+	if !really {
+		return c, nil
+	}
+	return c, d.destroy(ctx, ends)
+}
+
+func (d *doomed) close() {
+	d.run.close()
+	d.letGo()
+}
+
+func (d *doomed) letGo() {
+	for _, n := range d.open {
+		n.Close()
+	}
+	d.locks.letGo()
+	d.open, d.stale, d.locks = nil, nil, lockSet{}
+}
+
+// errUnsettled says that a dead process left something under way.
+var errUnsettled = errors.New("a change was interrupted; put it right with: osl recover")
+
+// find opens sandboxes, or notes that their namespaces are gone.
+func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
+	if really {
+		for _, key := range keys {
+			if err := d.locks.take(ctx, key); err != nil {
+				return fail("", key, "", err)
+			}
+		}
+	}
+	found := make([]*Namespace, len(keys))
+	stale := make([]bool, len(keys))
+	err := inParallel(len(keys), func(i int) (err error) {
+		found[i], err = open(keys[i])
+		if stale[i] = isDead(err); stale[i] || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			found[i].force = d.force
+		}
+		if err == nil && (really || d.name != "") && !found[i].host {
+			var lo rtnl.Link
+			lo, err = found[i].loopback(ctx)
+			network := plan.NetworkOf(&lo)
+			switch {
+			case err != nil:
+			case d.name != "" && network != "" && network != d.name:
+				err = anotherNetworks(keys[i], network)
+			case really && underWay(&lo):
+				err = errUnsettled
+			}
+		}
+		return fail("", keys[i], "", err)
+	})
+	for i, n := range found {
+		switch {
+		case n != nil:
+			d.open = append(d.open, n)
+		case stale[i]:
+			d.stale = append(d.stale, keys[i])
+		}
+	}
+	if really && err == nil && slices.ContainsFunc(d.open, func(n *Namespace) bool { return n.host }) {
+		err = d.locks.take(ctx, base.HostKey())
+	}
+	return err
+}
+
+// inParallel calls f for each i below n, as many at a time as there are
+// processors, and returns an error. After one it begins no more.
+func inParallel(n int, f func(i int) error) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))
+	for w := range errs {
+		wg.Go(func() {
+			for errs[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				errs[w] = f(i)
+			}
+			next.Store(int64(n))
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// destroy marks all sandboxes before it ends the first: the leader, the one with
+// the lowest key, is the last to be marked and to end, and decides. Whoever
+// finds one marked finishes the work if the leader is marked or gone, and takes
+// the mark back if it is not.
+func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
+	unmark := make([]func(), len(d.open)) // of those that are marked and there
+	forget := func() {}
+	giveUp := func(err error) error {
+		for _, f := range unmark {
+			if f != nil {
+				f()
+			}
+		}
+		forget()
+		return err
+	}
+	if len(d.open)+len(ends) > 1 && len(d.open) > 0 {
+		commit := plan.NewCommit(d.open[0].key)
+		var err error
+		if forget, err = d.noteParts(ctx, commit); err != nil {
+			return err
+		}
+		if err := d.leaderLast(func(i int) (err error) {
+			n := d.open[i]
+			unmark[i], err = n.mark(ctx, commit.For(n.key))
+			return fail("", n.key, "", err)
+		}); err != nil {
+			return giveUp(err)
+		}
+	}
+	if host := d.run.spaces[plan.HostNS]; host != nil {
+		if err := d.run.remove(host, ends); err != nil {
+			return giveUp(err)
+		}
+	}
+	ending, err := d.endsOf(ctx)
+	if err != nil {
+		return giveUp(err)
+	}
+	if err := d.leaderLast(func(i int) error {
+		n := d.open[i]
+		if i == 0 {
+			forget()
+		}
+		if err := n.destroyWith(ctx, ending); err != nil {
+			return fail("", n.key, "", err)
+		}
+		unmark[i] = nil
+		return nil
+	}); err != nil {
+		return giveUp(err)
+	}
+	for _, key := range d.stale {
+		if err := netns.Unpin(key); err != nil {
+			return fail("", key, "", err)
+		}
+	}
+	return nil
+}
+
+// noteParts notes on the leader which others are to end with it: who ends the
+// leader instead, after a kill, settles them first. The returned function takes
+// that away.
+func (d *doomed) noteParts(ctx context.Context, c plan.Commit) (forget func(), err error) {
+	rec := plan.Record{Role: plan.Redo, ID: c.ID}
+	for _, n := range d.open[1:] {
+		rec.Parts = append(rec.Parts, n.key)
+	}
+	names, ok := rec.Names()
+	if !ok || len(rec.Parts) == 0 {
+		return func() {}, nil // too many
+	}
+	leader := d.open[0]
+	forget = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := leader.strike(ctx, plan.Noted{Names: names}); err != nil {
+			slog.Warn("osl: a note of what ends together was not taken away; osl recover does it", "key", leader.key, "error", err)
+		}
+	}
+	if err = leader.conn.One(ctx, rtnl.NewAltName(1, names...)); err != nil {
+		forget()
+	}
+	return forget, err
+}
+
+// leaderLast calls f for each sandbox that is open, for the leader when it has
+// been called for all others.
+func (d *doomed) leaderLast(f func(i int) error) error {
+	if len(d.open) == 0 {
+		return nil
+	}
+	if err := inParallel(len(d.open)-1, func(i int) error { return f(i + 1) }); err != nil {
+		return err
+	}
+	return f(0)
+}
+
+// hostEnds returns the steps that delete the ends of links on the host, as far as
+// osl made them and the others are in the sandboxes that are taken down, or in
+// namespaces that are gone: those of a sandbox that is somewhere else stay.
+func (d *doomed) hostEnds(ends []want.HostEnd) (ops []plan.Op, err error) {
+	if len(ends) == 0 {
+		return nil, nil
+	}
+	host, err := d.run.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(ends))
+	for i, e := range ends {
+		names[i] = e.Name
+	}
+	found, errs, err := linksNamed(d.run.ctx, host.conn, names)
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]*Namespace{}
+	for _, n := range d.open {
+		open[n.key] = n
+	}
+	for i := range found {
+		l := &found[i]
+		t, ok := plan.ParseTag(l.Alias)
+		if errors.Is(errs[i], unix.ENODEV) || errs[i] == nil && (!ok || t.Origin != plan.Far) {
+			continue
+		}
+		if errs[i] != nil {
+			return nil, fail("", "", ends[i].Name, errs[i])
+		}
+		n := open[ends[i].Key]
+		if n == nil && !slices.Contains(d.stale, ends[i].Key) {
+			continue
+		}
+		if n != nil {
+			var other rtnl.Link
+			err := n.conn.One(d.run.ctx, rtnl.GetLink(l.Parent, "", &other))
+			if err != nil && !plan.Absent(err) {
+				return nil, fail("", n.key, ends[i].Name, err)
+			}
+			if other.Parent != l.Index {
+				continue
+			}
+		}
+		ops = append(ops, plan.Op{NS: plan.HostNS, Dev: ends[i].Name, Do: plan.DelLink{Index: l.Index}, Last: true})
+	}
+	return ops, nil
+}

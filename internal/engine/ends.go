@@ -1,0 +1,122 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// linkEnds are the indexes of a veth's end in a sandbox, and of its other end
+// elsewhere. Osl chooses both at random, so that no two links have the same.
+type linkEnds struct{ here, there int }
+
+// endsOf returns the links between sandboxes that are to end, as each sees them:
+// nobody is left there to see what remains of them for a moment.
+func (d *doomed) endsOf(ctx context.Context) (map[linkEnds]bool, error) {
+	if len(d.open) < 2 {
+		return nil, nil
+	}
+	lists := make([][]rtnl.Link, len(d.open))
+	err := inParallel(len(d.open), func(i int) (err error) {
+		lists[i], err = d.open[i].conn.Links(ctx)
+		return fail("", d.open[i].key, "", err)
+	})
+	ends := map[linkEnds]bool{}
+	for _, links := range lists {
+		for i := range links {
+			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
+				ends[linkEnds{links[i].Index, links[i].Parent}] = true
+			}
+		}
+	}
+	return ends, err
+}
+
+// abroad are the links that osl made in a sandbox and that hold something outside
+// of it: the other end of a veth, a link of the host below, a tunnel of the host.
+// The kernel takes them away only when nothing keeps the namespace any more.
+// What leads to another sandbox that ends too, as ending says, is left to it.
+func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
+	home := map[int]bool{} // those that leave
+	for i := range links {
+		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Host {
+			home[links[i].Index] = true
+		}
+	}
+	for i := range links {
+		if ending[linkEnds{links[i].Parent, links[i].Index}] && links[i].Kind == "veth" {
+			continue
+		}
+		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && (links[i].ParentNS || home[links[i].Parent]) {
+			list = append(list, links[i])
+		}
+	}
+	return list
+}
+
+// deleteAbroad deletes such links. The kernel takes them off its lists, with their
+// other ends, long before it is done with them: they are gone when this returns,
+// and a thread of their own waits for the rest.
+func (r *run) deleteAbroad(ctx context.Context, n *Namespace, links []rtnl.Link) error {
+	if len(links) == 0 {
+		return nil
+	}
+	ops := make([]plan.Op, len(links))
+	reqs := make([]rtnl.Request, len(links))
+	for i, l := range links {
+		ops[i] = plan.Op{NS: n.space(), Dev: l.Name, Do: plan.DelLink{Index: l.Index}, Last: true}
+		reqs[i] = rtnl.DelLink(l.Index)
+	}
+	conn, err := dial(r.fd(n.space()))
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer conn.Close()
+		_, _ = conn.Do(context.WithoutCancel(ctx), together(ops, reqs)...) // what is there still is asked below
+	}()
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		var listed bool
+		if links, listed = stillListed(n.conn, links); !listed {
+			// Who has the lock of all links after the deletion finds it done.
+			var lo rtnl.Link
+			return n.conn.One(ctx, rtnl.GetLink(1, "", &lo))
+		}
+		select {
+		case <-done:
+			if links, listed = stillListed(n.conn, links); listed {
+				left := slices.DeleteFunc(ops, func(op plan.Op) bool {
+					return !slices.ContainsFunc(links, func(l rtnl.Link) bool { return l.Name == op.Dev })
+				})
+				return r.remove(n, left)
+			}
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// stillListed returns the links from the first on that the namespace still lists.
+func stillListed(conn *netlink.Conn, links []rtnl.Link) ([]rtnl.Link, bool) {
+	for len(links) > 0 {
+		if index, err := conn.Index(links[0].Name); errors.Is(err, unix.ENODEV) || err == nil && index != links[0].Index {
+			links = links[1:]
+			continue
+		}
+		return links, true
+	}
+	return nil, false
+}

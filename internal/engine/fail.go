@@ -1,0 +1,200 @@
+//go:build linux
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// fail makes the *fault.Error of an operation. A cause that is one already keeps
+// what it says, and gets what it lacks.
+func fail(op, key, dev string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e, fresh := fault.In(op, key, dev, err)
+	if !fresh {
+		return e
+	}
+	var k *rtnl.Error
+	if errors.As(err, &k) {
+		e.Kernel, e.Err = k.Text, k.Errno
+	}
+	var p *plan.Problem
+	if errors.As(err, &p) {
+		e.Key, e.Interface = p.Key, p.Dev
+		e.Err = where.In(p.Field, p.Entry, fault.Because(problems[p.Kind], errors.New(p.Text)))
+		if p.Kind == plan.Conflict {
+			e.Err = where.In(p.Field, p.Entry, fault.Worded(p.Text, fault.ErrAddressConflict))
+		}
+		if p.Away != nil {
+			e.Hint = "take that away with: " + strings.Join(plan.Commands(*p.Away, shell.For(base.Path())), " && ")
+		}
+	}
+	classify(e)
+	return e
+}
+
+var problems = map[plan.ProblemKind]error{
+	plan.Invalid: fault.ErrInvalid, plan.NotFound: fault.ErrNotFound, plan.Exists: fault.ErrExists,
+	plan.NameInUse: fault.ErrNameInUse, plan.Conflict: fault.ErrAddressConflict,
+	plan.Unreachable: fault.ErrUnreachable,
+}
+
+// classify gives the cause its sentinel, where it has none, and a hint.
+func classify(e *fault.Error) {
+	for _, s := range fault.Sentinels {
+		if errors.Is(e.Err, s) {
+			return
+		}
+	}
+	is := func(sentinel error) { e.Err = fault.Because(sentinel, e.Err) }
+	switch err := e.Err; {
+	case errors.Is(err, netns.ErrNotNamespace):
+		is(fault.ErrNotNamespace)
+		e.Hint = "a key is the path of a network namespace; list them with: osl ls"
+	case errors.Is(err, fs.ErrPermission):
+		is(fault.ErrPermission)
+		e.Hint = missing()
+	case errors.Is(err, unix.EROFS):
+		is(fault.ErrPermission)
+		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
+	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Op, "open the sandbox"):
+		e.Err, e.Hint = fault.Because(fault.ErrNotFound, fault.Worded("there is no such sandbox", err)), "list the sandboxes with: osl ls"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
+		is(fault.ErrNotFound)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
+		is(fault.ErrUnsupported)
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+		is(fault.ErrUnreachable)
+	case errors.Is(err, fs.ErrExist):
+		is(fault.ErrExists)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		is(fault.ErrTimeout)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENAMETOOLONG):
+		is(fault.ErrInvalid)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		e.Hint = "a limit is reached: see user.max_net_namespaces, fs.mount-max and ulimit -n"
+	}
+}
+
+// ofAction gives the error of one operation of a plan the sentinel that its
+// kind calls for.
+func ofAction(op plan.Op, err error) error {
+	var said *fault.Error
+	if errors.As(err, &said) {
+		return err
+	}
+	e := &fault.Error{Key: op.NS, Interface: op.Dev, Err: err}
+	var k *rtnl.Error
+	if errors.As(err, &k) {
+		e.Kernel, e.Err = k.Text, k.Errno
+	}
+	is := func(sentinel error, hint string) {
+		e.Err, e.Hint = fault.Because(sentinel, e.Err), hint
+	}
+	switch a := op.Do.(type) {
+	case plan.NewLink, plan.SetLink, plan.NewTun:
+		l, isNew := a.(plan.NewLink)
+		switch {
+		// A name that is taken the kernel does not explain.
+		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vxlan" && strings.Contains(e.Kernel, "VNI"):
+			is(fault.ErrExists, "a VNI is there once for each UDP port of the namespace that the tunnel is in")
+			e.Err = fmt.Errorf("the VNI %d: %w", l.Link.Data.VNI, e.Err)
+		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vlan" && strings.Contains(e.Kernel, "VLAN"):
+			is(fault.ErrExists, "a tag is there once for each parent")
+			e.Err = fmt.Errorf("the tag %d: %w", l.Link.Data.VLAN, e.Err)
+		case errors.Is(err, unix.EEXIST):
+			is(fault.ErrNameInUse, "")
+			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {
+				e.Err = fmt.Errorf("%q: %w", s.Link.Name, e.Err)
+			}
+			if isNew && l.Link.Peer != nil {
+				e.Hint = fmt.Sprintf("it may be the name of its other end, %q, that is taken", l.Link.Peer.Name)
+			}
+		case errors.Is(err, unix.EOPNOTSUPP):
+			is(fault.ErrUnsupported, "the kernel lacks this type of link")
+		}
+	case plan.Sysctl:
+		switch {
+		case errors.Is(err, sysctl.ErrChanged):
+			is(fault.ErrInvalid, "")
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+			e.Err = fault.Worded(fmt.Sprintf("the kernel does not take %q", a.Value), err)
+			is(fault.ErrInvalid, "")
+		}
+	case plan.NewRoute, plan.ReplaceRoute:
+		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
+			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
+			is(fault.ErrUnreachable, "a next hop must be in the subnet of an address of an interface that is up")
+		}
+	}
+	classify(e)
+	if field, entry, about := partOf(op.Do); field != "" {
+		e.Err = where.In(field, entry, fmt.Errorf("%s: %w", about, e.Err))
+	}
+	return e
+}
+
+// partOf returns the part of a network that a step is for, and how to call it.
+func partOf(a plan.Action) (field, entry, about string) {
+	switch a := a.(type) {
+	case plan.Sysctl:
+		return "sysctls", a.Name, cmp.Or(a.Name, sysctl.Name(a.Path))
+	case plan.NewAddr:
+		field, entry = "addresses", a.Addr.Prefix.String()
+		return field, entry, "the address " + entry
+	case plan.NewNeigh:
+		field, entry = "neighbors", a.Neigh.IP.String()
+		return field, entry, "the neighbor " + entry
+	case plan.NewRoute:
+		field, entry = "routes", a.Route.Dst.String()
+		return field, entry, "the route to " + entry
+	case plan.ReplaceRoute:
+		return partOf(plan.NewRoute(a))
+	}
+	return "", "", ""
+}
+
+// missing says which of the needed capabilities the process lacks.
+func missing() string {
+	b, err := os.ReadFile("/proc/thread-self/status")
+	if err != nil {
+		return "osl needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+	}
+	var have uint64
+	if _, rest, ok := strings.Cut(string(b), "CapEff:"); ok {
+		_, _ = fmt.Sscanf(strings.TrimSpace(rest), "%x", &have)
+	}
+	var lacks []string
+	for _, c := range []struct {
+		name string
+		bit  uint
+	}{{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}} {
+		if have&(1<<c.bit) == 0 {
+			lacks = append(lacks, c.name)
+		}
+	}
+	if len(lacks) == 0 {
+		return "the process has CAP_SYS_ADMIN and CAP_NET_ADMIN, but not over this namespace or file"
+	}
+	return "the process lacks " + strings.Join(lacks, " and ") +
+		"; run it as root, or in a user namespace: unshare -Urnm"
+}

@@ -1,0 +1,385 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// free reports an error where the host has another link with the name of one that
+// is to go home when the change has happened: there is no way back then.
+func (r *run) free(ops []plan.Op) error {
+	home := slices.DeleteFunc(slices.Clone(ops), func(op plan.Op) bool { _, is := op.Do.(plan.SetLink); return !is || !op.Last })
+	if len(home) == 0 {
+		return nil
+	}
+	taken, err := r.takenAtHome(home)
+	for i := range taken {
+		if taken[i] {
+			return nameTaken(home[i])
+		}
+	}
+	return err
+}
+
+func nameTaken(home plan.Op) error {
+	return &fault.Error{Interface: home.Dev, Err: fault.ErrNameInUse,
+		Hint: fmt.Sprintf("the host has another link %q; rename that one first", home.Do.(plan.SetLink).Link.Name)}
+}
+
+// homecoming keeps the links of several sandboxes, which end at the same time,
+// from being given one name on the host. The kernel moves one at a time anyway.
+var homecoming sync.Mutex
+
+// sendHome brings links of a sandbox back to the host: all in one message
+// batch, and one by one where that is refused. With force a link whose name is
+// taken there comes home under another one.
+func (r *run) sendHome(conn *netlink.Conn, ops []plan.Op, force bool) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	homecoming.Lock()
+	defer homecoming.Unlock()
+	taken, err := r.takenAtHome(ops)
+	if err != nil {
+		return err
+	}
+	var reqs []rtnl.Request
+	for i := range ops {
+		home := ops[i].Do.(plan.SetLink)
+		if taken[i] {
+			if !force {
+				return nameTaken(ops[i])
+			}
+			pattern := fmt.Sprintf("%.11s.%%d", home.Link.Name)
+			slog.Warn("osl: the name of a link is taken on the host; it comes home under another one",
+				"interface", home.Link.Name, "name", pattern)
+			home.Link.Name = pattern
+			ops[i].Do = home
+		}
+		reqs = append(reqs, home.Arrival().Request(r.fd))
+	}
+	errs, unknown := conn.Do(r.ctx, reqs...)
+	var failed error
+	var rest []plan.Op // what those lack still that have arrived
+	for i := range ops {
+		home := ops[i].Do.(plan.SetLink)
+		known := unknown == nil && errs[i] == nil
+		if known && home.AtOnce() {
+			r.gone = true
+			continue
+		}
+		more, err := r.arrive(conn, home, known)
+		if err != nil {
+			failed = errors.Join(failed, ofAction(ops[i], err))
+			r.left = append(r.left, r.leftover(ops[i], err))
+			continue
+		}
+		rest = append(rest, more...)
+		r.gone = true
+	}
+	refused, err := r.unpack(rest)
+	warnRefused(refused)
+	return errors.Join(failed, err)
+}
+
+// home sends those of a sandbox's links home that came from the host, whether or
+// not their names are free there.
+func (r *run) home(n *Namespace, links []rtnl.Link) error {
+	fdb, err := homewardFDB(r.ctx, n.conn, links)
+	if err != nil {
+		return err
+	}
+	state := &plan.State{Neighs: fdb}
+	// In the order in which they came: which of them finds its name taken, and
+	// what number it gets then, is no matter of chance.
+	inOrder(links)
+	var ops, forget []plan.Op
+	for i := range links {
+		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host {
+			forget = append(forget, plan.Forget(n.space(), &links[i], t, state)...)
+			ops = append(ops, plan.Remove(n.space(), &links[i], t, state)...)
+		}
+	}
+	if err = r.forward(forget); err == nil {
+		err = r.sendHome(n.conn, ops, true)
+	}
+	return err
+}
+
+// homewardFDB reads osl's forwarding entries of those links that are vxlans of
+// the host.
+func homewardFDB(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+	for i := range links {
+		if t, _ := plan.ParseTag(links[i].Alias); t.Origin != plan.Host || links[i].Kind != "vxlan" {
+			continue
+		}
+		part, err := conn.FDB(ctx, links[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	return list, nil
+}
+
+// last carries out the steps that nothing takes back. One that fails is tried
+// once more, and the others are done all the same.
+func (r *run) last(ops []plan.Op) (failed error) {
+	for len(ops) > 0 {
+		key := ops[0].NS
+		if _, ends := ops[0].Do.(plan.EndNS); ends {
+			n := 1
+			for n < len(ops) && ops[n].Do == ops[0].Do {
+				n++
+			}
+			failed = errors.Join(failed, r.end(ops[:n]))
+			ops = ops[n:]
+			continue
+		}
+		var home, rest, keys []plan.Op
+		for len(ops) > 0 && ops[0].NS == key {
+			switch ops[0].Do.(type) {
+			case plan.SetLink:
+				home = append(home, ops[0])
+			case plan.Unpin:
+				keys = append(keys, ops[0])
+			default:
+				rest = append(rest, ops[0])
+			}
+			ops = ops[1:]
+		}
+		n, err := r.space(key)
+		if err == nil {
+			err = r.sendHome(n.conn, home, r.forced)
+		}
+		if err != nil && !r.gone {
+			return err
+		}
+		failed = errors.Join(failed, err, r.remove(n, rest))
+		if failed == nil {
+			failed = r.unpinLast(n, keys)
+		}
+	}
+	return failed
+}
+
+// end ends sandboxes that are not wanted any more.
+func (r *run) end(ops []plan.Op) error {
+	r.gone = true
+	failed := make([]error, len(ops))
+	_ = inParallel(len(ops), func(i int) error {
+		n, err := r.space(ops[i].NS)
+		for try := 0; err == nil && try < 2; try++ {
+			if failed[i] = n.destroyLocked(context.WithoutCancel(r.ctx)); failed[i] == nil {
+				return nil
+			}
+		}
+		failed[i] = errors.Join(failed[i], err)
+		return nil
+	})
+	for i, err := range failed {
+		if err != nil {
+			failed[i] = fail("", ops[i].NS, "", err)
+			r.left = append(r.left, fmt.Sprintf("the sandbox %s, remove it with: osl rm %s", base.NameOf(ops[i].NS), base.NameOf(ops[i].NS)))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// remove deletes links that nothing takes back.
+func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
+	if n == nil {
+		return nil
+	}
+	for i, err := range r.deleteLinks(n, ops) {
+		if err != nil && !plan.Absent(err) {
+			failed = errors.Join(failed, ofAction(ops[i], err))
+			r.left = append(r.left, r.leftover(ops[i], err))
+			continue
+		}
+		r.gone = true
+	}
+	return failed
+}
+
+// deleteLinks deletes links, together, and again one by one what that did not. It
+// returns what became of each.
+func (r *run) deleteLinks(n *Namespace, ops []plan.Op) []error {
+	failed := make([]error, len(ops))
+	if len(ops) == 0 || n == nil {
+		return failed
+	}
+	reqs := make([]rtnl.Request, len(ops))
+	for i, op := range ops {
+		reqs[i] = op.Do.(plan.Message).Request(r.fd)
+	}
+	errs, unknown := n.conn.Do(r.ctx, together(ops, reqs)...)
+	for i := range ops {
+		err := errs[i]
+		if len(ops) > 1 && err == nil {
+			err = errs[len(ops)]
+		}
+		if unknown != nil || err != nil && !plan.Absent(err) {
+			_, err = n.conn.Surely(r.ctx, reqs[i])
+		}
+		failed[i] = err
+	}
+	return failed
+}
+
+// together returns the requests that delete links in one go: each deletion
+// waits for a grace period of the kernel, that of a group for one in all. They
+// are put into a group of their own for it.
+func together(ops []plan.Op, reqs []rtnl.Request) []rtnl.Request {
+	if len(ops) == 1 {
+		return reqs
+	}
+	group := rand.Uint32() | 1<<31
+	var list []rtnl.Request
+	for _, op := range ops {
+		list = append(list, rtnl.SetLink(rtnl.LinkSet{Index: op.Do.(plan.DelLink).Index, Group: group}))
+	}
+	return append(list, rtnl.DelGroup(group))
+}
+
+// takenAtHome reports, for each link that goes home, whether another link of
+// the host has its name. A name that is taken must be known before the move:
+// the kernel would move the link under its old name and then fail.
+func (r *run) takenAtHome(ops []plan.Op) ([]bool, error) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(ops))
+	for i, op := range ops {
+		names[i] = op.Do.(plan.SetLink).Link.Name
+	}
+	found, errs, err := linksNamed(r.ctx, host.conn, names)
+	if err != nil {
+		return nil, err
+	}
+	taken := make([]bool, len(ops))
+	for i := range found {
+		if errs[i] != nil && !errors.Is(errs[i], unix.ENODEV) {
+			return nil, ofAction(ops[i], errs[i])
+		}
+		taken[i] = found[i].Index != 0
+	}
+	return taken, nil
+}
+
+// Destroy sends the links that came from the host home, and removes the sandbox with
+// everything that osl made in it.
+func (n *Namespace) Destroy() error {
+	const op = "destroy the sandbox"
+	ctx := context.Background()
+	if _, err := n.handle(); err != nil {
+		return nil
+	}
+	unlock, err := n.lockToEnd(ctx)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unlock()
+	return fail(op, n.key, "", n.destroyLocked(ctx))
+}
+
+// destroyLocked does the work of Destroy; the caller holds the lock.
+func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
+
+// destroyWith also knows the ends of links in sandboxes that end as well.
+func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
+	s := &plan.State{}
+	var err error
+	if n.host {
+		if err := n.healLocked(ctx); err != nil {
+			return err
+		}
+	}
+	if s.Links, err = n.conn.Links(ctx); err != nil {
+		return err
+	}
+	if stay := n.stays(s.ByIndex(1)); stay != nil {
+		return n.leave(ctx, stay)
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	unmark := func() {}
+	far := abroad(s.Links, ending)
+	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
+		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
+			return err
+		}
+	}
+	noted := slices.DeleteFunc(records(s.ByIndex(1)), plan.Noted.Ends) // those end with the sandbox
+	if err = r.home(n, s.Links); err != nil {                          // those that are home have no use for what they lack
+		if left := r.back(); len(left) > 0 {
+			err = &fault.Error{Err: err, Left: left}
+		}
+	}
+	if err == nil {
+		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
+	}
+	if err == nil {
+		err = r.deleteAbroad(ctx, n, far)
+	}
+	if err != nil {
+		unmark()
+		return err
+	}
+	return n.endKey()
+}
+
+// mark notes on the sandbox that it is being destroyed, before links leave it:
+// whoever finds it so after this process died finishes the work. The returned
+// function takes the mark back.
+func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err error) {
+	lo, err := n.loopback(ctx)
+	if err != nil {
+		return func() {}, err
+	}
+	if stay := n.stays(&lo); stay != nil {
+		ops, err := stay.plan(ctx, n)
+		if err != nil {
+			return func() {}, err
+		}
+		return n.markOut(ctx, ops, c)
+	}
+	tag, _ := plan.ParseSandboxTag(lo.Alias)
+	if tag.UnderWay {
+		return func() {}, nil
+	}
+	tag.UnderWay, tag.Commit = true, c
+	marked, before := tag.Fitting().String(), lo.Alias
+	err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &before})); err != nil {
+			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
+		}
+	}, err
+}
+
+// space is the key of the sandbox in a plan.
+func (n *Namespace) space() string {
+	if n.host {
+		return plan.HostNS
+	}
+	return n.key
+}

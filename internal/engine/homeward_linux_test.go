@@ -1,0 +1,351 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/engine"
+	"github.com/seed59451c2b/osl/internal/netlink"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// onHostNow are the lines of a picture that are about a link of the host, its
+// addresses, its routes and its neighbours.
+func onHostNow(t *testing.T, link string) (list []string) {
+	t.Helper()
+	for _, l := range look(t) {
+		if strings.HasPrefix(l, "host: ") && slices.Contains(strings.Fields(l), link) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// A link that leaves a sandbox, whichever way, is on the host as it was when it
+// came, with its addresses, routes and permanent neighbours, and nothing else.
+func TestHomeAsItCame(t *testing.T) {
+	ctx := context.Background()
+	for name, leave := range map[string]func(n *osl.Namespace) error{
+		"RemoveLink": func(n *osl.Namespace) error { return n.RemoveLink(ctx, "eth0") },
+		"Interface.Remove": func(n *osl.Namespace) error {
+			return n.Info().Interfaces()[0].Remove()
+		},
+		"Destroy": func(n *osl.Namespace) error { return n.Destroy() },
+		"Remove":  func(n *osl.Namespace) error { return osl.Remove(ctx, n.Key()) },
+		"Down": func(n *osl.Namespace) error {
+			_, err := osl.Down(ctx, osl.Network{Sandboxes: []osl.Spec{{Name: n.Key()}}})
+			return err
+		},
+		"Apply": func(n *osl.Namespace) error {
+			_, err := n.Apply(ctx, osl.Spec{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := world(t, richVeth)
+			before := onHostNow(t, "va")
+			w.a = w.make("a")
+			w.must(w.a.AddInterface("va", "eth", w.a.InterfaceOptions().MacAddress(hw(30)), osl.WithMTU(1300)))
+			w.must(leave(w.ns("a")))
+			if after := onHostNow(t, "va"); !slices.Equal(before, after) {
+				t.Errorf("on the host it is not as it was:\n%s", diff(before, after))
+			}
+		})
+	}
+}
+
+// What is too much to be noted is counted; the addresses are noted first.
+func TestHomeOfMany(t *testing.T) {
+	w := world(t, plainVeth)
+	var cmd strings.Builder
+	cmd.WriteString("link set va up\naddr add 192.0.2.1/24 dev va\n")
+	for i := range 400 {
+		fmt.Fprintf(&cmd, "route add 10.%d.%d.0/24 via 192.0.2.%d dev va metric %d\n", i*7%256, i*13%256, 2+i%250, 1+i*i)
+	}
+	w.batch(cmd.String())
+	r := engine.NewRun(t.Context())
+	defer r.Close()
+	h, err := r.HostLink("va", true)
+	w.must(err)
+	if h.Lost == 0 || h.Lost > 399 {
+		t.Errorf("%d of %d are lost", h.Lost, len(h.Kept))
+	}
+	w.a = w.make("a")
+	w.must(w.a.AddInterface("va", "eth"))
+	w.must(w.a.Destroy())
+	after := onHostNow(t, "va")
+	routes := len(slices.DeleteFunc(slices.Clone(after), func(l string) bool { return !strings.Contains(l, ": route 10.") }))
+	if routes+h.Lost != 400 {
+		t.Errorf("%d routes are back, %d had no room", routes, h.Lost)
+	}
+	if !slices.ContainsFunc(after, func(l string) bool { return strings.Contains(l, "address 192.0.2.1/24") }) {
+		t.Error("the address is not back")
+	}
+}
+
+// A record that someone forged acts on its link and on no other.
+func TestForgedHomeRecord(t *testing.T) {
+	w := world(t, plainVeth+"link set va up\naddr add 192.0.2.1/24 dev va\n")
+	host, err := engine.DialHost()
+	w.must(err)
+	defer host.Close()
+	var vb rtnl.Link
+	w.must(host.One(t.Context(), rtnl.GetLink(0, "vb", &vb)))
+	before := onHostNow(t, "vb")
+	kept, err := host.Keep(t.Context(), 41)
+	w.must(err)
+	for _, k := range kept {
+		typ, data, ok := k.Portable(41)
+		if !ok {
+			t.Fatalf("%v can not be noted", k)
+		}
+		for i := range data { // any byte may be wrong
+			for _, b := range []byte{0, 1, 42, 255} {
+				forged := slices.Clone(data)
+				forged[i] = b
+				if k, ok := rtnl.NewKept(typ, forged); ok {
+					_ = host.One(t.Context(), k.OnLink(41).Request())
+				}
+			}
+		}
+	}
+	if after := onHostNow(t, "vb"); !slices.Equal(before, after) {
+		t.Errorf("another link is not as it was:\n%s", diff(before, after))
+	}
+}
+
+// ifb makes s0 on the host, a link whose driver sets no hardware address.
+func (w *faultWorld) ifb() {
+	if out, err := exec.Command("ip", "link", "add", "s0", "index", "47", "type", "ifb").CombinedOutput(); err != nil {
+		w.t.Skipf("this kernel has no ifb: %s", out)
+	}
+}
+
+// A link whose driver refuses what is to be set again is home all the same: with
+// its name, without a tag, and with the rest.
+func TestHomeThoughAPropertyIsRefused(t *testing.T) {
+	w := world(t, "")
+	w.ifb()
+	w.batch("link set s0 up mtu 1400\naddr add 192.0.2.5/24 dev s0\n")
+	before := onHostNow(t, "s0")
+	w.a = w.make("a")
+	w.must(w.a.AddInterface("s0", "eth"))
+	n := w.ns("a")
+	links, err := connOf(t, n).Links(t.Context())
+	w.must(err)
+	l := links[slices.IndexFunc(links, func(l rtnl.Link) bool { return l.Kind == "ifb" })]
+	// As if it had come with another hardware address.
+	tag, _ := plan.ParseTag(l.Alias)
+	tag.MAC = hw(9)
+	alias := tag.String()
+	w.must(connOf(t, n).One(t.Context(), rtnl.SetLink(rtnl.LinkSet{Index: l.Index, Alias: &alias, MTU: 1300})))
+	w.must(w.a.Destroy())
+	if after := onHostNow(t, "s0"); !slices.Equal(before, after) {
+		t.Errorf("on the host it is not as it was:\n%s", diff(before, after))
+	}
+}
+
+// Adding an interface with a hardware address that its driver refuses leaves it on
+// the host as it was.
+func TestAddThatTheDriverRefuses(t *testing.T) {
+	w := world(t, "")
+	w.ifb()
+	w.batch("link set s0 up\naddr add 192.0.2.5/24 dev s0\n")
+	before := onHostNow(t, "s0")
+	w.a = w.make("a")
+	if err := w.a.AddInterface("s0", "eth", w.a.InterfaceOptions().MacAddress(hw(9))); !errors.Is(err, osl.ErrUnsupported) || errors.Is(err, osl.ErrIncomplete) {
+		t.Error(err)
+	}
+	if after := onHostNow(t, "s0"); !slices.Equal(before, after) {
+		t.Errorf("on the host it is not as it was:\n%s", diff(before, after))
+	}
+}
+
+// What a link lacks that came home half, or by itself, it gets from RecoverHost, or
+// from who adds it next.
+func TestHomeByHalf(t *testing.T) {
+	for name, mend := range map[string]func(w *faultWorld) error{
+		"RecoverHost": func(*faultWorld) error { return osl.RecoverHost(context.Background()) },
+		"AddInterface": func(w *faultWorld) error {
+			return errors.Join(w.a.AddInterface("va", "eth"), w.ns("a").RemoveLink(context.Background(), "eth0"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := world(t, richVeth)
+			before := onHostNow(t, "va")
+			w.a = w.make("a")
+			w.must(w.a.AddInterface("va", "eth", w.a.InterfaceOptions().MacAddress(hw(30))))
+			n := w.ns("a")
+			links, err := connOf(t, n).Links(t.Context())
+			w.must(err)
+			r := engine.NewRun(t.Context(), engineOf(t, n))
+			defer r.Close()
+			for i := range links {
+				if tag, ok := plan.ParseTag(links[i].Alias); ok && tag.Origin == plan.Host {
+					home := plan.Remove(n.Key(), &links[i], tag, &plan.State{})[0].Do.(plan.SetLink)
+					w.must(connOf(t, n).One(t.Context(), home.Arrival().Request(r.FD)))
+				}
+			}
+			w.must(mend(w))
+			if after := onHostNow(t, "va"); !slices.Equal(before, after) {
+				t.Errorf("on the host it is not as it was:\n%s", diff(before, after))
+			}
+		})
+	}
+}
+
+// When a sandbox is gone, what its links held outside is too, though another
+// handle, or a process, keeps the namespace.
+func TestEndsOfLinks(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, plainVeth)
+	b, err := osl.Create(ctx, "b")
+	w.must(err)
+	defer b.Close()
+	for name, end := range map[string]func(n *osl.Namespace) error{
+		"Destroy": func(n *osl.Namespace) error { return n.Destroy() },
+		"Remove":  func(n *osl.Namespace) error { return osl.Remove(ctx, n.Key()) },
+		"Down": func(n *osl.Namespace) error {
+			_, err := osl.Down(ctx, osl.Network{Sandboxes: []osl.Spec{{Name: n.Key()}}})
+			return err
+		},
+	} {
+		for range 3 {
+			n, err := osl.Create(ctx, "a")
+			w.must(err)
+			conns := []*netlink.Conn{connOf(t, n), connOf(t, b)} // the first keeps it
+			w.must(n.AddLinks(ctx, slices.Values([]osl.InterfaceSpec{
+				{Name: "eth0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "a-host"}},
+				{Name: "eth1", Type: "veth", Peer: osl.Endpoint{Sandbox: "b", Interface: "a-b"}},
+				{Name: "vx0", Type: "vxlan", VNI: 77, Port: 7777, Parent: "host/vb"},
+				{Name: "mv0", Type: "macvlan", Mode: "passthru", Parent: "host/vb"},
+			})))
+			if err := end(n); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			n.Close()
+			for _, conn := range conns {
+				links, err := conn.Links(ctx)
+				w.must(err)
+				for _, l := range links {
+					if l.Name != "lo" {
+						t.Errorf("%s: %s is there still", name, l.Name)
+					}
+				}
+			}
+			if left := onHostNow(t, "a-host"); len(left) > 0 {
+				t.Errorf("%s: %q", name, left)
+			}
+		}
+	}
+}
+
+// Links are made in the order in which they stand on each other, however they are
+// listed.
+func TestOrderOfLinks(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, "")
+	net := osl.Network{Sandboxes: []osl.Spec{
+		{Name: "sw", Interfaces: []osl.InterfaceSpec{
+			{Name: "v2", Type: "macvlan", Parent: "mv1", Master: "br0"},
+			{Name: "mv1", Type: "macvlan", Parent: "mv0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.1/24")}},
+			{Name: "mv0", Type: "macvlan", Parent: "lan"},
+			{Name: "br0", Type: "bridge"},
+		}},
+		{Name: "h", Interfaces: []osl.InterfaceSpec{{Name: "v3", Type: "macvlan", Parent: "eth0", MTU: 2000}, {Name: "eth0", MTU: 2000}}},
+	}, Links: []osl.Link{{{Sandbox: "h", Interface: "eth0"}, {Sandbox: "sw", Interface: "lan"}}}}
+	if _, err := osl.Apply(ctx, net); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := osl.Diff(ctx, net); err != nil || len(c) > 0 {
+		t.Errorf("after it: %v, %v", c, err)
+	}
+	_, err := osl.Down(ctx, net)
+	w.must(err)
+	loop := osl.Network{Sandboxes: []osl.Spec{{Name: "l", Interfaces: []osl.InterfaceSpec{
+		{Name: "a", Type: "macvlan", Parent: "b"}, {Name: "b", Type: "vlan", VLAN: 2, Parent: "c"}, {Name: "c", Type: "macvlan", Parent: "a"}}}}}
+	if _, err := osl.Apply(ctx, loop); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "a on b on c on a") {
+		t.Errorf("a loop: %v", err)
+	}
+}
+
+// An MTU that one end of a veth is given holds for both, unless the other has one.
+func TestMTUOfAPair(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, "")
+	mtu := func(key, name string) int {
+		t.Helper()
+		conn, err := engine.DialHost()
+		w.must(err)
+		defer conn.Close()
+		if key != "" {
+			n, err := osl.Open(ctx, key)
+			w.must(err)
+			defer n.Close()
+			conn = connOf(t, n)
+		}
+		var l rtnl.Link
+		w.must(conn.One(ctx, rtnl.GetLink(0, name, &l)))
+		return l.MTU
+	}
+	for _, want := range []int{3000, 4000} {
+		net := osl.Network{Sandboxes: []osl.Spec{
+			{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "eth0", MTU: want, Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "a-host"}}, {Name: "eth1", MTU: want}}},
+			{Name: "b", Interfaces: []osl.InterfaceSpec{{Name: "eth2", MTU: 2000}}},
+		}, Links: []osl.Link{{{Sandbox: "b", Interface: "eth1"}, {Sandbox: "a", Interface: "eth1"}}, {{Sandbox: "a", Interface: "eth2"}, {Sandbox: "b", Interface: "eth2"}}}}
+		net.Sandboxes[0].Interfaces = append(net.Sandboxes[0].Interfaces, osl.InterfaceSpec{Name: "eth2", MTU: want})
+		if _, err := osl.Apply(ctx, net); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := osl.Diff(ctx, net); err != nil || len(c) > 0 {
+			t.Errorf("after it: %v, %v", c, err)
+		}
+		if a, b, c, d := mtu("", "a-host"), mtu("b", "eth1"), mtu("a", "eth2"), mtu("b", "eth2"); a != want || b != want || c != want || d != 2000 {
+			t.Errorf("%d, %d, %d and %d, want %d three times and 2000", a, b, c, d, want)
+		}
+	}
+	_, err := osl.Down(ctx, osl.Network{Sandboxes: []osl.Spec{{Name: "a"}, {Name: "b"}}})
+	w.must(err)
+}
+
+// Two sandboxes with links between them, removed at once: neither is in the other's
+// way, and a third that has links to both can be used meanwhile.
+func TestRemoveAtOnce(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, "")
+	c, err := osl.Create(ctx, "c")
+	w.must(err)
+	defer c.Close()
+	for range 5 {
+		a, err := osl.Create(ctx, "a")
+		w.must(err)
+		b, err := osl.Create(ctx, "b")
+		w.must(err)
+		var links []osl.InterfaceSpec
+		for i := range 10 {
+			links = append(links, osl.InterfaceSpec{Name: fmt.Sprint("b", i), Type: "veth", Peer: osl.Endpoint{Sandbox: "b", Interface: fmt.Sprint("a", i)}},
+				osl.InterfaceSpec{Name: fmt.Sprint("c", i), Type: "veth", Peer: osl.Endpoint{Sandbox: "c", Interface: fmt.Sprint("a", i)}})
+		}
+		w.must(a.AddLinks(ctx, slices.Values(links)))
+		errs := make(chan error, 3)
+		go func() { errs <- a.Destroy() }()
+		go func() { errs <- b.Destroy() }()
+		go func() { errs <- c.AddLink(ctx, osl.InterfaceSpec{Name: "br", Type: "bridge"}) }()
+		w.must(errors.Join(<-errs, <-errs, <-errs))
+		w.must(c.RemoveLink(ctx, "br"))
+		left, err := connOf(t, c).Links(ctx)
+		w.must(err)
+		if len(left) != 1 {
+			t.Errorf("%d links are left", len(left))
+		}
+	}
+}

@@ -1,0 +1,92 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// hostAt is the host's own namespace as a sandbox, at a key that leads to it, or
+// at none. Its changes have a lock of their own, whatever key it is reached by.
+func hostAt(key string, conn *netlink.Conn) *Namespace {
+	return &Namespace{key: key, host: true, id: netns.HomeID(), conn: conn, lock: lockOf(base.HostKey())}
+}
+
+// openHost opens the host's own namespace, for a part of something else.
+func openHost() (*Namespace, error) {
+	conn, err := dialHost()
+	if err != nil {
+		return nil, err
+	}
+	return &Namespace{host: true, id: netns.HomeID(), conn: conn}, nil
+}
+
+// errHostSpec refuses to bring the host's own namespace to what a Spec says: its
+// links are no business of osl's but for those that it is told of one by one.
+var errHostSpec error = &fault.Error{Err: fmt.Errorf("%w: the key leads to the host's own network namespace, which no file describes", fault.ErrInvalid),
+	Hint: "configure a link of it with AddInterface or AddLink, or leave this sandbox out"}
+
+// hostSandbox pins the host's own namespace at key, or finds it there.
+func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
+	unlock, err := lockToRemove(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	switch n, err := open(key); {
+	case err == nil && n.host:
+		return n, nil
+	case err == nil:
+		n.Close()
+		return nil, &fault.Error{Err: fmt.Errorf("%w, and it is not the host's namespace", fault.ErrExists), Hint: "remove that sandbox first, or choose another key"}
+	case !errors.Is(err, fs.ErrNotExist) && !isDead(err):
+		return nil, err
+	}
+	host, err := openHost()
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	return host.pinAlso(ctx, "/proc/thread-self/ns/net", key)
+}
+
+// lockToEnd locks a sandbox that is to be destroyed. The host's own has the lock of
+// its key, too.
+func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
+	if !n.host {
+		h, err := n.lock.take(ctx)
+		return func() { n.lock.letGo(h) }, err
+	}
+	key := func() {}
+	if n.key != want.HostName {
+		if key, err = lockToRemove(ctx, n.key); err != nil {
+			return nil, err
+		}
+	}
+	h, err := n.lock.take(ctx)
+	if err != nil {
+		key()
+		return nil, err
+	}
+	return func() { h.Unlock(); key() }, nil
+}
+
+// release plans to give the host's links that osl configured what they had before.
+func (n *Namespace) release(s *plan.State) (ops []plan.Op) {
+	for i := range s.Links {
+		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
+			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
+		}
+	}
+	return ops
+}

@@ -1,0 +1,216 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// AddLink makes the link s in the sandbox, or moves it in, and nothing else there
+// changes. Without really it does nothing. It returns what there was to do.
+func (n *Namespace) AddLink(ctx context.Context, s want.Iface, really bool) ([]Change, error) {
+	ops, err := n.addLinks(ctx, []want.Iface{s}, really)
+	return changes(ops, nil), fail("add link", n.key, s.Name, err)
+}
+
+// AddLinks makes links as AddLink does, all of them or none.
+func (n *Namespace) AddLinks(ctx context.Context, links []want.Iface) error {
+	_, err := n.addLinks(ctx, links, true)
+	return fail("add links", n.key, "", err)
+}
+
+func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool) ([]plan.Op, error) {
+	net := want.Network{Sandboxes: []want.Sandbox{{Name: n.key, Interfaces: list}}}
+	peers := map[string]bool{}
+	for i := range list {
+		p := &list[i].Peer
+		switch key, err := base.Key(p.Sandbox); {
+		case *p == (want.Endpoint{}) || p.Sandbox == want.HostName:
+		case err != nil:
+			return nil, err
+		case key == n.key:
+			p.Sandbox = n.key
+		case !peers[p.Sandbox]:
+			peers[p.Sandbox] = true
+			net.Sandboxes = append(net.Sandboxes, want.Sandbox{Name: p.Sandbox})
+		}
+	}
+	if _, err := n.live(); err != nil {
+		return nil, err
+	}
+	p := &prepared{run: newRun(ctx, n), have: map[string]*plan.State{}, part: true}
+	defer p.close()
+	p.run.adds = true
+	if err := p.open(ctx, net, really); err != nil {
+		return nil, err
+	}
+	for i := range p.want {
+		p.want[i].Prune = false
+		for j := range p.want[i].Ifaces {
+			w := &p.want[i].Ifaces[j]
+			st := p.have[p.want[i].Key]
+			if st == nil {
+				return nil, fmt.Errorf("%w: there is no sandbox %s", fault.ErrNotFound, p.want[i].Key)
+			}
+			if !w.Keep && st.Link(w.Name) != nil {
+				return nil, &fault.Error{Key: p.want[i].Key, Interface: w.Name, Err: fault.ErrNameInUse}
+			}
+			w.Fresh = !w.Keep
+		}
+	}
+	return p.carryOut(really)
+}
+
+// RemoveLink takes the link with a name inside the sandbox out of it.
+func (n *Namespace) RemoveLink(ctx context.Context, name string) error {
+	return fail("remove link", n.key, name, n.removeLinks(ctx, []string{name}))
+}
+
+// RemoveLinks takes links out; one that can not be removed is in the error.
+func (n *Namespace) RemoveLinks(ctx context.Context, names []string) error {
+	return fail("remove links", n.key, "", n.removeLinks(ctx, names))
+}
+
+func (n *Namespace) removeLinks(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if err := want.ValidName(name); err != nil {
+			return err
+		}
+	}
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	found, errs, err := linksNamed(ctx, conn, names)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		if errs[i] != nil {
+			return fail("", n.key, name, errs[i])
+		}
+	}
+	for i, name := range names {
+		if _, ok := plan.ParseTag(found[i].Alias); !ok {
+			return &fault.Error{Interface: name, Err: fmt.Errorf("%w: osl did not add this link", fault.ErrNotFound),
+				Hint: "what others made is theirs to delete: ip link del"}
+		}
+	}
+	return n.take(ctx, conn, found)
+}
+
+// RemoveFound takes a link out of the sandbox that was found there, as dev. It
+// succeeds if the link with this index and alias is there no longer.
+func (n *Namespace) RemoveFound(ctx context.Context, dev string, index int, alias string) error {
+	err := n.removeIndex(ctx, index, alias)
+	if isClosed(err) {
+		return nil
+	}
+	return fail("remove interface", n.key, dev, err)
+}
+
+func (n *Namespace) removeIndex(ctx context.Context, index int, alias string) error {
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var l rtnl.Link
+	if err := conn.One(ctx, rtnl.GetLink(index, "", &l)); err != nil {
+		if plan.Absent(err) {
+			return nil
+		}
+		return err
+	}
+	t, ok := plan.ParseTag(alias)
+	if now, _ := plan.ParseTag(l.Alias); !ok || now.Source != t.Source {
+		return nil // another link has the index
+	}
+	return n.take(ctx, conn, []rtnl.Link{l})
+}
+
+// take takes links out of the sandbox. Of the sandbox it reads the addresses
+// only where lo's IPv6 may have to go off with them.
+func (n *Namespace) take(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) error {
+	s := &plan.State{Links: make([]rtnl.Link, 1)}
+	err := conn.One(ctx, rtnl.GetLink(1, "", &s.Links[0]))
+	if err != nil {
+		return err
+	}
+	kept := func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Kept }
+	if slices.ContainsFunc(links, kept) {
+		s, err = readState(ctx, conn, true)
+	} else if !s.Links[0].Inet.DisableIPv6 {
+		s.Addrs, err = conn.Addrs(ctx, 0)
+	}
+	if err != nil {
+		return err
+	}
+	fdb, err := homewardFDB(ctx, conn, links)
+	if err != nil {
+		return err
+	}
+	s.Neighs = append(slices.DeleteFunc(s.Neighs, func(x rtnl.Neigh) bool { return x.FDB }), fdb...)
+	r := newRun(ctx, n)
+	defer r.close()
+	var gone []int
+	for i := range links {
+		gone = append(gone, links[i].Index)
+		if l := &links[i]; l.Kind == "veth" && !l.ParentNS {
+			gone = append(gone, l.Parent) // its other end
+		}
+	}
+	ops := r.loopbackOff(n, s, gone...)
+	for i := range links {
+		t, _ := plan.ParseTag(links[i].Alias)
+		ops = append(ops, plan.Forget(n.space(), &links[i], t, s)...)
+		ops = append(ops, plan.Remove(n.space(), &links[i], t, s)...)
+	}
+	slices.SortStableFunc(ops, func(a, b plan.Op) int {
+		switch {
+		case a.Last == b.Last:
+			return 0
+		case b.Last:
+			return -1
+		}
+		return 1
+	})
+	return r.do(ops, plan.Commit{})
+}
+
+// loopbackOff plans to turn lo's IPv6 off where the last interface with an IPv6
+// address is going from a sandbox that osl made.
+func (r *run) loopbackOff(n *Namespace, s *plan.State, gone ...int) []plan.Op {
+	lo := s.ByIndex(1)
+	if lo == nil || lo.Inet.DisableIPv6 {
+		return nil
+	}
+	if _, made := plan.ParseSandboxTag(lo.Alias); !made {
+		return nil
+	}
+	for _, a := range s.Addrs {
+		if !slices.Contains(gone, a.Index) && a.Prefix.Addr().Is6() && !a.Prefix.Addr().IsLoopback() {
+			return nil
+		}
+	}
+	return []plan.Op{r.switchIPv6(n, lo, false)}
+}
+
+// Statistics reads the counters of a link that was found there as dev.
+func (n *Namespace) Statistics(ctx context.Context, dev string, index int) (s rtnl.Stats, err error) {
+	conn, err := n.live()
+	if err == nil {
+		err = conn.One(ctx, rtnl.GetStats(index, &s))
+	}
+	return s, fail("read the statistics of interface", n.key, dev, err)
+}

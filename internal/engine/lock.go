@@ -1,0 +1,154 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// lockWait bounds the waiting for another operation on the same key.
+const lockWait = 30 * time.Second
+
+var locks netns.Locks
+
+// lock keeps other operations on key away, in this process and in others.
+func lock(ctx context.Context, key string) (unlock func(), err error) {
+	h, err := lockOf(key).take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.Unlock, nil
+}
+
+// lockToRemove is lock for who may leave no sandbox in the base path, having
+// removed the last or failed to make the first: the lock file then goes too.
+func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
+	l := lockOf(key)
+	h, err := l.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func() { l.letGo(h) }, nil
+}
+
+// letGo lets go of a lock, and of its file where no sandbox is left.
+func (l lockID) letGo(h netns.Held) {
+	if empty(base.KeysIn(l.base)) {
+		h.Retire()
+	} else {
+		h.Unlock()
+	}
+}
+
+// empty reports whether nothing is in a directory.
+func empty(dir string) bool {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err == unix.ENOENT
+	}
+	defer unix.Close(fd)
+	var entries [512]byte // "." and "..", and one more
+	n, err := unix.Getdents(fd, entries[:])
+	if err != nil {
+		return false
+	}
+	_, _, names := unix.ParseDirent(entries[:n], 1, nil)
+	return len(names) == 0
+}
+
+// lockSet is the locks of one operation on several sandboxes, which takes them
+// in the order of their keys, so that nobody waits for each other.
+type lockSet struct {
+	ids   []lockID
+	held  []netns.Held
+	stays bool // one of the sandboxes stays, and the lock file with it
+}
+
+func (s *lockSet) take(ctx context.Context, key string) error {
+	id := lockOf(key)
+	h, err := id.take(ctx)
+	if err == nil {
+		s.ids, s.held = append(s.ids, id), append(s.held, h)
+	}
+	return err
+}
+
+// letGo lets go of all. While others are held the lock file stays anyway.
+func (s *lockSet) letGo() {
+	for i, h := range slices.Backward(s.held) {
+		last := !slices.ContainsFunc(s.ids[:i], func(l lockID) bool { return l.file == s.ids[i].file })
+		if s.stays || !last {
+			h.Unlock()
+		} else {
+			s.ids[i].letGo(h)
+		}
+	}
+}
+
+// baseOf returns the base path whose lock file serves key.
+func baseOf(key string) string {
+	if path := base.Holding(filepath.Dir(key)); path != "" {
+		return path
+	}
+	return base.Path()
+}
+
+// canonical returns the one path that all spellings of a key have in common,
+// also before its directory is there.
+func canonical(key string) string {
+	dir, rest := filepath.Dir(key), filepath.Base(key)
+	for dir != "/" {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
+	}
+	return key
+}
+
+// keys are what the names of a network stand for.
+var keys = want.Keys{Path: base.Key, Same: canonical}
+
+// lockID is where the lock of a key is. It is worked out once for a handle.
+type lockID struct{ base, file, key string }
+
+func lockOf(key string) lockID {
+	key = canonical(key)
+	path := baseOf(key)
+	return lockID{base: path, file: filepath.Join(path, "osl.lock"), key: key}
+}
+
+// take waits for the lock, to do anything.
+func (l lockID) take(ctx context.Context) (netns.Held, error) {
+	h, err := l.share(ctx)
+	if err == nil {
+		h.See(netns.ID{})
+	}
+	return h, err
+}
+
+// share waits for the lock, for who leaves the key as it is.
+func (l lockID) share(ctx context.Context) (netns.Held, error) {
+	if err := base.Ready(l.base); err != nil {
+		return netns.Held{}, err
+	}
+	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
+	if errors.Is(err, fs.ErrNotExist) && l.base == canonical(base.Path()) {
+		if err := base.Make(l.base); err != nil {
+			return h, err
+		}
+		h, err = locks.Lock(ctx, lockWait, l.file, l.key)
+	}
+	return h, err
+}

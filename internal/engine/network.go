@@ -1,0 +1,166 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// ofNetwork returns the keys in the base path whose sandboxes carry the name of a
+// network, but for those that it lists.
+func ofNetwork(ctx context.Context, name string, listed []string) (keys []string, err error) {
+	if err := want.ValidNetwork(name); err != nil || name == "" {
+		return nil, err
+	}
+	all, err := baseKeys()
+	if err != nil {
+		return nil, err
+	}
+	except := map[string]bool{}
+	for _, key := range listed {
+		except[canonical(key)] = true
+	}
+	is := make([]bool, len(all))
+	err = inParallel(len(all), func(i int) error {
+		if except[canonical(all[i])] {
+			return nil
+		}
+		n, err := open(all[i])
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) || errors.Is(err, fs.ErrPermission) {
+			return nil // it is none that this process has made
+		}
+		if err == nil {
+			defer n.Close()
+			var lo rtnl.Link
+			lo, err = n.loopback(ctx)
+			is[i] = plan.NetworkOf(&lo) == name
+		}
+		return fail("look for the network's sandboxes", all[i], "", err)
+	})
+	for i, key := range all {
+		if is[i] {
+			keys = append(keys, key)
+		}
+	}
+	return keys, err
+}
+
+// dropped returns the sandboxes that the network made and does not list any
+// more.
+func (p *prepared) dropped(ctx context.Context) (list []plan.Sandbox, err error) {
+	var listed []string
+	for i := range p.want {
+		listed = append(listed, p.want[i].Key)
+	}
+	keys, err := ofNetwork(ctx, p.name, listed)
+	for _, key := range keys {
+		list = append(list, plan.Sandbox{Key: key, Ends: true})
+	}
+	return list, err
+}
+
+// owned refuses a sandbox that another network made.
+func (p *prepared) owned(w *plan.Sandbox, s *plan.State) error {
+	lo := s.ByIndex(1)
+	if lo == nil {
+		return nil
+	}
+	network := plan.NetworkOf(lo)
+	if p.name == "" || network == "" || network == p.name {
+		return nil
+	}
+	return anotherNetworks(w.Key, network)
+}
+
+func anotherNetworks(key, network string) error {
+	return &fault.Error{Key: key, Err: fmt.Errorf("%w: the sandbox is one of the network %q", fault.ErrExists, network),
+		Hint: fmt.Sprintf("take that down with: osl down %s, or give this one another name", network)}
+}
+
+// readHost reads the links of the host whose names the ends of links are to
+// have there, so that the plan knows what is in the way.
+func (p *prepared) readHost() error {
+	var names []string
+	for i := range p.want {
+		for j := range p.want[i].Ifaces {
+			if e := p.want[i].Ifaces[j].Peer; e != nil && e.Key == plan.HostNS {
+				names = append(names, e.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	host, err := p.run.space(plan.HostNS)
+	if err != nil {
+		return err
+	}
+	found, errs, err := linksNamed(p.run.ctx, host.conn, names)
+	if err != nil {
+		return err
+	}
+	s := &plan.State{}
+	for i, err := range errs {
+		switch {
+		case err == nil && found[i].Name == names[i]:
+			s.Links = append(s.Links, found[i])
+		case err != nil && !errors.Is(err, unix.ENODEV):
+			return err
+		}
+	}
+	p.have[plan.HostNS] = s
+	return nil
+}
+
+// explain says, of a link of the host that is in the way, whose it is.
+func (p *prepared) explain(err error) error {
+	var taken *plan.Problem
+	if !errors.As(err, &taken) || taken.Far == "" {
+		return err
+	}
+	l := p.have[plan.HostNS].Link(taken.Far)
+	t, _ := plan.ParseTag(l.Alias)
+	if t.Origin != plan.Far {
+		return err
+	}
+	text := taken.Text + ": the end of a link that osl made"
+	if key, network := p.holder(l); key != "" {
+		text += fmt.Sprintf(", of the sandbox %s", base.NameOf(key))
+		if network != "" {
+			text += fmt.Sprintf(" of the network %q", network)
+		}
+	}
+	return &plan.Problem{Key: taken.Key, Dev: taken.Dev, Kind: taken.Kind, Text: text,
+		Away: &plan.Op{NS: plan.HostNS, Dev: l.Name, Do: plan.DelLink{Index: l.Index}}}
+}
+
+// holder finds the sandbox that has the other end of a link of the host, and its
+// network; empty if it is none of the base path.
+func (p *prepared) holder(l *rtnl.Link) (key, network string) {
+	keys, _ := baseKeys()
+	for _, key := range keys {
+		n, err := open(key)
+		if err != nil {
+			continue
+		}
+		var other, lo rtnl.Link
+		errs, err := n.conn.Do(p.run.ctx, rtnl.GetLink(l.Parent, "", &other), rtnl.GetLink(1, "", &lo))
+		n.Close()
+		if err == nil && errs[0] == nil && errs[1] == nil && other.ParentNS && other.Parent == l.Index {
+			return key, plan.NetworkOf(&lo)
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,108 @@
+//go:build !linux
+
+package engine
+
+import (
+	"context"
+	"iter"
+	"net"
+	"net/netip"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+	"github.com/seed59451c2b/osl/types"
+)
+
+// Namespace is an open sandbox, of which there are none on this system.
+type Namespace struct{}
+
+// Pool makes none beforehand.
+type Pool struct{}
+
+func no(op string) error { return &fault.Error{Op: op, Err: fault.ErrUnsupported} }
+
+func GC()                   {}
+func InitOSContext() func() { return func() {} }
+func NewPool(int) *Pool     { return &Pool{} }
+func (*Pool) Wait()         {}
+func (*Pool) Close() error  { return nil }
+
+func NewSandbox(string, bool, bool) (*Namespace, error)  { return nil, no("create the sandbox") }
+func Adopt(string, string) (*Namespace, error)           { return nil, no("adopt the namespace") }
+func Create(context.Context, string) (*Namespace, error) { return nil, no("create the sandbox") }
+func Open(context.Context, string) (*Namespace, error)   { return nil, no("open the sandbox") }
+func List(context.Context) ([]Entry, error)              { return nil, no("list the sandboxes") }
+func Remove(context.Context, string, bool) error         { return no("remove the sandbox") }
+func Recover(context.Context, string) error              { return no("recover the sandbox") }
+func RecoverHost(context.Context) error                  { return no("recover the host") }
+func Apply(context.Context, want.Network, bool) ([]Change, error) {
+	return nil, no("apply the network")
+}
+func Down(context.Context, want.Network, bool, bool) ([]Change, error) {
+	return nil, no("take the network down")
+}
+func (*Pool) Create(context.Context, string) (*Namespace, error) {
+	return nil, no("create the sandbox")
+}
+
+func (*Namespace) Key() string                                      { return "" }
+func (*Namespace) Close() error                                     { return nil }
+func (*Namespace) Destroy() error                                   { return no("destroy the sandbox") }
+func (*Namespace) InvokeFunc(func()) error                          { return no("run a function in the sandbox") }
+func (*Namespace) Held() (*plan.State, Adopted)                     { return &plan.State{}, Adopted{} }
+func (*Namespace) Inspect(context.Context) (*Reading, error)        { return nil, no("inspect the sandbox") }
+func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }
+func (*Namespace) Apply(context.Context, want.Sandbox, bool) ([]Change, error) {
+	return nil, no("apply to the sandbox")
+}
+func (*Namespace) Restore(map[string]*want.Options, []*types.StaticRoute, net.IP, net.IP) error {
+	return no("restore the sandbox")
+}
+
+func (*Namespace) AddInterface(string, string, *want.Options) error { return no("add interface") }
+func (*Namespace) AddLink(context.Context, want.Iface, bool) ([]Change, error) {
+	return nil, no("add link")
+}
+func (*Namespace) AddLinks(context.Context, []want.Iface) error { return no("add links") }
+func (*Namespace) RemoveLink(context.Context, string) error     { return no("remove link") }
+func (*Namespace) RemoveLinks(context.Context, []string) error  { return no("remove links") }
+func (*Namespace) RemoveFound(context.Context, string, int, string) error {
+	return no("remove interface")
+}
+func (*Namespace) Statistics(context.Context, string, int) (rtnl.Stats, error) {
+	return rtnl.Stats{}, no("read the statistics of interface")
+}
+
+func (*Namespace) SetGateway(net.IP) error                    { return no("set gateway") }
+func (*Namespace) SetGatewayIPv6(net.IP) error                { return no("set IPv6 gateway") }
+func (*Namespace) UnsetGateway() error                        { return no("unset gateway") }
+func (*Namespace) UnsetGatewayIPv6() error                    { return no("unset IPv6 gateway") }
+func (*Namespace) AddStaticRoute(*types.StaticRoute) error    { return no("add static route") }
+func (*Namespace) RemoveStaticRoute(*types.StaticRoute) error { return no("remove static route") }
+func (*Namespace) AddNeighbor(net.IP, net.HardwareAddr, bool, string, int) error {
+	return no("add neighbor")
+}
+func (*Namespace) DeleteNeighbor(net.IP, net.HardwareAddr, bool) error { return no("delete neighbor") }
+func (*Namespace) AddAliasIP(string, *net.IPNet) error                 { return no("add alias IP to") }
+func (*Namespace) RemoveAliasIP(string, *net.IPNet) error              { return no("remove alias IP from") }
+func (*Namespace) DisableARPForVIP(string) error                       { return no("disable ARP for VIPs on") }
+func (*Namespace) BalanceLoad()                                        {}
+
+func (*Namespace) AddNeighbors(context.Context, iter.Seq[want.Neigh]) error {
+	return no("add neighbors")
+}
+func (*Namespace) DeleteNeighbors(context.Context, iter.Seq[want.Neigh]) error {
+	return no("delete neighbors")
+}
+func (*Namespace) AddRoutes(context.Context, iter.Seq[want.Route]) error { return no("add routes") }
+func (*Namespace) RemoveRoutes(context.Context, iter.Seq[want.Route]) error {
+	return no("remove routes")
+}
+func (*Namespace) AddAddresses(context.Context, string, iter.Seq[netip.Prefix]) error {
+	return no("add addresses to")
+}
+func (*Namespace) RemoveAddresses(context.Context, string, iter.Seq[netip.Prefix]) error {
+	return no("remove addresses from")
+}

@@ -1,0 +1,99 @@
+//go:build linux
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// sources finds the links that are to move in: on the host, or in the sandbox
+// already.
+func (p *prepared) sources(w *plan.Sandbox, write bool) error {
+	var here map[string]bool
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		if f.From == nil {
+			continue
+		}
+		if here == nil {
+			here = sourcesIn(p.have[w.Key])
+		}
+		err := error(nil)
+		if name := f.From.Link.Name; p.run.adds || !here[name] {
+			f.From, err = p.run.hostLink(name, write)
+			if errors.Is(err, fault.ErrNotFound) && !p.run.adds {
+				f.From, err = p.elsewhere(w, f.Name, name, err)
+			}
+		}
+		if err != nil {
+			return fail("", w.Key, f.Name, where.In("source", "", err))
+		}
+	}
+	return nil
+}
+
+// sourcesIn returns the names on the host of those links of a sandbox that came
+// from there.
+func sourcesIn(s *plan.State) map[string]bool {
+	names := map[string]bool{}
+	for i := 0; s != nil && i < len(s.Links); i++ {
+		if t, _ := plan.ParseTag(s.Links[i].Alias); t.Origin == plan.Host {
+			names[t.Source] = true
+		}
+	}
+	return names
+}
+
+// elsewhere looks for a link that the host has not got: somebody may have moved it
+// in by hand, under the name that it is to have; or it is in another sandbox.
+func (p *prepared) elsewhere(w *plan.Sandbox, as, name string, missing error) (*plan.HostLink, error) {
+	if s := p.have[w.Key]; s != nil {
+		lo, l := s.ByIndex(1), s.Link(as)
+		if lo != nil && l != nil && l.Alias == "" {
+			if _, made := plan.ParseSandboxTag(lo.Alias); made {
+				return &plan.HostLink{Link: rtnl.Link{Name: name}}, nil
+			}
+		}
+	}
+	for i := range p.want {
+		s := p.have[p.want[i].Key]
+		if key := p.want[i].Key; key != w.Key && s != nil && sourcesIn(s)[name] {
+			l, _ := s.BySource(name)
+			return nil, &fault.Error{Err: fmt.Errorf("%w on the host: the link %q is in the sandbox %s, as %s", fault.ErrNotFound, name, base.NameOf(key), l.Name),
+				Hint: fmt.Sprintf("send it home first: osl link rm %s %s", base.NameOf(key), l.Name)}
+		}
+	}
+	return nil, missing
+}
+
+// linksOfHost reads the links of the host that lie below others, or have a port.
+func (p *prepared) linksOfHost() (err error) {
+	for i := range p.want {
+		for j := range p.want[i].Ifaces {
+			f := &p.want[i].Ifaces[j]
+			if f.HostParent != nil {
+				if f.HostParent, err = p.run.onHost(f.HostParent.Name); err != nil {
+					return fault.At(p.want[i].Key, f.Name, where.In("parent", "", err))
+				}
+			}
+			if f.PeerMaster == nil {
+				continue
+			}
+			name := f.PeerMaster.Name
+			if f.PeerMaster, err = p.run.onHost(name); err == nil && f.PeerMaster.Kind != "bridge" {
+				err = fault.Invalidf("the master of its peer, %q, is no bridge of the host", name)
+			}
+			if err != nil {
+				return fault.At(p.want[i].Key, f.Name, where.In("peer_master", "", err))
+			}
+		}
+	}
+	return nil
+}

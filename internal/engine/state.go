@@ -1,0 +1,201 @@
+//go:build linux
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// readLinks reads the links of a sandbox and their addresses.
+func readLinks(ctx context.Context, conn *netlink.Conn) (*plan.State, error) {
+	s := &plan.State{}
+	var err error
+	if s.Links, err = conn.Links(ctx); err != nil {
+		return nil, err
+	}
+	s.Addrs, err = conn.Addrs(ctx, 0)
+	return s, err
+}
+
+// readPart reads as much of a sandbox as new interfaces call for, so that what
+// else it holds costs nothing: lo, the links with these names as far as they are
+// there, and all addresses where one of the new ones may be in conflict.
+func readPart(ctx context.Context, conn *netlink.Conn, w *plan.Sandbox, names ...string) (*plan.State, error) {
+	conflicts := false
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		names = append(names, f.Name, f.Master, f.Parent)
+		conflicts = conflicts || slices.ContainsFunc(f.Addrs, plan.Addr.MayConflict)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	found := make([]rtnl.Link, 1, len(names)+1)
+	reqs := []rtnl.Request{rtnl.GetLink(1, "", &found[0])}
+	for _, name := range names {
+		if name != "" && name != "lo" && !strings.Contains(name, "%") {
+			found = append(found, rtnl.Link{})
+			reqs = append(reqs, rtnl.GetLink(0, name, &found[len(found)-1]))
+		}
+	}
+	errs, err := conn.Do(ctx, reqs...)
+	if err != nil {
+		return nil, err
+	}
+	s := &plan.State{}
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			s.Links = append(s.Links, found[i])
+		case !errors.Is(err, unix.ENODEV):
+			return nil, err
+		}
+	}
+	if conflicts {
+		s.Addrs, err = conn.Addrs(ctx, 0)
+	}
+	return s, err
+}
+
+// linksNamed asks for the link of each name in one send: what came of each, and
+// what is wrong with the whole.
+func linksNamed(ctx context.Context, conn *netlink.Conn, names []string) (found []rtnl.Link, errs []error, err error) {
+	found = make([]rtnl.Link, len(names))
+	reqs := make([]rtnl.Request, len(names))
+	for i, name := range names {
+		reqs[i] = rtnl.GetLink(0, name, &found[i])
+	}
+	errs, err = conn.Do(ctx, reqs...)
+	return found, errs, err
+}
+
+// readState reads what a sandbox holds. With all, neighbours too, and the routes
+// of others.
+func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, error) {
+	s, err := readLinks(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if !all {
+		s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0)
+		return s, err
+	}
+	if s.Routes, s.Others, err = readRoutes(ctx, conn); err == nil {
+		s.Neighs, err = readNeighs(ctx, conn, s.Links)
+	}
+	return s, err
+}
+
+// readRoutes reads the routes of osl, and those of others.
+func readRoutes(ctx context.Context, conn *netlink.Conn) (osls, others []rtnl.Route, err error) {
+	all, err := conn.Routes(ctx, 0, 0)
+	others = []rtnl.Route{}
+	for _, r := range all {
+		if r.Proto == rtnl.Protocol {
+			osls = append(osls, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return osls, others, err
+}
+
+// readNeighs reads the neighbour entries of osl, and the static forwarding
+// entries of its vxlans.
+func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
+	neighs, err := conn.Neighs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range neighs {
+		if n.Proto == rtnl.Protocol && n.State&unix.NUD_PERMANENT != 0 {
+			list = append(list, n)
+		}
+	}
+	for i := range links {
+		if links[i].Kind != "vxlan" {
+			continue
+		}
+		fdb, err := conn.FDB(ctx, links[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range fdb {
+			// The default entry of a vxlan's remote is all zero.
+			if n.State&unix.NUD_PERMANENT != 0 && slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 }) {
+				list = append(list, n)
+			}
+		}
+	}
+	return list, nil
+}
+
+// Held reads the sandbox for a call that can return no error, with what this handle
+// was told to adopt.
+func (n *Namespace) Held() (*plan.State, Adopted) {
+	n.mu.Lock()
+	adopted := n.lookup.adopted
+	n.mu.Unlock()
+	return n.state(), adopted
+}
+
+func (n *Namespace) state() *plan.State {
+	conn, err := n.live()
+	if err == nil {
+		var s *plan.State
+		if s, err = readState(context.Background(), conn, false); err == nil {
+			return s
+		}
+	}
+	if !errors.Is(err, fault.ErrClosed) {
+		slog.Error("osl: the sandbox can not be read", "key", n.key, "error", err)
+	}
+	return &plan.State{}
+}
+
+// Inspect reads what the sandbox holds.
+func (n *Namespace) Inspect(ctx context.Context) (*Reading, error) {
+	r, err := n.reading(ctx)
+	return r, fail("inspect the sandbox", n.key, "", err)
+}
+
+func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
+	conn, err := n.live()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reading{Key: n.key}
+	if r.State, err = readState(ctx, conn, true); err != nil {
+		return nil, err
+	}
+	if r.All, r.Some, err = unfinished(ctx, r.State.ByIndex(1)); err != nil {
+		return nil, err
+	}
+	inOrder(r.State.Links)
+	r.Rules, err = conn.Rules(ctx)
+	return r, err
+}
+
+// inOrder sorts links by when they came: indexes are random, and some kernels
+// list links in no order at all.
+func inOrder(links []rtnl.Link) {
+	born := make(map[int]int64, len(links))
+	for i := range links {
+		t, _ := plan.ParseTag(links[i].Alias)
+		born[links[i].Index] = t.Born
+	}
+	slices.SortStableFunc(links, func(a, b rtnl.Link) int {
+		return cmp.Or(cmp.Compare(born[a.Index], born[b.Index]), cmp.Compare(a.Index, b.Index))
+	})
+}

@@ -1,0 +1,236 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/netns"
+)
+
+// look returns what the host and the sandboxes in /run/netns hold, a line for
+// each object, in an order of its own. It reads the kernel's tables itself: of
+// osl it takes nothing but the way into a namespace.
+func look(t testing.TB) []string {
+	t.Helper()
+	home, err := netns.Home()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := lookIn(t, "host", home)
+	keys, _ := filepath.Glob("/run/netns/*")
+	for _, key := range keys {
+		name := filepath.Base(key)
+		fd, id, err := netns.Open(key)
+		if err != nil {
+			list = append(list, fmt.Sprintf("%s: file: %v", name, err))
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s: namespace %d", name, id.Ino))
+		list = append(list, lookIn(t, name, fd)...)
+		unix.Close(fd)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range strings.Split(string(mounts), "\n") {
+		if f := strings.Fields(m); len(f) > 4 && strings.HasPrefix(f[4], "/run/") {
+			list = append(list, fmt.Sprintf("%s: mount at %s", filepath.Base(f[4]), f[4]))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// anew takes out of a picture what differs between two sandboxes that were
+// made alike: indexes and what the kernel chose at random.
+func anew(list []string) []string {
+	out := anewInOrder(list)
+	slices.Sort(out)
+	return out
+}
+
+func anewInOrder(list []string) (out []string) {
+	for _, l := range list {
+		if strings.Contains(l, " has the name osl1h.") {
+			continue // what the record of a link says shows when that is home
+		}
+		for _, c := range chosen {
+			l = c.pattern.ReplaceAllString(l, c.with)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// chosen is what the kernel or osl chooses anew for each sandbox.
+var chosen = [...]struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
+	{regexp.MustCompile(`;i=\d+`), ";i="},
+	{regexp.MustCompile(`;b=[0-9a-z]+`), ""},
+	{regexp.MustCompile(` index \d+`), ""},
+	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},
+	{regexp.MustCompile(`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`), "${1}MAC"},
+	{regexp.MustCompile(`fe80::[0-9a-f:]*ff:fe[0-9a-f:]*`), "fe80::EUI"},
+}
+
+// settings are those of a whole namespace that a change of osl could touch.
+var settings = []string{"ipv4/ip_forward", "ipv4/conf/all/arp_ignore", "ipv4/conf/default/arp_ignore", "ipv4/conf/all/arp_notify",
+	"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv6/conf/default/accept_dad", "ipv6/conf/all/forwarding",
+	"ipv6/conf/default/forwarding", "ipv4/conf/all/accept_redirects", "ipv4/conf/default/forwarding", "ipv4/conf/default/rp_filter",
+	"ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start"}
+
+func lookIn(t testing.TB, where string, fd int) (list []string) {
+	t.Helper()
+	say := func(format string, args ...any) { list = append(list, where+": "+fmt.Sprintf(format, args...)) }
+	var conn *netlink.Conn
+	if err := netns.Do(fd, func() (err error) {
+		for _, s := range settings {
+			b, _ := os.ReadFile("/proc/sys/net/" + s)
+			say("setting %s=%s", s, bytes.TrimSpace(b))
+		}
+		conn, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	dump := func(typ uint16, head ...byte) [][]byte {
+		answers, err := conn.Execute(netlink.Message{Data: head,
+			Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Dump}})
+		if err != nil {
+			return nil // no such table
+		}
+		var out [][]byte
+		for _, a := range answers {
+			out = append(out, a.Data)
+		}
+		return out
+	}
+	links := dump(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg)...)
+	names := map[uint32]string{}
+	for _, p := range links {
+		a := attributes(t, p[unix.SizeofIfInfomsg:])
+		names[u32(p[4:])] = text(a[unix.IFLA_IFNAME])
+	}
+	for _, p := range links {
+		a := attributes(t, p[unix.SizeofIfInfomsg:])
+		say("link %s index %d mac %v mtu %d qlen %d up %v alias %q master %s conf %s kind %x", text(a[unix.IFLA_IFNAME]), u32(p[4:]),
+			net.HardwareAddr(a[unix.IFLA_ADDRESS]), u32(a[unix.IFLA_MTU]), u32(a[unix.IFLA_TXQLEN]), u32(p[8:])&unix.IFF_UP != 0,
+			text(a[unix.IFLA_IFALIAS]), names[u32(a[unix.IFLA_MASTER])], devconf(t, a[unix.IFLA_AF_SPEC]), kindOf(t, a[unix.IFLA_LINKINFO]))
+		for _, n := range attributesIn(t, a[52]) { // IFLA_PROP_LIST
+			say("link %s has the name %s too", text(a[unix.IFLA_IFNAME]), text(n))
+		}
+	}
+	for _, p := range dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg)...) {
+		a := attributes(t, p[unix.SizeofIfAddrmsg:])
+		flags := u32(a[unix.IFA_FLAGS]) &^ (unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_NODAD)
+		say("address %v/%d peer %v broadcast %v label %s on %s scope %d flags %x proto %x", ip(a[unix.IFA_LOCAL]), p[1], ip(a[unix.IFA_ADDRESS]),
+			ip(a[unix.IFA_BROADCAST]), text(a[unix.IFA_LABEL]), names[u32(p[4:])], p[3], flags, a[11])
+	}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		head := make([]byte, unix.SizeofRtMsg)
+		head[0] = family
+		for _, p := range dump(unix.RTM_GETROUTE, head...) {
+			a := attributes(t, p[unix.SizeofRtMsg:])
+			if p[4] == unix.RT_TABLE_LOCAL || p[7] == unix.RTN_MULTICAST || u32(p[8:])&unix.RTM_F_CLONED != 0 {
+				continue
+			}
+			say("route %v/%d via %v dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %x",
+				ip(a[unix.RTA_DST]), p[1], ip(a[unix.RTA_GATEWAY]), names[u32(a[unix.RTA_OIF])], ip(a[unix.RTA_PREFSRC]), u32(a[unix.RTA_PRIORITY]),
+				p[4], p[5], p[6], p[7], u32(p[8:])&unix.RTNH_F_ONLINK != 0, a[unix.RTA_METRICS], a[unix.RTA_MULTIPATH])
+		}
+	}
+	for _, family := range []byte{unix.AF_UNSPEC, unix.AF_BRIDGE} {
+		head := make([]byte, 12)
+		head[0] = family
+		for _, p := range dump(unix.RTM_GETNEIGH, head...) {
+			a := attributes(t, p[12:])
+			// The multicast addresses that a device listens to are the kernel's.
+			if mac := a[unix.NDA_LLADDR]; uint16(p[8])&unix.NUD_PERMANENT != 0 && !(family == unix.AF_BRIDGE && len(mac) > 0 && mac[0]&1 != 0) {
+				say("neighbor %v is at %v on %s family %d flags %x proto %x", ip(a[unix.NDA_DST]), net.HardwareAddr(a[unix.NDA_LLADDR]),
+					names[u32(p[4:])], p[0], p[10], a[12])
+			}
+		}
+	}
+	return list
+}
+
+// devconf returns all settings of a link's IPv4 and IPv6.
+func devconf(t testing.TB, spec []byte) string {
+	families := attributes(t, spec)
+	v4, v6 := attributes(t, families[unix.AF_INET])[1], attributes(t, families[unix.AF_INET6])[2]
+	return "ipv4 " + short(v4) + " ipv6 " + short(v6)
+}
+
+// short gives an array of numbers as those of its places that are not zero.
+func short(b []byte) string {
+	var s []string
+	for i := 0; i+4 <= len(b); i += 4 {
+		if v := u32(b[i:]); v != 0 {
+			s = append(s, fmt.Sprintf("%d=%d", i/4, int32(v)))
+		}
+	}
+	return strings.Join(s, ",")
+}
+
+func kindOf(t testing.TB, info []byte) string {
+	a := attributes(t, info)
+	kind := text(a[1])
+	if kind != "vxlan" {
+		return kind
+	}
+	return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID])
+}
+
+func attributes(t testing.TB, b []byte) map[uint16][]byte {
+	t.Helper()
+	m := map[uint16][]byte{}
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d.Next() {
+		m[d.Type()] = d.Bytes()
+	}
+	return m
+}
+
+func attributesIn(t testing.TB, b []byte) (list [][]byte) {
+	t.Helper()
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d.Next() {
+		list = append(list, d.Bytes())
+	}
+	return list
+}
+
+func u32(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
+func text(b []byte) string { return strings.TrimRight(string(b), "\x00") }
+
+func ip(b []byte) netip.Addr { a, _ := netip.AddrFromSlice(b); return a }

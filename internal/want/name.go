@@ -1,0 +1,43 @@
+package want
+
+import (
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+)
+
+// MaxName is how many bytes the name of an interface can have: IFNAMSIZ of
+// linux/if.h without the closing NUL.
+const MaxName = 15
+
+// ValidName returns an error for what can not be the name of an interface.
+func ValidName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fault.Invalidf("%q is no name of an interface", name)
+	case len(name) > MaxName:
+		return fault.Invalidf("the interface name %q has %d bytes; the kernel takes %d", name, len(name), MaxName)
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }):
+		return fault.Invalidf("the interface name %q has a slash, a colon, a space or a control character", name)
+	case name == "all" || name == "default":
+		return fault.Invalidf("the interface name %q stands for others in the kernel's settings", name)
+	case strings.Contains(name, "%"):
+		return fault.Invalidf("the interface name %q has a %%, which the kernel takes for a number", name)
+	}
+	return nil
+}
+
+// maxNetworkName keeps the name of a network from filling the alias that it is
+// kept in.
+const maxNetworkName = 64
+
+// ValidNetwork refuses what can not be the name of a network.
+func ValidNetwork(name string) error {
+	switch {
+	case len(name) > maxNetworkName:
+		return fault.Invalidf("the network name %.20q… has %d bytes; %d are possible", name, len(name), maxNetworkName)
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }):
+		return fault.Invalidf("the network name %q has a slash, a space or a control character", name)
+	}
+	return nil
+}

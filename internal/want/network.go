@@ -1,0 +1,193 @@
+package want
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/near"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// Names is what a network is about.
+type Names struct {
+	Keys     []string
+	HostEnds []HostEnd
+}
+
+// HostEnd is the end of a link on the host, and the sandbox of the other one.
+type HostEnd struct{ Name, Key string }
+
+// Names checks the names of a network, and no more: a network whose
+// host lacks something can still be taken down.
+func (net *Network) Names(k Keys) (names Names, err error) {
+	seen := map[string]bool{}
+	for i := range net.Sandboxes {
+		s := &net.Sandboxes[i]
+		key, err := k.Path(s.Name)
+		if err != nil {
+			return names, err
+		}
+		if seen[k.Same(key)] {
+			return names, fault.Invalidf("the sandbox %q is there twice", s.Name)
+		}
+		seen[k.Same(key)] = true
+		names.Keys = append(names.Keys, key)
+		for j := range s.Interfaces {
+			if p := s.Interfaces[j].Peer; p.Sandbox == HostName {
+				names.HostEnds = append(names.HostEnds, HostEnd{p.Interface, key})
+			}
+		}
+	}
+	for _, l := range net.Links {
+		for i, e := range l {
+			if key, err := k.Path(l[1-i].Sandbox); err == nil && e.Sandbox == HostName {
+				names.HostEnds = append(names.HostEnds, HostEnd{e.Interface, key})
+			}
+		}
+	}
+	return names, nil
+}
+
+// Plan checks the network and turns it into what plans are made of. The links of the
+// host that are to move in, lie below another or have a port are named only.
+func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
+	names, err := net.Names(k)
+	if err != nil {
+		return nil, err
+	}
+	want := make([]plan.Sandbox, len(net.Sandboxes))
+	byKey := map[string]*plan.Sandbox{}
+	byName := map[string]string{HostName: plan.HostNS}
+	for i := range net.Sandboxes {
+		want[i].Key, want[i].Prune, want[i].Network = names.Keys[i], true, net.Name
+		byKey[want[i].Key] = &want[i]
+		byName[net.Sandboxes[i].Name] = want[i].Key
+	}
+	for i := range net.Sandboxes {
+		if err := net.Sandboxes[i].plan(&want[i]); err != nil {
+			return nil, fault.At(want[i].Key, "", err)
+		}
+	}
+	links := slices.Clone(net.Links)
+	for i := range net.Sandboxes {
+		for _, f := range net.Sandboxes[i].Interfaces {
+			if f.Peer != (Endpoint{}) {
+				links = append(links, Link{{net.Sandboxes[i].Name, f.Name}, f.Peer})
+			}
+		}
+	}
+	places := placesOf(want)
+	for i, l := range links {
+		if err := wantLink(byKey, byName, places, l); err != nil {
+			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
+			if i < len(net.Links) {
+				return nil, where.In("links", strconv.Itoa(i), err)
+			}
+			return nil, fault.At(byName[l[0].Sandbox], l[0].Interface, where.In("peer", "", err))
+		}
+	}
+	for i := range want {
+		if err := settleSettings(&want[i]); err != nil {
+			return nil, fault.At(want[i].Key, "", err)
+		}
+		for j := range want[i].Ifaces {
+			if f := &want[i].Ifaces[j]; f.Kind == "veth" && f.Peer == nil && f.MadeBy == nil {
+				return nil, fault.At(want[i].Key, f.Name, fault.Invalidf("a veth needs its other end: a peer, or a link"))
+			}
+		}
+	}
+	return want, nil
+}
+
+// RoomForLabels returns an error where there is no room for labels beside what the
+// sandbox says while it is made.
+func RoomForLabels(w *plan.Sandbox, leader string) error {
+	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Network: w.Network, Labels: w.Labels}
+	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
+		return fault.Invalidf("the labels, the name of the network, and the path of the sandbox that leads the change, take %d bytes too many", over)
+	}
+	return nil
+}
+
+// ifaceName names a wanted interface.
+type ifaceName struct{ key, name string }
+
+// placesOf returns where each wanted interface is in the list of its sandbox.
+func placesOf(want []plan.Sandbox) map[ifaceName]int {
+	places := map[ifaceName]int{}
+	for i := range want {
+		for j := range want[i].Ifaces {
+			places[ifaceName{want[i].Key, want[i].Ifaces[j].Name}] = j
+		}
+	}
+	return places
+}
+
+// wantLink makes two interfaces the ends of a veth.
+func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, l Link) error {
+	if l[0].Sandbox == HostName {
+		l[0], l[1] = l[1], l[0]
+	}
+	if l[0].Sandbox == HostName {
+		return fault.Invalidf("both ends are on the host")
+	}
+	var at [2]plan.End
+	for i, e := range l {
+		key, ok := byName[e.Sandbox]
+		if !ok {
+			return fmt.Errorf("%w: there is no sandbox %q in the network%s", fault.ErrNotFound, e.Sandbox,
+				near.Hint(e.Sandbox, slices.Collect(maps.Keys(byName))))
+		}
+		if err := ValidName(e.Interface); err != nil {
+			return err
+		}
+		at[i] = plan.End{Key: key, Name: e.Interface, Claimed: key != plan.HostNS}
+		if key == plan.HostNS {
+			continue
+		}
+		w, name := byKey[key], ifaceName{key, e.Interface}
+		j, there := places[name]
+		if !there {
+			j = len(w.Ifaces)
+			w.Ifaces, places[name] = append(w.Ifaces, plan.Iface{Name: e.Interface}), j
+		}
+		f := &w.Ifaces[j]
+		if f.Kind != "" && f.Kind != "veth" || f.From != nil || f.Peer != nil || f.MadeBy != nil {
+			return fault.Invalidf("%v is %s already", e, already(f, byName))
+		}
+		f.Kind, f.Keep, at[i].Master = "veth", false, f.Master
+	}
+	if l[0] == l[1] {
+		return fault.Invalidf("both ends are the same")
+	}
+	// A pointer into Ifaces may be stale after the other end was appended.
+	end := func(e plan.End) *plan.Iface { return &byKey[e.Key].Ifaces[places[ifaceName{e.Key, e.Name}]] }
+	first := end(at[0])
+	first.Peer = &at[1]
+	var other *plan.Iface
+	if at[1].Claimed {
+		other = end(at[1])
+		other.MadeBy = &at[0]
+	}
+	plan.Pair(first, other)
+	return nil
+}
+
+// already says what an interface is that can be no end of a link.
+func already(f *plan.Iface, byName map[string]string) string {
+	switch other := f.OtherEnd(); {
+	case other != nil:
+		for name, key := range byName {
+			if key == other.Key {
+				return "the end of a link to " + name + "/" + other.Name
+			}
+		}
+	case f.From != nil:
+		return "a link of the host, " + f.From.Link.Name
+	}
+	return "a " + f.Kind
+}

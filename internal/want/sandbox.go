@@ -1,0 +1,138 @@
+package want
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+func (s *Sandbox) plan(w *plan.Sandbox) error {
+	names := make(map[string]bool, len(s.Interfaces))
+	for i := range s.Interfaces {
+		f, err := s.Interfaces[i].plan()
+		if err == nil && names[f.Name] {
+			err = fault.Invalidf("the name is there twice")
+		}
+		if err != nil {
+			return fault.At("", s.Interfaces[i].Name, err)
+		}
+		names[f.Name] = true
+		w.Ifaces = append(w.Ifaces, *f)
+	}
+	for _, g := range []struct {
+		ip   netip.Addr
+		zero netip.Addr
+	}{{s.Gateway, netip.IPv4Unspecified()}, {s.Gateway6, netip.IPv6Unspecified()}} {
+		if !g.ip.IsValid() {
+			continue
+		}
+		if g.ip.Is4() != g.zero.Is4() || g.ip.Is4In6() {
+			field := map[bool]string{true: "gateway", false: "gateway6"}[g.zero.Is4()]
+			return where.In(field, "", fault.Invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip))
+		}
+		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
+	}
+	for _, x := range s.Routes {
+		route, err := ToRoute(x)
+		if err != nil {
+			return where.In("routes", x.To.String(), err)
+		}
+		w.Routes = append(w.Routes, plan.Route{Route: route, Dev: x.Dev})
+	}
+	for _, x := range s.Neighbors {
+		if !x.IP.IsValid() || len(x.MAC) != 6 || x.Dev == "" {
+			return where.In("neighbors", x.IP.String(), fault.Invalidf("a neighbor needs dev, ip and mac, six bytes of it"))
+		}
+		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, FDB: x.FDB}})
+	}
+	w.Labels = s.Labels
+	var err error
+	w.Sysctls, err = wantSettings(s.Sysctls, "")
+	return err
+}
+
+// ToRoute checks a route and turns it into one of osl without a device.
+func ToRoute(x Route) (r rtnl.Route, err error) {
+	if !x.To.IsValid() || !x.Via.IsValid() && x.Dev == "" {
+		return r, fault.Invalidf("the route to %v needs via, dev or both", x.To)
+	}
+	if x.Via.IsValid() && x.Via.Is4() != x.To.Addr().Is4() {
+		return r, fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, x.Via)
+	}
+	r = rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
+	r.Global = r.Dst.Addr().Is4() && !x.Via.IsValid()
+	return r, nil
+}
+
+// common takes over what the imperative calls and a Spec share.
+func (s *Iface) common() (*plan.Iface, error) {
+	f := &plan.Iface{MAC: s.MAC, MTU: s.MTU, TxQLen: s.TxQueueLen, HideVIPs: s.DisableARPForVIP, Down: s.Down}
+	if s.MTU < 0 {
+		return nil, where.In("mtu", "", fault.Invalidf("the MTU %d is negative", s.MTU))
+	}
+	if s.TxQueueLen != nil && *s.TxQueueLen < 0 {
+		return nil, where.In("txqueuelen", "", fault.Invalidf("the queue length %d is negative", *s.TxQueueLen))
+	}
+	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0) {
+		return nil, where.In("mac", "", fault.Invalidf("%v is no hardware address of a single interface", s.MAC))
+	}
+	for i, p := range slices.Concat(s.Addresses, s.Aliases) {
+		if err := ValidPrefix(p); err != nil {
+			return nil, where.In(map[bool]string{true: "addresses", false: "aliases"}[i < len(s.Addresses)], p.String(), err)
+		}
+	}
+	for _, p := range s.Addresses {
+		f.Addrs = append(f.Addrs, plan.Addr{Prefix: p})
+	}
+	for _, p := range s.Aliases {
+		f.Addrs = append(f.Addrs, plan.Addr{Prefix: p, Alias: true})
+	}
+	for _, p := range s.Routes {
+		if !p.IsValid() {
+			return nil, where.In("routes", p.String(), fault.Invalidf("%v is no destination of a route", p))
+		}
+		f.Routes = append(f.Routes, p.Masked())
+	}
+	var err error
+	f.Sysctls, err = wantSettings(s.Sysctls, "link")
+	return f, err
+}
+
+func (s *Iface) plan() (*plan.Iface, error) {
+	if err := ValidName(s.Name); err != nil {
+		return nil, err
+	}
+	f, err := s.common()
+	if err != nil {
+		return nil, err
+	}
+	f.Name, f.Kind, f.Master = s.Name, s.Type, s.Master
+	f.Data = rtnl.LinkData{VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, VLAN: s.VLAN, Mode: s.Mode}
+	if s.Peer != (Endpoint{}) && f.Kind == "" {
+		f.Kind = "veth"
+	}
+	if err := checkKind(s, f); err != nil {
+		return nil, err
+	}
+	if parent, onHost := strings.CutPrefix(s.Parent, HostName+"/"); onHost {
+		f.HostParent = &rtnl.Link{Name: parent}
+	} else {
+		f.Parent = s.Parent
+	}
+	if s.PeerMaster != "" {
+		f.PeerMaster = &rtnl.Link{Name: s.PeerMaster}
+	}
+	if s.Source != "" {
+		if err := ValidName(s.Source); err != nil {
+			return nil, where.In("source", "", err)
+		}
+		f.From = &plan.HostLink{Link: rtnl.Link{Name: s.Source}}
+	}
+	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
+	return f, nil
+}

@@ -1,0 +1,80 @@
+// Package want has what a caller asks for, and turns it into what plans are made
+// of: it checks all that can be known without the kernel, and says what is wrong in
+// the caller's words. It makes no system call.
+package want
+
+import (
+	"net"
+	"net/netip"
+)
+
+// HostName stands for the host where a sandbox is named.
+const HostName = "host"
+
+// Network is what several sandboxes and the links between them should be. The
+// fields are those of osl.Network, which says what they mean.
+type Network struct {
+	Name      string
+	Sandboxes []Sandbox
+	Links     []Link
+}
+
+// Link is a veth pair.
+type Link [2]Endpoint
+
+// Endpoint is one end of a link.
+type Endpoint struct{ Sandbox, Interface string }
+
+// String returns "SANDBOX/INTERFACE".
+func (e Endpoint) String() string { return e.Sandbox + "/" + e.Interface }
+
+// Sandbox is what one sandbox should be: osl.Spec.
+type Sandbox struct {
+	Name       string
+	Interfaces []Iface
+	Gateway    netip.Addr
+	Gateway6   netip.Addr
+	Routes     []Route
+	Neighbors  []Neigh
+	Sysctls    map[string]string
+	Labels     map[string]string
+}
+
+// Iface is what one interface should be: osl.InterfaceSpec.
+type Iface struct {
+	Name, Type, Source       string
+	MAC                      net.HardwareAddr
+	MTU                      int
+	TxQueueLen               *int
+	Addresses, Aliases       []netip.Prefix
+	Master                   string
+	Routes                   []netip.Prefix
+	Sysctls                  map[string]string
+	DisableARPForVIP, Down   bool
+	Peer                     Endpoint
+	PeerMaster, Parent, Mode string
+	VLAN, VNI                int
+	Local, Remote            netip.Addr
+	Port                     int
+}
+
+// Route is a route of a sandbox: osl.RouteSpec.
+type Route struct {
+	To  netip.Prefix
+	Via netip.Addr
+	Dev string
+}
+
+// Neigh is a neighbor or forwarding entry: osl.NeighborSpec.
+type Neigh struct {
+	Dev string
+	IP  netip.Addr
+	MAC net.HardwareAddr
+	FDB bool
+}
+
+// Keys says which key a name stands for, and when two spellings are of one key.
+type Keys struct {
+	Path func(name string) (string, error)
+	Same func(key string) string
+}

@@ -1,0 +1,187 @@
+package osl
+
+import (
+	"context"
+	"iter"
+	"reflect"
+
+	"github.com/seed59451c2b/osl/internal/engine"
+)
+
+// Namespace is an open sandbox. It implements [Sandbox]. While it is open it
+// holds one descriptor, its netlink socket, and no thread or goroutine. The
+// sandbox itself lives on at its key when the handle is closed or the process
+// ends.
+type Namespace struct{ e *engine.Namespace }
+
+var _ Sandbox = (*Namespace)(nil)
+
+// handle returns what the engine opened.
+func handle(e *engine.Namespace, err error) (*Namespace, error) {
+	if err != nil {
+		return nil, public(err)
+	}
+	return &Namespace{e}, nil
+}
+
+// Create makes a sandbox with a new network namespace and pins it at the key
+// of name, see [KeyPath]. It has its loopback up and IPv6 off. Create returns
+// ErrExists if there is one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.
+func Create(ctx context.Context, name string) (*Namespace, error) {
+	return handle(engine.Create(ctx, name))
+}
+
+// Open opens the sandbox at the key of name, see [KeyPath], whoever made it.
+// Where a process died in the middle of a change, Open first puts back what it
+// left half done; otherwise it writes nothing. It returns ErrNotFound if there
+// is no such file and ErrNotNamespace if it is something else.
+func Open(ctx context.Context, name string) (*Namespace, error) {
+	return handle(engine.Open(ctx, name))
+}
+
+// Remove destroys the sandbox at the key of name, see [KeyPath]: what came
+// from the host goes home first. A key whose namespace is gone already is
+// removed. It returns ErrNotFound if there is nothing.
+//
+// From a namespace that another program made, osl takes out what it put in, and
+// leaves it at its key, unless told to end it: [WithForce]. Of the host's own
+// namespace the links that osl configured get back what they had.
+func Remove(ctx context.Context, name string, options ...RemoveOption) error {
+	return public(engine.Remove(ctx, name, removalOf(options).force))
+}
+
+// RemoveOption is an option of [Remove] and [Down].
+type RemoveOption func(*removal)
+
+type removal struct{ force bool }
+
+// WithForce also takes the key of a namespace away that another program made.
+// Without it osl takes out what it put in, and leaves the namespace at its key.
+// The namespace ends where nothing else holds it. A key in /proc stays.
+func WithForce() RemoveOption { return func(r *removal) { r.force = true } }
+
+func removalOf(options []RemoveOption) (r removal) {
+	for _, o := range options {
+		if o != nil {
+			o(&r)
+		}
+	}
+	return r
+}
+
+// Recover opens the sandbox at the key of name as Open does and puts back what
+// a process that died left half done. Nothing to do is no error, nor is a
+// sandbox that was itself half made: it is removed, and what came from the
+// host goes home; so is a key that never got a namespace, or lost it.
+func Recover(ctx context.Context, name string) error {
+	return public(engine.Recover(ctx, name))
+}
+
+// RecoverHost puts right what a process that died, or a namespace that ended
+// without osl, left on the host: a physical device that the kernel brought back
+// under the name that it had inside gets its first name and settings again, and
+// a change of the host that was interrupted is taken back. Nothing to do is no
+// error. A device whose first name is taken meanwhile keeps the one it has, and
+// the error says so.
+func RecoverHost(ctx context.Context) error {
+	return public(engine.RecoverHost(ctx))
+}
+
+// Key returns the path where the network namespace is mounted.
+func (n *Namespace) Key() string {
+	return n.e.Key()
+}
+
+// Close closes the handle and leaves the sandbox as it is. A second Close does
+// nothing.
+func (n *Namespace) Close() error {
+	return public(n.e.Close())
+}
+
+// Destroy sends the links that came from the host home, in one batch, and
+// removes the sandbox with everything that osl made in it. It succeeds where
+// the sandbox is gone already. If a link can not go home, the sandbox stays.
+//
+// When it returns, the other ends of its links are gone too, on the host and in
+// other sandboxes, and what osl made there on a link of the host. Where other
+// handles of the sandbox are open, in this process or another, or a process is
+// in it, the kernel keeps the rest of what osl made there until they are closed.
+//
+// A link is home also where its driver refuses to take something back that it
+// had, such as a hardware address: that is logged, with the command that sets it.
+//
+// A namespace that another program made stays, with its key and what else is in
+// it; so does the host's own. Destroy takes out what osl put in, and unpins a key
+// at which osl pinned it ([GetSandboxForExternalKey], [NewSandbox]).
+func (n *Namespace) Destroy() error {
+	return public(n.e.Destroy())
+}
+
+// InvokeFunc runs f on a thread that is in the sandbox and waits for it; see
+// [Sandbox].
+func (n *Namespace) InvokeFunc(f func()) error {
+	return public(n.e.InvokeFunc(f))
+}
+
+// Inspect reads what the sandbox holds.
+func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
+	r, err := n.e.Inspect(ctx)
+	if err != nil {
+		return nil, public(err)
+	}
+	return statusOf(r), nil
+}
+
+// Watch yields what the sandbox holds, at once and then after each change of
+// it, whoever made the change. Changes within some milliseconds are yielded as
+// one, and a change that is taken back at once is not. Each Status is a fresh
+// reading: it holds also where the kernel had no room for the events of many
+// changes.
+//
+// It ends with an error: with ctx's when that is done, with ErrClosed when the
+// sandbox is gone from its key, or the handle was closed. While it waits it holds
+// no thread, and four descriptors; it holds nothing when the loop is left.
+func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
+	return func(yield func(*Status, error) bool) {
+		var last *Status
+		err := n.e.Watch(ctx, func(r *engine.Reading) bool {
+			st := statusOf(r)
+			if reflect.DeepEqual(st, last) {
+				return true
+			}
+			last = st
+			return yield(st, nil)
+		})
+		if err != nil {
+			yield(nil, public(err))
+		}
+	}
+}
+
+// Pool makes network namespaces beforehand, so that a sandbox is had for the
+// price of a mount: most of the time of making one goes into the namespace. What
+// it holds is known to this process alone, and ends with it.
+type Pool struct{ p *engine.Pool }
+
+// NewPool returns a pool that keeps up to size namespaces ready, and begins to
+// fill it in the background. Each holds two descriptors. Close ends the pool.
+func NewPool(size int) *Pool {
+	return &Pool{engine.NewPool(size)}
+}
+
+// Create is as the function [Create], with a namespace of the pool, or a new one
+// where none is ready. After Close it returns ErrClosed.
+func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
+	return handle(p.p.Create(ctx, name))
+}
+
+// Wait returns when the pool is full, or can not be filled at the moment.
+func (p *Pool) Wait() {
+	p.p.Wait()
+}
+
+// Close ends the pool and the namespaces in it, and waits for that. Sandboxes
+// that were made with it stay.
+func (p *Pool) Close() error {
+	return public(p.p.Close())
+}

@@ -1,0 +1,99 @@
+package osl
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/engine"
+)
+
+// Apply brings the sandboxes of net, and the links between them, to what net
+// says: all of it, or nothing. What is there already is left alone, so that a
+// second Apply changes nothing; what osl made in these sandboxes and net does
+// not mention any more is taken away; what others made there stays. It returns
+// what it did.
+func Apply(ctx context.Context, net Network) (Changes, error) {
+	c, err := engine.Apply(ctx, net.wanted(), true)
+	return changesOf(c), public(err)
+}
+
+// Diff returns what Apply would do, and does nothing.
+func Diff(ctx context.Context, net Network) (Changes, error) {
+	c, err := engine.Apply(ctx, net.wanted(), false)
+	return changesOf(c), public(err)
+}
+
+// Apply brings the sandbox to what s says, as the function [Apply] does. The
+// name in s is not used.
+func (n *Namespace) Apply(ctx context.Context, s Spec) (Changes, error) {
+	c, err := n.e.Apply(ctx, s.wanted(), true)
+	return changesOf(c), public(err)
+}
+
+// Diff returns what Apply would do, and does nothing.
+func (n *Namespace) Diff(ctx context.Context, s Spec) (Changes, error) {
+	c, err := n.e.Apply(ctx, s.wanted(), false)
+	return changesOf(c), public(err)
+}
+
+// Down destroys the sandboxes of net and the ends of its links on the host. Where
+// net has a name that is all that carries it, whether or not net lists it: a name
+// is enough. What is not there is passed over; a sandbox of another network is
+// ErrExists. A namespace that another program made stays, without what osl put
+// in; see [Remove]. It returns what it did.
+func Down(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
+	c, err := engine.Down(ctx, net.wanted(), removalOf(options).force, true)
+	return changesOf(c), public(err)
+}
+
+// DiffDown returns what Down would do, and does nothing.
+func DiffDown(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
+	c, err := engine.Down(ctx, net.wanted(), removalOf(options).force, false)
+	return changesOf(c), public(err)
+}
+
+// Changes are what Apply did, or what Diff and a dry run would do, in order.
+type Changes []Change
+
+// Change is one step.
+type Change struct {
+	// Sandbox is the name or key of the sandbox, "host" for the host.
+	Sandbox string `json:"sandbox"`
+	// Kind is ChangeMake where the sandbox itself is made, ChangeRemove where
+	// it is removed, ChangeLeave where osl takes out of a namespace what it put
+	// in and that stays, and ChangeEdit otherwise.
+	Kind ChangeKind `json:"kind"`
+	// Interface is what a ChangeLeave takes out, empty for others.
+	Interface string `json:"interface,omitempty"`
+	// Command does the same by the ip command.
+	Command string `json:"command"`
+}
+
+// ChangeKind is what a Change does to the sandbox as a whole.
+type ChangeKind string
+
+// The kinds of a Change.
+const (
+	ChangeEdit   ChangeKind = "edit"
+	ChangeMake   ChangeKind = "make"
+	ChangeRemove ChangeKind = "remove"
+	ChangeLeave  ChangeKind = "leave"
+)
+
+// String returns the commands, a line each.
+func (c Changes) String() string {
+	var b strings.Builder
+	for _, x := range c {
+		fmt.Fprintln(&b, x.Command)
+	}
+	return b.String()
+}
+
+// changesOf returns what the engine did.
+func changesOf(list []engine.Change) (c Changes) {
+	for _, x := range list {
+		c = append(c, Change{Sandbox: x.Sandbox, Kind: ChangeKind(x.Kind), Interface: x.Interface, Command: x.Command})
+	}
+	return c
+}

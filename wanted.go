@@ -1,0 +1,63 @@
+package osl
+
+import (
+	"iter"
+	"net"
+
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// Here what a caller asks for becomes what package want checks: the fields one by
+// one, and nothing else.
+
+func (net *Network) wanted() want.Network {
+	w := want.Network{Name: net.Name}
+	for i := range net.Sandboxes {
+		w.Sandboxes = append(w.Sandboxes, net.Sandboxes[i].wanted())
+	}
+	for _, l := range net.Links {
+		w.Links = append(w.Links, want.Link{want.Endpoint(l[0]), want.Endpoint(l[1])})
+	}
+	return w
+}
+
+func (s *Spec) wanted() want.Sandbox {
+	w := want.Sandbox{Name: s.Name, Gateway: s.Gateway, Gateway6: s.Gateway6, Sysctls: s.Sysctls, Labels: s.Labels}
+	for i := range s.Interfaces {
+		w.Interfaces = append(w.Interfaces, s.Interfaces[i].wanted())
+	}
+	for _, r := range s.Routes {
+		w.Routes = append(w.Routes, r.wanted())
+	}
+	for _, n := range s.Neighbors {
+		w.Neighbors = append(w.Neighbors, n.wanted())
+	}
+	return w
+}
+
+func (s *InterfaceSpec) wanted() want.Iface {
+	return want.Iface{
+		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
+		Addresses: s.Addresses, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
+		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down,
+		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent, Mode: s.Mode,
+		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
+	}
+}
+
+func (r RouteSpec) wanted() want.Route { return want.Route(r) }
+
+func (n NeighborSpec) wanted() want.Neigh {
+	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB}
+}
+
+// mapped yields what f makes of each.
+func mapped[A, B any](all iter.Seq[A], f func(A) B) iter.Seq[B] {
+	return func(yield func(B) bool) {
+		for a := range all {
+			if !yield(f(a)) {
+				return
+			}
+		}
+	}
+}
