@@ -11,6 +11,7 @@ import (
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/netfile"
+	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/shell"
 )
 
@@ -108,7 +109,7 @@ func (l *linkFlags) register(cmd *cobra.Command) {
 	f.StringVar(&l.local, "local", "", "own tunnel address of a vxlan")
 	f.StringVar(&l.remote, "remote", "", "remote or multicast group of a vxlan")
 	f.IntVar(&s.Port, "port", 0, "UDP port of a vxlan; 0 is 4789")
-	types := []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}
+	types := plan.KindNames()
 	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)))
 }
 

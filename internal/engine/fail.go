@@ -113,14 +113,12 @@ func ofAction(op plan.Op, err error) error {
 	switch a := op.Do.(type) {
 	case plan.NewLink, plan.SetLink, plan.NewTun:
 		l, isNew := a.(plan.NewLink)
+		once := plan.KindOf(l.Link.Kind).Once
 		switch {
 		// A name that is taken the kernel does not explain.
-		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vxlan" && strings.Contains(e.Kernel, "VNI"):
-			is(fault.ErrExists, "a VNI is there once for each UDP port of the namespace that the tunnel is in")
-			e.Err = fmt.Errorf("the VNI %d: %w", l.Link.Data.VNI, e.Err)
-		case errors.Is(err, unix.EEXIST) && isNew && l.Link.Kind == "vlan" && strings.Contains(e.Kernel, "VLAN"):
-			is(fault.ErrExists, "a tag is there once for each parent")
-			e.Err = fmt.Errorf("the tag %d: %w", l.Link.Data.VLAN, e.Err)
+		case errors.Is(err, unix.EEXIST) && once != nil && strings.Contains(e.Kernel, once.Kernel):
+			is(fault.ErrExists, once.Hint)
+			e.Err = fmt.Errorf("%s: %w", once.Text(l.Link.Data), e.Err)
 		case errors.Is(err, unix.EEXIST):
 			is(fault.ErrNameInUse, "")
 			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {

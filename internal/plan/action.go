@@ -200,7 +200,8 @@ func (a NewLink) Command(dev string) string {
 	n := a.Link
 	var b strings.Builder
 	b.WriteString("link add")
-	if a.Parent != "" && n.Kind != "vxlan" {
+	kind := KindOf(n.Kind)
+	if a.Parent != "" && kind.ownParent {
 		fmt.Fprintf(&b, " link %s", shell.Quote(a.Parent))
 	}
 	fmt.Fprintf(&b, " name %s", shell.Quote(dev))
@@ -214,35 +215,8 @@ func (a NewLink) Command(dev string) string {
 		fmt.Fprintf(&b, " mtu %d", n.MTU)
 	}
 	fmt.Fprintf(&b, " type %s", n.Kind)
-	switch n.Kind {
-	case "veth":
-		fmt.Fprintf(&b, " peer name %s", shell.Quote(n.Peer.Name))
-		if n.Peer.MTU != 0 {
-			fmt.Fprintf(&b, " mtu %d", n.Peer.MTU)
-		}
-		if a.PeerNS != nil {
-			fmt.Fprintf(&b, " netns %s", shell.NS(*a.PeerNS))
-		}
-	case "vxlan":
-		fmt.Fprintf(&b, " id %d", n.Data.VNI)
-		if a.Parent != "" {
-			fmt.Fprintf(&b, " dev %s", shell.Quote(a.Parent))
-		}
-		if n.Data.Local.IsValid() {
-			fmt.Fprintf(&b, " local %s", n.Data.Local)
-		}
-		if n.Data.Remote.IsValid() {
-			fmt.Fprintf(&b, " remote %s", n.Data.Remote)
-		}
-		port := n.Data.Port
-		if port == 0 {
-			port = rtnl.VXLANPort
-		}
-		fmt.Fprintf(&b, " dstport %d", port)
-	case "macvlan":
-		fmt.Fprintf(&b, " mode %s", orElse(n.Data.Mode, "bridge"))
-	case "vlan":
-		fmt.Fprintf(&b, " id %d", n.Data.VLAN)
+	if kind.command != nil {
+		kind.command(&b, &a)
 	}
 	return b.String()
 }
@@ -317,24 +291,6 @@ func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace"
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
 
 func (a PutBack) Command(dev string) string { return a.Kept.String() + " dev " + shell.Quote(dev) }
-
-func routeCommand(verb string, r rtnl.Route, dev string) string {
-	s := "route " + verb + " " + r.Dst.String()
-	if r.Via.IsValid() {
-		s += " via " + r.Via.WithZone("").String()
-	}
-	if dev != "" {
-		s += " dev " + shell.Quote(dev)
-	}
-	if r.OnLink && r.Via.IsValid() {
-		s += " onlink"
-	}
-	s += fmt.Sprintf(" proto %d", r.Proto)
-	if r.Global && !r.Via.IsValid() {
-		s += " scope site"
-	}
-	return s
-}
 
 func (a NewNeigh) Command(dev string) string {
 	if a.Neigh.FDB {

@@ -36,12 +36,9 @@ func (b *builder) starves(w *Sandbox, f *Iface, s *known, l *rtnl.Link, master i
 // lowestMTU returns the MTU that an interface is to have: l is the link that it
 // is already, if any.
 func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
-	tunnel := 0 // the headers of one with a parent
-	if i.Kind == "vxlan" {
-		tunnel = 50
-	}
+	tunnel := KindOf(i.Kind).headers
 	if i.Data.Local.Is6() || i.Data.Remote.Is6() {
-		tunnel = 70
+		tunnel += 20
 	}
 	switch parent := s.Link(i.Parent); {
 	case i.MTU != 0:

@@ -57,7 +57,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		p.make = append(p.make, moveIn(key, w, tag, index))
 		p.noteHome(key, w, tag, index)
 	case w.MadeBy != nil:
-	case w.Kind == "tun" || w.Kind == "tap":
+	case KindOf(w.Kind).byDevice:
 		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind == "tap"},
 			Undo: []Op{{NS: key, Dev: dev, Do: DelLink{index}}}})
 	default:
@@ -67,7 +67,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	set := rtnl.LinkSet{Index: index, ARPNotify: true, ARP: arp(w.HideVIPs)}
 	if w.From == nil {
 		set.Alias = &alias
-		if w.Kind == "tun" || w.Kind == "tap" || w.MadeBy != nil {
+		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
 			set.MAC, set.MTU, set.TxQLen = w.MAC, w.MTU, w.TxQLen
 		}
 		if w.Kind == "tun" {
@@ -96,7 +96,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	p.verify(key, dev, index, w)
 	if unheard, at := p.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
-		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || reportsState(w.From.Link.Kind), At: at}, Quiet: true})
+		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || !KindOf(w.From.Link.Kind).silent, At: at}, Quiet: true})
 	}
 }
 
@@ -123,12 +123,6 @@ func (b *builder) unheard(w *Iface) (unheard bool, at string) {
 func (p *phases) birth() int64 {
 	p.born++
 	return p.born
-}
-
-// reportsState tells the kinds of links that say when they are ready from those
-// whose state stays unknown: there is nothing to wait for.
-func reportsState(kind string) bool {
-	return kind != "vxlan" && kind != "dummy" && kind != "tun" && kind != "tap"
 }
 
 // verify plans to read back what the kernel may have dropped in silence.

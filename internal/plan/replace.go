@@ -136,26 +136,11 @@ func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
 		return "moved in from the host"
 	case f.Kind != l.Kind:
 		return "of the type " + orElse(l.Kind, "physical")
-	case f.Kind == "vxlan" && f.Data.VNI != l.Data.VNI:
-		return fmt.Sprintf("with the VNI %d", l.Data.VNI)
-	case f.Kind == "vxlan" && f.port() != l.Data.Port:
-		return fmt.Sprintf("with the port %d", l.Data.Port)
-	case f.Kind == "vlan" && f.Data.VLAN != l.Data.VLAN:
-		return fmt.Sprintf("with the tag %d", l.Data.VLAN)
-	case f.Kind == "macvlan" && f.mode() != orElse(l.Data.Mode, "bridge") && (f.mode() == "passthru" || l.Data.Mode == "passthru"):
-		return "in the mode " + l.Data.Mode
+	}
+	if differs := KindOf(f.Kind).differs; differs != nil {
+		return differs(f, l)
 	}
 	return ""
-}
-
-func (i *Iface) mode() string { return orElse(i.Data.Mode, "bridge") }
-
-// port is the UDP port that a vxlan is to have.
-func (i *Iface) port() int {
-	if i.Data.Port == 0 {
-		return rtnl.VXLANPort
-	}
-	return i.Data.Port
 }
 
 // renamed finds, for those that are not there, a link that goes and has what
@@ -169,7 +154,7 @@ func (b *builder) renamed(w *Sandbox) {
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		at := end{w.Key, f.Name}
-		if b.is[at].link != nil || f.Kind != "vxlan" && f.Kind != "vlan" {
+		if b.is[at].link != nil || KindOf(f.Kind).Once == nil {
 			continue
 		}
 		if going == nil {
@@ -228,8 +213,8 @@ func (b *builder) otherLink(e *End) *rtnl.Link {
 // put there.
 func (b *builder) parented(w *Sandbox, f *Iface, x found) bool {
 	switch {
-	case f.Kind != "vlan" && f.Kind != "macvlan":
-		return true // a vxlan's device is changed in place
+	case !KindOf(f.Kind).ownParent:
+		return true // a tunnel's device is changed in place
 	case f.HostParent != nil:
 		below, _ := under(f, f.HostParent)
 		return x.link.ParentNS && x.link.Parent == below
@@ -243,10 +228,10 @@ func (b *builder) parented(w *Sandbox, f *Iface, x found) bool {
 }
 
 // under returns which link the kernel says that one on a parent is on, and whether
-// that is in another namespace: a macvlan on another one is on what that is on.
+// that is in another namespace.
 func under(f *Iface, parent *rtnl.Link) (index int, far bool) {
-	if f.Kind == "macvlan" && parent.Kind == "macvlan" {
-		return parent.Parent, parent.ParentNS
+	if below := KindOf(f.Kind).below; below != nil {
+		return below(parent)
 	}
 	return parent.Index, false
 }

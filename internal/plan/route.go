@@ -302,10 +302,3 @@ func ProtocolName(proto uint8) string {
 var protocols = map[uint8]string{linux.RTPROT_UNSPEC: "unspec", linux.RTPROT_REDIRECT: "redirect", linux.RTPROT_KERNEL: "kernel",
 	linux.RTPROT_BOOT: "boot", linux.RTPROT_STATIC: "static", linux.RTPROT_RA: "ra", linux.RTPROT_DHCP: "dhcp", linux.RTPROT_BIRD: "bird",
 	linux.RTPROT_ZEBRA: "zebra", linux.RTPROT_BGP: "bgp", linux.RTPROT_OSPF: "ospf"}
-
-// sameRoute reports whether the route h that is there is the wanted w, whose
-// device may be left to the kernel.
-func sameRoute(h, w rtnl.Route) bool {
-	return h.Dst == w.Dst && h.Via == w.Via.WithZone("") && (w.Index == 0 || h.Index == w.Index) &&
-		(w.Via.IsValid() || h.Global == w.Global && (w.Dst.Addr().Is4() || h.OnLink == w.OnLink))
-}

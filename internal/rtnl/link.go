@@ -103,48 +103,30 @@ type Peer struct {
 	MTU   int
 }
 
-// Attribute numbers of linux/if_link.h, linux/veth.h, linux/ip.h and
+// Attribute numbers of linux/if_link.h, linux/ip.h and
 // linux/ipv6.h that x/sys/unix lacks.
 const (
-	iflaInfoKind       = 1
-	iflaInfoData       = 2
-	vethInfoPeer       = 1
-	iflaInetConf       = 1
-	iflaInet6Conf      = 2
-	ipv4ARPAnnounce    = 18
-	ipv4ARPIgnore      = 19
-	ipv4Promote        = 20
-	ipv4ARPNotify      = 22
-	ipv6DisableIPv6    = 26
-	ipv6AcceptDAD      = 27
-	ipv6NDISCNotify    = 29
-	extSkipStats       = 8 // RTEXT_FILTER_SKIP_STATS
-	macvlanPrivate     = 1
-	macvlanVEPA        = 2
-	macvlanBridge      = 4
-	macvlanPassthru    = 8
-	iflaAltIfname      = 53
-	iflaPropList       = 52
-	iflaNewIfindex     = 49
-	iflaMinMTU         = 50
-	iflaMaxMTU         = 51
-	iflaTunType        = 3
-	iflaLinkNetnsid    = 37
-	iflaTargetNetnsid  = 46
-	iflaInfoDataVlanID = 1
-	ifOperUp           = 6 // IF_OPER_UP
+	iflaInfoKind      = 1
+	iflaInfoData      = 2
+	iflaInetConf      = 1
+	iflaInet6Conf     = 2
+	ipv4ARPAnnounce   = 18
+	ipv4ARPIgnore     = 19
+	ipv4Promote       = 20
+	ipv4ARPNotify     = 22
+	ipv6DisableIPv6   = 26
+	ipv6AcceptDAD     = 27
+	ipv6NDISCNotify   = 29
+	extSkipStats      = 8 // RTEXT_FILTER_SKIP_STATS
+	iflaAltIfname     = 53
+	iflaPropList      = 52
+	iflaNewIfindex    = 49
+	iflaMinMTU        = 50
+	iflaMaxMTU        = 51
+	iflaLinkNetnsid   = 37
+	iflaTargetNetnsid = 46
+	ifOperUp          = 6 // IF_OPER_UP
 )
-
-// VXLANPort is the UDP port of a vxlan that names none.
-const VXLANPort = 4789
-
-var macvlanModes = map[string]uint32{
-	"": macvlanBridge, "bridge": macvlanBridge, "private": macvlanPrivate,
-	"vepa": macvlanVEPA, "passthru": macvlanPassthru,
-}
-
-// MacvlanMode reports whether mode is one of a macvlan.
-func MacvlanMode(mode string) bool { _, ok := macvlanModes[mode]; return ok }
 
 // ifinfo starts a message with struct ifinfomsg.
 func ifinfo(family uint8, index int, flags, change uint32) buffer {
@@ -230,72 +212,20 @@ func NewLink(n LinkNew) Request {
 	if n.TxQLen != nil {
 		b.u32(linux.IFLA_TXQLEN, uint32(*n.TxQLen))
 	}
-	if n.Parent != 0 && n.Kind != "vxlan" {
+	k := kinds[n.Kind]
+	if n.Parent != 0 && !k.tunnel {
 		b.u32(linux.IFLA_LINK, uint32(n.Parent))
 	}
-	if n.Kind == "veth" {
-		// More queues cost the kernel a grace period, and a sandbox's link
-		// shares its few cores with everything else.
-		b.u32(linux.IFLA_NUM_TX_QUEUES, 1)
-		b.u32(linux.IFLA_NUM_RX_QUEUES, 1)
+	if k.flat != nil {
+		k.flat(&b)
 	}
 	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, n.Kind)
-		switch n.Kind {
-		case "veth":
-			b.nest(iflaInfoData, func() { b.nest(vethInfoPeer, func() { b.peer(n.Peer) }) })
-		case "vxlan":
-			b.nest(iflaInfoData, func() { b.vxlan(n) })
-		case "macvlan":
-			b.nest(iflaInfoData, func() { b.u32(1, macvlanModes[n.Data.Mode]) }) // IFLA_MACVLAN_MODE
-		case "vlan":
-			b.nest(iflaInfoData, func() { b.u16(iflaInfoDataVlanID, uint16(n.Data.VLAN)) })
+		if k.data != nil {
+			b.nest(iflaInfoData, func() { k.data(&b, &n) })
 		}
 	})
 	return Request{Type: linux.RTM_NEWLINK, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL, Data: b}
-}
-
-func (b *buffer) peer(p *Peer) {
-	*b = append(*b, ifinfo(linux.AF_UNSPEC, p.Index, 0, 0)...)
-	b.str(linux.IFLA_IFNAME, p.Name)
-	if p.NSFD != 0 {
-		b.u32(linux.IFLA_NET_NS_FD, uint32(p.NSFD))
-	}
-	if p.MAC != nil {
-		b.bytes(linux.IFLA_ADDRESS, p.MAC)
-	}
-	if p.MTU != 0 {
-		b.u32(linux.IFLA_MTU, uint32(p.MTU))
-	}
-	b.u32(linux.IFLA_NUM_TX_QUEUES, 1)
-	b.u32(linux.IFLA_NUM_RX_QUEUES, 1)
-}
-
-func (b *buffer) vxlan(n LinkNew) {
-	b.vxlanEnds(n.Data, n.Parent)
-	port := n.Data.Port
-	if port == 0 {
-		port = VXLANPort
-	}
-	b.be16(linux.IFLA_VXLAN_PORT, uint16(port))
-}
-
-// vxlanEnds are the attributes of a vxlan that can be changed, and the VNI.
-func (b *buffer) vxlanEnds(d LinkData, parent int) {
-	b.u32(linux.IFLA_VXLAN_ID, uint32(d.VNI))
-	if d.Remote.Is4() {
-		b.bytes(linux.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
-	} else if d.Remote.Is6() {
-		b.bytes(linux.IFLA_VXLAN_GROUP6, d.Remote.AsSlice())
-	}
-	if d.Local.Is4() {
-		b.bytes(linux.IFLA_VXLAN_LOCAL, d.Local.AsSlice())
-	} else if d.Local.Is6() {
-		b.bytes(linux.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
-	}
-	if parent != 0 {
-		b.u32(linux.IFLA_VXLAN_LINK, uint32(parent))
-	}
 }
 
 // ChangeLink returns the request that changes what makes a link of its kind: the
@@ -304,13 +234,7 @@ func ChangeLink(index int, kind string, d LinkData, parent int) Request {
 	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
 	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, kind)
-		b.nest(iflaInfoData, func() {
-			if kind == "macvlan" {
-				b.u32(1, macvlanModes[d.Mode])
-				return
-			}
-			b.vxlanEnds(d, parent)
-		})
+		b.nest(iflaInfoData, func() { kinds[kind].change(&b, d, parent) })
 	})
 	return Request{Type: linux.RTM_NEWLINK, Data: b}
 }
@@ -371,7 +295,7 @@ func Reshapes(data []byte) (index int) {
 			}
 		}
 	}
-	if kind != "vxlan" && kind != "macvlan" {
+	if kinds[kind].change == nil {
 		return 0
 	}
 	return int(int32(getU32(data[4:])))

@@ -1,9 +1,7 @@
 package rtnl
 
 import (
-	"encoding/binary"
 	"net"
-	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
@@ -65,37 +63,9 @@ func (l *Link) parseInfo(b []byte) {
 			data = v
 		}
 	}
-	for t, v := range attrs(data) {
-		switch {
-		case l.Kind == "tun" && t == iflaTunType && getU8(v) == linux.IFF_TAP:
-			l.Kind = "tap"
-		case l.Kind == "vlan" && t == iflaInfoDataVlanID:
-			l.Data.VLAN = int(getU16(v))
-		case l.Kind == "macvlan" && t == 1:
-			for name, m := range macvlanModes {
-				if m == getU32(v) && name != "" {
-					l.Data.Mode = name
-				}
-			}
-		case l.Kind == "vxlan" && t == linux.IFLA_VXLAN_LINK:
-			l.Parent = int(getU32(v))
-		case l.Kind == "vxlan":
-			l.Data.parseVXLAN(t, v)
-		}
-	}
-}
-
-func (d *LinkData) parseVXLAN(t uint16, v []byte) {
-	switch t {
-	case linux.IFLA_VXLAN_ID:
-		d.VNI = int(getU32(v))
-	case linux.IFLA_VXLAN_LOCAL, linux.IFLA_VXLAN_LOCAL6:
-		d.Local, _ = netip.AddrFromSlice(v)
-	case linux.IFLA_VXLAN_GROUP, linux.IFLA_VXLAN_GROUP6:
-		d.Remote, _ = netip.AddrFromSlice(v)
-	case linux.IFLA_VXLAN_PORT:
-		if len(v) >= 2 {
-			d.Port = int(binary.BigEndian.Uint16(v))
+	if parse := kinds[l.Kind].parse; parse != nil {
+		for t, v := range attrs(data) {
+			parse(l, t, v)
 		}
 	}
 }

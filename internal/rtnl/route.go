@@ -53,17 +53,8 @@ func (r Route) message(room *Room) buffer {
 	if r.Dst.Bits() > 0 {
 		b.ip(linux.RTA_DST, r.Dst.Addr())
 	}
-	if r.Via.IsValid() {
-		b.ip(linux.RTA_GATEWAY, r.Via)
-	}
-	if r.Index != 0 {
-		b.u32(linux.RTA_OIF, uint32(r.Index))
-	}
-	if r.Metric != 0 {
-		b.u32(linux.RTA_PRIORITY, r.Metric)
-	}
-	if r.Src.IsValid() {
-		b.ip(linux.RTA_PREFSRC, r.Src)
+	for i := range routeAttrs {
+		b = routeAttrs[i].put(b, r)
 	}
 	return b
 }
@@ -151,17 +142,13 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 	r.Local = p[7] == linux.RTN_LOCAL
 	dst := zero
 	for t, v := range attrs(p[linux.SizeofRtMsg:]) {
-		switch t {
-		case linux.RTA_DST:
+		if t == linux.RTA_DST {
 			dst, _ = netip.AddrFromSlice(v)
-		case linux.RTA_GATEWAY:
-			r.Via, _ = netip.AddrFromSlice(v)
-		case linux.RTA_OIF:
-			r.Index = int(getU32(v))
-		case linux.RTA_PRIORITY:
-			r.Metric = getU32(v)
-		case linux.RTA_PREFSRC:
-			r.Src, _ = netip.AddrFromSlice(v)
+		}
+		for i := range routeAttrs {
+			if routeAttrs[i].typ == t {
+				r = routeAttrs[i].parse(r, v)
+			}
 		}
 	}
 	r.Dst = netip.PrefixFrom(dst, int(p[1]))
