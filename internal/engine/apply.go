@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,10 +13,8 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
-	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
@@ -176,35 +173,6 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 	}
 }
 
-// changes returns a plan as commands; ends are those of the sandboxes that end.
-func changes(ops []plan.Op, ends map[string][]Change) (c []Change) {
-	sh := shell.For(base.Path())
-	for _, op := range ops {
-		if _, is := op.Do.(plan.EndNS); is {
-			c = append(c, ends[op.NS]...)
-		}
-		c = append(c, commands(op, sh)...)
-	}
-	return c
-}
-
-// commands returns one step as commands.
-func commands(op plan.Op, sh shell.Shell) (c []Change) {
-	sandbox := want.HostName
-	if op.NS != plan.HostNS {
-		sandbox = base.NameOf(op.NS)
-	}
-	kind := Edit
-	if _, ok := op.Do.(plan.MakeNS); ok {
-		kind = Make
-	}
-	for _, line := range plan.Commands(op, sh) {
-		c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
-		kind = Edit // what a new sandbox takes beside
-	}
-	return c
-}
-
 // prepare checks a network and reads the sandboxes that exist. With write they
 // are locked, in the order of their keys so that two networks never wait for
 // each other, and healed.
@@ -356,45 +324,4 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	}
 	p.have[w.Key] = s
 	return nil
-}
-
-func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
-	for _, p := range addrs {
-		if !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix == p }) {
-			return false
-		}
-	}
-	return true
-}
-
-// Remove destroys the sandbox at the key of a name; with force also where another
-// program made it.
-func Remove(ctx context.Context, name string, force bool) error {
-	const op = "remove the sandbox"
-	key, err := base.Key(name)
-	if err != nil {
-		return fail(op, name, "", err)
-	}
-	unlock, err := lockToRemove(ctx, key)
-	if err != nil {
-		return fail(op, key, "", err)
-	}
-	defer unlock()
-	n, err := open(key)
-	if isDead(err) {
-		return fail(op, key, "", netns.Unpin(key))
-	}
-	if err != nil {
-		return fail(op, key, "", err)
-	}
-	defer n.Close()
-	n.force = force
-	if n.host {
-		h, err := n.lock.take(ctx)
-		if err != nil {
-			return fail(op, key, "", err)
-		}
-		defer h.Unlock()
-	}
-	return fail(op, key, "", n.destroyLocked(ctx))
 }

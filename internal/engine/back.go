@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl/internal/base"
-	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
@@ -156,24 +155,6 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	_ = inParallel(last, end)
 	_ = end(last)
 	return left
-}
-
-// endKey takes away the key of a sandbox in which nothing is of value any more, and
-// closes it. Someone may have unmounted the key, and left the file; then this
-// handle was the last to keep the links. What another process put at the key since
-// is not touched.
-func (n *Namespace) endKey() error {
-	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
-		if err := netns.Unpin(n.key); err != nil {
-			// A file without its namespace would say nothing to who tries again.
-			if fd, ferr := n.conn.NSFD(); ferr == nil {
-				netns.Repin(fd, n.key)
-				unix.Close(fd)
-			}
-			return err
-		}
-	}
-	return n.Close()
 }
 
 // unmake deletes links, those of a namespace together.

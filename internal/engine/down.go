@@ -3,15 +3,11 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -159,28 +155,6 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		err = d.locks.take(ctx, base.HostKey())
 	}
 	return err
-}
-
-// inParallel calls f for each i below n, as many at a time as there are
-// processors, and returns an error. After one it begins no more.
-func inParallel(n int, f func(i int) error) error {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))
-	for w := range errs {
-		wg.Go(func() {
-			for errs[w] == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				errs[w] = f(i)
-			}
-			next.Store(int64(n))
-		})
-	}
-	wg.Wait()
-	return cmp.Or(errs...)
 }
 
 // destroy marks all sandboxes before it ends the first: the leader, the one with

@@ -314,3 +314,11 @@ func noIPv6() bool {
 	_, err := os.Stat("/proc/net/if_inet6")
 	return errors.Is(err, fs.ErrNotExist)
 }
+
+// space is the key of the sandbox in a plan.
+func (n *Namespace) space() string {
+	if n.host {
+		return plan.HostNS
+	}
+	return n.key
+}

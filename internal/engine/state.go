@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -198,4 +199,13 @@ func inOrder(links []rtnl.Link) {
 	slices.SortStableFunc(links, func(a, b rtnl.Link) int {
 		return cmp.Or(cmp.Compare(born[a.Index], born[b.Index]), cmp.Compare(a.Index, b.Index))
 	})
+}
+
+func hasAll(s *plan.State, index int, addrs []netip.Prefix) bool {
+	for _, p := range addrs {
+		if !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix == p }) {
+			return false
+		}
+	}
+	return true
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // stay says what is done with a namespace that does not end where its sandbox is
@@ -258,35 +257,4 @@ func (n *Namespace) replaceable(ctx context.Context) error {
 			Hint: "end it with what made it, or with: osl rm --force " + base.NameOf(n.key)}
 	}
 	return nil
-}
-
-// endChanges returns what destroying the sandbox does.
-func (n *Namespace) endChanges(ctx context.Context) (c []Change, err error) {
-	lo, err := n.loopback(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := n.stays(&lo)
-	if s == nil {
-		return []Change{removeChange(n.key)}, nil
-	}
-	ops, err := s.plan(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	sh := shell.For(base.Path())
-	for _, op := range ops {
-		for _, x := range commands(op, sh) {
-			x.Sandbox, x.Kind, x.Interface = base.NameOf(n.key), Leave, op.Dev
-			c = append(c, x)
-		}
-	}
-	if s.unpin {
-		return append(c, removeChange(n.key)), nil
-	}
-	return append(c, Change{Sandbox: base.NameOf(n.key), Kind: Leave, Command: "# the namespace is not osl's and stays: " + base.NameOf(n.key)}), nil
-}
-
-func removeChange(key string) Change {
-	return Change{Sandbox: base.NameOf(key), Kind: End, Command: shell.For(base.Path()).Removal(key)}
 }

@@ -1,0 +1,114 @@
+package osl_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers are the packages of the house, from the ground up. An import goes down.
+var layers = [][]string{
+	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet"},
+	{"internal/sysctl", "internal/fault", "internal/rtnl"},
+	{"internal/shell", "internal/netlink"},
+	{"internal/plan"},
+	{"internal/want"},
+	{"internal/base"},
+	{"internal/engine"},
+	{""},
+	{"internal/check", "internal/netfile", "internal/rootless"},
+	{"internal/schema", "docs"},
+	{"internal/schema/gen", "internal/cli"},
+	{"cmd/osl"},
+}
+
+// systemic are the packages that ask the system; the others are the same on every
+// one.
+var systemic = []string{"internal/netns", "internal/testnet", "internal/sysctl", "internal/netlink", "internal/base", "internal/engine",
+	"internal/check", "internal/rootless"}
+
+type listed struct {
+	ImportPath                                 string
+	Imports, GoFiles, IgnoredGoFiles, CgoFiles []string
+}
+
+func packages(t *testing.T, goos string, patterns ...string) (list []listed) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,GoFiles,IgnoredGoFiles,CgoFiles"}, patterns...)...)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOWORK=off")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Skipf("the go command is needed: %v", err)
+	}
+	for d := json.NewDecoder(out); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+const module = "github.com/seed59451c2b/osl"
+
+func layerOf(path string) int {
+	short := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	return slices.IndexFunc(layers, func(l []string) bool { return slices.Contains(l, short) })
+}
+
+// The root uses the engine, the engine the plan, the plan values; nothing goes
+// upwards.
+func TestArrowsGoDown(t *testing.T) {
+	for _, p := range packages(t, "linux", "./...") {
+		at := layerOf(p.ImportPath)
+		if at < 0 {
+			t.Errorf("%s is in no layer", p.ImportPath)
+		}
+		for _, i := range p.Imports {
+			if (i == module || strings.HasPrefix(i, module+"/")) && layerOf(i) >= at {
+				t.Errorf("%s uses %s, which is not below it", p.ImportPath, i)
+			}
+			short := strings.TrimPrefix(p.ImportPath, module+"/")
+			if (i == "golang.org/x/sys/unix" || i == "unsafe") && !slices.Contains(systemic, short) {
+				t.Errorf("%s uses %s", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+// What is above and below the packages that ask the system is the same everywhere,
+// and the root is a dozen files.
+func TestSameOnEverySystem(t *testing.T) {
+	for _, p := range packages(t, "linux", ".", "./internal/want", "./internal/plan", "./internal/rtnl", "./internal/fault", "./internal/linux") {
+		ignored := slices.DeleteFunc(p.IgnoredGoFiles, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+		if len(ignored) > 0 || len(p.CgoFiles) > 0 {
+			t.Errorf("%s leaves %v out on Linux", p.ImportPath, ignored)
+		}
+		if p.ImportPath == module && len(p.GoFiles) > 12 {
+			t.Errorf("the root has %d files", len(p.GoFiles))
+		}
+		there := packages(t, "windows", p.ImportPath)[0].GoFiles
+		if !slices.Equal(p.GoFiles, there) {
+			t.Errorf("%s is %v on Linux, and %v on another system", p.ImportPath, p.GoFiles, there)
+		}
+	}
+	if files, _ := filepath.Glob("*_linux.go"); len(files) > 0 {
+		t.Errorf("the root has %v", files)
+	}
+}

@@ -1,0 +1,160 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Remove destroys the sandbox at the key of a name; with force also where another
+// program made it.
+func Remove(ctx context.Context, name string, force bool) error {
+	const op = "remove the sandbox"
+	key, err := base.Key(name)
+	if err != nil {
+		return fail(op, name, "", err)
+	}
+	unlock, err := lockToRemove(ctx, key)
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer unlock()
+	n, err := open(key)
+	if isDead(err) {
+		return fail(op, key, "", netns.Unpin(key))
+	}
+	if err != nil {
+		return fail(op, key, "", err)
+	}
+	defer n.Close()
+	n.force = force
+	if n.host {
+		h, err := n.lock.take(ctx)
+		if err != nil {
+			return fail(op, key, "", err)
+		}
+		defer h.Unlock()
+	}
+	return fail(op, key, "", n.destroyLocked(ctx))
+}
+
+// Destroy sends the links that came from the host home, and removes the sandbox with
+// everything that osl made in it.
+func (n *Namespace) Destroy() error {
+	const op = "destroy the sandbox"
+	ctx := context.Background()
+	if _, err := n.handle(); err != nil {
+		return nil
+	}
+	unlock, err := n.lockToEnd(ctx)
+	if err != nil {
+		return fail(op, n.key, "", err)
+	}
+	defer unlock()
+	return fail(op, n.key, "", n.destroyLocked(ctx))
+}
+
+// destroyLocked does the work of Destroy; the caller holds the lock.
+func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
+
+// destroyWith also knows the ends of links in sandboxes that end as well.
+func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
+	s := &plan.State{}
+	var err error
+	if n.host {
+		if err := n.healLocked(ctx); err != nil {
+			return err
+		}
+	}
+	if s.Links, err = n.conn.Links(ctx); err != nil {
+		return err
+	}
+	if stay := n.stays(s.ByIndex(1)); stay != nil {
+		return n.leave(ctx, stay)
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	unmark := func() {}
+	far := abroad(s.Links, ending)
+	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
+		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
+			return err
+		}
+	}
+	noted := slices.DeleteFunc(records(s.ByIndex(1)), plan.Noted.Ends) // those end with the sandbox
+	if err = r.home(n, s.Links); err != nil {                          // those that are home have no use for what they lack
+		if left := r.back(); len(left) > 0 {
+			err = &fault.Error{Err: err, Left: left}
+		}
+	}
+	if err == nil {
+		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
+	}
+	if err == nil {
+		err = r.deleteAbroad(ctx, n, far)
+	}
+	if err != nil {
+		unmark()
+		return err
+	}
+	return n.endKey()
+}
+
+// mark notes on the sandbox that it is being destroyed, before links leave it:
+// whoever finds it so after this process died finishes the work. The returned
+// function takes the mark back.
+func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err error) {
+	lo, err := n.loopback(ctx)
+	if err != nil {
+		return func() {}, err
+	}
+	if stay := n.stays(&lo); stay != nil {
+		ops, err := stay.plan(ctx, n)
+		if err != nil {
+			return func() {}, err
+		}
+		return n.markOut(ctx, ops, c)
+	}
+	tag, _ := plan.ParseSandboxTag(lo.Alias)
+	if tag.UnderWay {
+		return func() {}, nil
+	}
+	tag.UnderWay, tag.Commit = true, c
+	marked, before := tag.Fitting().String(), lo.Alias
+	err = n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &marked}))
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := n.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &before})); err != nil {
+			slog.Warn("osl: the mark of a sandbox that could not be destroyed was not taken back", "key", n.key, "error", err)
+		}
+	}, err
+}
+
+// endKey takes away the key of a sandbox in which nothing is of value any more, and
+// closes it. Someone may have unmounted the key, and left the file; then this
+// handle was the last to keep the links. What another process put at the key since
+// is not touched.
+func (n *Namespace) endKey() error {
+	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
+		if err := netns.Unpin(n.key); err != nil {
+			// A file without its namespace would say nothing to who tries again.
+			if fd, ferr := n.conn.NSFD(); ferr == nil {
+				netns.Repin(fd, n.key)
+				unix.Close(fd)
+			}
+			return err
+		}
+	}
+	return n.Close()
+}

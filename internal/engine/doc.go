@@ -1,0 +1,32 @@
+// Package engine carries plans out, all of each or nothing, and takes them back. It
+// is what package osl's calls do; osl says what they mean.
+//
+// What a call is about:
+//
+//	namespace.go  the handle: make, open, close, begin a change of a sandbox
+//	sandbox.go adopt.go host.go pool.go list.go
+//	              other ways to a handle, and to all of them
+//	iface.go link.go alias.go route.go neigh.go bulk.go
+//	              one change each; bulk.go many of a kind
+//	apply.go network.go source.go ask.go outlive.go
+//	              a whole network: opened, locked, read, planned
+//	down.go destroy.go leave.go ends.go
+//	              a network, or a sandbox, that ends; one that stays and osl leaves;
+//	              the other ends of what ends
+//	state.go watch.go memory.go change.go
+//	              what there is, and what was done, for who asks
+//
+// How a plan is carried out:
+//
+//	run.go        the executor: the steps in their order, messages together
+//	make.go step.go sysctl.go tun.go
+//	              the steps that are no netlink message
+//	back.go       the way back after a failure
+//	home.go arrive.go
+//	              the way of a link to the host, before and after it has moved
+//	journal.go recover.go
+//	              the records of a change, and what a dead process left
+//	lock.go key.go parallel.go
+//	              locks by key; what is at a key; many at a time
+//	fail.go       the error of a step or a call: its sentinel and its hint
+package engine
