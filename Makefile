@@ -7,11 +7,11 @@ test:
 
 # Every exchange with the kernel fails, in every way (an hour at most).
 faults:
-	go test -run TestFaults -faults.all -v -timeout 90m ./internal/engine
+	go test ./internal/engine -run TestFaults -faults.all -v -timeout 90m
 
 # Every system call of every operation fails, or the process is killed there.
 kills:
-	go test -run TestKills -kills.all -v -timeout 90m ./internal/engine
+	go test ./internal/engine -run TestKills -kills.all -v -timeout 90m
 
 # Random sequences of calls against a model.
 model:

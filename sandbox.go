@@ -213,10 +213,11 @@ func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
 
 // asSandbox keeps a nil handle from becoming a Sandbox that is not nil.
 func asSandbox(e *engine.Namespace, err error) (Sandbox, error) {
+	n, err := handle(e, err)
 	if err != nil {
-		return nil, public(err)
+		return nil, err
 	}
-	return &Namespace{e}, nil
+	return n, nil
 }
 
 // InitOSContext initializes OS context while configuring network resources: it
