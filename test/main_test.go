@@ -25,7 +25,8 @@ const childVar = "OSL_TEST_CHILD"
 // children are what a test lets a process of its own do. Each prints what it
 // has to say and returns the exit code.
 var children = map[string]func(args []string) int{
-	"osl": func(args []string) int {
+	"osl": func(args []string) int { // as in cmd/osl
+		cli.ExecAtOnce(args)
 		return cli.Run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 	},
 }

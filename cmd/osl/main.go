@@ -10,5 +10,6 @@ import (
 )
 
 func main() {
+	cli.ExecAtOnce(os.Args[1:])
 	os.Exit(cli.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -4,8 +4,8 @@
 // What a call is about:
 //
 //	namespace.go  the handle: make, open, close, begin a change of a sandbox
-//	sandbox.go adopt.go host.go pool.go list.go
-//	              other ways to a handle, and to all of them
+//	sandbox.go adopt.go host.go pool.go list.go join.go
+//	              other ways to a handle, to all of them, and into one for good
 //	iface.go link.go alias.go route.go neigh.go bulk.go
 //	              one change each; bulk.go many of a kind
 //	apply.go network.go source.go ask.go outlive.go

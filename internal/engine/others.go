@@ -23,11 +23,12 @@ type Pool struct{}
 
 func no(op string) error { return &fault.Error{Op: op, Err: fault.ErrUnsupported} }
 
-func GC()                   {}
-func InitOSContext() func() { return func() {} }
-func NewPool(int) *Pool     { return &Pool{} }
-func (*Pool) Wait()         {}
-func (*Pool) Close() error  { return nil }
+func GC()                       {}
+func Join(string) (bool, error) { return false, nil }
+func InitOSContext() func()     { return func() {} }
+func NewPool(int) *Pool         { return &Pool{} }
+func (*Pool) Wait()             {}
+func (*Pool) Close() error      { return nil }
 
 func NewSandbox(string, bool, bool) (*Namespace, error)  { return nil, no("create the sandbox") }
 func Adopt(string, string) (*Namespace, error)           { return nil, no("adopt the namespace") }

@@ -180,3 +180,23 @@ func Return() error {
 	}
 	return os.NewSyscallError("setns", setns(back, unix.CLONE_NEWNET))
 }
+
+// Stay takes the calling thread, which its caller has locked, into the namespace fd.
+// Where it can not, or f returns an error there, the thread is where it was.
+func Stay(fd int, f func() error) error {
+	was, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the thread's own network namespace: %w", err)
+	}
+	defer unix.Close(was)
+	if err := setns(fd, unix.CLONE_NEWNET); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	if err := f(); err != nil {
+		if back := setns(was, unix.CLONE_NEWNET); back != nil {
+			return &NotHomeError{Err: errors.Join(err, back)}
+		}
+		return err
+	}
+	return nil
+}

@@ -8,6 +8,9 @@ type Session struct{}
 // Needed reports whether the command lacks the rights to do without.
 func Needed() bool { return false }
 
+// Joined reports false: the command is in no session.
+func Joined() bool { return false }
+
 // Enter is not called off Linux.
 func Enter([]string) error { return nil }
 

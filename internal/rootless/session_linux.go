@@ -47,6 +47,9 @@ func Needed() bool {
 	return data[0].Effective&need != need
 }
 
+// Joined reports whether the command was started by Enter, for Resume to go on.
+func Joined() bool { _, is := os.LookupEnv(passEnv); return is }
+
 // Enter replaces the process by the same command, args, inside the user's
 // namespaces; it makes them first where that is needed. It returns only when
 // that fails.

@@ -1,0 +1,89 @@
+//go:build linux
+
+package osltest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// oslExec runs "osl exec" in a process of its own.
+func oslExec(args ...string) (out string, code int) {
+	cmd := child("osl", append([]string{"exec"}, args...)...)
+	var b bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &b, &b
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.Exited():
+		code = exit.ExitCode()
+	case err != nil:
+		code = -1
+	}
+	return b.String(), code
+}
+
+// The command runs inside the sandbox, is osl's own process there, and its exit code
+// is osl's; what can not be run is told as a shell tells it.
+func TestExecBecomesTheCommand(t *testing.T) {
+	w := begin(t)
+	sb := w.sandbox()
+	name, want := filepath.Base(sb.Key()), ""
+	must(t, sb.InvokeFunc(func() { want, _ = os.Readlink("/proc/thread-self/ns/net") }))
+	const where = "readlink /proc/self/ns/net; exit 7"
+	for _, args := range [][]string{{name, "--", "sh", "-c", where}, {name, "sh", "-c", where}, {sb.Key(), "--", "sh", "-c", where}} {
+		if out, code := oslExec(args...); strings.TrimSpace(out) != want || code != 7 {
+			t.Errorf("%v: %q, exit code %d, not in %s", args, out, code, want)
+		}
+	}
+	cmd := child("osl", "exec", name, "--", "sh", "-c", "echo $$")
+	out, err := cmd.Output()
+	if err != nil || strings.TrimSpace(string(out)) != itoa(cmd.Process.Pid) {
+		t.Errorf("the command is process %s, osl was %d: %v", out, cmd.Process.Pid, err)
+	}
+	for _, x := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{name, "--", "nosuch"}, 127, "nosuch"},
+		{[]string{name, "--", "/etc/passwd"}, 126, "/etc/passwd"},
+		{[]string{"none", "--", "true"}, 1, "no such sandbox"},
+		{[]string{name, "--"}, 2, "needs a command"},
+		{[]string{osl.HostName, "--", "sh", "-c", "exit 3"}, 3, ""},
+	} {
+		if out, code := oslExec(x.args...); code != x.code || !strings.Contains(out, x.says) {
+			t.Errorf("%v: exit code %d, %q", x.args, code, out)
+		}
+	}
+}
+
+// Where a change of the sandbox was interrupted, that is put right before.
+func TestExecPutsRightFirst(t *testing.T) {
+	w := begin(t)
+	sb := w.sandbox()
+	name := filepath.Base(sb.Key())
+	must(t, sb.InvokeFunc(func() {
+		lo, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetAlias(lo, "osl1;o=s;w=1") // its maker died
+		}
+		must(t, err)
+	}))
+	if out, code := oslExec(name, "--", "true"); code != 1 || !strings.Contains(out, "interrupted") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	if _, err := osl.Open(context.Background(), sb.Key()); !errors.Is(err, osl.ErrNotFound) {
+		t.Errorf("the sandbox that was half made is there: %v", err)
+	}
+}
