@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // Network says what several sandboxes and the links between them should be. It
@@ -41,7 +42,7 @@ type Endpoint struct {
 
 // HostName is the name that stands for the host in an [Endpoint] and in
 // [InterfaceSpec.Parent].
-const HostName = "host"
+const HostName = want.HostName
 
 // String returns "SANDBOX/INTERFACE".
 func (e Endpoint) String() string { return e.Sandbox + "/" + e.Interface }

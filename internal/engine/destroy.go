@@ -64,7 +64,7 @@ func (n *Namespace) Destroy() error {
 	return fail(op, n.key, "", n.destroyLocked(ctx))
 }
 
-// destroyLocked does the work of Destroy; the caller holds the lock.
+// destroyLocked ends the sandbox, or leaves it; the caller holds the lock.
 func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
 
 // destroyWith also knows the ends of links in sandboxes that end as well.

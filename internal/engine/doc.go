@@ -29,4 +29,7 @@
 //	lock.go key.go parallel.go
 //	              locks by key; what is at a key; many at a time
 //	fail.go       the error of a step or a call: its sentinel and its hint
+//
+// values.go has what the root is given on every system, and others.go stands for all
+// the rest where there is no Linux: a call that is added here is added there.
 package engine

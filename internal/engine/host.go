@@ -81,8 +81,8 @@ func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
 	return func() { h.Unlock(); key() }, nil
 }
 
-// release plans to give the host's links that osl configured what they had before.
-func (n *Namespace) release(s *plan.State) (ops []plan.Op) {
+// releaseLinks plans to give the host's links that osl configured what they had before.
+func (n *Namespace) releaseLinks(s *plan.State) (ops []plan.Op) {
 	for i := range s.Links {
 		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
 			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)

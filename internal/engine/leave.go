@@ -80,7 +80,7 @@ func (s *stay) plan(ctx context.Context, n *Namespace) (ops []plan.Op, err error
 		}
 		inOrder(state.Links)
 		if n.host {
-			ops = n.release(state)
+			ops = n.releaseLinks(state)
 		} else if ops, err = takeOut(n.space(), state); err != nil {
 			return nil, err
 		}

@@ -17,9 +17,9 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
-// errInterrupted says that a sandbox was removed because the process that made
-// it died before it was complete.
-var errInterrupted = fmt.Errorf("%w: its creation was interrupted; what was left of it is removed", fault.ErrNotFound)
+// errInterrupted says that a sandbox was removed because a process died that was
+// just making it, or ending it.
+var errInterrupted = fmt.Errorf("%w: it was being made, or removed, and that was interrupted; what was left of it is removed", fault.ErrNotFound)
 
 // errEnded says that a sandbox was removed because the change in which it was to
 // end had happened.

@@ -49,7 +49,7 @@ func (n *Namespace) setGateway(op string, gw net.IP, v4 bool) error {
 	}
 	if err == nil {
 		err = n.change(func(ctx context.Context, conn *netlink.Conn) (err error) {
-			r := rtnl.Route{Dst: netip.PrefixFrom(unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
+			r := rtnl.Route{Dst: netip.PrefixFrom(plan.Unspecified(ip), 0), Via: ip, Proto: rtnl.Protocol}
 			if ip.IsLinkLocalUnicast() && !v4 {
 				if r.Index, err = onlyIPv6(ctx, conn); err != nil {
 					return err
@@ -261,13 +261,6 @@ func routeText(r *types.StaticRoute) string {
 		return fmt.Sprintf(" %v", r.Destination)
 	}
 	return fmt.Sprintf(" %v via %v", r.Destination, r.NextHop)
-}
-
-func unspecified(like netip.Addr) netip.Addr {
-	if like.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
 }
 
 func isClosed(err error) bool { return errors.Is(err, fault.ErrClosed) }

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // MaxSize is the largest file that is read, in bytes. A network of 10,000
@@ -86,7 +87,7 @@ func nameOf(path string) string {
 		}
 		return r
 	}, name)
-	for len(name) > 64 {
+	for len(name) > want.MaxNetworkName {
 		_, size := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-size]
 	}

@@ -189,22 +189,23 @@ func reshapeVXLAN(f *Iface, l *rtnl.Link, to, from *ChangeLink) {
 	if r := f.Data.Remote; r.IsValid() && r != l.Data.Remote {
 		to.Data.Remote, from.Data.Remote = r, l.Data.Remote
 		if !from.Data.Remote.IsValid() {
-			from.Data.Remote = unspecified(r)
+			from.Data.Remote = Unspecified(r)
 		}
 	}
 	if a := f.Data.Local; a.IsValid() && a != l.Data.Local {
 		to.Data.Local, from.Data.Local = a, l.Data.Local
 		if !from.Data.Local.IsValid() {
-			from.Data.Local = unspecified(a)
+			from.Data.Local = Unspecified(a)
 		}
 	}
 }
 
-var macvlanModes = []string{"bridge", "private", "vepa", "passthru"}
+// MacvlanModes are the modes of a macvlan.
+var MacvlanModes = []string{"bridge", "private", "vepa", "passthru"}
 
 func checkMacvlan(d *rtnl.LinkData) (field, text string) {
-	if !slices.Contains(macvlanModes, mode(*d)) {
-		return "mode", fmt.Sprintf("the mode %q of a macvlan is none of %s%s", d.Mode, strings.Join(macvlanModes, ", "), near.Hint(d.Mode, macvlanModes))
+	if !slices.Contains(MacvlanModes, mode(*d)) {
+		return "mode", fmt.Sprintf("the mode %q of a macvlan is none of %s%s", d.Mode, strings.Join(MacvlanModes, ", "), near.Hint(d.Mode, MacvlanModes))
 	}
 	return "", ""
 }

@@ -31,6 +31,12 @@ type phases struct {
 	ends   []Op // and then whole sandboxes
 }
 
+// lists are the operations in the order of the plan, but for those that are taken
+// away or end.
+func (p *phases) lists() [][]Op {
+	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check}
+}
+
 func (p *phases) all() []Op {
 	// A link that stays is given back what it had, which can be undone.
 	slices.SortStableFunc(p.remove, func(a, b Op) int { return b2i(a.Last) - b2i(b.Last) })
@@ -38,7 +44,7 @@ func (p *phases) all() []Op {
 	if last < 0 {
 		last = len(p.remove)
 	}
-	return slices.Concat(p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check, p.remove[:last], p.final, p.remove[last:], p.ends)
+	return slices.Concat(append(p.lists(), p.remove[:last], p.final, p.remove[last:], p.ends)...)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
@@ -194,8 +200,8 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	}}}
 }
 
-// on returns the address as it is to be on a link.
-func (a Addr) on(index int) rtnl.Addr {
+// On returns the address as it is to be on a link.
+func (a Addr) On(index int) rtnl.Addr {
 	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol}
 	if a.Alias {
 		r.Proto = rtnl.AliasProtocol
@@ -225,7 +231,7 @@ var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
 func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
 
 func (p *phases) addr(key, dev string, index int, a Addr) {
-	r := a.on(index)
+	r := a.On(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 

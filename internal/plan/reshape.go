@@ -59,7 +59,8 @@ func (b *builder) parentIndex(w *Sandbox, f *Iface, parent *rtnl.Link) int {
 	return b.index[end{w.Key, f.Parent}]
 }
 
-func unspecified(like netip.Addr) netip.Addr {
+// Unspecified is the address that stands for none of a family.
+func Unspecified(like netip.Addr) netip.Addr {
 	if like.Is4() {
 		return netip.IPv4Unspecified()
 	}

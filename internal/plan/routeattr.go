@@ -7,9 +7,10 @@ import (
 	"github.com/seed59451c2b/osl/internal/shell"
 )
 
-// routeAttr is what there is of a route beside its destination: how the ip command
-// says it, in its order, and whether the route h that is there has what is wanted. A
-// nil function has nothing to say. How the kernel is told is in package rtnl.
+// routeAttr is what osl asks of a route beside its destination: how the ip command says
+// it, in its order, and whether the route h that is there has what is wanted, nil where
+// that makes no other route of it. How the kernel is told is in package rtnl, which
+// also knows a metric and a source: those of others have them.
 type routeAttr struct {
 	text func(r rtnl.Route, dev string) string
 	same func(h, w rtnl.Route) bool

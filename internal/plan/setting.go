@@ -181,7 +181,7 @@ func (b *builder) holds(w *Sandbox, s *State) {
 
 // count returns how many operations are planned.
 func (b *builder) count() (n int) {
-	for _, list := range [][]Op{b.spaces, b.preset, b.make, b.wire, b.read, b.decide, b.config, b.tell, b.neighs, b.check, b.final, b.remove} {
+	for _, list := range append(b.lists(), b.final, b.remove) {
 		n += len(list)
 	}
 	return n

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 type object = map[string]any
@@ -32,8 +33,8 @@ var scalars = map[reflect.Type]object{
 // limits are what the types leave open.
 var limits = map[string]object{
 	"Check.expect":         {"enum": check.Outcomes},
-	"InterfaceSpec.type":   {"enum": []string{"bridge", "veth", "vxlan", "macvlan", "vlan", "dummy", "tun", "tap"}},
-	"InterfaceSpec.mode":   {"enum": []string{"bridge", "private", "vepa", "passthru"}},
+	"InterfaceSpec.type":   {"enum": plan.KindNames()},
+	"InterfaceSpec.mode":   {"enum": plan.MacvlanModes},
 	"InterfaceSpec.name":   {"minLength": 1, "maxLength": 15},
 	"InterfaceSpec.vlan":   {"minimum": 1, "maximum": 4094},
 	"InterfaceSpec.vni":    {"minimum": 1, "maximum": 1<<24 - 1},
@@ -98,7 +99,7 @@ func (g *generator) typ(t reflect.Type) object {
 		return object{"type": "string"}
 	case reflect.Bool:
 		return object{"type": "boolean"}
-	case reflect.Int:
+	case reflect.Int, reflect.Uint32:
 		return object{"type": "integer"}
 	}
 	panic("no rule for " + t.String())

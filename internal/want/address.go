@@ -33,7 +33,7 @@ func ToPrefix(n *net.IPNet) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, ones), nil
 }
 
-// unicast refuses an address that no interface can have.
+// Unicast refuses an address that no interface can have.
 func Unicast(p netip.Prefix) error {
 	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() {
 		return fault.Invalidf("%v is no address of an interface", p)

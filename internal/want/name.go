@@ -27,15 +27,15 @@ func ValidName(name string) error {
 	return nil
 }
 
-// maxNetworkName keeps the name of a network from filling the alias that it is
+// MaxNetworkName keeps the name of a network from filling the alias that it is
 // kept in.
-const maxNetworkName = 64
+const MaxNetworkName = 64
 
 // ValidNetwork refuses what can not be the name of a network.
 func ValidNetwork(name string) error {
 	switch {
-	case len(name) > maxNetworkName:
-		return fault.Invalidf("the network name %.20q… has %d bytes; %d are possible", name, len(name), maxNetworkName)
+	case len(name) > MaxNetworkName:
+		return fault.Invalidf("the network name %.20q… has %d bytes; %d are possible", name, len(name), MaxNetworkName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }):
 		return fault.Invalidf("the network name %q has a slash, a space or a control character", name)
 	}

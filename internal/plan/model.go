@@ -1,5 +1,3 @@
-// Package plan turns what is wanted of sandboxes, and the state they are in,
-// into operations that each know their inverse. It makes no system call.
 package plan
 
 import (

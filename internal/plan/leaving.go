@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// leaving is what a plan takes from one sandbox, as far as others depend on it.
+type leaving struct {
+	prune  bool
+	wanted map[int]*Iface // by the index of the link that it is
+	addrs  map[address]bool
+	gone   map[int]bool // links that go
+	// bare are links that stay and lose their last IPv4 address. The kernel then
+	// drops their IPv4 routes and neighbours too.
+	bare map[int]bool
+	// lost are the subnets that addresses and routes lead to which go, and near
+	// those that lead to a link when all is as it is wanted; nil until it is asked
+	// for.
+	lost subnets
+	near *subnets
+	// to are the destinations that routes are wanted to.
+	to map[netip.Prefix]bool
+	// sheds take addresses away.
+	sheds []Op
+	// late are routes that come when addresses have gone.
+	late []Op
+}
+
+// leave finds what goes from a sandbox.
+func (b *builder) leave(w *Sandbox, k *known) leaving {
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		index := b.index[end{w.Key, f.Name}]
+		v.wanted[index] = f
+		for _, a := range f.Addrs {
+			v.addrs[address{index, a.Prefix}] = true
+		}
+	}
+	if !w.Prune {
+		return v
+	}
+	for i := range k.Links {
+		l := &k.Links[i]
+		if x := b.is[end{w.Key, b.called[place{w.Key, l.Index}]}]; x.link != nil && x.link.Index == l.Index {
+			continue
+		}
+		if k.tags[l.Index].Origin != None {
+			v.gone[l.Index] = true
+		}
+	}
+	keeps, dests := map[int]bool{}, map[address]bool{}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		index := b.index[end{w.Key, f.Name}]
+		keeps[index] = slices.ContainsFunc(f.Addrs, func(x Addr) bool { return x.Prefix.Addr().Is4() })
+		for _, r := range f.Routes {
+			dests[address{index, r}] = true
+		}
+	}
+	for _, a := range k.Addrs {
+		f := v.wanted[a.Index]
+		if v.drops(a) || f != nil && f.Down {
+			v.lost.add(a.Prefix, a.Index)
+		}
+		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a)
+	}
+	for _, a := range k.Addrs {
+		if a.Prefix.Addr().Is4() && !v.gone[a.Index] && !keeps[a.Index] {
+			v.bare[a.Index] = true
+		}
+	}
+	for _, r := range k.Routes {
+		if f := v.wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !dests[address{r.Index, r.Dst}]) {
+			v.lost.add(r.Dst, r.Index)
+		}
+	}
+	return v
+}
+
+// drops reports whether an address goes, with its link or alone.
+func (v *leaving) drops(a rtnl.Addr) bool {
+	return v.prune && (v.gone[a.Index] || oslsAddr(a) && !v.addrs[address{a.Index, a.Prefix}])
+}
