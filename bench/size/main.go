@@ -94,10 +94,19 @@ func run(sizes string, runs int, out string) error {
 		fmt.Fprintln(&b, row)
 		fmt.Println(row)
 	}
+	rows, err := execRows(dir, 200)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(&b, "\n| busy loops beside it | `osl exec NAME -- true` | `ip netns exec NAME true` | osl / ip |")
+	fmt.Fprintln(&b, "| ---: | ---: | ---: | ---: |")
+	for _, row := range rows {
+		fmt.Fprintln(&b, row)
+	}
 	if out != "" {
 		return os.WriteFile(out, b.Bytes(), 0o644)
 	}
-	_, err := os.Stdout.Write(b.Bytes())
+	_, err = os.Stdout.Write(b.Bytes())
 	return err
 }
 
