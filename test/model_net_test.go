@@ -110,7 +110,11 @@ func (m *model) addRoute(b *mbox, n *osl.Namespace) {
 	switch {
 	case equal:
 	case dev == nil:
-		want = append(want, osl.ErrUnreachable)
+		if b.own(via) {
+			want = append(want, osl.ErrInvalid)
+		} else {
+			want = append(want, osl.ErrUnreachable)
+		}
 		fallthrough
 	case have != nil:
 		if have != nil {
