@@ -32,6 +32,7 @@ func init() {
 	}
 	// Opens the sandbox at args[0] and prints which namespace that is.
 	children["which"] = func(args []string) int {
+		osl.SetBasePath(filepath.Dir(args[0])) // to look for one would be the first fstatfs
 		n, err := osl.Open(context.Background(), args[0])
 		if err != nil {
 			fmt.Println(err)
