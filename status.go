@@ -122,11 +122,14 @@ type Entry struct {
 // included. A key that can't be read is listed with its problem.
 func List(ctx context.Context) ([]Entry, error) {
 	entries, err := engine.List(ctx)
+	if err != nil {
+		return nil, public(err)
+	}
 	list := make([]Entry, 0, len(entries))
 	for _, e := range entries {
 		list = append(list, Entry(e))
 	}
-	return list, public(err)
+	return list, nil
 }
 
 // statusOf turns what the engine read into a Status.
