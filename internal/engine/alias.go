@@ -55,7 +55,13 @@ func byName(ctx context.Context, conn *netlink.Conn, name string, f func(dev str
 	return err
 }
 
-func aliasOf(index int, p netip.Prefix) rtnl.Addr { return plan.Addr{Prefix: p, Alias: true}.On(index) }
+func aliasOf(index int, p netip.Prefix) rtnl.Addr {
+	a := rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
+	if isIPv4(p) && p.Addr().IsLoopback() {
+		a.Scope = unix.RT_SCOPE_HOST
+	}
+	return a
+}
 
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
 func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }

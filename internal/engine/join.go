@@ -21,7 +21,7 @@ import (
 // thread is in the sandbox and can not go on elsewhere.
 func Join(name string) (bool, error) {
 	key, err := base.Key(name)
-	if err != nil {
+	if err != nil || ofThisBase(key) != nil {
 		return false, nil
 	}
 	fd, _, err := netns.Open(key)

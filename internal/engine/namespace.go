@@ -123,13 +123,23 @@ func (n *Namespace) InvokeFunc(f func()) error {
 	return nil
 }
 
+// ofThisBase refuses a key in a directory that is a link: it would lead to the keys
+// of another base path.
+func ofThisBase(key string) error {
+	dir := filepath.Dir(key)
+	if base.Holding(dir) == "" {
+		return nil
+	}
+	if st, err := os.Lstat(dir); err == nil && !st.IsDir() {
+		return &fs.PathError{Op: "use as the directory of keys", Path: dir, Err: unix.ENOTDIR}
+	}
+	return nil
+}
+
 // open opens the namespace at key and looks no further.
 func open(key string) (*Namespace, error) {
-	if dir := filepath.Dir(key); base.Holding(dir) != "" {
-		// A link there would lead to the keys of another base path.
-		if st, err := os.Lstat(dir); err == nil && !st.IsDir() {
-			return nil, &fs.PathError{Op: "use as the directory of keys", Path: dir, Err: unix.ENOTDIR}
-		}
+	if err := ofThisBase(key); err != nil {
+		return nil, err
 	}
 	fd, id, err := netns.Open(key)
 	if err != nil {

@@ -80,7 +80,7 @@ func (p *prepared) linksOfHost() (err error) {
 			f := &p.want[i].Ifaces[j]
 			if f.HostParent != nil {
 				if f.HostParent, err = p.run.onHost(f.HostParent.Name); err != nil {
-					return fault.At(p.want[i].Key, f.Name, where.In("parent", "", err))
+					return fail("", p.want[i].Key, f.Name, where.In("parent", "", err))
 				}
 			}
 			if f.PeerMaster == nil {
@@ -91,7 +91,7 @@ func (p *prepared) linksOfHost() (err error) {
 				err = fault.Invalidf("the master of its peer, %q, is no bridge of the host", name)
 			}
 			if err != nil {
-				return fault.At(p.want[i].Key, f.Name, where.In("peer_master", "", err))
+				return fail("", p.want[i].Key, f.Name, where.In("peer_master", "", err))
 			}
 		}
 	}
