@@ -87,3 +87,24 @@ func TestExecPutsRightFirst(t *testing.T) {
 		t.Errorf("the sandbox that was half made is there: %v", err)
 	}
 }
+
+// A directory of keys that is a link leads nowhere, for exec as for the others.
+func TestExecThroughALinkedDirectory(t *testing.T) {
+	w := begin(t)
+	sb := w.sandbox()
+	dir := t.TempDir()
+	must(t, os.Symlink(filepath.Dir(sb.Key()), filepath.Join(dir, "netns")))
+	if out, code := oslExec(filepath.Join(dir, "netns", filepath.Base(sb.Key())), "--", "echo", "inside"); code != 1 || !strings.Contains(out, "directory of keys") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+}
+
+// The kernel's refusal of a link of the host keeps its sentinel.
+func TestParentThatCanNotBe(t *testing.T) {
+	begin(t)
+	_, err := osl.Diff(context.Background(), osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{
+		{Name: "e", Type: "vlan", VLAN: 5, Parent: "host/averyveryverylongname"}}}}})
+	if !errors.Is(err, osl.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+}

@@ -27,7 +27,8 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Run a command inside a sandbox",
 		Long: `Run a command inside a sandbox, or with the name host beside them where osl
 works, which without root is a namespace of the user's own; and exit with its exit code: 128 and the
-signal's number if a signal ended it, 127 if there is no such command.`,
+signal's number if a signal ended it, 127 if there is no such command. As root osl
+becomes the command; a signal that ends it ends osl.`,
 		Example: "  osl exec web -- ip -brief address",
 		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
 		ValidArgsFunction: a.completeName,
