@@ -20,10 +20,7 @@ func ExecAtOnce(args []string) {
 	if len(args) < 3 || args[0] != "exec" || strings.HasPrefix(args[1], "-") || rootless.Joined() || rootless.Needed() {
 		return
 	}
-	argv := args[2:]
-	if argv[0] == "--" {
-		argv = argv[1:]
-	}
+	argv := commandOf(args[1:])
 	if len(argv) == 0 {
 		return
 	}

@@ -33,10 +33,7 @@ becomes the command; a signal that ends it ends osl.`,
 		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
 		ValidArgsFunction: a.completeName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			argv := args[1:]
-			if argv[0] == "--" {
-				argv = argv[1:]
-			}
+			argv := commandOf(args)
 			if len(argv) == 0 {
 				return usagef("osl exec needs a command after --")
 			}
@@ -51,6 +48,14 @@ becomes the command; a signal that ends it ends osl.`,
 	// What stands after NAME is the command's, flags too.
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// commandOf is what stands after NAME, and after the -- that may follow it.
+func commandOf(args []string) []string {
+	if args[1] == "--" {
+		return args[2:]
+	}
+	return args[1:]
 }
 
 func (a *app) exec(ctx context.Context, enter func(f func()) error, argv []string) error {

@@ -118,7 +118,7 @@ func canonical(key string) string {
 }
 
 // keys are what the names of a network stand for.
-var keys = want.Keys{Path: base.Key, Same: canonical}
+var keys = want.Keys{Path: base.Key, Same: canonical, Name: base.NameOf}
 
 // lockID is where the lock of a key is. It is worked out once for a handle.
 type lockID struct{ base, file, key string }

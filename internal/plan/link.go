@@ -200,8 +200,8 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	}}}
 }
 
-// On returns the address as it is to be on a link.
-func (a Addr) On(index int) rtnl.Addr {
+// on returns the address as it is to be on a link.
+func (a Addr) on(index int) rtnl.Addr {
 	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol}
 	if a.Alias {
 		r.Proto = rtnl.AliasProtocol
@@ -231,7 +231,7 @@ var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
 func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
 
 func (p *phases) addr(key, dev string, index int, a Addr) {
-	r := a.On(index)
+	r := a.on(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 

@@ -58,7 +58,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(mtu))
 	f.Add(NewNeigh(Neigh{Index: 3, IP: netip.MustParseAddr("10.0.0.1")}, nil).Data)
 	f.Add([]byte(NewAddr(Addr{Index: 1}).Data))
-	f.Add(AppendMessage(nil, Request{Type: linux.NLMSG_ERROR, Data: []byte{0xea, 0xff, 0xff, 0xff}}, netlinkAckTLVs, 1))
+	said := buffer(append([]byte{0xea, 0xff, 0xff, 0xff}, make([]byte, 16)...)) // EINVAL, the request's header, and why
+	said.str(1, "text")
+	f.Add(AppendMessage(nil, Request{Type: linux.NLMSG_ERROR, Data: said}, netlinkCapped|netlinkAckTLVs, 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ParseLink(b)
 		ParseAddr(b)

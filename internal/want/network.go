@@ -82,7 +82,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	}
 	places := placesOf(want)
 	for i, l := range links {
-		if err := wantLink(byKey, byName, places, l); err != nil {
+		if err := wantLink(k, byKey, byName, places, l); err != nil {
 			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
 			if i < len(net.Links) {
 				return nil, where.In("links", strconv.Itoa(i), err)
@@ -128,7 +128,7 @@ func placesOf(want []plan.Sandbox) map[ifaceName]int {
 }
 
 // wantLink makes two interfaces the ends of a veth.
-func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, l Link) error {
+func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, l Link) error {
 	if l[0].Sandbox == HostName {
 		l[0], l[1] = l[1], l[0]
 	}
@@ -157,7 +157,7 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places m
 		}
 		f := &w.Ifaces[j]
 		if f.Kind != "" && f.Kind != "veth" || f.From != nil || f.Peer != nil || f.MadeBy != nil {
-			return fault.Invalidf("%v is %s already", e, already(f, byName))
+			return fault.Invalidf("%v is %s already", e, already(f, k))
 		}
 		f.Kind, f.Keep, at[i].Master = "veth", false, f.Master
 	}
@@ -178,14 +178,13 @@ func wantLink(byKey map[string]*plan.Sandbox, byName map[string]string, places m
 }
 
 // already says what an interface is that can be no end of a link.
-func already(f *plan.Iface, byName map[string]string) string {
+func already(f *plan.Iface, k Keys) string {
 	switch other := f.OtherEnd(); {
 	case other != nil:
-		for name, key := range byName {
-			if key == other.Key {
-				return "the end of a link to " + name + "/" + other.Name
-			}
+		if other.Key == plan.HostNS {
+			return "the end of a link to " + HostName + "/" + other.Name
 		}
+		return "the end of a link to " + k.Name(other.Key) + "/" + other.Name
 	case f.From != nil:
 		return "a link of the host, " + f.From.Link.Name
 	}

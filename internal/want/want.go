@@ -73,8 +73,10 @@ type Neigh struct {
 	FDB bool
 }
 
-// Keys says which key a name stands for, and when two spellings are of one key.
+// Keys says which key a name stands for, when two spellings are of one key, and what
+// a key is called.
 type Keys struct {
 	Path func(name string) (string, error)
 	Same func(key string) string
+	Name func(key string) string
 }

@@ -21,6 +21,7 @@ var keys = Keys{
 		return "/run/netns/" + name, nil
 	},
 	Same: path.Clean,
+	Name: path.Base,
 }
 
 func prefixes(list ...string) (out []netip.Prefix) {
