@@ -13,7 +13,8 @@ import (
 const asCommand = "OSL_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
+	if os.Getenv(asCommand) != "" { // as in cmd/osl
+		ExecAtOnce(os.Args[1:])
 		os.Exit(Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	testnet.Main(m)
