@@ -21,7 +21,7 @@ type info struct {
 
 // Info reads the sandbox and returns what it holds. After Destroy it is empty.
 func (n *Namespace) Info() Info {
-	s, adopted := n.e.Held()
+	s, adopted := n.opened().Held()
 	i := &info{}
 	parts, sources := s.Parts(), map[int]string{}
 	for j := range s.Links {
@@ -128,12 +128,12 @@ func (i *iface) Master() string                   { return i.master }
 
 // Remove takes the interface out of the sandbox; see [Interface].
 func (i *iface) Remove() error {
-	return public(i.n.e.RemoveFound(context.Background(), i.dst, i.index, i.alias))
+	return public(i.n.opened().RemoveFound(context.Background(), i.dst, i.index, i.alias))
 }
 
 // Statistics reads the counters of the interface.
 func (i *iface) Statistics() (*types.InterfaceStatistics, error) {
-	s, err := i.n.e.Statistics(context.Background(), i.dst, i.index)
+	s, err := i.n.opened().Statistics(context.Background(), i.dst, i.index)
 	if err != nil {
 		return nil, public(err)
 	}

@@ -16,6 +16,14 @@ type Namespace struct{ e *engine.Namespace }
 
 var _ Sandbox = (*Namespace)(nil)
 
+// opened returns what the engine opened. The zero Namespace is a closed one.
+func (n *Namespace) opened() *engine.Namespace {
+	if n.e == nil {
+		return &engine.Namespace{}
+	}
+	return n.e
+}
+
 // handle returns what the engine opened.
 func handle(e *engine.Namespace, err error) (*Namespace, error) {
 	if err != nil {
@@ -89,13 +97,13 @@ func RecoverHost(ctx context.Context) error {
 
 // Key returns the path where the network namespace is mounted.
 func (n *Namespace) Key() string {
-	return n.e.Key()
+	return n.opened().Key()
 }
 
 // Close closes the handle and leaves the sandbox as it is. A second Close does
 // nothing.
 func (n *Namespace) Close() error {
-	return public(n.e.Close())
+	return public(n.opened().Close())
 }
 
 // Destroy sends the links that came from the host home, in one batch, and
@@ -114,18 +122,18 @@ func (n *Namespace) Close() error {
 // it; so does the host's own. Destroy takes out what osl put in, and unpins a key
 // at which osl pinned it ([GetSandboxForExternalKey], [NewSandbox]).
 func (n *Namespace) Destroy() error {
-	return public(n.e.Destroy())
+	return public(n.opened().Destroy())
 }
 
 // InvokeFunc runs f on a thread that is in the sandbox and waits for it; see
 // [Sandbox].
 func (n *Namespace) InvokeFunc(f func()) error {
-	return public(n.e.InvokeFunc(f))
+	return public(n.opened().InvokeFunc(f))
 }
 
 // Inspect reads what the sandbox holds.
 func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
-	r, err := n.e.Inspect(ctx)
+	r, err := n.opened().Inspect(ctx)
 	if err != nil {
 		return nil, public(err)
 	}
@@ -144,7 +152,7 @@ func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
 		var last *Status
-		err := n.e.Watch(ctx, func(r *engine.Reading) bool {
+		err := n.opened().Watch(ctx, func(r *engine.Reading) bool {
 			st := statusOf(r)
 			if reflect.DeepEqual(st, last) {
 				return true
@@ -161,6 +169,8 @@ func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 // Pool makes network namespaces beforehand, so that a sandbox is had for the
 // price of a mount: most of the time of making one goes into the namespace. What
 // it holds is known to this process alone, and ends with it.
+//
+// The zero Pool keeps none ready.
 type Pool struct{ p *engine.Pool }
 
 // NewPool returns a pool that keeps up to size namespaces ready, and begins to
@@ -169,19 +179,26 @@ func NewPool(size int) *Pool {
 	return &Pool{engine.NewPool(size)}
 }
 
+func (p *Pool) opened() *engine.Pool {
+	if p.p == nil {
+		return &engine.Pool{}
+	}
+	return p.p
+}
+
 // Create is as the function [Create], with a namespace of the pool, or a new one
 // where none is ready. After Close it returns ErrClosed.
 func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
-	return handle(p.p.Create(ctx, name))
+	return handle(p.opened().Create(ctx, name))
 }
 
 // Wait returns when the pool is full, or can not be filled at the moment.
 func (p *Pool) Wait() {
-	p.p.Wait()
+	p.opened().Wait()
 }
 
 // Close ends the pool and the namespaces in it, and waits for that. Sandboxes
 // that were made with it stay.
 func (p *Pool) Close() error {
-	return public(p.p.Close())
+	return public(p.opened().Close())
 }

@@ -27,13 +27,13 @@ func Diff(ctx context.Context, net Network) (Changes, error) {
 // Apply brings the sandbox to what s says, as the function [Apply] does. The
 // name in s is not used.
 func (n *Namespace) Apply(ctx context.Context, s Spec) (Changes, error) {
-	c, err := n.e.Apply(ctx, s.wanted(), true)
+	c, err := n.opened().Apply(ctx, s.wanted(), true)
 	return changesOf(c), public(err)
 }
 
 // Diff returns what Apply would do, and does nothing.
 func (n *Namespace) Diff(ctx context.Context, s Spec) (Changes, error) {
-	c, err := n.e.Apply(ctx, s.wanted(), false)
+	c, err := n.opened().Apply(ctx, s.wanted(), false)
 	return changesOf(c), public(err)
 }
 

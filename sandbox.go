@@ -244,5 +244,5 @@ func (n *Namespace) Restore(ifsopt map[string][]IfaceOption, routes []*types.Sta
 	for name, options := range ifsopt {
 		adopt[name] = optionsOf(options)
 	}
-	return public(n.e.Restore(adopt, routes, gw, gw6))
+	return public(n.opened().Restore(adopt, routes, gw, gw6))
 }

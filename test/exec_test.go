@@ -46,6 +46,18 @@ func TestExecBecomesTheCommand(t *testing.T) {
 			t.Errorf("%v: %q, exit code %d, not in %s", args, out, code, want)
 		}
 	}
+	// The kernel refuses these when osl is in the sandbox already.
+	dir := t.TempDir()
+	for file, x := range map[string]struct {
+		text string
+		code int
+	}{"lost": {"#!/no/such/interpreter\n", 127}, "neither": {"no program", 126}} {
+		path := filepath.Join(dir, file)
+		must(t, os.WriteFile(path, []byte(x.text), 0o755))
+		if out, code := oslExec(name, "--", path); code != x.code || !strings.Contains(out, path) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q", file, code, out)
+		}
+	}
 	cmd := child("osl", "exec", name, "--", "sh", "-c", "echo $$")
 	out, err := cmd.Output()
 	if err != nil || strings.TrimSpace(string(out)) != itoa(cmd.Process.Pid) {

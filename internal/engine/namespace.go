@@ -92,7 +92,7 @@ func (n *Namespace) Key() string { return n.key }
 func (n *Namespace) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.closed || n.conn == nil {
 		return nil
 	}
 	n.closed = true
@@ -208,7 +208,7 @@ func (n *Namespace) live() (*netlink.Conn, error) {
 func (n *Namespace) handle() (*netlink.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.closed || n.conn == nil {
 		return nil, fault.ErrClosed
 	}
 	return n.conn, nil

@@ -23,6 +23,14 @@ type Pool struct{}
 
 func no(op string) error { return &fault.Error{Op: op, Err: fault.ErrUnsupported} }
 
+// noneOf refuses to do a change, or to say what it would be.
+func noneOf(do bool, doing, saying string) ([]Change, error) {
+	if do {
+		return nil, no(doing)
+	}
+	return nil, no(saying)
+}
+
 func GC()                       {}
 func Join(string) (bool, error) { return false, nil }
 func InitOSContext() func()     { return func() {} }
@@ -38,33 +46,33 @@ func List(context.Context) ([]Entry, error)              { return nil, no("list 
 func Remove(context.Context, string, bool) error         { return no("remove the sandbox") }
 func Recover(context.Context, string) error              { return no("recover the sandbox") }
 func RecoverHost(context.Context) error                  { return no("recover the host") }
-func Apply(context.Context, want.Network, bool) ([]Change, error) {
-	return nil, no("apply the network")
+func Apply(_ context.Context, _ want.Network, do bool) ([]Change, error) {
+	return noneOf(do, "apply the network", "compare the network")
 }
-func Down(context.Context, want.Network, bool, bool) ([]Change, error) {
-	return nil, no("take the network down")
+func Down(_ context.Context, _ want.Network, _, do bool) ([]Change, error) {
+	return noneOf(do, "take the network down", "compare the network")
 }
 func (*Pool) Create(context.Context, string) (*Namespace, error) {
 	return nil, no("create the sandbox")
 }
 
 func (*Namespace) Key() string                                      { return "" }
-func (*Namespace) Close() error                                     { return nil }
+func (*Namespace) Close() error                                     { return no("close the sandbox") }
 func (*Namespace) Destroy() error                                   { return no("destroy the sandbox") }
 func (*Namespace) InvokeFunc(func()) error                          { return no("run a function in the sandbox") }
 func (*Namespace) Held() (*plan.State, Adopted)                     { return &plan.State{}, Adopted{} }
 func (*Namespace) Inspect(context.Context) (*Reading, error)        { return nil, no("inspect the sandbox") }
 func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }
-func (*Namespace) Apply(context.Context, want.Sandbox, bool) ([]Change, error) {
-	return nil, no("apply to the sandbox")
+func (*Namespace) Apply(_ context.Context, _ want.Sandbox, do bool) ([]Change, error) {
+	return noneOf(do, "apply to the sandbox", "compare the sandbox")
 }
 func (*Namespace) Restore(map[string]*want.Options, []*types.StaticRoute, net.IP, net.IP) error {
 	return no("restore the sandbox")
 }
 
 func (*Namespace) AddInterface(string, string, *want.Options) error { return no("add interface") }
-func (*Namespace) AddLink(context.Context, want.Iface, bool) ([]Change, error) {
-	return nil, no("add link")
+func (*Namespace) AddLink(_ context.Context, _ want.Iface, do bool) ([]Change, error) {
+	return noneOf(do, "add link", "plan link")
 }
 func (*Namespace) AddLinks(context.Context, []want.Iface) error { return no("add links") }
 func (*Namespace) RemoveLink(context.Context, string) error     { return no("remove link") }
@@ -83,7 +91,7 @@ func (*Namespace) UnsetGatewayIPv6() error                    { return no("unset
 func (*Namespace) AddStaticRoute(*types.StaticRoute) error    { return no("add static route") }
 func (*Namespace) RemoveStaticRoute(*types.StaticRoute) error { return no("remove static route") }
 func (*Namespace) AddNeighbor(net.IP, net.HardwareAddr, bool, string, int) error {
-	return no("add neighbor")
+	return no("add neighbor on")
 }
 func (*Namespace) DeleteNeighbor(net.IP, net.HardwareAddr, bool) error { return no("delete neighbor") }
 func (*Namespace) AddAliasIP(string, *net.IPNet) error                 { return no("add alias IP to") }

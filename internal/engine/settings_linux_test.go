@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
 // settle applies a network, and fails unless a second time has nothing to do.
@@ -170,6 +171,30 @@ func TestLoopbackAddresses(t *testing.T) {
 	addrs, err := connOf(t, n).Addrs(t.Context(), 1)
 	if err != nil || len(addrs) == 0 || addrs[0].Prefix != p("127.0.0.1/8") || addrs[0].Scope != 254 {
 		t.Errorf("lo has %v, %v", addrs, err)
+	}
+}
+
+// An alias IP is written as one: marked as such, of the scope that the caller's peers
+// see, which is the host's for 127.0.0.0/8 alone.
+func TestHowAnAliasIsWritten(t *testing.T) {
+	p := netip.MustParsePrefix
+	n, err := osl.Create(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Destroy()
+	for _, x := range []struct {
+		addr  netip.Prefix
+		scope uint8
+	}{{p("127.0.0.9/8"), unix.RT_SCOPE_HOST}, {p("169.254.7.1/16"), unix.RT_SCOPE_UNIVERSE}, {p("10.9.0.1/32"), unix.RT_SCOPE_UNIVERSE}, {p("127.0.0.1/8"), unix.RT_SCOPE_HOST}} {
+		if err := errors.Join(n.RemoveAliasIP("lo", ipNet(x.addr)), n.AddAliasIP("lo", ipNet(x.addr))); err != nil {
+			t.Fatal(err)
+		}
+		addrs, err := connOf(t, n).Addrs(t.Context(), 1)
+		i := slices.IndexFunc(addrs, func(a rtnl.Addr) bool { return a.Prefix == x.addr })
+		if err != nil || i < 0 || addrs[i].Scope != x.scope || addrs[i].Proto != rtnl.AliasProtocol {
+			t.Errorf("%v: %+v, %v", x.addr, addrs, err)
+		}
 	}
 }
 

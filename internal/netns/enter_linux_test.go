@@ -219,3 +219,53 @@ func TestNoWayHome(t *testing.T) {
 	}
 	allHome(t)
 }
+
+// A thread that stays is there while f says so; where f refuses, it is back, and where
+// it can not come back, the error says that.
+func TestStay(t *testing.T) {
+	fd := space(t)
+	defer func() { setns = unix.Setns }()
+	failed := errors.New("of f")
+	var there string
+	for _, stuck := range []bool{false, true} {
+		offMain(func() {
+			was := here()
+			err := Stay(fd, func() error {
+				there = here()
+				if stuck {
+					setns = func(int, int) error { return unix.EPERM }
+				}
+				return failed
+			})
+			stray := (*NotHomeError)(nil)
+			if !errors.Is(err, failed) || errors.As(err, &stray) != stuck || errors.Is(err, unix.EPERM) != stuck {
+				t.Errorf("stuck %v: %v", stuck, err)
+			}
+			if there == was || (here() == was) == stuck {
+				t.Errorf("stuck %v: from %s to %s, and then in %s", stuck, was, there, here())
+			}
+			if !stuck {
+				if err := Stay(fd, func() error { return nil }); err != nil || here() != there {
+					t.Errorf("%v, in %s", err, here())
+				}
+			}
+		})
+	}
+	allHome(t)
+}
+
+// offMain runs f on a thread that ends with it.
+func offMain(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked but from the first thread
+		if unix.Gettid() == unix.Getpid() {
+			offMain(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		f()
+	}()
+	<-done
+}
