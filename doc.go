@@ -31,9 +31,11 @@
 // # Threads
 //
 // A caller needs to lock no goroutine to its thread, and may use what this
-// package returns from any goroutine. The functions that run inside a sandbox,
-// of [Namespace.InvokeFunc], run on a goroutine and thread of their own; the
-// process's main thread is never moved.
+// package returns from any goroutine. What runs inside a sandbox, such as the
+// function given to [Namespace.InvokeFunc], runs on the caller's own thread,
+// which is afterwards where it was; the process's main thread is never moved. A
+// caller that is on the main thread goes on on another, unless it locked itself
+// to that: then the function runs on another thread, and the caller waits.
 //
 // # Privileges
 //

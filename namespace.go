@@ -9,8 +9,8 @@ import (
 )
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
-// holds one descriptor, its netlink socket, and no thread or goroutine. The
-// sandbox itself lives on at its key when the handle is closed or the process
+// holds a descriptor, its netlink socket, one more from the first time on that
+// something enters the sandbox, and no thread or goroutine. The sandbox itself lives on at its key when the handle is closed or the process
 // ends.
 type Namespace struct{ e *engine.Namespace }
 
@@ -125,8 +125,7 @@ func (n *Namespace) Destroy() error {
 	return public(n.opened().Destroy())
 }
 
-// InvokeFunc runs f on a thread that is in the sandbox and waits for it; see
-// [Sandbox].
+// InvokeFunc runs f in the sandbox; see [Sandbox].
 func (n *Namespace) InvokeFunc(f func()) error {
 	return public(n.opened().InvokeFunc(f))
 }

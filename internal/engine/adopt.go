@@ -61,12 +61,12 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key string) (*Namespace, 
 	if err != nil {
 		return nil, err
 	}
-	fd, err := n.conn.NSFD()
+	ns, err := n.file()
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
-	conn, err := dial(fd)
+	defer ns.Release()
+	conn, err := dial(ns.FD())
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -149,9 +147,9 @@ func (n *Namespace) endKey() error {
 	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
 		if err := netns.Unpin(n.key); err != nil {
 			// A file without its namespace would say nothing to who tries again.
-			if fd, ferr := n.conn.NSFD(); ferr == nil {
-				netns.Repin(fd, n.key)
-				unix.Close(fd)
+			if ns, ferr := n.file(); ferr == nil {
+				netns.Repin(ns.FD(), n.key)
+				ns.Release()
 			}
 			return err
 		}

@@ -26,10 +26,12 @@ type Namespace struct {
 	host bool // the host's own namespace: links keep their names and stay
 	id   netns.ID
 	lock lockID
+	look netns.Look
 
 	mu     sync.Mutex // guards what follows
 	closed bool
 	conn   *netlink.Conn
+	ns     *netns.File // nil until something enters the namespace
 	lookup lookup
 
 	watches []*netlink.Events // to be woken by Close
@@ -99,28 +101,46 @@ func (n *Namespace) Close() error {
 	for _, e := range n.watches {
 		e.Wake()
 	}
+	if n.ns != nil {
+		n.ns.Release()
+	}
 	return n.conn.Close() // a call that is under way finds it closed
 }
 
 // InvokeFunc runs f on a thread that is in the sandbox.
 func (n *Namespace) InvokeFunc(f func()) error {
 	const op = "run a function in the sandbox"
-	conn, err := n.live()
-	if err != nil {
+	if _, err := n.live(); err != nil {
 		return fail(op, n.key, "", err)
 	}
 	if f == nil {
 		return fail(op, n.key, "", fault.Invalidf("the function is nil"))
 	}
-	fd, err := conn.NSFD()
+	ns, err := n.file()
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	defer unix.Close(fd)
-	if err := netns.Do(fd, func() error { f(); return nil }); err != nil {
-		return fail(op, n.key, "", err)
+	defer ns.Release()
+	return fail(op, n.key, "", netns.Do(ns.FD(), func() error { f(); return nil }))
+}
+
+// file returns a descriptor of the namespace, which the handle keeps from then on. The
+// caller lets go of it.
+func (n *Namespace) file() (*netns.File, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || n.conn == nil {
+		return nil, fault.ErrClosed
 	}
-	return nil
+	if n.ns == nil {
+		fd, err := n.conn.NSFD()
+		if err != nil {
+			return nil, err
+		}
+		n.ns = netns.NewFile(fd)
+	}
+	n.ns.Hold()
+	return n.ns, nil
 }
 
 // ofThisBase refuses a key in a directory that is a link: it would lead to the keys
@@ -198,7 +218,7 @@ func dialHost() (*netlink.Conn, error) {
 // was opened.
 func (n *Namespace) live() (*netlink.Conn, error) {
 	conn, err := n.handle()
-	if err == nil && !n.host && !netns.At(n.key, n.id) {
+	if err == nil && !n.host && !n.look.Still(n.key, n.id) {
 		err = fault.ErrClosed
 	}
 	return conn, err

@@ -41,7 +41,7 @@ type run struct {
 	ctx    context.Context
 	spaces map[string]*Namespace // open namespaces by key; the host's is plan.HostNS
 	own    []*Namespace          // those that the run opened for itself
-	fds    map[string]int
+	files  map[string]*netns.File
 	adds   bool                 // what is wanted is new
 	links  map[linkID]rtnl.Link // as ReadLink found them
 	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on or off
@@ -62,7 +62,7 @@ type linkID struct {
 type setting struct{ path, value string }
 
 func newRun(ctx context.Context, spaces ...*Namespace) *run {
-	r := &run{ctx: ctx, spaces: map[string]*Namespace{}, fds: map[string]int{}, links: map[linkID]rtnl.Link{},
+	r := &run{ctx: ctx, spaces: map[string]*Namespace{}, files: map[string]*netns.File{}, links: map[linkID]rtnl.Link{},
 		ipv6s: map[linkID][]setting{}}
 	for _, n := range spaces {
 		r.spaces[n.space()] = n
@@ -74,9 +74,9 @@ func newRun(ctx context.Context, spaces ...*Namespace) *run {
 func (r *run) reset() {
 	for _, n := range r.made {
 		delete(r.spaces, n.key)
-		if fd, ok := r.fds[n.key]; ok {
-			unix.Close(fd)
-			delete(r.fds, n.key)
+		if f := r.files[n.key]; f != nil {
+			f.Release()
+			delete(r.files, n.key)
 		}
 	}
 	r.undo, r.ops, r.made, r.left = nil, nil, nil, nil
@@ -86,8 +86,8 @@ func (r *run) reset() {
 
 // close lets go of what the run opened for itself.
 func (r *run) close() {
-	for _, fd := range r.fds {
-		unix.Close(fd)
+	for _, f := range r.files {
+		f.Release()
 	}
 	for _, n := range r.own {
 		n.Close()
@@ -120,19 +120,19 @@ func (r *run) fd(key string) int {
 		}
 		return -1
 	}
-	if fd, ok := r.fds[key]; ok {
-		return fd
+	if f := r.files[key]; f != nil {
+		return f.FD()
 	}
 	n := r.spaces[key]
 	if n == nil {
 		return -1
 	}
-	fd, err := n.conn.NSFD()
+	f, err := n.file()
 	if err != nil {
 		return -1
 	}
-	r.fds[key] = fd
-	return fd
+	r.files[key] = f
+	return f.FD()
 }
 
 // do carries out a plan, or nothing of it: after a failure the steps that were

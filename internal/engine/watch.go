@@ -75,16 +75,15 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Reading) bool) error 
 }
 
 func (n *Namespace) listen() (events *netlink.Events, err error) {
-	conn, err := n.live()
+	if _, err := n.live(); err != nil {
+		return nil, err
+	}
+	ns, err := n.file()
 	if err != nil {
 		return nil, err
 	}
-	fd, err := conn.NSFD()
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	err = netns.Do(fd, func() (err error) {
+	defer ns.Release()
+	err = netns.Do(ns.FD(), func() (err error) {
 		events, err = netlink.Listen()
 		return err
 	})

@@ -5,8 +5,10 @@
 package netns
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -30,30 +32,15 @@ func Home() (int, error) {
 	if fd := home.Load(); fd != 0 {
 		return int(fd - 1), nil
 	}
-	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(ownNet, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open the thread's own network namespace: %w", err)
 	}
-	var of, process unix.Stat_t
-	err = unix.Fstat(fd, &of)
-	if err == nil {
-		err = unix.Stat("/proc/self/ns/net", &process)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("stat", err)
-	}
 	if !home.CompareAndSwap(0, int64(fd)+1) {
 		unix.Close(fd) // another was first
-	} else {
-		apart.Store(of.Ino != process.Ino)
 	}
 	return int(home.Load() - 1), nil
 }
-
-// apart says that home is another namespace than that of the first thread, and so
-// of the others: each goes back to where it was then.
-var apart atomic.Bool
 
 // HomeID returns the identity of the namespace of Home.
 func HomeID() ID {
@@ -73,33 +60,116 @@ func HomeID() ID {
 
 var homeID atomic.Pointer[ID]
 
-// Do runs f on a thread that is in the namespace fd, and returns f's error. A
-// panic or runtime.Goexit of f is continued in the caller.
+// Do runs f on a thread that is in the namespace fd, the caller's own unless that is
+// the first, and returns f's error. Afterwards the caller's thread is where it was.
 func Do(fd int, f func() error) error {
 	return onThread(func() error { return os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)) }, f)
 }
 
-// outcome is how a function that ran on a moved thread ended.
-type outcome struct {
-	err      error
-	panicked any
-	goexit   bool
+// Make runs f on a thread in a new namespace, which is gone again unless f
+// keeps hold of it.
+func Make(f func() error) error {
+	return onThread(func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
 }
 
 // onThread calls move, which takes the thread to another namespace or fails,
-// and then f, and brings the thread home.
+// and then f, and brings the thread back to where it was.
 //
-// Both run in a goroutine of their own. It runs at once on the thread that the
-// caller lends by waiting, and it is unlocked from it only when the thread is
-// home for certain. Otherwise it ends locked, and the runtime ends the thread
-// with it: no goroutine is ever run in a namespace that it did not ask for.
-func onThread(move, f func() error) error {
-	back, err := Home()
+// That is the caller's thread: to hand f to another and to wait takes ten times as
+// long as to go there, and on a busy machine until that has its turn. The goroutine is
+// unlocked from it only when it is back for certain, so that no goroutine is ever run
+// in a namespace that it did not ask for. If it can not come back, the caller leaves
+// it, and it ends.
+//
+// The first thread never moves: others see its namespace as the process's, and the
+// runtime could not end it.
+func onThread(move, f func() error) (err error) {
+	runtime.LockOSThread()
+	for unix.Gettid() == firstThread {
+		if !leaveFirst() {
+			defer runtime.UnlockOSThread()
+			return elsewhere(func() error { return onThread(move, f) })
+		}
+		runtime.LockOSThread()
+	}
+	back, done, err := wayBack()
+	if err == nil {
+		defer done()
+		err = move()
+	}
 	if err != nil {
+		runtime.UnlockOSThread() // it never left
 		return err
 	}
+	defer func() {
+		if stuck := setns(back, unix.CLONE_NEWNET); stuck != nil {
+			err = errors.Join(err, &NotHomeError{Err: stuck, Stays: !end()})
+		} else {
+			runtime.UnlockOSThread()
+		}
+	}()
+	return f()
+}
+
+// wayBack returns a descriptor of the namespace that the calling thread is in: home,
+// most often. done is called when it is not needed any more.
+func wayBack() (fd int, done func(), err error) {
+	if fd, err = Home(); err != nil {
+		return -1, nil, err
+	}
+	var b [32]byte // the link's text tells, and takes half of the time of a stat
+	n, err := unix.Readlink(ownNet, b[:])
+	if err != nil {
+		return -1, nil, &fs.PathError{Op: "readlink", Path: ownNet, Err: err}
+	}
+	if ino, ok := inodeOf(b[:n]); ok && ino == HomeID().Ino {
+		return fd, func() {}, nil
+	}
+	if fd, err = unix.Open(ownNet, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, nil, &fs.PathError{Op: "open", Path: ownNet, Err: err}
+	}
+	return fd, func() { unix.Close(fd) }, nil
+}
+
+// ownNet leads to the namespace of the calling thread.
+const ownNet = "/proc/thread-self/ns/net"
+
+// inodeOf reads the text of such a link: net:[4026531840].
+func inodeOf(text []byte) (ino uint64, ok bool) {
+	digits, ok := bytes.CutPrefix(text, []byte("net:["))
+	if !ok || len(digits) < 2 || digits[len(digits)-1] != ']' {
+		return 0, false
+	}
+	for _, d := range digits[:len(digits)-1] {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		ino = 10*ino + uint64(d-'0')
+	}
+	return ino, true
+}
+
+// elsewhere runs f on another thread than the caller's, to which that is locked. A
+// panic or runtime.Goexit of f is continued in the caller.
+func elsewhere(f func() error) error {
+	type outcome struct {
+		err      error
+		panicked any
+		goexit   bool
+	}
 	done := make(chan outcome, 1)
-	go visit(back, move, f, done)
+	go func() {
+		o := outcome{goexit: true} // until f has returned or panicked
+		defer func() {
+			if o.goexit {
+				if p := recover(); p != nil {
+					o.panicked, o.goexit = p, false
+				}
+			}
+			done <- o
+		}()
+		o = outcome{err: f()}
+	}()
 	o := <-done
 	if o.panicked != nil {
 		panic(o.panicked)
@@ -110,63 +180,22 @@ func onThread(move, f func() error) error {
 	return o.err
 }
 
-func visit(back int, move, f func() error, done chan<- outcome) {
-	runtime.LockOSThread()
-	if unix.Gettid() == firstThread {
-		// The first thread never moves: others see its namespace as the
-		// process's, and the runtime could not end it. While this goroutine
-		// holds it, the next one is on another thread.
-		other := make(chan outcome, 1)
-		go visit(back, move, f, other)
-		o := <-other
-		runtime.UnlockOSThread()
-		done <- o
-		return
-	}
-	if apart.Load() {
-		here, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- outcome{err: os.NewSyscallError("open", err)}
-			return
-		}
-		defer unix.Close(here)
-		back = here
-	}
-	if err := move(); err != nil {
-		runtime.UnlockOSThread() // it never left
-		done <- outcome{err: err}
-		return
-	}
-	o := outcome{goexit: true} // until f has returned or panicked
-	defer func() {
-		if o.goexit {
-			if p := recover(); p != nil {
-				o.panicked, o.goexit = p, false
-			}
-		}
-		if err := setns(back, unix.CLONE_NEWNET); err != nil {
-			o.err = errors.Join(o.err, &NotHomeError{err})
-		} else {
-			runtime.UnlockOSThread()
-		}
-		done <- o
-	}()
-	o = outcome{err: f()}
+// NotHomeError says that f was done, and that its thread could not be brought back.
+// That has ended, so that it is in nobody's way, and the caller is on another; or
+// Stays: the caller had locked it, and keeps it for as long as its goroutine lasts.
+type NotHomeError struct {
+	Err   error
+	Stays bool
 }
 
-// NotHomeError says that f was done, and that its thread could not be brought
-// home. That has ended, so that it is in nobody's way.
-type NotHomeError struct{ Err error }
+func (e *NotHomeError) Error() string {
+	if e.Stays {
+		return "bring the thread home: " + e.Err.Error() + "; the goroutine, which was locked to it, is in the sandbox still"
+	}
+	return "bring the thread home: " + e.Err.Error()
+}
 
-func (e *NotHomeError) Error() string { return "bring the thread home: " + e.Err.Error() }
 func (e *NotHomeError) Unwrap() error { return e.Err }
-
-// Make runs f on a thread in a new namespace, which is gone again unless f
-// keeps hold of it.
-func Make(f func() error) error {
-	return onThread(func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
-}
 
 // Return brings the calling thread home. The caller has locked it.
 func Return() error {
@@ -175,7 +204,7 @@ func Return() error {
 		return err
 	}
 	var here, there unix.Stat_t
-	if unix.Stat("/proc/thread-self/ns/net", &here) == nil && unix.Fstat(back, &there) == nil && here.Ino == there.Ino {
+	if unix.Stat(ownNet, &here) == nil && unix.Fstat(back, &there) == nil && here.Ino == there.Ino {
 		return nil
 	}
 	return os.NewSyscallError("setns", setns(back, unix.CLONE_NEWNET))
@@ -184,7 +213,7 @@ func Return() error {
 // Stay takes the calling thread, which its caller has locked, into the namespace fd.
 // Where it can not, or f returns an error there, the thread is where it was.
 func Stay(fd int, f func() error) error {
-	was, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	was, err := unix.Open(ownNet, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the thread's own network namespace: %w", err)
 	}

@@ -194,6 +194,9 @@ func TestNoWayHome(t *testing.T) {
 			if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "bring the thread home") {
 				t.Errorf("%v", err)
 			}
+			if locked() {
+				t.Error("the caller is locked to the thread that it went on with")
+			}
 		case 1:
 			func() {
 				defer func() { _ = recover() }()
@@ -216,6 +219,46 @@ func TestNoWayHome(t *testing.T) {
 	}
 	if refused.Load() != times {
 		t.Errorf("the way home was refused %d times, not %d", refused.Load(), times)
+	}
+	allHome(t)
+}
+
+// A caller that locked its thread keeps it: where it moved that itself it is there
+// again afterwards, and where there is no way back it is told, and no other goroutine
+// ever runs there.
+func TestLockedCaller(t *testing.T) {
+	a, b := space(t), space(t)
+	defer func() { setns = unix.Setns }()
+	for _, moved := range []bool{false, true} {
+		offMain(func() {
+			if moved {
+				if err := unix.Setns(a, unix.CLONE_NEWNET); err != nil {
+					t.Error(err)
+				}
+			}
+			tid, was := unix.Gettid(), here()
+			var inside string
+			err := Do(b, func() error { inside = here(); return nil })
+			if err != nil || inside == was || here() != was || unix.Gettid() != tid {
+				t.Errorf("moved %v: %v, from %s to %s, then in %s", moved, err, was, inside, here())
+			}
+			setns = func(fd, flags int) error {
+				if fd != b {
+					return unix.EPERM
+				}
+				return unix.Setns(fd, flags)
+			}
+			err = Do(b, func() error { return nil })
+			setns = unix.Setns
+			stray := (*NotHomeError)(nil)
+			if !errors.As(err, &stray) || !stray.Stays || here() != inside || unix.Gettid() != tid {
+				t.Errorf("moved %v: %v, in %s", moved, err, here())
+			}
+			runtime.UnlockOSThread() // its own, and the thread is not let go of
+			if !locked() {
+				t.Error("a thread in the sandbox is given to others")
+			}
+		})
 	}
 	allHome(t)
 }

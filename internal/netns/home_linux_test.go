@@ -17,7 +17,6 @@ func TestHomeIsTheCallersThread(t *testing.T) {
 			unix.Close(int(fd - 1))
 		}
 		homeID.Store(wasID)
-		apart.Store(false)
 	}()
 	done := make(chan struct{})
 	go func() {

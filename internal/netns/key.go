@@ -87,12 +87,19 @@ func IdentityOf(fd int) (ID, error) {
 
 // At reports whether the namespace id is what is pinned at path now.
 func At(path string, id ID) bool {
+	there, _ := at(path, id)
+	return there
+}
+
+// at also reports whether it is mounted there, and not what a link of /proc leads to.
+func at(path string, id ID) (there, mounted bool) {
 	var st unix.Stat_t
 	err := unix.Fstatat(unix.AT_FDCWD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		err = unix.Stat(path, &st) // a link of /proc
+	mounted = st.Mode&unix.S_IFMT != unix.S_IFLNK
+	if err == nil && !mounted {
+		err = unix.Stat(path, &st)
 	}
-	return err == nil && id == ID{uint64(st.Dev), st.Ino}
+	return err == nil && id == ID{uint64(st.Dev), st.Ino}, mounted
 }
 
 func describe(fd int) string {

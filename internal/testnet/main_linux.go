@@ -170,6 +170,7 @@ func look() map[string]string {
 	seen := map[string]string{}
 	home, _ := os.Readlink("/proc/self/ns/net")
 	fds, _ := filepath.Glob("/proc/self/fd/*")
+	table := false
 	for _, fd := range fds {
 		to, err := os.Readlink(fd)
 		// What osl keeps open for good: its lock file, the home namespace.
@@ -177,6 +178,10 @@ func look() map[string]string {
 			continue
 		}
 		if strings.HasPrefix(to, "anon_inode:") || strings.HasPrefix(to, "/proc/") && strings.HasSuffix(to, "/fd") {
+			continue
+		}
+		if strings.HasSuffix(to, "/mountinfo") && !table {
+			table = true // one, by which it sees whether the mounts changed
 			continue
 		}
 		seen["descriptor "+filepath.Base(fd)] = to
