@@ -74,8 +74,11 @@ func (p *prepared) endings() (map[string][]Change, error) {
 		if !p.want[i].Ends || n == nil {
 			continue
 		}
-		var err error
-		if ends[n.key], err = n.endChanges(p.run.ctx); err != nil {
+		lo, err := n.loopback(p.run.ctx)
+		if err == nil {
+			ends[n.key], err = n.endChanges(p.run.ctx, &lo)
+		}
+		if err != nil {
 			return nil, fail("", n.key, "", err)
 		}
 	}
@@ -274,7 +277,7 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 		p.run.own = append(p.run.own, n)
 	}
 	if write {
-		err := n.healLocked(ctx)
+		err := p.heal(ctx, n)
 		if errors.Is(err, errInterrupted) {
 			if p.run.spaces[key] == nil {
 				return nil
@@ -289,6 +292,23 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	return nil
 }
 
+// heal puts right what a dead process left of a sandbox. What is to be read anyway
+// tells whether there is something.
+func (p *prepared) heal(ctx context.Context, n *Namespace) error {
+	if i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == n.key }); p.part && i >= 0 {
+		s, err := readPart(ctx, n.conn, &p.want[i])
+		if err != nil {
+			return err
+		}
+		if !underWay(s.ByIndex(1)) {
+			p.have[n.key] = s
+			return nil
+		}
+		clear(p.have) // it may be about others, too
+	}
+	return n.healLocked(ctx)
+}
+
 // read reads as much of a sandbox as is called for. For who may not heal it, what
 // a change that has not happened brought is not there: Apply would begin by
 // taking it away.
@@ -298,6 +318,9 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 		return nil
 	}
 	if p.part {
+		if p.have[w.Key] != nil {
+			return nil // by heal
+		}
 		s, err := readPart(ctx, n.conn, w)
 		p.have[w.Key] = s
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/want"
 )
@@ -40,13 +41,9 @@ func commands(op plan.Op, sh shell.Shell) (c []Change) {
 	return c
 }
 
-// endChanges returns what destroying the sandbox does.
-func (n *Namespace) endChanges(ctx context.Context) (c []Change, err error) {
-	lo, err := n.loopback(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := n.stays(&lo)
+// endChanges returns what destroying the sandbox does. lo is its loopback.
+func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link) (c []Change, err error) {
+	s := n.stays(lo)
 	if s == nil {
 		return []Change{removeChange(n.key)}, nil
 	}

@@ -63,30 +63,39 @@ func (n *Namespace) Destroy() error {
 }
 
 // destroyLocked ends the sandbox, or leaves it; the caller holds the lock.
-func (n *Namespace) destroyLocked(ctx context.Context) error { return n.destroyWith(ctx, nil) }
-
-// destroyWith also knows the ends of links in sandboxes that end as well.
-func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) error {
-	s := &plan.State{}
-	var err error
+func (n *Namespace) destroyLocked(ctx context.Context) error {
 	if n.host {
 		if err := n.healLocked(ctx); err != nil {
 			return err
 		}
 	}
-	if s.Links, err = n.conn.Links(ctx); err != nil {
+	links, err := n.conn.Links(ctx)
+	if err != nil {
 		return err
 	}
+	ends, err := n.empty(ctx, links, nil)
+	if err != nil || !ends {
+		return err
+	}
+	return n.endKey()
+}
+
+// empty takes out of a sandbox with these links what must not end with it, and
+// deletes what would outlast it elsewhere but for what is in sandboxes that end as
+// well, as ending says. It reports whether the key is to end: of a namespace that
+// stays, all is done.
+func (n *Namespace) empty(ctx context.Context, links []rtnl.Link, ending map[linkEnds]bool) (ends bool, err error) {
+	s := &plan.State{Links: links}
 	if stay := n.stays(s.ByIndex(1)); stay != nil {
-		return n.leave(ctx, stay)
+		return false, n.leave(ctx, stay)
 	}
 	r := newRun(ctx, n)
 	defer r.close()
 	unmark := func() {}
 	far := abroad(s.Links, ending)
 	if len(far) > 0 || slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.Origin == plan.Host }) {
-		if unmark, err = n.mark(ctx, plan.Commit{}); err != nil {
-			return err
+		if unmark, err = n.mark(ctx, s.ByIndex(1), plan.Commit{}); err != nil {
+			return false, err
 		}
 	}
 	noted := slices.DeleteFunc(records(s.ByIndex(1)), plan.Noted.Ends) // those end with the sandbox
@@ -103,20 +112,15 @@ func (n *Namespace) destroyWith(ctx context.Context, ending map[linkEnds]bool) e
 	}
 	if err != nil {
 		unmark()
-		return err
 	}
-	return n.endKey()
+	return err == nil, err
 }
 
 // mark notes on the sandbox that it is being destroyed, before links leave it:
 // whoever finds it so after this process died finishes the work. The returned
-// function takes the mark back.
-func (n *Namespace) mark(ctx context.Context, c plan.Commit) (unmark func(), err error) {
-	lo, err := n.loopback(ctx)
-	if err != nil {
-		return func() {}, err
-	}
-	if stay := n.stays(&lo); stay != nil {
+// function takes the mark back. lo is as it was read under the lock.
+func (n *Namespace) mark(ctx context.Context, lo *rtnl.Link, c plan.Commit) (unmark func(), err error) {
+	if stay := n.stays(lo); stay != nil {
 		ops, err := stay.plan(ctx, n)
 		if err != nil {
 			return func() {}, err

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -36,6 +37,7 @@ type doomed struct {
 	force bool
 	run   *run
 	open  []*Namespace // in the order of their keys
+	lo    []rtnl.Link  // of each
 	stale []string     // keys without a namespace
 	name  string       // of the network, empty for none
 	locks lockSet
@@ -77,8 +79,8 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 		c = append(c, Change{Sandbox: want.HostName, Kind: Edit, Command: "ip link del dev " + e.Dev})
 	}
 	there := map[string][]Change{}
-	for _, n := range d.open {
-		if there[n.key], err = n.endChanges(ctx); err != nil {
+	for i, n := range d.open {
+		if there[n.key], err = n.endChanges(ctx, &d.lo[i]); err != nil {
 			return nil, fail("", n.key, "", err)
 		}
 	}
@@ -104,7 +106,7 @@ func (d *doomed) letGo() {
 		n.Close()
 	}
 	d.locks.letGo()
-	d.open, d.stale, d.locks = nil, nil, lockSet{}
+	d.open, d.lo, d.stale, d.locks = nil, nil, nil, lockSet{}
 }
 
 // errUnsettled says that a dead process left something under way.
@@ -120,6 +122,7 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		}
 	}
 	found := make([]*Namespace, len(keys))
+	lo := make([]rtnl.Link, len(keys))
 	stale := make([]bool, len(keys))
 	err := inParallel(len(keys), func(i int) (err error) {
 		found[i], err = open(keys[i])
@@ -128,16 +131,14 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		}
 		if err == nil {
 			found[i].force = d.force
+			lo[i], err = found[i].loopback(ctx)
 		}
-		if err == nil && (really || d.name != "") && !found[i].host {
-			var lo rtnl.Link
-			lo, err = found[i].loopback(ctx)
-			network := plan.NetworkOf(&lo)
+		if err == nil && !found[i].host {
+			network := plan.NetworkOf(&lo[i])
 			switch {
-			case err != nil:
 			case d.name != "" && network != "" && network != d.name:
 				err = anotherNetworks(keys[i], network)
-			case really && underWay(&lo):
+			case really && underWay(&lo[i]):
 				err = errUnsettled
 			}
 		}
@@ -146,7 +147,7 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 	for i, n := range found {
 		switch {
 		case n != nil:
-			d.open = append(d.open, n)
+			d.open, d.lo = append(d.open, n), append(d.lo, lo[i])
 		case stale[i]:
 			d.stale = append(d.stale, keys[i])
 		}
@@ -181,7 +182,7 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		}
 		if err := d.leaderLast(func(i int) (err error) {
 			n := d.open[i]
-			unmark[i], err = n.mark(ctx, commit.For(n.key))
+			unmark[i], err = n.mark(ctx, &d.lo[i], commit.For(n.key))
 			return fail("", n.key, "", err)
 		}); err != nil {
 			return giveUp(err)
@@ -192,21 +193,11 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 			return giveUp(err)
 		}
 	}
-	ending, err := d.endsOf(ctx)
+	links, err := d.links(ctx)
 	if err != nil {
 		return giveUp(err)
 	}
-	if err := d.leaderLast(func(i int) error {
-		n := d.open[i]
-		if i == 0 {
-			forget()
-		}
-		if err := n.destroyWith(ctx, ending); err != nil {
-			return fail("", n.key, "", err)
-		}
-		unmark[i] = nil
-		return nil
-	}); err != nil {
+	if err := d.end(ctx, links, unmark, forget); err != nil {
 		return giveUp(err)
 	}
 	for _, key := range d.stale {
@@ -215,6 +206,46 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		}
 	}
 	return nil
+}
+
+// end ends the sandboxes, which have these links, and takes the unmark of each that
+// ended away.
+func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), forget func()) error {
+	if len(d.open) == 0 {
+		return nil
+	}
+	ending := endsIn(links)
+	empty, ends := make([]bool, len(d.open)), make([]bool, len(d.open))
+	clear := func(i int) (err error) {
+		ends[i], err = d.open[i].empty(ctx, links[i], ending)
+		empty[i] = err == nil
+		return fail("", d.open[i].key, "", err)
+	}
+	end := func(i int) (err error) {
+		if ends[i] {
+			err = d.open[i].endKey()
+		}
+		if err == nil {
+			unmark[i] = nil
+		}
+		return fail("", d.open[i].key, "", err)
+	}
+	err := inParallel(len(d.open)-1, func(i int) error { return clear(i + 1) })
+	// One after the other: to take a mount away waits for all processors, and for one
+	// that is at work much longer than for one that sleeps.
+	for i := 1; i < len(d.open); i++ {
+		if empty[i] {
+			err = cmp.Or(err, end(i))
+		}
+	}
+	if err == nil {
+		forget()
+		err = clear(0)
+	}
+	if err == nil {
+		err = end(0)
+	}
+	return err
 }
 
 // noteParts notes on the leader which others are to end with it: who ends the

@@ -19,26 +19,33 @@ import (
 // elsewhere. Osl chooses both at random, so that no two links have the same.
 type linkEnds struct{ here, there int }
 
-// endsOf returns the links between sandboxes that are to end, as each sees them:
-// nobody is left there to see what remains of them for a moment.
-func (d *doomed) endsOf(ctx context.Context) (map[linkEnds]bool, error) {
-	if len(d.open) < 2 {
-		return nil, nil
-	}
+// links reads the links of each sandbox.
+func (d *doomed) links(ctx context.Context) ([][]rtnl.Link, error) {
 	lists := make([][]rtnl.Link, len(d.open))
-	err := inParallel(len(d.open), func(i int) (err error) {
-		lists[i], err = d.open[i].conn.Links(ctx)
-		return fail("", d.open[i].key, "", err)
+	return lists, inParallel(len(d.open), func(i int) (err error) {
+		n := d.open[i]
+		if n.host {
+			err = n.healLocked(ctx)
+		}
+		if err == nil {
+			lists[i], err = n.conn.Links(ctx)
+		}
+		return fail("", n.key, "", err)
 	})
+}
+
+// endsIn returns the links between sandboxes that are to end, as each sees them:
+// nobody is left there to see what remains of them for a moment.
+func endsIn(lists [][]rtnl.Link) map[linkEnds]bool {
 	ends := map[linkEnds]bool{}
 	for _, links := range lists {
 		for i := range links {
-			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
+			if t, _ := plan.ParseTag(links[i].Alias); len(lists) > 1 && t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
 				ends[linkEnds{links[i].Index, links[i].Parent}] = true
 			}
 		}
 	}
-	return ends, err
+	return ends
 }
 
 // abroad are the links that osl made in a sandbox and that hold something outside

@@ -90,9 +90,9 @@ func TestExchanges(t *testing.T) {
 		// Reading lo, the name, and what may be in conflict; the record; the links
 		// with their tags, on both sides; addresses, state and routes; reading back;
 		// the record taken away.
-		{"AddLink of a veth", link(veth), 9, -1},
+		{"AddLink of a veth", link(veth), 8, -1},
 		{"RemoveLink of a veth", remove("new0"), 5, -1},
-		{"AddLink of a bridge", link(bridge), 5, -1},
+		{"AddLink of a bridge", link(bridge), 4, -1},
 		{"RemoveLink of a bridge", remove("br0"), 5, -1},
 		{"Create", func() (err error) { fresh, err = osl.Create(ctx, "fresh"); return err }, 1, 1},
 		{"Destroy", func() error { return fresh.Destroy() }, 1, -1},

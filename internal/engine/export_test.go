@@ -16,6 +16,7 @@ import (
 var (
 	OpenAt    = open
 	DialHost  = dialHost
+	OpenHost  = openHost
 	ReadState = readState
 	NoIPv6    = noIPv6
 	NewRun    = newRun
@@ -23,7 +24,10 @@ var (
 	Prepare   = prepare
 )
 
-const LockWait = lockWait
+const (
+	LockWait = lockWait
+	KeptFor  = keptFor
+)
 
 func ForgetLock(key string)     { locks.Forget(key) }
 func KeepLocks(d time.Duration) { locks.Linger = d }
@@ -61,5 +65,5 @@ func MarkToEnd(ctx context.Context, keys ...string) error {
 	if _, err := d.noteParts(ctx, c); err != nil {
 		return err
 	}
-	return d.leaderLast(func(i int) error { _, err := d.open[i].mark(ctx, c.For(d.open[i].key)); return err })
+	return d.leaderLast(func(i int) error { _, err := d.open[i].mark(ctx, &d.lo[i], c.For(d.open[i].key)); return err })
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -24,11 +26,72 @@ func hostAt(key string, conn *netlink.Conn) *Namespace {
 
 // openHost opens the host's own namespace, for a part of something else.
 func openHost() (*Namespace, error) {
-	conn, err := dialHost()
+	conn, err := hostConns.take()
 	if err != nil {
 		return nil, err
 	}
-	return &Namespace{host: true, id: netns.HomeID(), conn: conn}, nil
+	return &Namespace{host: true, lent: true, id: netns.HomeID(), conn: conn}, nil
+}
+
+// dialHost opens a netlink socket in the host's namespace.
+func dialHost() (*netlink.Conn, error) {
+	fd, err := netns.Home()
+	if err != nil {
+		return nil, err
+	}
+	return dial(fd)
+}
+
+// hostConns lends a socket in the host's namespace to each operation that needs one,
+// so that one that hangs is in nobody's way. One that was given back is kept for a
+// moment: most changes of a sandbox need it, and to open one takes longer than what it
+// is there for.
+var hostConns connKeeper
+
+const keptFor = 100 * time.Millisecond
+
+type connKeeper struct {
+	mu    sync.Mutex
+	conn  *netlink.Conn // nil if none is there
+	timer *time.Timer
+}
+
+func (k *connKeeper) take() (*netlink.Conn, error) {
+	k.mu.Lock()
+	conn := k.conn
+	k.conn = nil
+	k.mu.Unlock()
+	if conn != nil && netlink.Intercept == nil {
+		return conn, nil
+	}
+	if conn != nil {
+		_ = conn.Close() // the stand-in of a test is not behind it
+	}
+	return dialHost()
+}
+
+func (k *connKeeper) giveBack(conn *netlink.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn != nil || netlink.Intercept != nil || !conn.InStep() {
+		_ = conn.Close()
+		return
+	}
+	k.conn = conn
+	if k.timer == nil {
+		k.timer = time.AfterFunc(keptFor, k.drop)
+	} else {
+		k.timer.Reset(keptFor)
+	}
+}
+
+func (k *connKeeper) drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn != nil {
+		_ = k.conn.Close()
+		k.conn = nil
+	}
 }
 
 // errHostSpec refuses to bring the host's own namespace to what a Spec says: its

@@ -24,6 +24,7 @@ import (
 type Namespace struct {
 	key  string
 	host bool // the host's own namespace: links keep their names and stay
+	lent bool // the socket is of hostConns
 	id   netns.ID
 	lock lockID
 	look netns.Look
@@ -103,6 +104,10 @@ func (n *Namespace) Close() error {
 	}
 	if n.ns != nil {
 		n.ns.Release()
+	}
+	if n.lent {
+		hostConns.giveBack(n.conn)
+		return nil
 	}
 	return n.conn.Close() // a call that is under way finds it closed
 }
@@ -202,16 +207,6 @@ func dial(fd int) (conn *netlink.Conn, err error) {
 		_ = conn.Close()
 	}
 	return conn, err
-}
-
-// dialHost opens a netlink socket in the host's namespace. It is opened for
-// each operation that needs it, so that one that hangs is in nobody's way.
-func dialHost() (*netlink.Conn, error) {
-	fd, err := netns.Home()
-	if err != nil {
-		return nil, err
-	}
-	return dial(fd)
 }
 
 // live returns the handle's socket, or fault.ErrClosed if the key no longer is what

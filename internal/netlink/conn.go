@@ -90,6 +90,14 @@ func (c *Conn) Close() error {
 	return c.t.Close()
 }
 
+// InStep reports whether each exchange so far had its answers read, so that another
+// may use the socket.
+func (c *Conn) InStep() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.behind
+}
+
 // NSFD returns a new descriptor of the namespace that the socket is in. It is
 // close-on-exec; the caller closes it.
 func (c *Conn) NSFD() (int, error) {

@@ -95,8 +95,12 @@ func TestBatchErrorsBelongToTheirMessages(t *testing.T) {
 
 func TestBatchWithoutAnAnswerIsUnknown(t *testing.T) {
 	k := &kernel{answers: func(int, uint32) [][]byte { return nil }}
-	if _, err := NewConn(k).Do(context.Background(), rtnl.DelLink(1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%v", err)
+	c := NewConn(k)
+	if !c.InStep() {
+		t.Error("a new socket is not in step")
+	}
+	if _, err := c.Do(context.Background(), rtnl.DelLink(1)); !errors.Is(err, os.ErrDeadlineExceeded) || c.InStep() {
+		t.Errorf("%v, in step: %v", err, c.InStep())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
