@@ -7,22 +7,31 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/seed59451c2b/osl/internal/engine"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
 )
 
-// info is what the sandbox held when Info was called.
+// info is what the sandbox held when Info was called. Nobody changes it: what is
+// handed out is a copy.
 type info struct {
+	of     *engine.Held
 	ifaces []Interface
 	gw     [2]net.IP
 	routes []*types.StaticRoute
 }
 
-// Info reads the sandbox and returns what it holds. After Destroy it is empty.
+// Info returns what the sandbox holds at this moment, and of a sandbox that is gone
+// nothing. From the second call on the handle listens to what the kernel tells of
+// changes, for which it takes a descriptor more, and reads only what is not known.
 func (n *Namespace) Info() Info {
-	s, adopted := n.opened().Held()
-	i := &info{}
+	s := n.opened().Held()
+	if last := n.info.Load(); last != nil && last.of == s {
+		return last
+	}
+	i := &info{of: s}
+	defer n.info.Store(i)
 	parts, sources := s.Parts(), map[int]string{}
 	for j := range s.Links {
 		t, _ := plan.ParseTag(s.Links[j].Alias)
@@ -31,7 +40,7 @@ func (n *Namespace) Info() Info {
 	for j := range s.Links {
 		l := &s.Links[j]
 		t, ok := plan.ParseTag(l.Alias)
-		if a, is := adopted.Links[l.Index]; is && !ok {
+		if a, is := s.Sources[l.Index]; is && !ok {
 			t, ok = plan.Tag{Origin: plan.Kept, Source: a}, true
 		}
 		if ok && t.Origin != plan.Far {
@@ -43,7 +52,7 @@ func (n *Namespace) Info() Info {
 		if g := s.Gateway(v4); g.IsValid() {
 			i.gw[j] = g.AsSlice()
 		} else {
-			i.gw[j] = adopted.Gateways[j]
+			i.gw[j] = s.Adopted.Gateways[j]
 		}
 	}
 	for _, r := range s.Routes {
@@ -51,7 +60,7 @@ func (n *Namespace) Info() Info {
 			i.routes = append(i.routes, toStatic(r))
 		}
 	}
-	for _, r := range adopted.Routes {
+	for _, r := range s.Statics {
 		i.routes = append(i.routes, r.GetCopy())
 	}
 	return i
@@ -65,10 +74,15 @@ func toStatic(r rtnl.Route) *types.StaticRoute {
 	return out
 }
 
-func (i *info) Interfaces() []Interface            { return slices.Clone(i.ifaces) }
-func (i *info) Gateway() net.IP                    { return i.gw[0] }
-func (i *info) GatewayIPv6() net.IP                { return i.gw[1] }
-func (i *info) StaticRoutes() []*types.StaticRoute { return slices.Clone(i.routes) }
+func (i *info) Interfaces() []Interface { return slices.Clone(i.ifaces) }
+func (i *info) Gateway() net.IP         { return slices.Clone(i.gw[0]) }
+func (i *info) GatewayIPv6() net.IP     { return slices.Clone(i.gw[1]) }
+func (i *info) StaticRoutes() (list []*types.StaticRoute) {
+	for _, r := range i.routes {
+		list = append(list, r.GetCopy())
+	}
+	return list
+}
 
 // iface is one interface as Info read it.
 type iface struct {
@@ -119,12 +133,26 @@ func isAddress(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol }
 
 func (i *iface) SrcName() string                  { return i.src }
 func (i *iface) DstName() string                  { return i.dst }
-func (i *iface) Address() *net.IPNet              { return i.addr[0] }
-func (i *iface) AddressIPv6() *net.IPNet          { return i.addr[1] }
-func (i *iface) LinkLocalAddresses() []*net.IPNet { return i.linkLocal }
-func (i *iface) Routes() []*net.IPNet             { return i.routes }
+func (i *iface) Address() *net.IPNet              { return copyOf(i.addr[0]) }
+func (i *iface) AddressIPv6() *net.IPNet          { return copyOf(i.addr[1]) }
+func (i *iface) LinkLocalAddresses() []*net.IPNet { return copies(i.linkLocal) }
+func (i *iface) Routes() []*net.IPNet             { return copies(i.routes) }
 func (i *iface) Bridge() bool                     { return i.bridge }
 func (i *iface) Master() string                   { return i.master }
+
+func copyOf(n *net.IPNet) *net.IPNet {
+	if n == nil {
+		return nil
+	}
+	return &net.IPNet{IP: slices.Clone(n.IP), Mask: slices.Clone(n.Mask)}
+}
+
+func copies(nets []*net.IPNet) (list []*net.IPNet) {
+	for _, n := range nets {
+		list = append(list, copyOf(n))
+	}
+	return list
+}
 
 // Remove takes the interface out of the sandbox; see [Interface].
 func (i *iface) Remove() error {

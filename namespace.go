@@ -4,15 +4,20 @@ import (
 	"context"
 	"iter"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/seed59451c2b/osl/internal/engine"
 )
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
 // holds a descriptor, its netlink socket, one more from the first time on that
-// something enters the sandbox, and no thread or goroutine. The sandbox itself lives on at its key when the handle is closed or the process
+// something enters the sandbox, one from the second Info on, and no thread or
+// goroutine. The sandbox itself lives on at its key when the handle is closed or the process
 // ends.
-type Namespace struct{ e *engine.Namespace }
+type Namespace struct {
+	e    *engine.Namespace
+	info atomic.Pointer[info] // what Info returned last
+}
 
 var _ Sandbox = (*Namespace)(nil)
 
@@ -29,7 +34,7 @@ func handle(e *engine.Namespace, err error) (*Namespace, error) {
 	if err != nil {
 		return nil, public(err)
 	}
-	return &Namespace{e}, nil
+	return &Namespace{e: e}, nil
 }
 
 // Create makes a sandbox with a new network namespace and pins it at the key

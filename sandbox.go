@@ -95,8 +95,8 @@ type Sandbox interface {
 	// and the caller is on another, unless it had locked itself to that one.
 	InvokeFunc(f func()) error
 
-	// Info returns access to what is in the sandbox, read from the kernel at
-	// each call.
+	// Info returns access to what is in the sandbox at the moment of the call,
+	// as the kernel has it.
 	Info() Info
 
 	// Destroy sends the links that came from the host home and removes the

@@ -140,7 +140,7 @@ func infoText(i osl.Info) string {
 
 // heldText is what the engine holds of a sandbox for Info.
 func heldText(n *engine.Namespace) string {
-	s, _ := n.Held()
+	s := n.Held()
 	var lines []string
 	names := map[int]string{}
 	for i := range s.Links {

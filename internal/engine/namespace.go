@@ -34,6 +34,7 @@ type Namespace struct {
 	conn   *netlink.Conn
 	ns     *netns.File // nil until something enters the namespace
 	lookup lookup
+	memo   *memo // nil before the first Info
 
 	watches []*netlink.Events // to be woken by Close
 
@@ -94,8 +95,8 @@ func (n *Namespace) Key() string { return n.key }
 // nothing.
 func (n *Namespace) Close() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.closed || n.conn == nil {
+		n.mu.Unlock()
 		return nil
 	}
 	n.closed = true
@@ -105,6 +106,8 @@ func (n *Namespace) Close() error {
 	if n.ns != nil {
 		n.ns.Release()
 	}
+	n.mu.Unlock()
+	n.memo.close()
 	if n.lent {
 		hostConns.giveBack(n.conn)
 		return nil

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/fault"
-	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
@@ -60,7 +59,7 @@ func (*Namespace) Key() string                                      { return "" 
 func (*Namespace) Close() error                                     { return no("close the sandbox") }
 func (*Namespace) Destroy() error                                   { return no("destroy the sandbox") }
 func (*Namespace) InvokeFunc(func()) error                          { return no("run a function in the sandbox") }
-func (*Namespace) Held() (*plan.State, Adopted)                     { return &plan.State{}, Adopted{} }
+func (*Namespace) Held() *Held                                      { return &Held{} }
 func (*Namespace) Inspect(context.Context) (*Reading, error)        { return nil, no("inspect the sandbox") }
 func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }
 func (*Namespace) Apply(_ context.Context, _ want.Sandbox, do bool) ([]Change, error) {

@@ -120,7 +120,7 @@ func (n *Namespace) Restore(ifaces map[string]*want.Options, routes []*types.Sta
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	a := Adopted{Links: map[int]string{}}
+	a := Adopted{Sources: map[int]string{}}
 	for name, options := range ifaces {
 		if err := a.link(s, name, options); err != nil {
 			return fail(op, n.key, name, err)
@@ -138,7 +138,9 @@ func (n *Namespace) Restore(ifaces map[string]*want.Options, routes []*types.Sta
 	}
 	n.mu.Lock()
 	n.lookup.adopted = a
+	memo := n.memo
 	n.mu.Unlock()
+	memo.forget()
 	return nil
 }
 
@@ -157,11 +159,11 @@ func (a *Adopted) link(s *plan.State, name string, i *want.Options) error {
 	for j := range s.Links {
 		l := &s.Links[j]
 		_, tagged := plan.ParseTag(l.Alias)
-		if tagged || a.Links[l.Index] != "" || !want.IsNumbered(l.Name, prefix) && l.Name != src {
+		if tagged || a.Sources[l.Index] != "" || !want.IsNumbered(l.Name, prefix) && l.Name != src {
 			continue
 		}
 		if hasAll(s, l.Index, i.Spec.Addresses) {
-			a.Links[l.Index] = src
+			a.Sources[l.Index] = src
 			return nil
 		}
 	}
@@ -195,7 +197,7 @@ func (a *Adopted) route(w *types.StaticRoute, all []rtnl.Route) error {
 	for _, r := range all {
 		if r.Dst == dst && r.Via == via {
 			if r.Proto != rtnl.Protocol {
-				a.Routes = append(a.Routes, w.GetCopy())
+				a.Statics = append(a.Statics, w.GetCopy())
 			}
 			return nil
 		}

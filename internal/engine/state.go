@@ -6,14 +6,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -140,29 +138,6 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 		}
 	}
 	return list, nil
-}
-
-// Held reads the sandbox for a call that can return no error, with what this handle
-// was told to adopt.
-func (n *Namespace) Held() (*plan.State, Adopted) {
-	n.mu.Lock()
-	adopted := n.lookup.adopted
-	n.mu.Unlock()
-	return n.state(), adopted
-}
-
-func (n *Namespace) state() *plan.State {
-	conn, err := n.live()
-	if err == nil {
-		var s *plan.State
-		if s, err = readState(context.Background(), conn, false); err == nil {
-			return s
-		}
-	}
-	if !errors.Is(err, fault.ErrClosed) {
-		slog.Error("osl: the sandbox can not be read", "key", n.key, "error", err)
-	}
-	return &plan.State{}
 }
 
 // Inspect reads what the sandbox holds.

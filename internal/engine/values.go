@@ -45,9 +45,15 @@ type Reading struct {
 	Some map[int]bool
 }
 
+// Held is what a sandbox holds, as far as Info tells.
+type Held struct {
+	plan.State
+	Adopted
+}
+
 // Adopted is what Restore took over from a sandbox whose objects have no tags.
 type Adopted struct {
-	Links    map[int]string // source names by index
+	Sources  map[int]string // names of links, by index
 	Gateways [2]net.IP
-	Routes   []*types.StaticRoute
+	Statics  []*types.StaticRoute
 }

@@ -5,14 +5,14 @@ package netlink
 import (
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// eventGroups are what changes of links, addresses, routes and neighbours are
-// told to.
+// eventGroups are what changes of links, addresses and routes are told to.
 var eventGroups = [...]int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_NEIGH}
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
 
 const (
 	// settle is how long after one event others are taken to belong to it.
@@ -40,18 +40,8 @@ func Listen() (*Events, error) {
 }
 
 func (e *Events) open() (err error) {
-	if e.socket, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE); err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	// Without a port of its own it would count as the sender, the kernel, which
-	// events are not sent to.
-	if err := unix.Bind(e.socket, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("bind", err)
-	}
-	for _, g := range eventGroups {
-		if err := unix.SetsockoptInt(e.socket, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
+	if e.socket, err = listen(append(eventGroups[:], unix.RTNLGRP_NEIGH)...); err != nil {
+		return err
 	}
 	const mounts = "/proc/self/mountinfo"
 	if e.mounts, err = unix.Open(mounts, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
@@ -86,34 +76,17 @@ func (e *Events) Wait(gone func() bool) error {
 	err = raw.Read(func(uintptr) bool {
 		before := heard
 		heard = true
-		return e.drain() || before || gone()
+		return drain(e.socket) || before || gone()
 	})
 	if err == nil {
 		time.Sleep(settle)
-		e.drain()
+		drain(e.socket)
 	}
 	return err
 }
 
 // Wake ends a Wait, now and later, with os.ErrDeadlineExceeded.
 func (e *Events) Wake() { _ = e.poll.SetReadDeadline(time.Unix(0, 1)) }
-
-// drain takes all events that have come and reports whether there was one. That
-// some were lost, ENOBUFS, is an event too.
-func (e *Events) drain() (any bool) {
-	var b [1]byte
-	for range maxDrain {
-		_, _, err := unix.Recvfrom(e.socket, b[:], unix.MSG_DONTWAIT)
-		switch err {
-		case nil, unix.ENOBUFS:
-			any = true
-		case unix.EINTR:
-		default:
-			return any
-		}
-	}
-	return any
-}
 
 // Close must not be called while Wait is under way.
 func (e *Events) Close() {
@@ -125,4 +98,45 @@ func (e *Events) Close() {
 			unix.Close(fd)
 		}
 	}
+}
+
+// listen opens a socket to which the kernel tells what happens to these groups, in the
+// calling thread's network namespace.
+func listen(groups ...int) (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	// Without a port of its own it would count as the sender, the kernel, which
+	// events are not sent to.
+	err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	for _, g := range groups {
+		if err == nil {
+			err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// drain takes all events that have come and reports whether there was one. That
+// some were lost, ENOBUFS, is an event too.
+func drain(fd int) (any bool) {
+	var b [1]byte
+	for range maxDrain {
+		_, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0, unix.ENOBUFS:
+			any = true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return any
+		default:
+			return true
+		}
+	}
+	return true
 }
