@@ -135,6 +135,26 @@ func (n *Namespace) InvokeFunc(f func()) error {
 	return public(n.opened().InvokeFunc(f))
 }
 
+// Enter takes the calling goroutine into the sandbox, until it calls leave. It is what
+// InvokeFunc does, for who keeps its rules: half of the time, since nothing is looked
+// at. The goroutine is locked to its thread meanwhile. leave is called once, by the same
+// goroutine, and brings the thread to the host's namespace: so it must have been there
+// before, and not in another sandbox. Goroutines that it starts meanwhile are not in
+// the sandbox. That the sandbox was removed from its key goes unnoticed; a handle that
+// was closed is ErrClosed.
+//
+// A caller that is on the process's main thread goes on on another; if it is locked to
+// that, Enter returns ErrInvalid. If leave can not bring the thread back it returns an
+// error; the thread ends, and the caller is on another, unless it had locked itself to
+// that one before.
+func (n *Namespace) Enter() (leave func() error, err error) {
+	out, err := n.opened().Enter()
+	if err != nil {
+		return nil, public(err)
+	}
+	return func() error { return public(out()) }, nil
+}
+
 // Inspect reads what the sandbox holds.
 func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 	r, err := n.opened().Inspect(ctx)

@@ -226,6 +226,8 @@ func (s *floorSandbox) SetGateway(r *route) error   { return s.AddRoute(r) }
 func (s *floorSandbox) UnsetGateway(r *route) error { return s.RemoveRoute(r) }
 func (s *floorSandbox) Invoke(f func()) error       { return s.s.Invoke(f) }
 
+func (s *floorSandbox) Enter() error { return s.s.Invoke(func() {}) }
+
 func (s *floorSandbox) AddRoute(r *route) error {
 	s.s.Route(0, r.Dst, r.Via)
 	return s.s.Flush()

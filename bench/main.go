@@ -121,6 +121,7 @@ func (s *settings) measure() error {
 // allGroups are all rows, in the order of the table.
 func allGroups(quick bool) []group {
 	all := append(createRows(), operations(quick)...)
+	all = append(all, calls()...)
 	all = append(all, lives()...)
 	return append(all, many(quick)...)
 }

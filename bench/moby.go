@@ -236,6 +236,8 @@ func (s *mobySandbox) DeleteNeighbors(list []*neighbor) error {
 
 func (s *mobySandbox) Invoke(f func()) error { return s.n.InvokeFunc(f) }
 
+func (s *mobySandbox) Known() int { return len(s.n.Interfaces()) } // from its own memory
+
 func (s *mobySandbox) Received(name string) (uint64, error) {
 	i := s.n.InterfaceBySrcName("src-" + name)
 	if i == nil {

@@ -120,6 +120,16 @@ func (s *oslSandbox) AddRoute(r *route) error    { return s.n.AddStaticRoute(r.S
 func (s *oslSandbox) RemoveRoute(r *route) error { return s.n.RemoveStaticRoute(r.Static) }
 func (s *oslSandbox) Invoke(f func()) error      { return s.n.InvokeFunc(f) }
 
+func (s *oslSandbox) Known() int { return len(s.n.Info().Interfaces()) }
+
+func (s *oslSandbox) Enter() error {
+	leave, err := s.n.Enter()
+	if err != nil {
+		return err
+	}
+	return leave()
+}
+
 // onEth0 is the option of all neighbours; a program would keep it too.
 var onEth0 = (*osl.Namespace)(nil).NeighborOptions().LinkName("eth0")
 

@@ -93,7 +93,6 @@ func operations(quick bool) []group {
 			}
 		}),
 		manyNeighbors(neighborCount),
-		single(timed("InvokeFunc, empty", target{Text: "≤ 3 µs", Abs: us(3), Ratio: 1.5}), 50, invoke),
 		single(timed("statistics of one interface", upTo(1.3)), 50, statistics),
 		pair(timed("alias IP add", upTo(1.3)), timed("alias IP remove", upTo(1.3)), 50, func(s sandbox, path string) *trial {
 			return &trial{

@@ -48,6 +48,7 @@ type trial struct {
 	checks []func() error // of the state after each step
 	after  func() error
 	end    func() error
+	per    int // how often a step does it; 0 is once
 }
 
 // bench is one run of the benchmark.
@@ -249,7 +250,7 @@ func (b *bench) once(g *group, e *entrant, check bool) error {
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
-		e.samples[i] = append(e.samples[i], float64(took.Nanoseconds()))
+		e.samples[i] = append(e.samples[i], float64(took.Nanoseconds())/float64(max(1, e.t.per)))
 		if check {
 			if err := call(e.t.checks[i]); err != nil {
 				return fmt.Errorf("the end state of step %d: %w", i+1, err)

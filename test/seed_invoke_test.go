@@ -3,6 +3,7 @@
 package osltest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -160,5 +161,35 @@ func TestInvokeFuncFromMany(t *testing.T) {
 		}()
 	}
 	wg.Wait()
+	allHome(t)
+}
+
+// Enter and leave, as InvokeFunc does it.
+func TestEnter(t *testing.T) {
+	w := begin(t)
+	n := w.namespace()
+	home, want := here(t), inode(t, n.Key())
+	for range 20 {
+		leave, err := n.Enter()
+		must(t, err)
+		if got := here(t); got != want {
+			t.Errorf("it is in %d, not in %d", got, want)
+		}
+		must(t, leave())
+		if got := here(t); got != home {
+			t.Errorf("it is in %d afterwards, not in %d", got, home)
+		}
+	}
+	leave, err := n.Enter()
+	must(t, err)
+	astray := make(chan error)
+	go func() { astray <- leave() }()
+	refused(t, "leaving in another goroutine", <-astray, osl.ErrInvalid, "leave the sandbox", n.Key())
+	must(t, leave())
+	again, err := osl.Open(context.Background(), n.Key())
+	must(t, err)
+	must(t, again.Close())
+	_, err = again.Enter()
+	refused(t, "entering by a handle that is closed", err, osl.ErrClosed, "enter the sandbox", n.Key())
 	allHome(t)
 }

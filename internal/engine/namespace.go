@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -130,6 +131,30 @@ func (n *Namespace) InvokeFunc(f func()) error {
 	}
 	defer ns.Release()
 	return fail(op, n.key, "", netns.Do(ns.FD(), func() error { f(); return nil }))
+}
+
+// Enter takes the calling goroutine into the namespace until it calls leave.
+func (n *Namespace) Enter() (leave func() error, err error) {
+	const op = "enter the sandbox"
+	ns, err := n.file()
+	if err != nil {
+		return nil, fail(op, n.key, "", err)
+	}
+	defer ns.Release()
+	out, err := netns.Enter(ns.FD())
+	if errors.Is(err, netns.ErrFirstThread) {
+		err = fmt.Errorf("%w: %w", fault.ErrInvalid, err)
+	}
+	if err != nil {
+		return nil, fail(op, n.key, "", err)
+	}
+	return func() error {
+		err := out()
+		if errors.Is(err, netns.ErrAstray) {
+			err = fmt.Errorf("%w: %w", fault.ErrInvalid, err)
+		}
+		return fail("leave the sandbox", n.key, "", err)
+	}, nil
 }
 
 // file returns a descriptor of the namespace, which the handle keeps from then on. The

@@ -59,6 +59,7 @@ func (*Namespace) Key() string                                      { return "" 
 func (*Namespace) Close() error                                     { return no("close the sandbox") }
 func (*Namespace) Destroy() error                                   { return no("destroy the sandbox") }
 func (*Namespace) InvokeFunc(func()) error                          { return no("run a function in the sandbox") }
+func (*Namespace) Enter() (func() error, error)                     { return nil, no("enter the sandbox") }
 func (*Namespace) Held() *Held                                      { return &Held{} }
 func (*Namespace) Inspect(context.Context) (*Reading, error)        { return nil, no("inspect the sandbox") }
 func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }

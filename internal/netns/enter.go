@@ -84,13 +84,9 @@ func Make(f func() error) error {
 // The first thread never moves: others see its namespace as the process's, and the
 // runtime could not end it.
 func onThread(move, f func() error) (err error) {
-	runtime.LockOSThread()
-	for unix.Gettid() == firstThread {
-		if !leaveFirst() {
-			defer runtime.UnlockOSThread()
-			return elsewhere(func() error { return onThread(move, f) })
-		}
-		runtime.LockOSThread()
+	if lockToThread() == firstThread {
+		defer runtime.UnlockOSThread()
+		return elsewhere(func() error { return onThread(move, f) })
 	}
 	back, done, err := wayBack()
 	if err == nil {
@@ -102,13 +98,61 @@ func onThread(move, f func() error) (err error) {
 		return err
 	}
 	defer func() {
-		if stuck := setns(back, unix.CLONE_NEWNET); stuck != nil {
-			err = errors.Join(err, &NotHomeError{Err: stuck, Stays: !end()})
-		} else {
-			runtime.UnlockOSThread()
+		if stuck := comeBack(back); stuck != nil {
+			err = errors.Join(err, stuck)
 		}
 	}()
 	return f()
+}
+
+// ErrFirstThread is the refusal to move the first thread, to which the caller is locked.
+var ErrFirstThread = errors.New("the caller is locked to the process's main thread, which never moves")
+
+// ErrAstray is returned to who leaves from another thread than it entered on.
+var ErrAstray = errors.New("it was called on another thread than the one that entered")
+
+// Enter takes the calling goroutine into the namespace fd, locked to its thread, until
+// it calls leave. Then the thread goes home, wherever it was before.
+func Enter(fd int) (leave func() error, err error) {
+	back, err := Home()
+	if err != nil {
+		return nil, err
+	}
+	thread := lockToThread()
+	if thread == firstThread {
+		runtime.UnlockOSThread()
+		return nil, ErrFirstThread
+	}
+	if err := setns(fd, unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return nil, os.NewSyscallError("setns", err)
+	}
+	return func() error {
+		if unix.Gettid() != thread {
+			return ErrAstray
+		}
+		return comeBack(back)
+	}, nil
+}
+
+// lockToThread locks the caller to its thread, or where that is the first to another,
+// and returns it. It is the first if the caller had locked itself to that.
+func lockToThread() (thread int) {
+	for {
+		runtime.LockOSThread()
+		if thread = unix.Gettid(); thread != firstThread || !leaveFirst() {
+			return thread
+		}
+	}
+}
+
+// comeBack brings the thread to the namespace back, and unlocks the caller from it.
+func comeBack(back int) error {
+	if stuck := setns(back, unix.CLONE_NEWNET); stuck != nil {
+		return &NotHomeError{Err: stuck, Stays: !end()}
+	}
+	runtime.UnlockOSThread()
+	return nil
 }
 
 // wayBack returns a descriptor of the namespace that the calling thread is in: home,

@@ -188,7 +188,13 @@ func TestNoWayHome(t *testing.T) {
 	defer func() { setns = unix.Setns }()
 	const times = 20
 	for i := range times {
-		switch i % 3 {
+		switch i % 4 {
+		case 3:
+			if leave, err := Enter(fd); err != nil {
+				t.Error(err)
+			} else if err := leave(); !errors.Is(err, unix.EPERM) {
+				t.Errorf("%v", err)
+			}
 		case 0:
 			err = Do(fd, func() error { return nil })
 			if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "bring the thread home") {
@@ -259,6 +265,33 @@ func TestLockedCaller(t *testing.T) {
 				t.Error("a thread in the sandbox is given to others")
 			}
 		})
+	}
+	allHome(t)
+}
+
+// Who enters is there until it leaves, on one thread; the first never is that.
+func TestEnter(t *testing.T) {
+	fd := space(t)
+	home := here()
+	for range 200 {
+		leave, err := Enter(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if here() == home || unix.Gettid() == firstThread || !locked() {
+			t.Fatalf("in %s, on the thread %d of the process %d, locked %v", here(), unix.Gettid(), firstThread, locked())
+		}
+		done := make(chan error)
+		go func() { done <- leave() }()
+		if err := <-done; err != ErrAstray {
+			t.Errorf("from another goroutine: %v", err)
+		}
+		if err := leave(); err != nil || here() != home || locked() {
+			t.Fatalf("%v, in %s, locked %v", err, here(), locked())
+		}
+	}
+	if _, err := Enter(-1); !errors.Is(err, unix.EBADF) || locked() || here() != home {
+		t.Errorf("a bad descriptor: %v", err)
 	}
 	allHome(t)
 }

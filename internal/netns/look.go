@@ -13,7 +13,7 @@ import (
 // LookAgain is how long a key counts as seen while nothing is mounted or unmounted.
 // What moves a directory of its path, or a link there, is no mount. Only a test that
 // is slower than others sets it.
-var LookAgain = 10 * time.Millisecond
+var LookAgain = 100 * time.Millisecond
 
 // Look is when a namespace was last seen at its key, for who asks often whether it is
 // there still.

@@ -32,7 +32,7 @@ func pinned(t *testing.T) (key string, id ID) {
 // What is unmounted, or mounted over, is seen at once, by everyone who looks.
 func TestLookSeesMounts(t *testing.T) {
 	LookAgain = time.Hour
-	defer func() { LookAgain = 10 * time.Millisecond }()
+	defer func() { LookAgain = 100 * time.Millisecond }()
 	key, id := pinned(t)
 	other := space(t)
 	looks := make([]Look, 8)
@@ -90,7 +90,7 @@ func TestLookSeesMoves(t *testing.T) {
 // A link of /proc changes without a mount, and is looked at each time.
 func TestLookAtALinkOfProc(t *testing.T) {
 	LookAgain = time.Hour
-	defer func() { LookAgain = 10 * time.Millisecond }()
+	defer func() { LookAgain = 100 * time.Millisecond }()
 	fd := space(t)
 	offMain(func() {
 		id, err := IdentityOf(fd)
