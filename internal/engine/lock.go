@@ -118,8 +118,7 @@ func canonical(key string) string {
 	return key
 }
 
-// realDirs are directories by other names, as they were a moment ago: one operation
-// asks several times.
+// realDirs are directories by other names, as they were a moment ago.
 var realDirs dirMemo
 
 type dirMemo struct {
@@ -132,7 +131,7 @@ func (m *dirMemo) of(dir string) (real string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := time.Now(); now.After(m.until) || m.real == nil {
-		m.real, m.until = map[string]string{}, now.Add(time.Millisecond)
+		m.real, m.until = map[string]string{}, now.Add(netns.LookAgain)
 	}
 	if real, ok = m.real[dir]; ok {
 		return real, true
