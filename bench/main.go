@@ -19,12 +19,14 @@ import (
 	"time"
 
 	"github.com/containerd/log"
+
+	"github.com/seed59451c2b/osl/bench/busy"
 )
 
 // settings are the flags.
 type settings struct {
 	rows, with, out         string
-	n                       int
+	n, loops                int
 	time                    time.Duration
 	quick, growth, sysCalls bool
 	cpuProfile              string
@@ -36,6 +38,7 @@ func main() {
 	flag.StringVar(&s.with, "with", "floor,osl,moby,ip", "the contenders, in the order of their first turns")
 	flag.StringVar(&s.out, "out", "", "write results.json, table.md and plots to this `directory`")
 	flag.IntVar(&s.n, "n", 0, "at most this many samples of each contender in a row; 0 for no bound")
+	flag.IntVar(&s.loops, "loops", 0, "measure beside this `number` of busy loops")
 	flag.DurationVar(&s.time, "time", 15*time.Second, "how long a row is measured")
 	flag.BoolVar(&s.quick, "quick", false, "each row once, with small numbers: whether all still work, not how fast")
 	flag.BoolVar(&s.growth, "growth", false, "measure how cost grows as well")
@@ -92,7 +95,12 @@ func (s *settings) measure() error {
 		return err
 	}
 	defer stop()
-	r := &report{Commit: os.Getenv(commitEnv), Machine: thisMachine(), Time: s.time.String(), Quick: s.quick}
+	quiet, err := busy.Loops(s.loops)
+	if err != nil {
+		return err
+	}
+	defer quiet()
+	r := &report{Commit: os.Getenv(commitEnv), Machine: thisMachine(), Time: s.time.String(), Loops: s.loops, Quick: s.quick}
 	for _, g := range allGroups(s.quick) {
 		if b.selected(&g) {
 			r.Rows = append(r.Rows, b.run(&g)...)

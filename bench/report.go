@@ -15,6 +15,7 @@ type report struct {
 	Commit  string   `json:"commit"`
 	Machine machine  `json:"machine"`
 	Time    string   `json:"time_per_row"`
+	Loops   int      `json:"busy_loops,omitempty"`
 	Quick   bool     `json:"quick,omitempty"`
 	Rows    []row    `json:"rows"`
 	Growth  []growth `json:"growth,omitempty"`
@@ -172,6 +173,9 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Commit `%s`; %s, HZ=%s, %d × %s, %s; load before %s; %s for each row.\n\n", r.Commit, m.Kernel, orDash(m.HZ), m.CPUs,
 		orDash(m.CPU), m.Go, m.Load, r.Time)
+	if r.Loops > 0 {
+		fmt.Fprintf(&b, "Beside %d busy loops.\n\n", r.Loops)
+	}
 	if r.Quick {
 		b.WriteString("**A quick run: these figures say nothing.**\n\n")
 	}

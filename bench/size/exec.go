@@ -4,11 +4,12 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/seed59451c2b/osl/bench/busy"
 )
 
 // execRows is how long a command inside a sandbox takes that does nothing, by osl and
@@ -23,8 +24,8 @@ func execRows(dir string, rounds int) (rows []string, err error) {
 			err = rerr
 		}
 	}()
-	for _, busy := range []int{0, runtime.NumCPU()} {
-		row, err := execRow(osl, rounds, busy)
+	for _, loops := range []int{0, runtime.NumCPU()} {
+		row, err := execRow(osl, rounds, loops)
 		if err != nil {
 			return nil, err
 		}
@@ -33,21 +34,12 @@ func execRows(dir string, rounds int) (rows []string, err error) {
 	return rows, nil
 }
 
-func execRow(osl string, rounds, busy int) (string, error) {
-	var loops []*exec.Cmd
-	defer func() {
-		for _, l := range loops {
-			_ = l.Process.Kill() // it ends in no other way
-			_ = l.Wait()
-		}
-	}()
-	for range busy {
-		l := exec.Command("sh", "-c", "while :; do :; done")
-		if err := l.Start(); err != nil {
-			return "", err
-		}
-		loops = append(loops, l)
+func execRow(osl string, rounds, loops int) (string, error) {
+	stop, err := busy.Loops(loops)
+	if err != nil {
+		return "", err
 	}
+	defer stop()
 	var took [2][]time.Duration
 	for range rounds {
 		for i, args := range [][]string{{osl, "exec", "x", "--", "true"}, {"ip", "netns", "exec", "x", "true"}} {
@@ -63,6 +55,6 @@ func execRow(osl string, rounds, busy int) (string, error) {
 		slices.Sort(took[i])
 		median[i] = took[i][rounds/2]
 	}
-	return fmt.Sprintf("| %d | %.2f ms | %.2f ms | %.2f |", busy, median[0].Seconds()*1e3, median[1].Seconds()*1e3,
+	return fmt.Sprintf("| %d | %.2f ms | %.2f ms | %.2f |", loops, median[0].Seconds()*1e3, median[1].Seconds()*1e3,
 		float64(median[0])/float64(median[1])), nil
 }

@@ -19,19 +19,27 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/bench/busy"
 )
 
 const inside = "OSL_BENCH_SIZE"
 
 func main() {
 	sizes := flag.String("sizes", "10,100,1000,3000", "numbers of sandboxes")
+	loops := flag.Int("loops", 0, "measure beside this `number` of busy loops")
 	runs := flag.Int("runs", 3, "how often each is measured; the median is shown")
 	out := flag.String("out", "", "write the table to this `file` as well")
 	flag.Parse()
 	if os.Getenv(inside) == "" {
 		os.Exit(again())
 	}
-	if err := run(*sizes, *runs, *out); err != nil {
+	stop, err := busy.Loops(*loops)
+	if err == nil {
+		err = run(*sizes, *runs, *loops, *out)
+		stop()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
 	}
@@ -47,7 +55,7 @@ func again() int {
 	defer os.RemoveAll(dir)
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "osl"), "./cmd/osl")
 	build.Dir, build.Stderr = "..", os.Stderr
-	build.Env = append(os.Environ(), "GOWORK=off")
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0") // as the README installs it
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "size: build osl:", err)
 		return 1
@@ -70,7 +78,7 @@ type measured struct {
 	peak int64 // KiB
 }
 
-func run(sizes string, runs int, out string) error {
+func run(sizes string, runs, loops int, out string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
@@ -79,7 +87,11 @@ func run(sizes string, runs int, out string) error {
 	}
 	dir, commit, _ := strings.Cut(os.Getenv(inside), " ")
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Commit `%s`; `go run -C bench ./size`, median of %d.\n\n", commit, runs)
+	fmt.Fprintf(&b, "Commit `%s`; `go run -C bench ./size`, median of %d", commit, runs)
+	if loops > 0 {
+		fmt.Fprintf(&b, ", beside %d busy loops", loops)
+	}
+	fmt.Fprint(&b, ".\n\n")
 	fmt.Fprintln(&b, "| sandboxes, two links each | up | second up | diff | failed up | down | peak memory of up | `ip -batch` making the same | osl up / ip |")
 	fmt.Fprintln(&b, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, text := range strings.Split(sizes, ",") {
@@ -94,12 +106,19 @@ func run(sizes string, runs int, out string) error {
 		fmt.Fprintln(&b, row)
 		fmt.Println(row)
 	}
-	rows, err := execRows(dir, 200)
+	row, err := neighbours(dir, 20000, runs)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(&b, "\n| busy loops beside it | `osl exec NAME -- true` | `ip netns exec NAME true` | osl / ip |")
-	fmt.Fprintln(&b, "| ---: | ---: | ---: | ---: |")
+	fmt.Fprint(&b, "\n", row, "\n")
+	var rows []string
+	if loops == 0 {
+		if rows, err = execRows(dir, 200); err != nil {
+			return err
+		}
+		fmt.Fprintln(&b, "\n| busy loops beside it | `osl exec NAME -- true` | `ip netns exec NAME true` | osl / ip |")
+		fmt.Fprintln(&b, "| ---: | ---: | ---: | ---: |")
+	}
 	for _, row := range rows {
 		fmt.Fprintln(&b, row)
 	}
@@ -160,6 +179,33 @@ func measure(dir string, n, runs int) (row string, err error) {
 	}
 	return row + fmt.Sprintf(" %.1f MB | %d ms | %.2f |", float64(peak)/1024, median("ip").Milliseconds(),
 		float64(median("up"))/float64(median("ip"))), nil
+}
+
+// neighbours is how long a file with many neighbours takes.
+func neighbours(dir string, n, runs int) (row string, err error) {
+	var text strings.Builder
+	text.WriteString("sandboxes:\n  - name: n\n    interfaces: [{name: eth0, peer: host/n0, addresses: [10.0.0.1/8]}]\n    neighbors:\n")
+	for i := range n {
+		fmt.Fprintf(&text, "      - {ip: 10.1.%d.%d, mac: '02:00:00:00:%02x:%02x', dev: eth0}\n", i>>8, i&255, i>>8, i&255)
+	}
+	file, osl := filepath.Join(dir, "many.yaml"), filepath.Join(dir, "osl")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		return "", err
+	}
+	var took [3][]time.Duration
+	for range runs {
+		for i, verb := range []string{"up", "diff", "down"} {
+			m, err := command(0, osl, verb, file)
+			if err != nil {
+				return "", err
+			}
+			took[i] = append(took[i], m.took)
+		}
+	}
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	return fmt.Sprintf("%d neighbours in a file: up %d ms, diff %d ms.", n, took[0][runs/2].Milliseconds(), took[1][runs/2].Milliseconds()), nil
 }
 
 // command runs a command that is to end with a code.
