@@ -24,13 +24,17 @@ var (
 	Prepare   = prepare
 )
 
-const (
-	LockWait = lockWait
-	KeptFor  = keptFor
-)
+const LockWait = lockWait
 
 func ForgetLock(key string)     { locks.Forget(key) }
 func KeepLocks(d time.Duration) { locks.Linger = d }
+
+// KeepHostSocket says how long a socket on the host is kept, and drops the one that is.
+func KeepHostSocket(d time.Duration) (before time.Duration) {
+	before, hostConns.lasts = hostConns.lasts, d
+	hostConns.drop()
+	return before
+}
 
 func (n *Namespace) Conn() *netlink.Conn { return n.conn }
 

@@ -46,12 +46,12 @@ func dialHost() (*netlink.Conn, error) {
 // so that one that hangs is in nobody's way. One that was given back is kept for a
 // moment: most changes of a sandbox need it, and to open one takes longer than what it
 // is there for.
-var hostConns connKeeper
-
-const keptFor = 100 * time.Millisecond
+var hostConns = connKeeper{lasts: 100 * time.Millisecond}
 
 type connKeeper struct {
-	mu    sync.Mutex
+	lasts time.Duration
+
+	mu    sync.Mutex    // guards what follows
 	conn  *netlink.Conn // nil if none is there
 	timer *time.Timer
 }
@@ -79,9 +79,9 @@ func (k *connKeeper) giveBack(conn *netlink.Conn) {
 	}
 	k.conn = conn
 	if k.timer == nil {
-		k.timer = time.AfterFunc(keptFor, k.drop)
+		k.timer = time.AfterFunc(k.lasts, k.drop)
 	} else {
-		k.timer.Reset(keptFor)
+		k.timer.Reset(k.lasts)
 	}
 }
 

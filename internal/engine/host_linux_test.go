@@ -1,9 +1,6 @@
 package engine_test
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,23 +8,10 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 )
 
-// sockets counts the process's.
-func sockets(t *testing.T) (n int) {
-	t.Helper()
-	fds, _ := filepath.Glob("/proc/self/fd/*")
-	for _, fd := range fds {
-		if to, _ := os.Readlink(fd); strings.HasPrefix(to, "socket:") {
-			n++
-		}
-	}
-	return n
-}
-
 // One socket on the host is kept for the next that needs it, for a moment, and no
 // more than one; one from before a test's stand-in is not.
 func TestHostSocketIsKept(t *testing.T) {
-	time.Sleep(2 * engine.KeptFor)
-	before := sockets(t)
+	lasts := engine.KeepHostSocket(time.Hour)
 	open := func() *engine.Namespace {
 		n, err := engine.OpenHost()
 		if err != nil {
@@ -35,6 +19,7 @@ func TestHostSocketIsKept(t *testing.T) {
 		}
 		return n
 	}
+	closed := func(c *netlink.Conn) bool { _, err := c.Index("lo"); return err != nil }
 	a, b := open(), open()
 	if a.Conn() == b.Conn() {
 		t.Fatal("two use one socket")
@@ -42,8 +27,8 @@ func TestHostSocketIsKept(t *testing.T) {
 	kept := a.Conn()
 	a.Close()
 	b.Close()
-	if n := sockets(t); n != before+1 {
-		t.Errorf("%d sockets are kept", n-before)
+	if closed(kept) || !closed(b.Conn()) {
+		t.Error("not the first of the two is kept")
 	}
 	c := open()
 	if c.Conn() != kept {
@@ -52,14 +37,20 @@ func TestHostSocketIsKept(t *testing.T) {
 	c.Close()
 	netlink.Intercept = func(t netlink.Transport) netlink.Transport { return t }
 	d := open()
-	netlink.Intercept = nil
-	if d.Conn() == kept {
+	if d.Conn() == kept || !closed(kept) {
 		t.Error("a stand-in was passed by")
 	}
 	d.Close()
-	for end := time.Now().Add(5 * time.Second); sockets(t) != before; time.Sleep(10 * time.Millisecond) {
+	netlink.Intercept = nil
+	if !closed(d.Conn()) {
+		t.Error("a stand-in is kept")
+	}
+	engine.KeepHostSocket(lasts)
+	e := open()
+	e.Close()
+	for end := time.Now().Add(5 * time.Second); !closed(e.Conn()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d sockets are kept for long", sockets(t)-before)
+			t.Fatal("it is kept for long")
 		}
 	}
 }

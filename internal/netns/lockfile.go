@@ -31,7 +31,7 @@ func (l *Locks) try(key string, g *gate) error {
 	if g.yield {
 		return errHeld
 	}
-	fd, isNew, err := l.open(g.path)
+	fd, err := l.open(g.path)
 	if err != nil {
 		return err
 	}
@@ -45,51 +45,46 @@ func (l *Locks) try(key string, g *gate) error {
 	// Who removed the file had all of its locks, so no lock of this process is
 	// lost when the descriptor is closed.
 	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
-		err = errRemoved
-	} else if isNew {
-		err = mayUse(g.path, st.Uid)
-	}
-	if err != nil {
+	if err := unix.Fstat(fd, &st); err != nil || st.Nlink == 0 {
 		delete(l.fd, g.path)
 		unix.Close(fd)
-		return err
+		return errRemoved
 	}
 	g.held, g.since, g.seen = true, time.Now(), ID{}
 	return nil
 }
 
-// open returns the descriptor of a lock file, and whether it was opened just now.
-func (l *Locks) open(path string) (fd int, isNew bool, err error) {
+// open returns the descriptor of a lock file.
+func (l *Locks) open(path string) (int, error) {
 	if fd, ok := l.fd[path]; ok {
-		return fd, false, nil
+		return fd, nil
 	}
-	fd, err = unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return -1, false, &fs.PathError{Op: "open the lock", Path: path, Err: err}
+		return -1, &fs.PathError{Op: "open the lock", Path: path, Err: err}
+	}
+	if err := mayUse(fd, path); err != nil {
+		unix.Close(fd)
+		return -1, &fs.PathError{Op: "use the lock", Path: path, Err: err}
 	}
 	if l.fd == nil {
 		l.fd = map[string]int{}
 	}
 	l.fd[path] = fd
-	return fd, true, nil
+	return fd, nil
 }
 
 // mayUse refuses another user's file, who could keep everyone waiting by it. Whose
 // directory it is can do worse.
-func mayUse(path string, owner uint32) error {
-	if owner == uint32(os.Geteuid()) {
-		return nil
+func mayUse(fd int, path string) error {
+	var file, dir unix.Stat_t
+	if err := unix.Fstat(fd, &file); err != nil || file.Uid == uint32(os.Geteuid()) {
+		return err
 	}
-	var dir unix.Stat_t
-	err := unix.Stat(filepath.Dir(path), &dir)
-	if err == nil && owner != dir.Uid {
-		err = fmt.Errorf("%w: it belongs to the user %d; remove it", fs.ErrPermission, owner)
+	if err := unix.Stat(filepath.Dir(path), &dir); err != nil || file.Uid == dir.Uid {
+		return err
 	}
-	if err != nil {
-		return &fs.PathError{Op: "use the lock", Path: path, Err: err}
-	}
-	return nil
+	return fmt.Errorf("%w: it belongs to the user %d; remove it", fs.ErrPermission, file.Uid)
 }
 
 // release gives the kernel's lock back, and notes whether another process waits
