@@ -24,7 +24,7 @@ type info struct {
 
 // Info returns what the sandbox holds at this moment, and of a sandbox that is gone
 // nothing. From the second call on the handle listens to what the kernel tells of
-// changes, for which it takes a descriptor more, and reads only what is not known.
+// changes, for which it takes a descriptor more, and reads only what may be otherwise.
 func (n *Namespace) Info() Info {
 	s := n.opened().Held()
 	if last := n.info.Load(); last != nil && last.of == s {

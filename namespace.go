@@ -10,9 +10,9 @@ import (
 )
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
-// holds a descriptor, its netlink socket, one more from the first time on that
-// something enters the sandbox, one from the second Info on, and no thread or
-// goroutine. The sandbox itself lives on at its key when the handle is closed or the process
+// holds a descriptor, its netlink socket, one more from the first call on that
+// enters the sandbox or needs its namespace, one from the second Info on, and no
+// thread or goroutine. The sandbox itself lives on at its key when the handle is closed or the process
 // ends.
 type Namespace struct {
 	e    *engine.Namespace
@@ -140,7 +140,8 @@ func (n *Namespace) InvokeFunc(f func()) error {
 // at. The goroutine is locked to its thread meanwhile. leave is called once, by the same
 // goroutine, and brings the thread to the host's namespace: so it must have been there
 // before, and not in another sandbox. Goroutines that it starts meanwhile are not in
-// the sandbox. That the sandbox was removed from its key goes unnoticed; a handle that
+// the sandbox, and in the body of an iter.Pull it does not yield meanwhile. That the
+// sandbox was removed from its key goes unnoticed; a handle that
 // was closed is ErrClosed.
 //
 // A caller that is on the process's main thread goes on on another; if it is locked to

@@ -208,14 +208,14 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	}
 	slices.Sort(order)
 	// What a dead process left is put back before anything is looked for.
-	for _, key := range order {
+	for i, key := range order {
 		if write {
 			if err := p.locks.take(ctx, key); err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
 			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
 		}
-		if err := p.openSandbox(ctx, key, write); err != nil {
+		if err := p.openSandbox(ctx, key, write, i == len(order)-1); err != nil {
 			return fail("open the sandbox", key, "", err)
 		}
 	}
@@ -246,8 +246,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	return p.readSettings()
 }
 
-// openSandbox opens a sandbox, where there is one. The caller's own is open.
-func (p *prepared) openSandbox(ctx context.Context, key string, write bool) error {
+// openSandbox opens a sandbox, where there is one, and heals it. The caller's own is
+// open. With last all are locked that will be.
+func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool) error {
 	n := p.run.spaces[key]
 	if n != nil {
 		if _, err := n.live(); err != nil {
@@ -277,7 +278,7 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 		p.run.own = append(p.run.own, n)
 	}
 	if write {
-		err := p.heal(ctx, n)
+		err := p.heal(ctx, n, last)
 		if errors.Is(err, errInterrupted) {
 			if p.run.spaces[key] == nil {
 				return nil
@@ -292,10 +293,10 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write bool) erro
 	return nil
 }
 
-// heal puts right what a dead process left of a sandbox. What is to be read anyway
-// tells whether there is something.
-func (p *prepared) heal(ctx context.Context, n *Namespace) error {
-	if i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == n.key }); p.part && i >= 0 {
+// heal puts right what a dead process left of a sandbox. Where nobody can change it
+// any more, with last, what is to be read anyway tells whether there is something.
+func (p *prepared) heal(ctx context.Context, n *Namespace, last bool) error {
+	if i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == n.key }); p.part && last && i >= 0 {
 		s, err := readPart(ctx, n.conn, &p.want[i])
 		if err != nil {
 			return err
@@ -304,7 +305,6 @@ func (p *prepared) heal(ctx context.Context, n *Namespace) error {
 			p.have[n.key] = s
 			return nil
 		}
-		clear(p.have) // it may be about others, too
 	}
 	return n.healLocked(ctx)
 }

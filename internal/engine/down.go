@@ -152,10 +152,40 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 			d.stale = append(d.stale, keys[i])
 		}
 	}
-	if really && err == nil && slices.ContainsFunc(d.open, func(n *Namespace) bool { return n.host }) {
-		err = d.locks.take(ctx, base.HostKey())
+	if really && err == nil {
+		err = d.healHost(ctx)
 	}
 	return err
+}
+
+// healHost locks the host's own namespace where it is among the sandboxes, and puts
+// right what a dead process left of it, before anything is noted there.
+func (d *doomed) healHost(ctx context.Context) error {
+	if !slices.ContainsFunc(d.open, func(n *Namespace) bool { return n.host }) {
+		return nil
+	}
+	if err := d.locks.take(ctx, base.HostKey()); err != nil {
+		return err
+	}
+	for i := len(d.open) - 1; i >= 0; i-- {
+		n := d.open[i]
+		if !n.host {
+			continue
+		}
+		err := n.healLocked(ctx)
+		if errors.Is(err, errInterrupted) { // its key was to go, and is gone
+			n.Close()
+			d.open, d.lo = slices.Delete(d.open, i, i+1), slices.Delete(d.lo, i, i+1)
+			continue
+		}
+		if err == nil {
+			d.lo[i], err = n.loopback(ctx)
+		}
+		if err != nil {
+			return fail("", n.key, "", err)
+		}
+	}
+	return nil
 }
 
 // destroy marks all sandboxes before it ends the first: the leader, the one with
@@ -215,10 +245,10 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 		return nil
 	}
 	ending := endsIn(links)
-	empty, ends := make([]bool, len(d.open)), make([]bool, len(d.open))
-	clear := func(i int) (err error) {
+	emptied, ends := make([]bool, len(d.open)), make([]bool, len(d.open))
+	empty := func(i int) (err error) {
 		ends[i], err = d.open[i].empty(ctx, links[i], ending)
-		empty[i] = err == nil
+		emptied[i] = err == nil
 		return fail("", d.open[i].key, "", err)
 	}
 	end := func(i int) (err error) {
@@ -230,17 +260,20 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 		}
 		return fail("", d.open[i].key, "", err)
 	}
-	err := inParallel(len(d.open)-1, func(i int) error { return clear(i + 1) })
+	err := inParallel(len(d.open)-1, func(i int) error { return empty(i + 1) })
 	// One after the other: to take a mount away waits for all processors, and for one
 	// that is at work much longer than for one that sleeps.
 	for i := 1; i < len(d.open); i++ {
-		if empty[i] {
+		if emptied[i] {
 			err = cmp.Or(err, end(i))
 		}
 	}
 	if err == nil {
 		forget()
-		err = clear(0)
+		links[0], err = d.open[0].conn.Links(ctx) // without that note
+	}
+	if err == nil {
+		err = empty(0)
 	}
 	if err == nil {
 		err = end(0)

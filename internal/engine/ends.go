@@ -23,14 +23,8 @@ type linkEnds struct{ here, there int }
 func (d *doomed) links(ctx context.Context) ([][]rtnl.Link, error) {
 	lists := make([][]rtnl.Link, len(d.open))
 	return lists, inParallel(len(d.open), func(i int) (err error) {
-		n := d.open[i]
-		if n.host {
-			err = n.healLocked(ctx)
-		}
-		if err == nil {
-			lists[i], err = n.conn.Links(ctx)
-		}
-		return fail("", n.key, "", err)
+		lists[i], err = d.open[i].conn.Links(ctx)
+		return fail("", d.open[i].key, "", err)
 	})
 }
 

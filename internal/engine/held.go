@@ -49,6 +49,7 @@ func (n *Namespace) Held() *Held {
 }
 
 func (n *Namespace) held(m *memo) (*Held, error) {
+	ctx := context.Background()
 	conn, err := n.live()
 	if err != nil {
 		return nil, err
@@ -58,12 +59,18 @@ func (n *Namespace) held(m *memo) (*Held, error) {
 	}
 	m.asked = true
 	if m.follow != nil && !m.follow.Changed() && m.held != nil {
-		return m.held, nil
+		if !slices.ContainsFunc(m.held.Links, hasIPv6) {
+			return m.held, nil
+		}
+		now, err := conn.IPv6Addrs(ctx)
+		if err == nil && slices.EqualFunc(now, ofIPv6(m.held.Addrs), sameAddr) {
+			return m.held, nil
+		}
 	}
 	n.mu.Lock()
 	held := &Held{Adopted: n.lookup.adopted}
 	n.mu.Unlock()
-	s, err := readState(context.Background(), conn, false)
+	s, err := readState(ctx, conn, false)
 	if err != nil {
 		m.held = nil
 		return nil, err
@@ -79,6 +86,24 @@ func (n *Namespace) held(m *memo) (*Held, error) {
 // alias is changed.
 func isDown(l rtnl.Link) bool { return l.Flags&unix.IFF_UP == 0 }
 
+// hasIPv6 reports whether a link may have IPv6 addresses. Of one that is added without
+// a look for duplicates the kernel tells a moment later only: these are read each time.
+func hasIPv6(l rtnl.Link) bool { return l.Inet.HasIPv6State && !l.Inet.DisableIPv6 }
+
+func ofIPv6(all []rtnl.Addr) (list []rtnl.Addr) {
+	for _, a := range all {
+		if isIPv6(a.Prefix) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// sameAddr reports whether an address is as it was, as far as Info tells.
+func sameAddr(a, b rtnl.Addr) bool {
+	return a.Index == b.Index && a.Prefix == b.Prefix && a.Proto == b.Proto
+}
+
 // follow returns nil where there is no descriptor for it, say: then all is read each
 // time.
 func (n *Namespace) follow() *netlink.Follower {
@@ -88,9 +113,9 @@ func (n *Namespace) follow() *netlink.Follower {
 	}
 	defer ns.Release()
 	var f *netlink.Follower
-	if err = netns.Do(ns.FD(), func() (err error) { f, err = netlink.Follow(); return err }); err != nil && f != nil {
-		f.Close()
-		return nil
+	err = netns.Do(ns.FD(), func() (err error) { f, err = netlink.Follow(); return err })
+	if stray := (*netns.NotHomeError)(nil); errors.As(err, &stray) {
+		slog.Error("osl: a thread could not be brought home", "key", n.key, "error", err)
 	}
 	return f
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,38 +109,12 @@ func baseOf(key string) string {
 func canonical(key string) string {
 	dir, rest := filepath.Dir(key), filepath.Base(key)
 	for dir != "/" {
-		if real, ok := realDirs.of(dir); ok {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			return filepath.Join(real, rest)
 		}
 		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
 	}
 	return key
-}
-
-// realDirs are directories by other names, as they were a moment ago.
-var realDirs dirMemo
-
-type dirMemo struct {
-	mu    sync.Mutex
-	until time.Time
-	real  map[string]string
-}
-
-func (m *dirMemo) of(dir string) (real string, ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := time.Now(); now.After(m.until) || m.real == nil {
-		m.real, m.until = map[string]string{}, now.Add(netns.LookAgain)
-	}
-	if real, ok = m.real[dir]; ok {
-		return real, true
-	}
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return "", false
-	}
-	m.real[dir] = real
-	return real, true
 }
 
 // keys are what the names of a network stand for.

@@ -107,8 +107,9 @@ func (n *Namespace) Close() error {
 	if n.ns != nil {
 		n.ns.Release()
 	}
+	memo := n.memo
 	n.mu.Unlock()
-	n.memo.close()
+	memo.close()
 	if n.lent {
 		hostConns.giveBack(n.conn)
 		return nil

@@ -317,7 +317,7 @@ func (r *run) inside(key string, f func() error) error {
 		return done
 	})
 	var stray *netns.NotHomeError
-	if errors.As(err, &stray) {
+	if errors.As(err, &stray) && !stray.Stays {
 		slog.Warn("osl: a thread could not be brought home and was ended", "key", key, "error", stray.Err)
 		return done
 	}

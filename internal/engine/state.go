@@ -17,7 +17,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
-// readLinks reads the links of a sandbox and their addresses.
+// readLinks reads the links of a sandbox and their addresses. The links come first:
+// that waits for who is just changing something, who has told of it by then.
 func readLinks(ctx context.Context, conn *netlink.Conn) (*plan.State, error) {
 	s := &plan.State{}
 	var err error

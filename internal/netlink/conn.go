@@ -324,11 +324,13 @@ func (c *Conn) receive(ctx context.Context, buf []byte, f func(h rtnl.Header, pa
 			return timeoutOf(err)
 		}
 		if n > len(buf) {
+			c.behind = true
 			return fmt.Errorf("a netlink message of %d bytes does not fit", n)
 		}
 		for b := buf[:n]; len(b) > 0; {
 			h, payload, rest, ok := rtnl.NextMessage(b)
 			if !ok {
+				c.behind = true
 				return errors.New("malformed netlink message")
 			}
 			if done, err := f(h, payload); err != nil || done {

@@ -14,19 +14,21 @@ type Follower struct{ fd int }
 
 // Follow opens a Follower in the calling thread's network namespace.
 func Follow() (*Follower, error) {
-	fd, err := listen(eventGroups[:]...)
+	fd, err := listen(append(eventGroups[:], unix.RTNLGRP_NEXTHOP)...) // with it go routes that are not told
 	if err != nil {
 		return nil, err
 	}
+	// One event says as much as many: what comes after it need not be kept.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1) // or there is room for more
 	f := &Follower{fd}
 	runtime.SetFinalizer(f, (*Follower).Close) // see dialSocket
 	return f, nil
 }
 
-// Changed reports whether anything may have changed since it was called last. The
-// kernel tells of a change before whoever makes it gets an answer, so what is read
-// after a call that returned false is what is there, and what is read after one that
-// returned true is of no earlier than that call.
+// Changed reports whether anything may have changed since it was called last, and was
+// told. The kernel tells of most changes before whoever makes them gets an answer; not
+// of the alias of a link that is down, and only a moment later of an IPv6 address that
+// is added with IFA_F_NODAD.
 func (f *Follower) Changed() bool {
 	defer runtime.KeepAlive(f)
 	return drain(f.fd)

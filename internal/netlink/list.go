@@ -33,6 +33,11 @@ func (c *Conn) Addrs(ctx context.Context, index int) ([]rtnl.Addr, error) {
 	return list(ctx, c, rtnl.AllAddrs(index), rtnl.ParseAddr)
 }
 
+// IPv6Addrs reads the IPv6 addresses of all links.
+func (c *Conn) IPv6Addrs(ctx context.Context) ([]rtnl.Addr, error) {
+	return list(ctx, c, rtnl.AllIPv6Addrs(), rtnl.ParseAddr)
+}
+
 // Routes reads the unicast routes of the main table of both families; see
 // rtnl.AllRoutes.
 func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (all []rtnl.Route, err error) {

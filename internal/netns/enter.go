@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -114,26 +115,43 @@ var ErrAstray = errors.New("it was called on another thread than the one that en
 // Enter takes the calling goroutine into the namespace fd, locked to its thread, until
 // it calls leave. Then the thread goes home, wherever it was before.
 func Enter(fd int) (leave func() error, err error) {
-	back, err := Home()
-	if err != nil {
-		return nil, err
-	}
 	thread := lockToThread()
 	if thread == firstThread {
 		runtime.UnlockOSThread()
 		return nil, ErrFirstThread
 	}
-	if err := setns(fd, unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return nil, os.NewSyscallError("setns", err)
+	back, err := Home()
+	done := func() {}
+	if err == nil && apart() {
+		back, done, err = wayBack()
 	}
+	if err == nil {
+		err = os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET))
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	left := false
 	return func() error {
-		if unix.Gettid() != thread {
+		switch {
+		case left:
+			return nil
+		case unix.Gettid() != thread:
 			return ErrAstray
 		}
+		left = true
+		defer done()
 		return comeBack(back)
 	}, nil
 }
+
+// apart reports whether home is another namespace than the process's: then other
+// threads are not at home.
+var apart = sync.OnceValue(func() bool {
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/net", &st) == nil && st.Ino != HomeID().Ino
+})
 
 // lockToThread locks the caller to its thread, or where that is the first to another,
 // and returns it. It is the first if the caller had locked itself to that.
@@ -163,6 +181,9 @@ func wayBack() (fd int, done func(), err error) {
 	}
 	var b [32]byte // the link's text tells, and takes half of the time of a stat
 	n, err := unix.Readlink(ownNet, b[:])
+	if err == unix.ENOENT && !apart() {
+		return fd, func() {}, nil // /proc is not here any more
+	}
 	if err != nil {
 		return -1, nil, &fs.PathError{Op: "readlink", Path: ownNet, Err: err}
 	}
@@ -226,7 +247,8 @@ func elsewhere(f func() error) error {
 
 // NotHomeError says that f was done, and that its thread could not be brought back.
 // That has ended, so that it is in nobody's way, and the caller is on another; or
-// Stays: the caller had locked it, and keeps it for as long as its goroutine lasts.
+// Stays: the caller had locked it, and keeps it for as long as its goroutine lasts. Of
+// Stay it says that the caller's thread stays.
 type NotHomeError struct {
 	Err   error
 	Stays bool

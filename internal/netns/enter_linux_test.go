@@ -200,7 +200,7 @@ func TestNoWayHome(t *testing.T) {
 			if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "bring the thread home") {
 				t.Errorf("%v", err)
 			}
-			if locked() {
+			if isLocked() {
 				t.Error("the caller is locked to the thread that it went on with")
 			}
 		case 1:
@@ -261,7 +261,7 @@ func TestLockedCaller(t *testing.T) {
 				t.Errorf("moved %v: %v, in %s", moved, err, here())
 			}
 			runtime.UnlockOSThread() // its own, and the thread is not let go of
-			if !locked() {
+			if !isLocked() {
 				t.Error("a thread in the sandbox is given to others")
 			}
 		})
@@ -278,19 +278,19 @@ func TestEnter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if here() == home || unix.Gettid() == firstThread || !locked() {
-			t.Fatalf("in %s, on the thread %d of the process %d, locked %v", here(), unix.Gettid(), firstThread, locked())
+		if here() == home || unix.Gettid() == firstThread || !isLocked() {
+			t.Fatalf("in %s, on the thread %d of the process %d, locked %v", here(), unix.Gettid(), firstThread, isLocked())
 		}
 		done := make(chan error)
 		go func() { done <- leave() }()
 		if err := <-done; err != ErrAstray {
 			t.Errorf("from another goroutine: %v", err)
 		}
-		if err := leave(); err != nil || here() != home || locked() {
-			t.Fatalf("%v, in %s, locked %v", err, here(), locked())
+		if err := leave(); err != nil || here() != home || isLocked() {
+			t.Fatalf("%v, in %s, locked %v", err, here(), isLocked())
 		}
 	}
-	if _, err := Enter(-1); !errors.Is(err, unix.EBADF) || locked() || here() != home {
+	if _, err := Enter(-1); !errors.Is(err, unix.EBADF) || isLocked() || here() != home {
 		t.Errorf("a bad descriptor: %v", err)
 	}
 	allHome(t)
@@ -345,3 +345,5 @@ func offMain(f func()) {
 	}()
 	<-done
 }
+
+func isLocked() bool { return locked(make([]byte, 128)) }

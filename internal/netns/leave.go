@@ -58,9 +58,9 @@ func leave(heir func()) bool {
 		}
 		heir()
 	}()
-	give := <-offer
-	runtime.UnlockOSThread()
-	if locked() {
+	give, trace := <-offer, make([]byte, 128)
+	runtime.UnlockOSThread() // from here on nothing may begin a collection, and no more than must be be done
+	if locked(trace) {
 		runtime.LockOSThread()
 		return false
 	}
@@ -69,9 +69,10 @@ func leave(heir func()) bool {
 }
 
 // locked reports whether the calling goroutine is locked to its thread. Only its stack
-// trace says so.
-func locked() bool {
-	var b [128]byte
-	head, _, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("\n"))
-	return bytes.Contains(head, []byte("locked to thread"))
+// trace says so, of which the first line fits into b.
+func locked(b []byte) bool {
+	head, _, _ := bytes.Cut(b[:runtime.Stack(b, false)], newline)
+	return bytes.Contains(head, lockedWords)
 }
+
+var newline, lockedWords = []byte("\n"), []byte("locked to thread")

@@ -90,6 +90,11 @@ func AllAddrs(index int) Request {
 	return Request{Type: linux.RTM_GETADDR, Data: binary.NativeEndian.AppendUint32(b, uint32(index))}
 }
 
+// AllIPv6Addrs returns the request that lists the IPv6 addresses.
+func AllIPv6Addrs() Request {
+	return Request{Type: linux.RTM_GETADDR, Data: append(make(buffer, 0, 8), linux.AF_INET6, 0, 0, 0, 0, 0, 0, 0)}
+}
+
 // ParseAddr decodes the payload of an RTM_NEWADDR of IPv4 or IPv6.
 func ParseAddr(p []byte) (a Addr, ok bool) {
 	if len(p) < linux.SizeofIfAddrmsg {
