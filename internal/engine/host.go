@@ -49,7 +49,7 @@ func dialHost() (*netlink.Conn, error) {
 var hostConns = connKeeper{lasts: 100 * time.Millisecond}
 
 type connKeeper struct {
-	lasts time.Duration
+	lasts time.Duration // 0 keeps none
 
 	mu    sync.Mutex    // guards what follows
 	conn  *netlink.Conn // nil if none is there
@@ -73,7 +73,7 @@ func (k *connKeeper) take() (*netlink.Conn, error) {
 func (k *connKeeper) giveBack(conn *netlink.Conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.conn != nil || netlink.Intercept != nil || !conn.InStep() {
+	if k.lasts == 0 || k.conn != nil || netlink.Intercept != nil || !conn.InStep() {
 		_ = conn.Close()
 		return
 	}
