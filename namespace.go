@@ -12,8 +12,8 @@ import (
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
 // holds a descriptor, its netlink socket, one more from the first call on that
 // enters the sandbox or needs its namespace, one from the second Info on, and no
-// thread or goroutine. The sandbox itself lives on at its key when the handle is closed or the process
-// ends.
+// thread or goroutine. The sandbox itself lives on at its key when the handle is
+// closed or the process ends.
 type Namespace struct {
 	e    *engine.Namespace
 	info atomic.Pointer[info] // what Info returned last
@@ -141,8 +141,8 @@ func (n *Namespace) InvokeFunc(f func()) error {
 // goroutine, and brings the thread to the host's namespace: so it must have been there
 // before, and not in another sandbox. Goroutines that it starts meanwhile are not in
 // the sandbox, and in the body of an iter.Pull it does not yield meanwhile. That the
-// sandbox was removed from its key goes unnoticed; a handle that
-// was closed is ErrClosed.
+// sandbox was removed from its key goes unnoticed; a handle that was closed is
+// ErrClosed.
 //
 // A caller that is on the process's main thread goes on on another; if it is locked to
 // that, Enter returns ErrInvalid. If leave can not bring the thread back it returns an
@@ -196,34 +196,29 @@ func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 // it holds is known to this process alone, and ends with it.
 //
 // The zero Pool keeps none ready.
-type Pool struct{ p *engine.Pool }
+type Pool struct{ p engine.Pool }
 
 // NewPool returns a pool that keeps up to size namespaces ready, and begins to
 // fill it in the background. Each holds two descriptors. Close ends the pool.
 func NewPool(size int) *Pool {
-	return &Pool{engine.NewPool(size)}
-}
-
-func (p *Pool) opened() *engine.Pool {
-	if p.p == nil {
-		return &engine.Pool{}
-	}
-	return p.p
+	p := &Pool{}
+	p.p.Start(size)
+	return p
 }
 
 // Create is as the function [Create], with a namespace of the pool, or a new one
 // where none is ready. After Close it returns ErrClosed.
 func (p *Pool) Create(ctx context.Context, name string) (*Namespace, error) {
-	return handle(p.opened().Create(ctx, name))
+	return handle(p.p.Create(ctx, name))
 }
 
 // Wait returns when the pool is full, or can not be filled at the moment.
 func (p *Pool) Wait() {
-	p.opened().Wait()
+	p.p.Wait()
 }
 
 // Close ends the pool and the namespaces in it, and waits for that. Sandboxes
 // that were made with it stay.
 func (p *Pool) Close() error {
-	return public(p.opened().Close())
+	return public(p.p.Close())
 }

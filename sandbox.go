@@ -90,9 +90,10 @@ type Sandbox interface {
 	// InvokeFunc runs f in the sandbox: on the caller's thread, which is
 	// afterwards where it was, or if that is the main one, on another. Goroutines
 	// that f starts are not in the sandbox. f must not change the thread's
-	// namespace, nor leave the goroutine locked to it. A panic or runtime.Goexit in f reaches the caller. Where the
-	// thread can not come back, f was run, and an error says so; the thread ends,
-	// and the caller is on another, unless it had locked itself to that one.
+	// namespace, nor leave the goroutine locked to it. A panic or runtime.Goexit
+	// in f reaches the caller. Where the thread can not come back, f was run, and
+	// an error says so; the thread ends, and the caller is on another, unless it
+	// had locked itself to that one.
 	InvokeFunc(f func()) error
 
 	// Info returns access to what is in the sandbox at the moment of the call,

@@ -91,4 +91,7 @@ func TestZeroPool(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
+	if _, err := p.Create(t.Context(), "a"); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrUnsupported) {
+		t.Errorf("after Close: %v", err)
+	}
 }

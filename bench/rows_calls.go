@@ -21,7 +21,7 @@ type (
 // calls are the rows about calls as a program makes them: from any thread, many at
 // once, after a pause.
 func calls() []group {
-	limit := target{Text: "≤ 1.7 floor", Ratio: 1.7}
+	limit := upTo(1.7)
 	gw := newRoute("0.0.0.0/0", "10.1.0.1")
 	return []group{
 		single(timed("InvokeFunc, empty", limit), 50, invoke),
@@ -31,7 +31,7 @@ func calls() []group {
 			t.after = func() error { runtime.UnlockOSThread(); return nil }
 			return t
 		}),
-		invokeMany(16, 100),
+		invokeMany(limit, 16, 100),
 		single(timed("InvokeFunc, after a pause of 2 ms", limit), 20, func(s sandbox, path string) *trial {
 			t := invoke(s, path)
 			t.before = func() error { time.Sleep(2 * time.Millisecond); return nil }
@@ -45,8 +45,8 @@ func calls() []group {
 }
 
 // invokeMany is the time of one call where many goroutines make them.
-func invokeMany(goroutines, each int) group {
-	r := timed(fmt.Sprintf("InvokeFunc, %d goroutines at once", goroutines), target{Text: "≤ 1.7 floor", Ratio: 1.7})
+func invokeMany(limit target, goroutines, each int) group {
+	r := timed(fmt.Sprintf("InvokeFunc, %d goroutines at once", goroutines), limit)
 	return group{rows: []row{r}, burst: 1, start: func(b *bench, c contender) (*trial, error) {
 		if _, is := c.(ipContender); is {
 			return nil, errNotOffered
@@ -103,7 +103,7 @@ func entering() group {
 
 // afterPause changes one thing when nothing was done for a while.
 func afterPause(gw *route) group {
-	g := pair(timed("gateway set, the first change after 20 ms", upTo(3)), row{}, 10, func(s sandbox, path string) *trial {
+	return single(timed("gateway set, the first change after 20 ms", upTo(3)), 10, func(s sandbox, path string) *trial {
 		return &trial{
 			before: func() error { time.Sleep(20 * time.Millisecond); return nil },
 			steps:  []func() error{func() error { return s.SetGateway(gw) }},
@@ -111,8 +111,6 @@ func afterPause(gw *route) group {
 			after:  func() error { return s.UnsetGateway(gw) },
 		}
 	})
-	g.rows = g.rows[:1]
-	return g
 }
 
 // known asks what is in a sandbox in which nothing changed.

@@ -31,10 +31,13 @@ func (d *doomed) links(ctx context.Context) ([][]rtnl.Link, error) {
 // endsIn returns the links between sandboxes that are to end, as each sees them:
 // nobody is left there to see what remains of them for a moment.
 func endsIn(lists [][]rtnl.Link) map[linkEnds]bool {
+	if len(lists) < 2 {
+		return nil
+	}
 	ends := map[linkEnds]bool{}
 	for _, links := range lists {
 		for i := range links {
-			if t, _ := plan.ParseTag(links[i].Alias); len(lists) > 1 && t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
+			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
 				ends[linkEnds{links[i].Index, links[i].Parent}] = true
 			}
 		}

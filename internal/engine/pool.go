@@ -12,7 +12,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 )
 
-// Pool makes network namespaces beforehand.
+// Pool makes network namespaces beforehand. The zero Pool keeps none ready.
 type Pool struct {
 	mu     sync.Mutex // guards what follows
 	ready  []unpinned
@@ -22,14 +22,12 @@ type Pool struct {
 	closed bool
 }
 
-// NewPool returns a pool that keeps up to size namespaces ready.
-func NewPool(size int) *Pool {
-	p := &Pool{size: size}
-	p.filled = sync.NewCond(&p.mu)
+// Start begins to keep up to size namespaces ready, once.
+func (p *Pool) Start(size int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.size, p.filled = size, sync.NewCond(&p.mu)
 	p.refill()
-	return p
 }
 
 // Create is as the function Create, with a namespace of the pool.

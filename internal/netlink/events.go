@@ -5,7 +5,6 @@ package netlink
 import (
 	"os"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,7 +126,7 @@ func listen(groups ...int) (int, error) {
 func drain(fd int) (any bool) {
 	var b [1]byte
 	for range maxDrain {
-		_, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		_, errno := recv(fd, b[:], unix.MSG_DONTWAIT)
 		switch errno {
 		case 0, unix.ENOBUFS:
 			any = true

@@ -59,15 +59,20 @@ func (s *socket) Send(b []byte) error {
 	}
 }
 
-// Recv does what unix.Recvfrom does, without an allocation for the address of
-// the sender.
+// recv does what unix.Recvfrom does, without an allocation for the address of the
+// sender.
+func recv(fd int, b []byte, flags int) (int, unix.Errno) {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(flags), 0, 0)
+	return int(n), errno
+}
+
 func (s *socket) Recv(b []byte) (int, error) {
 	defer runtime.KeepAlive(s)
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_TRUNC, 0, 0)
+		n, errno := recv(s.fd, b, unix.MSG_TRUNC)
 		switch errno {
 		case 0:
-			return int(n), nil
+			return n, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
 			if err := s.wait(unix.POLLIN); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -179,15 +180,12 @@ func wayBack() (fd int, done func(), err error) {
 	if fd, err = Home(); err != nil {
 		return -1, nil, err
 	}
-	var b [32]byte // the link's text tells, and takes half of the time of a stat
-	n, err := unix.Readlink(ownNet, b[:])
-	if err == unix.ENOENT && !apart() {
-		return fd, func() {}, nil // /proc is not here any more
-	}
-	if err != nil {
+	switch there, err := atHome(); {
+	case err == unix.ENOENT && !apart(): // /proc is not here any more
+		return fd, func() {}, nil
+	case err != nil:
 		return -1, nil, &fs.PathError{Op: "readlink", Path: ownNet, Err: err}
-	}
-	if ino, ok := inodeOf(b[:n]); ok && ino == HomeID().Ino {
+	case there:
 		return fd, func() {}, nil
 	}
 	if fd, err = unix.Open(ownNet, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
@@ -199,19 +197,16 @@ func wayBack() (fd int, done func(), err error) {
 // ownNet leads to the namespace of the calling thread.
 const ownNet = "/proc/thread-self/ns/net"
 
-// inodeOf reads the text of such a link: net:[4026531840].
-func inodeOf(text []byte) (ino uint64, ok bool) {
-	digits, ok := bytes.CutPrefix(text, []byte("net:["))
-	if !ok || len(digits) < 2 || digits[len(digits)-1] != ']' {
-		return 0, false
+// atHome reports whether the calling thread is at home. The text of the link tells, in
+// half of the time of a stat.
+func atHome() (bool, error) {
+	var have, home [32]byte
+	n, err := unix.Readlink(ownNet, have[:])
+	if err != nil {
+		return false, err
 	}
-	for _, d := range digits[:len(digits)-1] {
-		if d < '0' || d > '9' {
-			return 0, false
-		}
-		ino = 10*ino + uint64(d-'0')
-	}
-	return ino, true
+	text := append(strconv.AppendUint(append(home[:0], "net:["...), HomeID().Ino, 10), ']')
+	return bytes.Equal(have[:n], text), nil
 }
 
 // elsewhere runs f on another thread than the caller's, to which that is locked. A
@@ -269,8 +264,7 @@ func Return() error {
 	if err != nil {
 		return err
 	}
-	var here, there unix.Stat_t
-	if unix.Stat(ownNet, &here) == nil && unix.Fstat(back, &there) == nil && here.Ino == there.Ino {
+	if there, err := atHome(); err == nil && there {
 		return nil
 	}
 	return os.NewSyscallError("setns", setns(back, unix.CLONE_NEWNET))

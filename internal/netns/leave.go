@@ -59,7 +59,7 @@ func leave(heir func()) bool {
 		heir()
 	}()
 	give, trace := <-offer, make([]byte, 128)
-	runtime.UnlockOSThread() // from here on nothing may begin a collection, and no more than must be be done
+	runtime.UnlockOSThread() // from here on nothing may begin a collection, and as little as can be is done
 	if locked(trace) {
 		runtime.LockOSThread()
 		return false
