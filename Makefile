@@ -1,6 +1,6 @@
 # The long forms of what CI runs for minutes. Each says what it found.
 
-.PHONY: test faults kills model soak fuzz peer kernel-test bench
+.PHONY: test faults kills model soak fuzz peer kernel-test features bench
 
 test:
 	go test -timeout 30m ./... ./test/...
@@ -29,9 +29,14 @@ fuzz:
 peer:
 	cd test/peer && GOWORK=off go test -v ./...
 
-# The tests on Debian's kernel in a virtual machine, with network cards.
+# The tests on Debian's kernels in a virtual machine, with network cards.
 kernel-test:
-	go run ./test/kernel
+	go run ./test/kernel -kernel 6.1
+	go run ./test/kernel -kernel 6.12
+
+# Which feature works on which kernel: docs/kernels.md.
+features:
+	go run ./test/kernel -features write
 
 # Beside the kernel's own time, moby's package and ip; as root.
 bench:

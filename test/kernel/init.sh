@@ -9,10 +9,10 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs -o mode=755 run /run
-chmod 666 /dev/net/tun 2>/dev/null
 for m in $(cat /modules); do
 	modprobe "$m" || echo "@@ missing $m"
 done
+chmod 666 /dev/net/tun
 echo "@@ kernel $(uname -r)"
 # lane does the runs of a file one after the other. What a run prints is shown
 # when it has ended, so that the output of two lanes does not mix.

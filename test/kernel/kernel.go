@@ -7,16 +7,33 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// metaPackage depends on Debian's stock kernel for virtual machines.
-const metaPackage = "linux-image-cloud-amd64"
+// kernels are Debian's stock kernels by their version, and the suites that have
+// them. The package depends on the newest build.
+var kernels = []struct {
+	version string
+	suites  []string
+}{
+	{"6.1", []string{"http://deb.debian.org/debian bookworm", "http://deb.debian.org/debian-security bookworm-security"}},
+	{"6.12", []string{"http://deb.debian.org/debian bookworm-backports"}},
+}
+
+const (
+	metaPackage = "linux-image-amd64"
+	keyring     = "/usr/share/keyrings/debian-archive-keyring.gpg"
+)
 
 // modules are what the machine loads at its start; the kernel loads others by
 // itself when a link of their kind is made.
 var modules = []string{"virtio_pci", "virtio_net", "vmxnet3", "veth", "bridge", "vxlan", "macvlan", "macvtap", "ipvlan",
 	"8021q", "dummy", "tun", "ip_vs", "ip_vs_rr"}
+
+// optional are modules of features that a kernel may lack.
+var optional = []string{"ipvtap", "bonding", "vrf", "ifb", "vcan", "geneve", "ip_gre", "ip6_gre", "ipip", "ip6_tunnel", "sit", "wireguard",
+	"sch_netem", "sch_tbf", "sch_ingress", "act_mirred", "cls_u32", "cls_matchall", "nf_tables", "nft_masq", "nft_chain_nat", "nf_conntrack", "crc32c_generic"}
 
 // kernel is a Debian kernel package, unpacked.
 type kernel struct {
@@ -27,24 +44,65 @@ type kernel struct {
 func (k kernel) image() string   { return filepath.Join(k.dir, "boot", "vmlinuz-"+k.release) }
 func (k kernel) modules() string { return filepath.Join("lib", "modules", k.release) }
 
-// fetchKernel unpacks the kernel package below the cache, unless it is there.
-// The machine's own /boot and /lib/modules are not touched.
-func fetchKernel(cache string) (kernel, error) {
-	name, err := kernelPackage()
-	if err != nil {
-		return kernel{}, err
+// apt is apt with sources and lists of its own, so that the machine's stay as they
+// are and say nothing.
+type apt struct{ dir string }
+
+func newApt(dir string, suites []string) (apt, error) {
+	a := apt{dir}
+	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return a, err
+		}
 	}
-	k := kernel{dir: filepath.Join(cache, name), release: strings.TrimPrefix(name, "linux-image-")}
-	if _, err := os.Stat(k.image()); err == nil {
+	var sources strings.Builder
+	for _, s := range suites {
+		fmt.Fprintf(&sources, "deb [signed-by=%s] %s main\n", keyring, s)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources.String()), 0o644); err != nil {
+		return a, err
+	}
+	return a, quiet(dir, "apt-get", a.args("update")...)
+}
+
+func (a apt) args(args ...string) []string {
+	return append([]string{"-q", "-o", "Dir::Etc::sourcelist=" + filepath.Join(a.dir, "sources.list"), "-o", "Dir::Etc::sourceparts=-",
+		"-o", "Dir::State::lists=" + filepath.Join(a.dir, "lists"), "-o", "Dir::Cache=" + filepath.Join(a.dir, "cache")}, args...)
+}
+
+// fetchKernel unpacks the kernel package of a version below the cache, unless it is
+// there. The machine's own /boot and /lib/modules are not touched.
+func fetchKernel(cache, version string) (k kernel, err error) {
+	i := slices.IndexFunc(kernels, func(k struct {
+		version string
+		suites  []string
+	}) bool {
+		return k.version == version
+	})
+	if i < 0 {
+		return k, fmt.Errorf("no kernel %q is known", version)
+	}
+	k.dir = filepath.Join(cache, "linux-"+version)
+	if b, err := os.ReadFile(filepath.Join(k.dir, "release")); err == nil {
+		k.release = string(b)
 		return k, nil
 	}
-	fmt.Println("fetching", name)
 	tmp, err := os.MkdirTemp(cache, "fetch-")
 	if err != nil {
 		return k, err
 	}
 	defer os.RemoveAll(tmp)
-	if err := quiet(tmp, "apt-get", "-q", "download", name); err != nil {
+	a, err := newApt(filepath.Join(tmp, "apt"), kernels[i].suites)
+	if err != nil {
+		return k, err
+	}
+	name, err := a.kernelPackage()
+	if err != nil {
+		return k, err
+	}
+	fmt.Println("fetching", name)
+	k.release = strings.TrimPrefix(name, "linux-image-")
+	if err := quiet(tmp, "apt-get", a.args("download", name)...); err != nil {
 		return k, err
 	}
 	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
@@ -55,8 +113,15 @@ func fetchKernel(cache string) (kernel, error) {
 	if err := quiet(tmp, "dpkg-deb", "-x", debs[0], root); err != nil {
 		return k, err
 	}
+	// busybox loads modules that are not packed.
+	if err := quiet(root, "sh", "-c", "find . -name '*.ko.xz' -print0 | xargs -0r -n 64 xz -d"); err != nil {
+		return k, err
+	}
 	// The package's own script would do that at its installation.
 	if err := quiet(tmp, "busybox", "depmod", "-b", root, k.release); err != nil {
+		return k, err
+	}
+	if err := os.WriteFile(filepath.Join(root, "release"), []byte(k.release), 0o644); err != nil {
 		return k, err
 	}
 	if err := os.RemoveAll(k.dir); err != nil {
@@ -66,20 +131,21 @@ func fetchKernel(cache string) (kernel, error) {
 }
 
 // kernelPackage returns the package that the meta package stands for.
-func kernelPackage() (string, error) {
-	out, err := exec.Command("apt-cache", "depends", metaPackage).Output()
+func (a apt) kernelPackage() (string, error) {
+	out, err := exec.Command("apt-cache", a.args("depends", metaPackage)...).Output()
 	if err != nil {
 		return "", fmt.Errorf("apt-cache depends %s: %w", metaPackage, err)
 	}
 	m := regexp.MustCompile(`Depends: (linux-image-\S+)`).FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("apt does not know what %s depends on: run apt-get update; it says %q", metaPackage, out)
+		return "", fmt.Errorf("apt does not know what %s depends on; it says %q", metaPackage, out)
 	}
 	return string(m[1]), nil
 }
 
-// addModules adds the modules of names, with those that they need.
-func (k kernel) addModules(i *image, names []string) error {
+// addModules adds the modules of names, with those that they need, and those of
+// more that the kernel has.
+func (k kernel) addModules(i *image, names, more []string) error {
 	from := filepath.Join(k.dir, k.modules())
 	b, err := os.ReadFile(filepath.Join(from, "modules.dep"))
 	if err != nil {
@@ -99,10 +165,17 @@ func (k kernel) addModules(i *image, names []string) error {
 			add(d)
 		}
 	}
-	for _, n := range names {
-		path := byName[n]
+	builtin, err := os.ReadFile(filepath.Join(from, "modules.builtin"))
+	if err != nil {
+		return err
+	}
+	for n, name := range slices.Concat(names, more) {
+		path := byName[name]
+		if path == "" && (n >= len(names) || bytes.Contains(builtin, []byte("/"+name+".ko\n"))) {
+			continue
+		}
 		if path == "" {
-			return fmt.Errorf("the kernel package has no module %s", n)
+			return fmt.Errorf("the kernel package has no module %s", name)
 		}
 		add(path)
 	}
@@ -115,7 +188,8 @@ func (k kernel) addModules(i *image, names []string) error {
 // needed are programs and the Debian packages that have them.
 var needed = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static",
-	"ip": "iproute2", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "apt-get": "apt", "dpkg-deb": "dpkg", "ldd": "libc-bin",
+	"ip": "iproute2", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "flock": "util-linux",
+	"apt-get": "apt", "dpkg-deb": "dpkg", "ldd": "libc-bin", "xz": "xz-utils",
 }
 
 // installNeeded installs what is missing, as root; others are told what to do.

@@ -4,6 +4,9 @@
 //
 //	go run ./test/kernel
 //
+// With -features it runs the tests of what kernels may lack, on this kernel and on
+// all of Debian's that it knows, and writes docs/kernels.md.
+//
 // It needs Debian, and KVM if that is to be fast. As root it installs what is
 // missing (qemu, busybox); as another user it says so. Nothing leaves the
 // virtual machine: its cards are plugged into a hub that has no other port.
@@ -35,79 +38,112 @@ type run struct {
 	name              string
 	user              int
 	dir, env, command string
+	binary, source    string // of this machine
+}
+
+// options are the command's.
+type options struct {
+	timeout             time.Duration
+	kernel, only, flags string
+	verbose             bool
+	user                int
 }
 
 func main() {
-	timeout := flag.Duration("timeout", 15*time.Minute, "how long the machine may run")
-	only := flag.String("only", "", "run only what has this in its name")
-	verbose := flag.Bool("v", false, "print all that the machine prints")
-	user := flag.Int("user", 0, "user that runs the tests; one that is not root can not move network cards")
-	flags := flag.String("flags", "-test.short", "flags of the test binaries")
+	var o options
+	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "how long the machine may run")
+	flag.StringVar(&o.kernel, "kernel", kernels[0].version, "Debian's kernel: 6.1 or 6.12")
+	flag.StringVar(&o.only, "only", "", "run only what has this in its name")
+	flag.BoolVar(&o.verbose, "v", false, "print all that the machine prints")
+	flag.IntVar(&o.user, "user", 0, "user that runs the tests; one that is not root can not move network cards")
+	flag.StringVar(&o.flags, "flags", "-test.short", "flags of the test binaries")
+	features := flag.String("features", "", "run the tests of features on all kernels, and write docs/kernels.md, or check that it is right")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := test(ctx, *timeout, *user, *only, *flags, *verbose); err != nil {
+	err := installNeeded()
+	if err == nil && *features != "" {
+		err = matrix(ctx, o, *features)
+	} else if err == nil {
+		_, err = test(ctx, o, everything)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "kernel-test:", err)
 		os.Exit(1)
 	}
 }
 
-func test(ctx context.Context, timeout time.Duration, user int, only, flags string, verbose bool) error {
-	if err := installNeeded(); err != nil {
-		return err
-	}
+// test runs tests in the machine.
+func test(ctx context.Context, o options, which selection) (*report, error) {
 	cache, err := cacheDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	k, err := fetchKernel(cache)
+	k, err := fetchKernel(cache, o.kernel)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Of this run alone: two may run at the same time.
 	work, err := os.MkdirTemp(cache, "run-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(work)
-	runs, err := build(work, user, only, flags)
+	runs, err := build(work, o, which)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	initrd := filepath.Join(work, "initrd")
 	if err := makeImage(initrd, work, k, runs); err != nil {
-		return fmt.Errorf("make the image: %w", err)
+		return nil, fmt.Errorf("make the image: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the machine did not end within %v", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine did not end within %v", o.timeout))
 	defer cancel()
-	r := newReport(runs, verbose)
+	r := newReport(runs, o.verbose)
 	start := time.Now()
 	err = boot(ctx, k, initrd, r)
 	log := filepath.Join(cache, "last.log")
 	err = errors.Join(err, os.WriteFile(log, r.log.Bytes(), 0o644))
 	fmt.Printf("%v in all; the whole log: %s\n", time.Since(start).Round(time.Second), log)
-	return errors.Join(err, r.verdict())
+	return r, errors.Join(err, r.verdict())
+}
+
+// selection says which packages' tests run, and how: by the files of a package.
+type selection func(dir string, o options) (as []run, ok bool)
+
+// everything is each package's tests, and those of network cards by themselves.
+func everything(dir string, o options) ([]run, bool) {
+	runs := []run{{user: o.user, env: "OSL_PHYSICAL=", command: o.flags}}
+	if filepath.Base(dir) == "test" && o.user == 0 {
+		// The machine's own network cards are theirs.
+		runs = append(runs, run{name: "physical", env: "OSL_PHYSICAL=1", command: o.flags + " -test.run=^TestPhysical"})
+	}
+	return runs, true
 }
 
 // build compiles the tests of every package whose tests touch the kernel.
-func build(work string, user int, only, flags string) ([]run, error) {
+func build(work string, o options, which selection) ([]run, error) {
 	root, err := output("go", "env", "GOWORK")
 	if err != nil {
 		return nil, err
 	}
 	root = filepath.Dir(root)
-	list, err := output("go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{.TestImports}}", root+"/...", root+"/test/...")
+	list, err := output("go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{.TestImports}} {{.XTestImports}}", root+"/...", root+"/test/...")
 	if err != nil {
 		return nil, err
 	}
 	bin := filepath.Join(work, "bin")
 	args := []string{"test", "-c", "-ldflags=-s -w", "-o", bin + "/"}
-	var runs []run
+	var chosen []run
 	for line := range strings.Lines(list) {
 		pkg, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		dir, imports, _ := strings.Cut(rest, " ")
 		if !strings.Contains(imports, "golang.org/x/sys/unix") {
 			continue // its tests make no system call: any kernel will do
+		}
+		runs, ok := which(dir, o)
+		if !ok {
+			continue
 		}
 		rel, err := filepath.Rel(root, dir)
 		if err != nil {
@@ -119,27 +155,24 @@ func build(work string, user int, only, flags string) ([]run, error) {
 		if rel == "." {
 			name = "osl"
 		}
-		command := fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=10m %s", base, flags)
-		in := filepath.Join("/src", rel)
-		runs = append(runs, run{name, user, in, "OSL_PHYSICAL=", command})
-		if base == "test" && user == 0 {
-			// The machine's own network cards are theirs.
-			runs = append(runs, run{"physical", user, in, "OSL_PHYSICAL=1", command + " -test.run=^TestPhysical"})
+		for _, r := range runs {
+			if r.name == "" {
+				r.name = name
+			}
+			r.dir, r.source, r.binary = filepath.Join("/src", rel), dir, filepath.Join(bin, base+".test")
+			r.command = fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=10m %s", base, r.command)
+			if strings.Contains(r.name, o.only) {
+				chosen = append(chosen, r)
+			}
 		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no run has %q in its name", o.only)
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	var chosen []run
-	for _, r := range runs {
-		if strings.Contains(r.name, only) {
-			chosen = append(chosen, r)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("no run has %q in its name", only)
 	}
 	return chosen, nil
 }
@@ -165,11 +198,11 @@ func makeImage(to, work string, k kernel, runs []run) error {
 	i.file("/sbin/modprobe", []byte("#!/bin/busybox sh\nexec /bin/busybox modprobe \"$@\"\n"), 0o755)
 	i.file("/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n"), 0o644)
 	// busybox's own shell would take its own ip and setpriv for these.
-	for _, p := range []string{"sh", "ip", "strace", "nsenter", "setpriv", "unshare"} {
+	for _, p := range []string{"sh", "ip", "strace", "nsenter", "setpriv", "unshare", "flock"} {
 		i.program(p)
 	}
 	i.file("/modules", []byte(strings.Join(modules, "\n")), 0o644)
-	if err := k.addModules(i, modules); err != nil {
+	if err := k.addModules(i, modules, optional); err != nil {
 		return err
 	}
 	i.tree("/tests", filepath.Join(work, "bin"), func(string, fs.DirEntry) bool { return true })

@@ -27,10 +27,11 @@ type report struct {
 	text    bytes.Buffer
 	done    bool
 	failed  []string
+	said    map[string][]byte // what each run printed
 }
 
 func newReport(runs []run, verbose bool) *report {
-	r := &report{verbose: verbose}
+	r := &report{verbose: verbose, said: map[string][]byte{}}
 	for _, x := range runs {
 		r.expect = append(r.expect, x.name)
 	}
@@ -83,6 +84,7 @@ func (r *report) read(line string) {
 // end takes the end of a run: what failed and what was skipped is printed.
 func (r *report) end(name, status, seconds string) {
 	r.now = ""
+	r.said[name] = bytes.Clone(r.text.Bytes())
 	r.expect = slices.DeleteFunc(r.expect, func(s string) bool { return s == name })
 	passed, skipped, failed, err := results(r.text.Bytes())
 	if err != nil {

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
+)
+
+// matrixFile is what matrix writes.
+const matrixFile = "docs/kernels.md"
+
+const matrixHead = `# What needs which kernel
+
+What osl asks of the kernel beyond what every kernel has, and where the tests of it ran: as root and as another user. Written by the tests, with ` + "`go run ./test/kernel -features write`" + `; what the kernel lacks osl refuses with that reason (` + "`ErrUnsupported`" + `).
+
+- 6.1 and 6.12 are Debian's (bookworm; bookworm-backports, which is that of trixie), in a virtual machine.
+- The last column is the machine on which this was written, and on which most tests run: a kernel that is built small.
+
+`
+
+// state is what became of a feature on a kernel, the best last.
+type state int
+
+const (
+	notTried state = iota
+	lacks
+	asRoot // and not as another user
+	works
+	broken
+)
+
+func (s state) String() string {
+	return [...]string{"not tried", "no", "as root", "yes", "broken"}[s]
+}
+
+// featuresOnly runs the tests of features, as root and as another user.
+func featuresOnly(dir string, o options) ([]run, bool) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("\nfunc TestFeature")) {
+			flags := o.flags + " -test.run=^TestFeature"
+			return []run{{env: "OSL_PHYSICAL=", command: flags},
+				{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}, true
+		}
+	}
+	return nil, false
+}
+
+// userRun ends the names of runs that are not root's.
+const userRun = "-user"
+
+// matrix runs the tests of features on all kernels, and writes what came out, or
+// checks it against what is written.
+func matrix(ctx context.Context, o options, what string) error {
+	if what != "write" && what != "check" {
+		return fmt.Errorf("-features is write or check, not %q", what)
+	}
+	var columns []map[string]state
+	var heads []string
+	var failed error
+	for _, k := range kernels {
+		o.kernel = k.version
+		r, err := test(ctx, o, featuresOnly)
+		if r == nil {
+			return err
+		}
+		failed = errors.Join(failed, err)
+		root, user := map[string]state{}, map[string]state{}
+		for name, said := range r.said {
+			if strings.HasSuffix(name, userRun) {
+				found(user, said)
+			} else {
+				found(root, said)
+			}
+		}
+		for name := range root {
+			if root[name] == works && user[name] != works {
+				root[name] = max(asRoot, user[name])
+			}
+		}
+		columns, heads = append(columns, root), append(heads, k.version)
+	}
+	here, err := testHere(ctx, o)
+	failed = errors.Join(failed, err)
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err
+	}
+	short := regexp.MustCompile(`^\d+\.\d+`).FindString(string(release))
+	table, nowhere := tableOf(append(columns, here), append(heads, short+", built small"))
+	fmt.Print(table)
+	if len(nowhere) > 0 {
+		failed = errors.Join(failed, fmt.Errorf("these ran nowhere: %s", strings.Join(nowhere, ", ")))
+	}
+	if failed != nil {
+		return failed
+	}
+	root, err := output("go", "env", "GOWORK")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(filepath.Dir(root), matrixFile)
+	if what == "write" {
+		return os.WriteFile(file, []byte(matrixHead+table), 0o644)
+	}
+	written, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	// The last column is another machine's.
+	if cut(string(written)) != cut(matrixHead+table) {
+		return fmt.Errorf("%s is not what the tests say: go run ./test/kernel -features write", matrixFile)
+	}
+	return nil
+}
+
+// cut takes the last column away.
+func cut(text string) string {
+	return regexp.MustCompile(`(?m)\|[^|\n]*\|$`).ReplaceAllString(text, "")
+}
+
+// testHere runs the tests of features on this kernel.
+func testHere(ctx context.Context, o options) (map[string]state, error) {
+	work, err := os.MkdirTemp("", "osl-features-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	runs, err := build(work, o, featuresOnly)
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]state{}
+	var failed error
+	for _, r := range runs {
+		if r.user != 0 {
+			continue
+		}
+		cmd := exec.CommandContext(ctx, r.binary, append([]string{"-test.v=test2json", "-test.run=^TestFeature"}, strings.Fields(o.flags)...)...)
+		cmd.Dir = r.source
+		out, err := cmd.CombinedOutput()
+		found(states, out)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s on this kernel: %w\n%s", r.name, err, out))
+		}
+	}
+	return states, failed
+}
+
+var feature = regexp.MustCompile("(" + testnet.FeatureWorks + "|" + testnet.FeatureLacks + "|" + testnet.FeatureBroken + `)([^:\n\r]+)`)
+
+// found reads what tests said of features. What one test can not try another may.
+func found(states map[string]state, said []byte) {
+	to := map[string]state{testnet.FeatureWorks: works, testnet.FeatureLacks: lacks, testnet.FeatureBroken: broken}
+	for _, m := range feature.FindAllSubmatch(said, -1) {
+		name := string(m[2])
+		states[name] = max(states[name], to[string(m[1])])
+	}
+}
+
+// tableOf returns the table of the features, and those that ran nowhere.
+func tableOf(columns []map[string]state, heads []string) (table string, nowhere []string) {
+	names := map[string]bool{}
+	for _, c := range columns {
+		for name := range c {
+			names[name] = true
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| feature | %s |\n|---%s|\n", strings.Join(heads, " | "), strings.Repeat("|---", len(heads)))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(&b, "| %s |", name)
+		ran := false
+		for _, c := range columns {
+			fmt.Fprintf(&b, " %v |", c[name])
+			ran = ran || c[name] == works || c[name] == asRoot
+		}
+		b.WriteString("\n")
+		if !ran {
+			nowhere = append(nowhere, name)
+		}
+	}
+	return b.String(), nowhere
+}
