@@ -56,7 +56,7 @@ type generator struct {
 // Generate returns the schema of osl.Network. dir is the directory of package
 // osl's source, for the comments.
 func Generate(dir string) ([]byte, error) {
-	comments, err := readComments(filepath.Join(dir, "spec.go"))
+	comments, err := readComments(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -133,35 +133,46 @@ func (g *generator) structure(t reflect.Type) object {
 	return s
 }
 
-// readComments returns the comments of the types in a file and of their
-// fields, each as one paragraph.
-func readComments(path string) (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+// readComments returns the comments of the types in the files of a directory and of
+// their fields, each as one paragraph.
+func readComments(dir string) (map[string]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "spec*.go"))
 	if err != nil {
-		return nil, fmt.Errorf("the comments for the schema: %w", err)
+		return nil, err
 	}
 	comments := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		decl, ok := n.(*ast.GenDecl)
-		if !ok || decl.Tok != token.TYPE {
-			return true
+	for _, path := range paths {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("the comments for the schema: %w", err)
 		}
-		for _, spec := range decl.Specs {
-			ts := spec.(*ast.TypeSpec)
-			comments[ts.Name.Name] = paragraph(decl.Doc)
-			st, ok := ts.Type.(*ast.StructType)
-			if !ok {
-				continue
-			}
-			for _, f := range st.Fields.List {
-				for _, name := range f.Names {
-					comments[ts.Name.Name+"."+name.Name] = paragraph(f.Doc)
-				}
+		for _, d := range file.Decls {
+			if decl, ok := d.(*ast.GenDecl); ok && decl.Tok == token.TYPE {
+				ofTypes(comments, decl)
 			}
 		}
-		return false
-	})
+	}
 	return comments, nil
+}
+
+func ofTypes(comments map[string]string, decl *ast.GenDecl) {
+	for _, spec := range decl.Specs {
+		ts := spec.(*ast.TypeSpec)
+		doc := ts.Doc
+		if doc == nil {
+			doc = decl.Doc
+		}
+		comments[ts.Name.Name] = paragraph(doc)
+		st, ok := ts.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, f := range st.Fields.List {
+			for _, name := range f.Names {
+				comments[ts.Name.Name+"."+name.Name] = paragraph(f.Doc)
+			}
+		}
+	}
 }
 
 // paragraph returns a comment without its line breaks and the brackets of doc

@@ -1,5 +1,5 @@
-// Command gen writes the JSON Schema of network files. It is run by go
-// generate, in the directory of the schema.
+// Command gen writes the JSON Schema of network files, and the tables of fields in the
+// page about them. It is run by go generate, in the directory of both.
 package main
 
 import (
@@ -12,10 +12,21 @@ import (
 func main() {
 	b, err := schema.Generate("..")
 	if err == nil {
-		// Everyone may read a schema.
-		err = os.WriteFile("osl.schema.json", b, 0o644) //nolint:gosec
+		err = write("osl.schema.json", b)
+	}
+	if err == nil {
+		b, err = os.ReadFile("file.md")
+	}
+	if err == nil {
+		b, err = schema.Page("..", b)
+	}
+	if err == nil {
+		err = write("file.md", b)
 	}
 	if err != nil {
 		log.Fatal(err)
 	}
 }
+
+// Everyone may read documentation.
+func write(name string, b []byte) error { return os.WriteFile(name, b, 0o644) } //nolint:gosec

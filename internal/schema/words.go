@@ -1,0 +1,58 @@
+package schema
+
+// words are, of a field, an example and what the ip command calls it.
+var words = map[string]struct{ example, ip string }{
+	"Network.name":      {"name: lab", ""},
+	"Network.sandboxes": {"sandboxes: [{name: web}]", "ip netns add"},
+	"Network.links":     {"links: [[web/eth0, db/eth0]]", "ip link add … type veth peer …"},
+	"Network.checks":    {"checks: [{from: web, ping: 10.10.0.3}]", "ping"},
+
+	"Spec.name":       {"name: web", "ip netns add web"},
+	"Spec.interfaces": {"interfaces: [{name: eth0}]", "ip link"},
+	"Spec.gateway":    {"gateway: 10.10.0.1", "ip route add default via"},
+	"Spec.gateway6":   {"gateway6: fd10::1", "ip -6 route add default via"},
+	"Spec.routes":     {"routes: [{to: 10.20.0.0/16, via: 10.10.0.9}]", "ip route"},
+	"Spec.neighbors":  {"neighbors: [{dev: eth0, ip: 10.10.0.9, mac: 02:00:00:00:00:09}]", "ip neigh"},
+	"Spec.sysctls":    {"sysctls: {ipv4.ip_forward: 1}", "sysctl -w net.ipv4.ip_forward=1"},
+	"Spec.labels":     {"labels: {tier: web}", ""},
+
+	"InterfaceSpec.name":                {"name: eth0", "ip link … name"},
+	"InterfaceSpec.type":                {"type: bridge", "ip link add … type"},
+	"InterfaceSpec.source":              {"source: enp3s0", "ip link set enp3s0 netns"},
+	"InterfaceSpec.mac":                 {"mac: 02:00:00:00:00:01", "ip link … address"},
+	"InterfaceSpec.mtu":                 {"mtu: 1400", "ip link … mtu"},
+	"InterfaceSpec.txqueuelen":          {"txqueuelen: 500", "ip link … txqueuelen"},
+	"InterfaceSpec.addresses":           {"addresses: [10.10.0.2/24, fd10::2/64]", "ip addr add"},
+	"InterfaceSpec.aliases":             {"aliases: [10.10.0.100/32]", "ip addr add"},
+	"InterfaceSpec.master":              {"master: br0", "ip link … master"},
+	"InterfaceSpec.routes":              {"routes: [default, 10.20.0.0/16]", "ip route add … dev"},
+	"InterfaceSpec.sysctls":             {"sysctls: {ipv4.rp_filter: 2}", "sysctl -w net.ipv4.conf.eth0.rp_filter=2"},
+	"InterfaceSpec.disable_arp_for_vip": {"disable_arp_for_vip: true", "sysctl …arp_ignore, …arp_announce"},
+	"InterfaceSpec.down":                {"down: true", "ip link … down"},
+	"InterfaceSpec.peer":                {"peer: host/veth1", "ip link add … type veth peer …"},
+	"InterfaceSpec.peer_master":         {"peer_master: br-lan", "ip link … master"},
+	"InterfaceSpec.parent":              {"parent: host/enp3s0", "ip link add … link"},
+	"InterfaceSpec.mode":                {"mode: private", "ip link add … mode"},
+	"InterfaceSpec.vlan":                {"vlan: 100", "ip link add … type vlan id"},
+	"InterfaceSpec.vni":                 {"vni: 42", "ip link add … type vxlan id"},
+	"InterfaceSpec.local":               {"local: 192.0.2.1", "ip link add … local"},
+	"InterfaceSpec.remote":              {"remote: 192.0.2.2", "ip link add … remote"},
+	"InterfaceSpec.port":                {"port: 4789", "ip link add … dstport"},
+
+	"RouteSpec.to":  {"to: 10.20.0.0/16", "ip route add 10.20.0.0/16"},
+	"RouteSpec.via": {"via: 10.10.0.9", "ip route … via"},
+	"RouteSpec.dev": {"dev: eth0", "ip route … dev"},
+
+	"NeighborSpec.dev": {"dev: vx0", "ip neigh … dev"},
+	"NeighborSpec.ip":  {"ip: 10.10.0.9", "ip neigh replace 10.10.0.9"},
+	"NeighborSpec.mac": {"mac: 02:00:00:00:00:09", "ip neigh … lladdr"},
+	"NeighborSpec.fdb": {"fdb: true", "bridge fdb append"},
+
+	"Check.from":    {"from: web", "ip netns exec web"},
+	"Check.ping":    {"ping: 10.10.0.3", "ping"},
+	"Check.tcp":     {"tcp: 10.10.0.3:5432", ""},
+	"Check.udp":     {"udp: '[fd10::2]:53'", ""},
+	"Check.to":      {"to: db", ""},
+	"Check.expect":  {"expect: refused", ""},
+	"Check.timeout": {"timeout: 500ms", ""},
+}
