@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/rootless"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // exactly and atLeast check the number of arguments; words are their names.
@@ -46,10 +47,7 @@ func (a *app) dryRunFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "change nothing; print what would be done as ip commands")
 }
 
-func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+func completeFile(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
@@ -86,4 +84,13 @@ func keyNames(path string) []string {
 		}
 	}
 	return names
+}
+
+// quoted returns arguments as they are written in a command.
+func quoted(args []string) string {
+	var list []string
+	for _, a := range args {
+		list = append(list, shell.Quote(a))
+	}
+	return strings.Join(list, " ")
 }

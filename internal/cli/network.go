@@ -21,15 +21,16 @@ import (
 func (a *app) upCommand() *cobra.Command {
 	var noCheck bool
 	cmd := &cobra.Command{
-		Use:   "up FILE",
+		Use:   "up FILE…",
 		Short: "Build the network of a file, and run its checks",
 		Long: `Build the network of a file, all of it or nothing, and run its checks. What is
-there already is left alone. FILE may be - for standard input.`,
+there already is left alone. Several files are one network. FILE may be - for
+standard input.`,
 		Example: "  osl up examples/quickstart.yaml",
-		Args:    exactly(1, "FILE"), Annotations: kernel,
+		Args:    atLeast(1, "FILE…"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.up(cmd.Context(), args[0], noCheck)
+			return a.up(cmd.Context(), args, noCheck)
 		},
 	}
 	cmd.Flags().BoolVar(&noCheck, "no-check", false, "do not run the checks")
@@ -40,23 +41,25 @@ there already is left alone. FILE may be - for standard input.`,
 func (a *app) downCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "down FILE|NETWORK",
+		Use:   "down FILE…|NETWORK",
 		Short: "Take the network of a file, or of that name, down",
-		Long: `Take a network down: the sandboxes of the file, and all others that carry the
+		Long: `Take a network down: the sandboxes of the files, and all others that carry the
 network's name. The name is enough: osl ls shows it. From a namespace that
 another program made, osl takes out what it put in; the namespace stays unless
 --force is given.`,
-		Args: exactly(1, "FILE or NETWORK"), Annotations: kernel,
+		Args: atLeast(1, "FILE… or NETWORK"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			named, err := a.isNetwork(cmd.Context(), args[0])
-			if err != nil {
-				return err
+			if len(args) == 1 {
+				named, err := a.isNetwork(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if named {
+					return a.takeDown(cmd.Context(), osl.Network{Name: args[0]}, force)
+				}
 			}
-			if named {
-				return a.takeDown(cmd.Context(), osl.Network{Name: args[0]}, force)
-			}
-			f, err := a.network(args[0])
+			f, err := a.network(args)
 			if err != nil {
 				return err
 			}
@@ -83,13 +86,13 @@ func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
 
 func (a *app) diffCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "diff FILE",
+		Use:   "diff FILE…",
 		Short: "Show what up would change",
 		Long:  "Show what up would change, as ip commands. Exits with 3 if there is anything.",
-		Args:  exactly(1, "FILE"), Annotations: kernel,
+		Args:  atLeast(1, "FILE…"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := a.network(args[0])
+			f, err := a.network(args)
 			if err != nil {
 				return err
 			}
@@ -107,25 +110,25 @@ func (a *app) diffCommand() *cobra.Command {
 
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check FILE…",
 		Short: "Run the checks of a file on a network that is up",
-		Args:  exactly(1, "FILE"), Annotations: kernel,
+		Args:  atLeast(1, "FILE…"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := a.network(args[0])
+			f, err := a.network(args)
 			if err != nil {
 				return err
 			}
 			results := a.runChecks(cmd.Context(), f.Checks)
 			err = a.print(results, func(w io.Writer) { checkTable(w, results) })
-			return errors.Join(err, verdict(results, "see what is there with: osl diff "+args[0]), foreign(cmd.Context(), f.Checks, results))
+			return errors.Join(err, verdict(results, "see what is there with: osl diff "+quoted(args)), foreign(cmd.Context(), f.Checks, results))
 		},
 	}
 }
 
-// network reads and validates a network file.
-func (a *app) network(path string) (*netfile.File, error) {
-	f, err := netfile.Read(path, a.stdin)
+// network reads and validates the files of a network.
+func (a *app) network(paths []string) (*netfile.File, error) {
+	f, err := netfile.ReadAll(a.stdin, paths...)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -157,8 +160,8 @@ func fromHost(s osl.InterfaceSpec) bool {
 	return s.Source != "" || strings.HasPrefix(s.Parent, osl.HostName+"/")
 }
 
-func (a *app) up(ctx context.Context, path string, noCheck bool) error {
-	f, err := a.network(path)
+func (a *app) up(ctx context.Context, paths []string, noCheck bool) error {
+	f, err := a.network(paths)
 	if err != nil {
 		return err
 	}
@@ -190,8 +193,8 @@ func (a *app) up(ctx context.Context, path string, noCheck bool) error {
 			checkTable(w, done.Checks)
 		}
 	})
-	down := "osl down " + path
-	if path == "-" {
+	down := "osl down " + quoted(paths)
+	if slices.Contains(paths, "-") {
 		down = "osl down FILE, or osl rm NAME…"
 	}
 	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))

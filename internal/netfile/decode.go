@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -25,16 +26,22 @@ const (
 // one run shows all of them.
 type decoder struct {
 	file     *File
-	anchors  map[string]ast.Node
+	src      *source // that is being decoded
 	problems []error
-	byFamily map[string]bool // destinations that are "default"
+	byFamily map[string]bool          // destinations that are "default"
+	links    map[osl.Endpoint][]layer // what links say of their ends
+	sandbox  string                   // whose interfaces are being decoded
+	partial  bool                     // a value that lacks what it needs is none yet
 	nodes    int
 	depth    int
 }
 
 func (d *decoder) fail(n ast.Node, format string, args ...any) {
-	d.problems = append(d.problems, d.file.problem(position(n), format, args...))
+	d.problems = append(d.problems, d.src.problem(position(n), format, args...))
 }
+
+// at notes where a part of the network stands.
+func (d *decoder) at(path string, n ast.Node) { d.file.at[path] = place{d.src, position(n)} }
 
 func position(n ast.Node) token.Position {
 	// The token of a mapping is a colon or a brace; people look for its key.
@@ -49,8 +56,9 @@ func position(n ast.Node) token.Position {
 	return *n.GetToken().Position
 }
 
-// value decodes n into v; path is what v is called in the file.
-func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
+// value decodes n into v; path is what v is called in the file. Where n is a mapping,
+// those under it say what it does not.
+func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string) {
 	d.nodes++
 	d.depth++
 	defer func() { d.depth-- }()
@@ -61,13 +69,23 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 		return
 	}
 	if _, ok := d.file.at[path]; !ok {
-		d.file.at[path] = position(n)
+		d.at(path, n)
 	}
 	n = d.resolve(n)
 	if n == nil || n.Type() == ast.NullType {
 		return
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	u, isText := v.Addr().Interface().(encoding.TextUnmarshaler)
+	if v.Kind() == reflect.Pointer && !isText {
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, under, v.Elem(), path)
+		return
+	}
+	n, ok := d.expanded(n, !isText && v.Kind() != reflect.String)
+	if !ok || n == nil {
+		return
+	}
+	if isText {
 		if isDestination(path) && d.isDefault(n) {
 			d.byFamily[path] = true
 			return
@@ -76,15 +94,17 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 		return
 	}
 	switch v.Kind() {
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		d.value(n, v.Elem(), path)
 	case reflect.Struct:
-		d.structure(n, v, path)
+		d.structure(n, under, v, path)
 	case reflect.Map:
-		d.stringMap(n, v, path)
+		d.stringMap(n, under, v, path)
 	case reflect.Slice, reflect.Array:
-		d.list(n, v, path)
+		if _, ok := v.Addr().Interface().(*osl.Link); ok {
+			n = d.link(n, path)
+		}
+		if n != nil {
+			d.list(n, v, path)
+		}
 	case reflect.String:
 		if s, ok := d.scalar(n, "text"); ok {
 			v.SetString(s)
@@ -108,16 +128,12 @@ func (d *decoder) resolve(n ast.Node) ast.Node {
 	for range maxDepth {
 		switch x := n.(type) {
 		case *ast.AnchorNode:
-			d.anchors[x.Name.GetToken().Value] = x.Value
 			n = x.Value
 		case *ast.AliasNode:
-			name := x.Value.GetToken().Value
-			to, ok := d.anchors[name]
-			if !ok {
-				d.fail(x, "no anchor &%s stands before this alias", name)
+			if n = d.src.aliases[x]; n == nil {
+				d.fail(x, "no anchor &%s stands before this alias", x.Value.GetToken().Value)
 				return nil
 			}
-			n = to
 		case *ast.TagNode:
 			n = x.Value
 		default:
@@ -192,39 +208,51 @@ func (d *decoder) merged(e *ast.MappingValueNode) (list []*ast.MappingValueNode)
 	return list
 }
 
-func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
-	entries, ok := d.entries(n)
+// isOwn reports whether a key is for the author of a file alone: for what anchors
+// name, or another program reads.
+func isOwn(name string) bool { return strings.HasPrefix(name, "x-") }
+
+func (d *decoder) structure(n ast.Node, under []layer, v reflect.Value, path string) {
+	known := fields(v.Type())
+	entries, ok := d.layered(n, under)
 	if !ok {
-		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), telling(fields(v.Type())), describe(n))
+		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), telling(known), describe(n))
 		return
 	}
-	known := fields(v.Type())
+	if more := d.beneath(v.Type(), entries); len(more) > 0 {
+		entries, _ = d.layered(n, slices.Concat(under, more))
+	}
 	given := map[string]bool{}
 	for _, e := range entries {
-		name := keyText(e.Key)
-		f := find(known, name)
-		if f == nil {
-			d.unknownField(e.Key, name, v.Type())
+		if isOwn(e.name) {
 			continue
 		}
-		given[name] = e.Value.Type() != ast.NullType
-		at := join(path, name)
-		d.file.at[at] = position(e.Key)
-		d.value(e.Value, v.Field(f.index), at)
+		d.from(e.src, func() {
+			f := find(known, e.name)
+			if f == nil {
+				d.unknownField(e.key, e.name, v.Type())
+				return
+			}
+			given[e.name] = e.value.Type() != ast.NullType
+			at := join(path, e.name)
+			d.at(at, e.key)
+			d.value(e.value, e.under, v.Field(f.index), at)
+		})
 	}
 	d.defaults(v, path)
 	for _, f := range known {
-		if f.required && !given[f.name] {
+		if f.required && !given[f.name] && !d.partial {
 			d.fail(n, "%s needs a field %q", what(v.Type()), f.name)
 		}
 	}
 }
 
-func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type) {
+func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more ...string) {
 	var names []string
 	for _, f := range fields(t) {
 		names = append(names, f.name)
 	}
+	names = append(names, more...)
 	hint := "; there are: " + strings.Join(names, ", ")
 	if h := near.Hint(name, names); h != "" {
 		hint = h
@@ -232,18 +260,23 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type) {
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }
 
-func (d *decoder) stringMap(n ast.Node, v reflect.Value, path string) {
-	entries, ok := d.entries(n)
+func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path string) {
+	entries, ok := d.layered(n, under)
 	if !ok {
 		d.fail(n, "expected names with values, found %s", describe(n))
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, e := range entries {
-		var s string
-		name := keyText(e.Key)
-		d.value(e.Value, reflect.ValueOf(&s).Elem(), join(path, name))
-		v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(s))
+		d.from(e.src, func() {
+			if strings.Contains(e.name, "${") {
+				d.fail(e.key, "a variable stands for a value, never for a name")
+				return
+			}
+			var s string
+			d.value(e.value, nil, reflect.ValueOf(&s).Elem(), join(path, e.name))
+			v.SetMapIndex(reflect.ValueOf(e.name), reflect.ValueOf(s))
+		})
 	}
 }
 
@@ -262,9 +295,10 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 			return
 		}
 		if v.Kind() == reflect.Slice {
+			i = v.Len() // behind what other files have
 			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
 		}
-		d.value(e, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		d.value(e, nil, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
 	}
 }
 

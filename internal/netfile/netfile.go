@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -35,45 +35,52 @@ const (
 	maxBlockColumn = 1000
 )
 
-// File is a network and where in the file each part of it stands.
+// File is a network and where in its files each part of it stands.
 type File struct {
 	osl.Network
-	name  string
-	lines []string
-	at    map[string]token.Position
+	at   map[string]place
+	name string // how errors call it where nothing tells a line
 }
 
 // Read reads the file at path; "-" is stdin.
-func Read(path string, stdin io.Reader) (*File, error) {
-	if path == "-" {
-		b, err := readAll("standard input", stdin)
-		if err != nil {
-			return nil, err
+func Read(path string, stdin io.Reader) (*File, error) { return ReadAll(stdin, path) }
+
+// ReadAll reads the files at paths, and those that they include, as one network.
+func ReadAll(stdin io.Reader, paths ...string) (*File, error) {
+	var names []string
+	f, err := read(readFile, func(l *loader) error {
+		for _, path := range paths {
+			var b []byte
+			var info os.FileInfo
+			var err error
+			name := path
+			if path == "-" {
+				name = "<stdin>"
+				b, err = readAll("standard input", stdin)
+			} else {
+				names = append(names, nameOf(path))
+				b, info, err = readFile(path)
+			}
+			if err == nil {
+				err = l.load(name, b, info, true)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return Parse("<stdin>", b)
+		return nil
+	})
+	if err == nil && f.Name == "" {
+		f.Name = joined(names)
 	}
-	// Opening a FIFO waits for its other end, perhaps forever.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file; to read from a pipe, give - as the file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := readAll(path, f)
-	if err != nil {
-		return nil, err
-	}
-	file, err := Parse(path, b)
-	if err == nil && file.Name == "" {
-		file.Name = nameOf(path)
-	}
-	return file, err
+	return f, err
+}
+
+// joined is the default name of a network of several files: in whatever order they
+// are given, it is the same.
+func joined(names []string) string {
+	slices.Sort(names)
+	return shorten(strings.Join(names, "+"))
 }
 
 // nameOf is what a network is called whose file says nothing: the file's name,
@@ -87,6 +94,11 @@ func nameOf(path string) string {
 		}
 		return r
 	}, name)
+	return shorten(name)
+}
+
+// shorten cuts a name to the length that a network's can have.
+func shorten(name string) string {
 	for len(name) > want.MaxNetworkName {
 		_, size := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-size]
@@ -105,59 +117,72 @@ func readAll(name string, r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// Parse decodes the text of a network file; name is how errors call it.
-func Parse(name string, text []byte) (file *File, err error) {
+// Parse decodes the text of a network file, which includes no other; name is how
+// errors call it.
+func Parse(name string, text []byte) (*File, error) {
+	return read(nil, func(l *loader) error { return l.load(name, text, nil, true) })
+}
+
+// read decodes what load loads.
+func read(open func(string) ([]byte, os.FileInfo, error), load func(*loader) error) (f *File, err error) {
+	f = &File{at: map[string]place{}}
+	d := &decoder{file: f, byFamily: map[string]bool{}, links: map[osl.Endpoint][]layer{}}
 	// The parser is not ours and the text is anybody's: a panic in it is one
 	// more way for a file to be bad.
 	defer func() {
 		if p := recover(); p != nil {
-			file, err = nil, fmt.Errorf("%s: the YAML parser gave up (%v)\n%s", name, p, debug.Stack())
+			name := ""
+			if d.src != nil {
+				name = d.src.name + ": "
+			}
+			f, err = nil, fmt.Errorf("%sthe YAML parser gave up (%v)\n%s", name, p, debug.Stack())
 		}
 	}()
-	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
-		return nil, fmt.Errorf("%s is no text in UTF-8", name)
-	}
-	f := &File{name: name, lines: splitLines(text), at: map[string]token.Position{}}
-	body, err := f.parse(text)
-	if err != nil {
+	l := loader{d: d, open: open}
+	if err := load(&l); err != nil {
 		return nil, err
 	}
-	d := decoder{file: f, anchors: map[string]ast.Node{}, byFamily: map[string]bool{}}
-	d.value(body, reflect.ValueOf(&f.Network).Elem(), "")
+	f.name = l.sources[len(l.sources)-1].name
+	d.network(l.sources)
 	return f, problems(d.problems)
 }
 
-// parse returns the body of the file's only document.
-func (f *File) parse(text []byte) (ast.Node, error) {
+// parse finds the body of the file's only document.
+func (s *source) parse(text []byte) error {
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		return fmt.Errorf("%s is no text in UTF-8", s.name)
+	}
+	s.lines = splitLines(text)
 	tokens := mend(lexer.Tokenize(string(text)))
-	if p := f.checkShape(tokens); p != nil {
-		return nil, p
+	if p := s.checkShape(tokens); p != nil {
+		return p
 	}
 	tree, err := parser.Parse(tokens, 0)
 	var bad yaml.Error
 	if errors.As(err, &bad) {
 		pos := bad.GetToken().Position
-		return nil, f.problem(*pos, "%s", bad.GetMessage())
+		return s.problem(*pos, "%s", bad.GetMessage())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.name, err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	for _, doc := range tree.Docs {
 		if doc.Body != nil && doc.Body.Type() != ast.CommentType {
-			return doc.Body, nil
+			s.body = doc.Body
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("%s is empty: a network file has at least a list \"sandboxes\"", f.name)
+	return fmt.Errorf("%s is empty: a network file has at least a list \"sandboxes\"", s.name)
 }
 
 // checkShape refuses more than one document and absurd depth.
-func (f *File) checkShape(tokens token.Tokens) error {
+func (s *source) checkShape(tokens token.Tokens) error {
 	depth, content := 0, false
 	for _, t := range tokens {
 		switch t.Type {
 		case token.DocumentHeaderType:
 			if content {
-				return f.problem(*t.Position, "a second document begins here: a network file is one YAML document")
+				return s.problem(*t.Position, "a second document begins here: a network file is one YAML document")
 			}
 			continue
 		case token.CommentType, token.DirectiveType, token.DocumentEndType:
@@ -168,11 +193,11 @@ func (f *File) checkShape(tokens token.Tokens) error {
 			depth--
 		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
 			if depth <= 0 && t.Position.Column > maxBlockColumn {
-				return f.problem(*t.Position, "nested too deeply")
+				return s.problem(*t.Position, "nested too deeply")
 			}
 		}
 		if depth > maxFlowDepth {
-			return f.problem(*t.Position, "nested too deeply")
+			return s.problem(*t.Position, "nested too deeply")
 		}
 		content = true
 	}

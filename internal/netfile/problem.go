@@ -57,10 +57,10 @@ func printable(r rune) rune {
 	return r
 }
 
-func (f *File) problem(pos token.Position, format string, args ...any) error {
-	p := &problem{name: f.name, line: pos.Line, col: pos.Column, text: fmt.Sprintf(format, args...)}
-	if pos.Line >= 1 && pos.Line <= len(f.lines) {
-		p.src = f.lines[pos.Line-1]
+func (s *source) problem(pos token.Position, format string, args ...any) error {
+	p := &problem{name: s.name, line: pos.Line, col: pos.Column, text: fmt.Sprintf(format, args...)}
+	if pos.Line >= 1 && pos.Line <= len(s.lines) {
+		p.src = s.lines[pos.Line-1]
 	}
 	return p
 }
@@ -69,8 +69,8 @@ func (f *File) problem(pos token.Position, format string, args ...any) error {
 // "checks[2].expect", or about the nearest part around it that is in the file.
 func (f *File) Problem(path, format string, args ...any) error {
 	for ; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
-		if pos, ok := f.at[path]; ok {
-			return f.problem(pos, format, args...)
+		if p, ok := f.at[path]; ok {
+			return p.src.problem(p.pos, format, args...)
 		}
 	}
 	return fmt.Errorf("%s: %s", f.name, fmt.Sprintf(format, args...))

@@ -9,13 +9,16 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/netfile"
 	"github.com/seed59451c2b/osl/internal/plan"
 )
 
@@ -62,6 +65,7 @@ func Generate(dir string) ([]byte, error) {
 	}
 	g := &generator{comments, object{}}
 	g.typ(reflect.TypeFor[osl.Network]())
+	g.ofFile()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -91,7 +95,11 @@ func (g *generator) typ(t reflect.Type) object {
 	case reflect.Slice:
 		return object{"type": []string{"array", "null"}, "items": g.typ(t.Elem())}
 	case reflect.Array:
-		return object{"type": "array", "items": g.typ(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
+		ends := object{"type": "array", "items": g.typ(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
+		both := g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfALink)
+		both["properties"].(object)["ends"] = ends
+		both["required"] = []string{"ends"}
+		return object{"oneOf": []object{ends, both}}
 	case reflect.Map:
 		// A value may stand without quotes: 1 is "1".
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
@@ -103,6 +111,40 @@ func (g *generator) typ(t reflect.Type) object {
 		return object{"type": "integer"}
 	}
 	panic("no rule for " + t.String())
+}
+
+// shared returns the schema of what holds for several of a structure, but for the
+// fields that each has of its own.
+func (g *generator) shared(t reflect.Type, not []string) object {
+	g.typ(t)
+	props := object{}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if !slices.Contains(not, name) {
+			props[name] = object{"$ref": "#/$defs/" + t.Name() + "/properties/" + name}
+		}
+	}
+	return object{"type": "object", "additionalProperties": false, "patternProperties": object{"^x-": object{}}, "properties": props}
+}
+
+// ofFile adds what a file has beside the network, of which each may have its part of
+// the sandboxes.
+func (g *generator) ofFile() {
+	network := g.defs["Network"].(object)
+	network["required"] = []string{}
+	props := network["properties"].(object)
+	props["include"] = object{
+		"description": "Files that are part of the network, relative to this one.",
+		"type":        []string{"string", "array"}, "items": object{"type": "string"},
+	}
+	props["defaults"] = object{
+		"description": "What holds for each sandbox and interface of this file that does not say its own.",
+		"type":        "object", "additionalProperties": false, "patternProperties": object{"^x-": object{}},
+		"properties": object{
+			"sandbox":   g.shared(reflect.TypeFor[osl.Spec](), []string{"name"}),
+			"interface": g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfAll),
+		},
+	}
 }
 
 func (g *generator) structure(t reflect.Type) object {
@@ -118,6 +160,7 @@ func (g *generator) structure(t reflect.Type) object {
 		for k, v := range limits[t.Name()+"."+name] {
 			p[k] = v
 		}
+		orVariable(p)
 		if c := g.comments[t.Name()+"."+f.Name]; c != "" {
 			p["description"] = c
 		}
@@ -126,11 +169,30 @@ func (g *generator) structure(t reflect.Type) object {
 			required = append(required, name)
 		}
 	}
-	s := object{"type": "object", "properties": props, "additionalProperties": false, "required": required}
+	s := object{"type": "object", "properties": props, "patternProperties": object{"^x-": object{}}, "additionalProperties": false, "required": required}
 	if c := g.comments[t.Name()]; c != "" {
 		s["description"] = c
 	}
 	return s
+}
+
+// orVariable lets a value be one with a variable in it: "${NAME}".
+func orVariable(p object) {
+	const variable = `\$\{`
+	switch enum, pattern := p["enum"], p["pattern"]; {
+	case p["type"] == "integer" || p["type"] == "boolean":
+		p["type"], p["pattern"] = []any{p["type"], "string"}, variable
+	case enum != nil:
+		delete(p, "enum")
+		p["anyOf"] = []object{{"enum": enum}, {"pattern": variable}}
+	case pattern != nil:
+		p["pattern"] = variable + "|" + pattern.(string)
+	}
+	if items, ok := p["items"].(object); ok {
+		items = maps.Clone(items)
+		orVariable(items)
+		p["items"] = items
+	}
 }
 
 // readComments returns the comments of the types in the files of a directory and of
