@@ -120,6 +120,12 @@ type InterfaceSpec struct {
 	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
 	// "ipv6.disable_ipv6": "0" keeps its IPv6 on without an IPv6 address.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Offloads are what the device does for the kernel, on or off, by the names of
+	// ethtool -K, long, short or the kernel's: "tx-checksumming": false. A group,
+	// such as tx-checksumming, counts as on where one of its features is. Those that
+	// are not named stay as they are, also when they were once. What the driver does
+	// not let anybody change is ErrInvalid. Not for one that has a Source.
+	Offloads map[string]bool `json:"offloads,omitempty"`
 	// DisableARPForVIP stops the interface from answering and asking for
 	// addresses of other interfaces.
 	DisableARPForVIP bool `json:"disable_arp_for_vip,omitempty"`

@@ -97,6 +97,9 @@ type InterfaceStatus struct {
 	// Others are those of Addresses that osl did not give the interface.
 	Others []netip.Prefix `json:"others,omitempty"`
 	Routes []netip.Prefix `json:"routes,omitempty"`
+	// Offloads are those that can be turned on and off, by the kernel's names, and
+	// whether each is on.
+	Offloads map[string]bool `json:"offloads,omitempty"`
 }
 
 // Entry is a sandbox in a list.
@@ -150,6 +153,9 @@ func statusOf(r *engine.Reading) *Status {
 		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
 		x.Master = names[s.Links[i].Master]
 		x.UnderWay = r.All || r.Some[x.Index]
+		if f := s.Features[x.Index]; f != nil {
+			x.Offloads = plan.Changeable(f)
+		}
 		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 			st.Interfaces = append(st.Interfaces, x)
 		}

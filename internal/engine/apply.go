@@ -243,6 +243,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 			return err
 		}
 	}
+	if err := p.readFeatures(); err != nil {
+		return err
+	}
 	return p.readSettings()
 }
 

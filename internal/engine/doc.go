@@ -19,7 +19,7 @@
 // How a plan is carried out:
 //
 //	run.go        the executor: the steps in their order, messages together
-//	make.go step.go sysctl.go tun.go
+//	make.go step.go sysctl.go tun.go offload.go
 //	              the steps that are no netlink message
 //	back.go       the way back after a failure
 //	home.go arrive.go

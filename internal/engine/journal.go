@@ -269,6 +269,14 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 			case err != nil:
 				return err
 			}
+		case s.Offloads != nil:
+			err := r.offloads(plan.Op{NS: n.space()}, plan.Offloads{Index: s.Index, Set: s.Offloads, Back: true})
+			var refused *rtnl.Error
+			if !errors.As(err, &refused) && err != nil {
+				return err
+			}
+			n.passOver(err)
+			steps = steps[1:]
 		case s.Unpin != "":
 			if err := n.unpin(ctx, s.Unpin); err != nil {
 				return err

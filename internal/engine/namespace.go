@@ -227,9 +227,11 @@ func openSettled(ctx context.Context, key string) (*Namespace, error) {
 }
 
 // dial opens a netlink socket in the namespace fd.
-func dial(fd int) (conn *netlink.Conn, err error) {
+func dial(fd int) (conn *netlink.Conn, err error) { return dialWith(fd, netlink.Dial) }
+
+func dialWith(fd int, dial func() (*netlink.Conn, error)) (conn *netlink.Conn, err error) {
 	err = netns.Do(fd, func() (err error) {
-		conn, err = netlink.Dial()
+		conn, err = dial()
 		return err
 	})
 	if err != nil && conn != nil { // the thread is lost

@@ -52,6 +52,7 @@ type run struct {
 	forced bool         // links go home under another name where theirs is taken
 	left   []string     // what such steps left, where not all could be done
 	waited map[string]bool
+	tools  map[string]*ethtool // by key, of those that were asked about features
 }
 
 type linkID struct {
@@ -74,6 +75,10 @@ func newRun(ctx context.Context, spaces ...*Namespace) *run {
 func (r *run) reset() {
 	for _, n := range r.made {
 		delete(r.spaces, n.key)
+		if e := r.tools[n.key]; e != nil {
+			_ = e.conn.Close()
+			delete(r.tools, n.key)
+		}
 		if f := r.files[n.key]; f != nil {
 			f.Release()
 			delete(r.files, n.key)
@@ -88,6 +93,9 @@ func (r *run) reset() {
 func (r *run) close() {
 	for _, f := range r.files {
 		f.Release()
+	}
+	for _, e := range r.tools {
+		_ = e.conn.Close()
 	}
 	for _, n := range r.own {
 		n.Close()
@@ -297,6 +305,8 @@ func (r *run) step(op plan.Op) error {
 		return r.set(op, a)
 	case plan.Holds:
 		return r.holds(op, a)
+	case plan.Offloads:
+		return r.offloads(op, a)
 	}
 	return fmt.Errorf("unknown operation %T", op.Do)
 }

@@ -160,6 +160,9 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 		return nil, err
 	}
 	inOrder(r.State.Links)
+	if r.State.Features, err = n.features(ctx); err != nil {
+		return nil, err
+	}
 	r.Rules, err = conn.Rules(ctx)
 	return r, err
 }

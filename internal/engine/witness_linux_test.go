@@ -111,6 +111,8 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	features, done := offloadsIn(t, fd)
+	defer done()
 	dump := func(typ uint16, head ...byte) [][]byte {
 		answers, err := conn.Execute(netlink.Message{Data: head,
 			Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Dump}})
@@ -134,6 +136,7 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		say("link %s index %d mac %v mtu %d qlen %d up %v alias %q master %s conf %s kind %x", text(a[unix.IFLA_IFNAME]), u32(p[4:]),
 			net.HardwareAddr(a[unix.IFLA_ADDRESS]), u32(a[unix.IFLA_MTU]), u32(a[unix.IFLA_TXQLEN]), u32(p[8:])&unix.IFF_UP != 0,
 			text(a[unix.IFLA_IFALIAS]), names[u32(a[unix.IFLA_MASTER])], devconf(t, a[unix.IFLA_AF_SPEC]), kindOf(t, a[unix.IFLA_LINKINFO]))
+		say("link %s offloads %s", text(a[unix.IFLA_IFNAME]), features(text(a[unix.IFLA_IFNAME])))
 		for _, n := range attributesIn(t, a[52]) { // IFLA_PROP_LIST
 			say("link %s has the name %s too", text(a[unix.IFLA_IFNAME]), text(n))
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
@@ -126,6 +127,12 @@ func (f *File) entryOfInterface(at, field, entry string, x *osl.InterfaceSpec) s
 		return ""
 	case "sysctls":
 		return at + ".sysctls." + entry
+	case "offloads":
+		for name := range x.Offloads {
+			if name == entry || plan.Offload(name) == entry {
+				return at + ".offloads." + name
+			}
+		}
 	}
 	return at + "." + field
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -112,12 +113,15 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 	case reflect.Int:
 		d.integer(n, v)
 	case reflect.Bool:
-		b, ok := n.(*ast.BoolNode)
-		if !ok {
+		if b, ok := n.(*ast.BoolNode); ok {
+			v.SetBool(b.Value)
+		} else if on, ok := onOff(n); ok && switches.MatchString(path) {
+			v.SetBool(on)
+		} else if switches.MatchString(path) {
+			d.fail(n, "expected on or off, found %s", describe(n))
+		} else {
 			d.fail(n, "expected true or false, found %s", describe(n))
-			return
 		}
-		v.SetBool(b.Value)
 	default:
 		panic("no rule for " + v.Type().String())
 	}
@@ -273,11 +277,19 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 				d.fail(e.key, "a variable stands for a value, never for a name")
 				return
 			}
-			var s string
-			d.value(e.value, nil, reflect.ValueOf(&s).Elem(), join(path, e.name))
-			v.SetMapIndex(reflect.ValueOf(e.name), reflect.ValueOf(s))
+			to := reflect.New(v.Type().Elem()).Elem()
+			d.value(e.value, nil, to, join(path, e.name))
+			v.SetMapIndex(reflect.ValueOf(e.name), to)
 		})
 	}
+}
+
+// switches are what is on or off, as other tools write it.
+var switches = regexp.MustCompile(`\.offloads\.[^.]*$`)
+
+func onOff(n ast.Node) (on, ok bool) {
+	s, is := n.(*ast.StringNode)
+	return is && s.Value == "on", is && (s.Value == "on" || s.Value == "off")
 }
 
 func (d *decoder) list(n ast.Node, v reflect.Value, path string) {

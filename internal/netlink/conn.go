@@ -68,9 +68,14 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }
 // socket. It is not for use while connections are opened.
 var Intercept func(Transport) Transport
 
-// Dial opens a socket in the calling thread's network namespace.
-func Dial() (*Conn, error) {
-	s, err := dialSocket()
+// Dial opens a socket of route netlink in the calling thread's network namespace.
+func Dial() (*Conn, error) { return dial(unix.NETLINK_ROUTE) }
+
+// DialGeneric opens one of generic netlink.
+func DialGeneric() (*Conn, error) { return dial(unix.NETLINK_GENERIC) }
+
+func dial(protocol int) (*Conn, error) {
+	s, err := dialSocket(protocol)
 	if err != nil {
 		return nil, err
 	}

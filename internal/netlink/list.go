@@ -78,6 +78,11 @@ func (c *Conn) Rules(ctx context.Context) (all []rtnl.Rule, err error) {
 	return all, nil
 }
 
+// Features reads the features of all links, for a socket of generic netlink.
+func (c *Conn) Features(ctx context.Context, family uint16) ([]rtnl.Features, error) {
+	return list(ctx, c, rtnl.AllFeatures(family), func(p []byte) (rtnl.Features, bool) { return rtnl.ParseFeatures(p), true })
+}
+
 // Keep reads what the kernel forgets of a link when it leaves its namespace, in the
 // order in which it can be put back.
 func (c *Conn) Keep(ctx context.Context, index int) (all []rtnl.Kept, err error) {

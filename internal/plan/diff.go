@@ -291,6 +291,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		x.tag = b.takeOver(w, f, x.link)
 	}
 	b.change(w, f, k, x.link, x.tag, master)
+	if err := b.offloads(w, f, k, x.link); err != nil {
+		return err
+	}
 	b.changeHostEnd(f)
 	return nil
 }

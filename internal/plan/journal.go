@@ -161,6 +161,8 @@ func (j *journal) note(op Op) {
 			j.add(Undo, u.NS, stepOf(a))
 		case Sysctl:
 			j.add(Undo, u.NS, Step{Path: a.Path, Value: a.Value, Index: a.Index})
+		case Offloads:
+			j.add(Undo, u.NS, Step{Offloads: a.Set, Index: a.Index})
 		}
 	}
 }
@@ -199,6 +201,8 @@ func on(a Action) (index int, ok bool) {
 	case DelNeigh:
 		return a.Neigh.Index, true
 	case Sysctl:
+		return a.Index, true
+	case Offloads:
 		return a.Index, true
 	}
 	return 0, false

@@ -93,6 +93,9 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	for _, s := range w.Sysctls {
 		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
+	if len(w.Offloads) > 0 {
+		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
+	}
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
 	}

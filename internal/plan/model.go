@@ -61,6 +61,8 @@ type Iface struct {
 	HideVIPs    bool
 	Down        bool
 	Sysctls     []Setting // %s in the path is the name
+	// Offloads are to be on or off; see Offload for their names.
+	Offloads map[string]bool
 	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
 	IPv6 *bool
 }
@@ -135,6 +137,8 @@ type State struct {
 	// Settings are the values of those that a Sandbox asks for, and of those
 	// that change with them, by their paths.
 	Settings map[string]string
+	// Features are those of the links that are wanted with offloads, by index.
+	Features map[int]*rtnl.Features
 }
 
 // Link returns the link with a name, nil if there is none.

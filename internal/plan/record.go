@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -70,6 +71,8 @@ type Step struct {
 	Gone int
 	// End says that the sandbox itself ends.
 	End bool
+	// Offloads are those of the link Index, by the kernel's names.
+	Offloads map[string]bool
 	// Unpin is a key of this namespace that osl pinned, and that is taken away.
 	Unpin string
 }
@@ -232,6 +235,7 @@ const (
 	stepGone    = 4
 	stepEnd     = 5
 	stepUnpin   = 6
+	stepOffload = 7
 )
 
 func (r Record) marshal() []byte {
@@ -257,6 +261,14 @@ func (r Record) marshal() []byte {
 		case s.Unpin != "":
 			b = append(b, stepUnpin)
 			str(s.Unpin)
+		case s.Offloads != nil:
+			b = append(b, stepOffload)
+			num(uint64(s.Index))
+			num(uint64(len(s.Offloads)))
+			for _, name := range slices.Sorted(maps.Keys(s.Offloads)) {
+				str(name)
+				num(uint64(b2i(s.Offloads[name])))
+			}
 		case s.Path != "":
 			b = append(b, stepSetting)
 			str(s.Path)
@@ -320,6 +332,11 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		case stepUnpin:
 			if s.Unpin = str(); !filepath.IsAbs(s.Unpin) {
 				return errRecord
+			}
+		case stepOffload:
+			s.Index, s.Offloads = int(uint32(num())), map[string]bool{}
+			for range min(num(), uint64(len(b))) {
+				s.Offloads[str()] = num() != 0
 			}
 		case stepSetting:
 			s.Path, s.Value, s.Index = str(), str(), int(uint32(num()))

@@ -101,6 +101,9 @@ func (g *generator) typ(t reflect.Type) object {
 		both["required"] = []string{"ends"}
 		return object{"oneOf": []object{ends, both}}
 	case reflect.Map:
+		if t.Elem().Kind() == reflect.Bool {
+			return object{"type": "object", "additionalProperties": object{"enum": []any{"on", "off", true, false}}}
+		}
 		// A value may stand without quotes: 1 is "1".
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
 	case reflect.String:

@@ -27,6 +27,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.master":              {"master: br0", "ip link … master"},
 	"InterfaceSpec.routes":              {"routes: [default, 10.20.0.0/16]", "ip route add … dev"},
 	"InterfaceSpec.sysctls":             {"sysctls: {ipv4.rp_filter: 2}", "sysctl -w net.ipv4.conf.eth0.rp_filter=2"},
+	"InterfaceSpec.offloads":            {"offloads: {tx-checksumming: off}", "ethtool -K eth0 tx-checksumming off"},
 	"InterfaceSpec.disable_arp_for_vip": {"disable_arp_for_vip: true", "sysctl …arp_ignore, …arp_announce"},
 	"InterfaceSpec.down":                {"down: true", "ip link … down"},
 	"InterfaceSpec.peer":                {"peer: host/veth1", "ip link add … type veth peer …"},

@@ -4,6 +4,7 @@ package shell
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -85,12 +86,15 @@ func Setting(settings ...[2]string) string {
 	return line
 }
 
+// tools are those that a line may begin with; ip's has it left out.
+var tools = []string{"sysctl", "bridge", "ethtool", "tc"}
+
 // Command returns the command that runs line in the namespace of a key: of ip,
 // unless line begins with another tool.
 func (sh Shell) Command(key, line string) string {
 	line = sh.names(line)
 	tool := "ip"
-	if first, rest, _ := strings.Cut(line, " "); first == "sysctl" || first == "bridge" {
+	if first, rest, _ := strings.Cut(line, " "); slices.Contains(tools, first) {
 		tool, line = first, rest
 	}
 	plain := tool + " " + line
@@ -116,8 +120,8 @@ func (sh Shell) Command(key, line string) string {
 		return sh.osl + " exec " + Quote(sh.short(key)) + " -- " + plain
 	case !known:
 		return "nsenter --net=" + name + " " + plain
-	case tool == "sysctl":
-		return "ip netns exec " + name + " sysctl " + line
+	case tool == "sysctl" || tool == "ethtool":
+		return "ip netns exec " + name + " " + tool + " " + line
 	}
 	return tool + " -n " + name + " " + line
 }

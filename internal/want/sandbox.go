@@ -133,6 +133,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 		}
 		f.From = &plan.HostLink{Link: rtnl.Link{Name: s.Source}}
 	}
+	if f.Offloads, err = s.offloads(); err != nil {
+		return nil, err
+	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
 	return f, nil
 }

@@ -56,6 +56,7 @@ type Iface struct {
 	VLAN, VNI                int
 	Local, Remote            netip.Addr
 	Port                     int
+	Offloads                 map[string]bool
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.

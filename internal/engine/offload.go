@@ -1,0 +1,165 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// ethtool is a socket of generic netlink in a namespace, with the number of
+// ethtool's family.
+type ethtool struct {
+	conn   *netlink.Conn
+	family uint16
+}
+
+// dialEthtool opens one in the namespace of a descriptor.
+func dialEthtool(ctx context.Context, fd int) (*ethtool, error) {
+	conn, err := dialWith(fd, netlink.DialGeneric)
+	if err != nil {
+		return nil, err
+	}
+	e := &ethtool{conn: conn}
+	if err = conn.One(ctx, rtnl.GetFamily(rtnl.EthtoolFamily, &e.family)); err == nil {
+		return e, nil
+	}
+	_ = conn.Close()
+	if errors.Is(err, unix.ENOENT) {
+		err = fmt.Errorf("%w: the kernel has no netlink interface of ethtool (CONFIG_ETHTOOL_NETLINK)", fault.ErrUnsupported)
+	}
+	return nil, err
+}
+
+// ethtool returns that of a namespace.
+func (r *run) ethtool(key string) (*ethtool, error) {
+	if e := r.tools[key]; e != nil {
+		return e, nil
+	}
+	if _, err := r.space(key); err != nil {
+		return nil, err
+	}
+	e, err := dialEthtool(r.ctx, r.fd(key))
+	if err != nil {
+		return nil, err
+	}
+	if r.tools == nil {
+		r.tools = map[string]*ethtool{}
+	}
+	r.tools[key] = e
+	return e, nil
+}
+
+func (e *ethtool) features(ctx context.Context, index int) (*rtnl.Features, error) {
+	var f rtnl.Features
+	err := e.conn.One(ctx, rtnl.GetFeatures(e.family, index, &f))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = fmt.Errorf("%w: the device has no offloads", fault.ErrUnsupported)
+	}
+	return &f, err
+}
+
+// offloads turns offloads on or off, and makes sure that they are.
+func (r *run) offloads(op plan.Op, a plan.Offloads) error {
+	e, err := r.ethtool(op.NS)
+	if err != nil {
+		return err
+	}
+	set := a.Set
+	if !a.Back {
+		f, err := e.features(r.ctx, a.Index)
+		if err != nil {
+			return err
+		}
+		if set, err = a.Lacking(f); err != nil {
+			return badOffload(err)
+		}
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	if _, err := e.conn.Surely(r.ctx, rtnl.SetFeatures(e.family, a.Index, set)); err != nil || a.Back {
+		return err
+	}
+	f, err := e.features(r.ctx, a.Index)
+	if err == nil {
+		err = badOffload(a.Holds(f))
+	}
+	if err != nil {
+		r.undo = append(r.undo, op.Undo)
+	}
+	return err
+}
+
+func badOffload(err error) error {
+	var bad *plan.BadOffload
+	if errors.As(err, &bad) {
+		return where.In("offloads", bad.Name, fault.Invalidf("%s", bad.Text))
+	}
+	return err
+}
+
+// features reads those of all links; none where the kernel does not tell.
+func (n *Namespace) features(ctx context.Context) (map[int]*rtnl.Features, error) {
+	f, err := n.file()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Release()
+	e, err := dialEthtool(ctx, f.FD())
+	if errors.Is(err, fault.ErrUnsupported) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer e.conn.Close()
+	list, err := e.conn.Features(ctx, e.family)
+	all := make(map[int]*rtnl.Features, len(list))
+	for i := range list {
+		all[list[i].Index] = &list[i]
+	}
+	return all, err
+}
+
+// readFeatures reads the features of the links that are wanted with offloads.
+func (p *prepared) readFeatures() error {
+	for i := range p.want {
+		w := &p.want[i]
+		s := p.have[w.Key]
+		for j := range w.Ifaces {
+			f := &w.Ifaces[j]
+			if len(f.Offloads) == 0 || s == nil {
+				continue
+			}
+			for _, l := range s.Links {
+				t, _ := plan.ParseTag(l.Alias)
+				if l.Name != f.Name && t.Source != f.Name {
+					continue
+				}
+				e, err := p.run.ethtool(w.Key)
+				if err != nil {
+					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
+				}
+				have, err := e.features(p.run.ctx, l.Index)
+				if err != nil {
+					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
+				}
+				if s.Features == nil {
+					s.Features = map[int]*rtnl.Features{}
+				}
+				s.Features[l.Index] = have
+			}
+		}
+	}
+	return nil
+}
