@@ -26,9 +26,10 @@ var (
 	// says where that is. It is also ErrNotNamespace.
 	ErrElsewhere = fault.ErrElsewhere
 	// ErrNotFound is returned when a sandbox, an interface or a route that a
-	// call needs does not exist.
+	// call needs does not exist. It is also fs.ErrNotExist.
 	ErrNotFound = fault.ErrNotFound
-	// ErrExists is returned when what is to be made exists already.
+	// ErrExists is returned when what is to be made exists already. It is also
+	// fs.ErrExist.
 	ErrExists = fault.ErrExists
 	// ErrNameInUse is returned when the name that an interface is to have is
 	// taken where it is to go. The interface stays where it was.

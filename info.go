@@ -165,8 +165,13 @@ func (i *iface) Statistics() (*types.InterfaceStatistics, error) {
 	if err != nil {
 		return nil, public(err)
 	}
-	return &types.InterfaceStatistics{RxBytes: s.RxBytes, RxPackets: s.RxPackets, RxErrors: s.RxErrors, RxDropped: s.RxDropped,
-		TxBytes: s.TxBytes, TxPackets: s.TxPackets, TxErrors: s.TxErrors, TxDropped: s.TxDropped}, nil
+	x := statistics(s)
+	return &x, nil
+}
+
+func statistics(s rtnl.Stats) types.InterfaceStatistics {
+	return types.InterfaceStatistics{RxBytes: s.RxBytes, RxPackets: s.RxPackets, RxErrors: s.RxErrors, RxDropped: s.RxDropped,
+		TxBytes: s.TxBytes, TxPackets: s.TxPackets, TxErrors: s.TxErrors, TxDropped: s.TxDropped}
 }
 
 func toIPNet(p netip.Prefix) *net.IPNet {

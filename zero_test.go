@@ -45,6 +45,19 @@ func TestZeroNamespaceIsClosed(t *testing.T) {
 		"Restore":          n.Restore(nil, nil, nil, nil),
 		"Inspect":          func() error { _, err := n.Inspect(ctx); return err }(),
 		"Watch":            watched(ctx, &n),
+		"Do":               n.Do(ctx, func(context.Context) error { t.Error("the function was run"); return nil }),
+		"File":             func() error { _, err := n.File(); return err }(),
+		"Statistics":       func() error { _, err := n.Statistics(ctx); return err }(),
+		"WaitFor":          n.WaitFor(ctx, func(*Status) bool { return true }),
+		"SetLink":          n.SetLink(ctx, "a", LinkChange{MTU: 1400}),
+		"OpenTun":          func() error { _, err := n.OpenTun("a"); return err }(),
+		"AddRoute":         n.AddRoute(ctx, RouteSpec{To: netip.MustParsePrefix("192.0.2.0/24")}),
+		"AddAddress":       n.AddAddress(ctx, "a", netip.MustParsePrefix("192.0.2.1/24")),
+		"Socket":           func() error { _, err := n.Socket(1, 1, 0); return err }(),
+		"DialContext":      func() error { _, err := n.DialContext(ctx, "tcp", "192.0.2.1:1"); return err }(),
+		"Listen":           func() error { _, err := n.Listen(ctx, "tcp", "192.0.2.1:1"); return err }(),
+		"ListenPacket":     func() error { _, err := n.ListenPacket(ctx, "udp", "192.0.2.1:1"); return err }(),
+		"Command":          n.Command(ctx, "true").Run(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		err := calls[name]

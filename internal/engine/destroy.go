@@ -158,5 +158,6 @@ func (n *Namespace) endKey() error {
 			return err
 		}
 	}
+	n.endSockets()
 	return n.Close()
 }

@@ -34,6 +34,7 @@ type Namespace struct {
 	closed bool
 	conn   *netlink.Conn
 	ns     *netns.File // nil until something enters the namespace
+	mnt    *netns.File // of the mount namespace of commands; nil before the first
 	lookup lookup
 	memo   *memo // nil before the first Info
 
@@ -104,8 +105,10 @@ func (n *Namespace) Close() error {
 	for _, e := range n.watches {
 		e.Wake()
 	}
-	if n.ns != nil {
-		n.ns.Release()
+	for _, f := range []*netns.File{n.ns, n.mnt} {
+		if f != nil {
+			f.Release()
+		}
 	}
 	memo := n.memo
 	n.mu.Unlock()

@@ -7,8 +7,11 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/inside"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
@@ -114,4 +117,24 @@ func (*Namespace) AddAddresses(context.Context, string, iter.Seq[netip.Prefix]) 
 }
 func (*Namespace) RemoveAddresses(context.Context, string, iter.Seq[netip.Prefix]) error {
 	return no("remove addresses from")
+}
+
+func (*Namespace) Inside(public func(error) error) *inside.Space {
+	return &inside.Space{Run: func(func() error) error { return public(no("make a socket in the sandbox")) }}
+}
+func (*Namespace) Do(context.Context, func(context.Context) error) error {
+	return no("run a function in the sandbox")
+}
+func (*Namespace) File() (*os.File, error) { return nil, no("open the namespace of the sandbox") }
+func (*Namespace) Command(ctx context.Context, public func(error) error, _ bool, name string, args []string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Err = public(no("start a command in the sandbox"))
+	return c
+}
+func (*Namespace) AllStatistics(context.Context) (map[string]rtnl.Stats, error) {
+	return nil, no("read the statistics of the sandbox")
+}
+func (*Namespace) OpenTun(string) (*os.File, error) { return nil, no("open the device of") }
+func (*Namespace) SetLink(context.Context, string, rtnl.LinkSet) error {
+	return no("set link")
 }

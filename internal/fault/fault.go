@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -14,8 +15,8 @@ var (
 	ErrClosed                = errors.New("the sandbox is closed or was destroyed")
 	ErrNotNamespace          = errors.New("not a network namespace")
 	ErrElsewhere       error = elsewhere{}
-	ErrNotFound              = errors.New("not found")
-	ErrExists                = errors.New("exists already")
+	ErrNotFound        error = notFound{}
+	ErrExists          error = exists{}
 	ErrNameInUse             = errors.New("the name is in use")
 	ErrInvalid               = errors.New("invalid argument")
 	ErrAddressConflict       = errors.New("the subnet is on another interface already")
@@ -33,6 +34,16 @@ type unsupported struct{}
 
 func (unsupported) Error() string        { return "not supported on this system" }
 func (unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "not found" }
+func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
+
+type exists struct{}
+
+func (exists) Error() string        { return "exists already" }
+func (exists) Is(target error) bool { return target == fs.ErrExist }
 
 type elsewhere struct{}
 

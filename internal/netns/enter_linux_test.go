@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -347,3 +349,41 @@ func offMain(f func()) {
 }
 
 func isLocked() bool { return locked(make([]byte, 128)) }
+
+// The mounts of ip netns exec are on no thread that goes on, and the sandbox's files
+// are over those of /etc there only.
+func TestMounts(t *testing.T) {
+	etc := t.TempDir()
+	if err := os.WriteFile(filepath.Join(etc, "hosts"), []byte("192.0.2.1 from-the-sandbox\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		t.Skip("there is no /etc/hosts here")
+	}
+	fd, err := Mounts(space(t), "web", etc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	list, err := mountsOf("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, m := range list {
+		have = append(have, m.at)
+	}
+	if !slices.Contains(have, "/etc/hosts") || !slices.Contains(have, "/sys") {
+		t.Errorf("mounted: %v", have)
+	}
+	if after, err := os.ReadFile("/etc/hosts"); err != nil || string(after) != string(before) {
+		t.Errorf("/etc/hosts is %q, %v", after, err)
+	}
+	if err := os.WriteFile(filepath.Join(etc, "no-such-file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if fd, err := Mounts(space(t), "web", etc); err == nil || !strings.Contains(err.Error(), "/etc/no-such-file") {
+		t.Errorf("a file that /etc has not: %d, %v", fd, err)
+	}
+}

@@ -49,7 +49,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	if set.Name != "" && l.Up() && !RenamesUp {
-		b.wire = append(b.wire, downToRename(w.Key, l, s))
+		b.wire = append(b.wire, SetDown(w.Key, l, s))
 		up := true
 		set.Up = &up
 		b.config = append(b.config, addrsOf(w.Key, l, s)...)
@@ -109,8 +109,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 // since Linux 6.2.
 var RenamesUp = true
 
-// downToRename plans to set a link down so that it can be renamed.
-func downToRename(key string, l *rtnl.Link, s *State) Op {
+// SetDown plans to set a link down, and to put back what goes with that.
+func SetDown(key string, l *rtnl.Link, s *State) Op {
 	down, up := false, true
 	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}},
 		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, addrsOf(key, l, s)...)}

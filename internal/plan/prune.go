@@ -168,7 +168,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	ops = append(ops, Shed(key, l.Name, l, addrs, oslsAddr, nil, l.Inet.Promote)...)
 	up, alias := l.Up(), l.Alias
 	if t.Source != l.Name && up && !RenamesUp {
-		ops = append(ops, downToRename(key, l, s))
+		ops = append(ops, SetDown(key, l, s))
 	}
 	if t.Source == l.Name {
 		t.Source = ""

@@ -177,7 +177,8 @@ func look() map[string]string {
 		if err != nil || to == home || strings.Contains(to, "/osl.lock") {
 			continue
 		}
-		if strings.HasPrefix(to, "anon_inode:") || strings.HasPrefix(to, "/proc/") && strings.HasSuffix(to, "/fd") {
+		// The program with which a command enters a sandbox, also kept for good.
+		if strings.HasPrefix(to, "/memfd:osl-enter") || strings.HasPrefix(to, "anon_inode:") || strings.HasPrefix(to, "/proc/") && strings.HasSuffix(to, "/fd") {
 			continue
 		}
 		if strings.HasSuffix(to, "/mountinfo") && !table {

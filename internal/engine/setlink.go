@@ -1,0 +1,92 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// SetLink changes what set says of the link that is named name inside the sandbox, all
+// of it or nothing. To set it down comes last, since routes and addresses go with that.
+func (n *Namespace) SetLink(ctx context.Context, name string, set rtnl.LinkSet) error {
+	return fail("set link", n.key, name, n.setLink(ctx, name, set))
+}
+
+func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) error {
+	if err := want.ValidName(name); err != nil {
+		return err
+	}
+	if set.Name != "" {
+		if err := want.ValidName(set.Name); err != nil {
+			return err
+		}
+	}
+	conn, unlock, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var l rtnl.Link
+	if err := conn.One(ctx, rtnl.GetLink(0, name, &l)); err != nil {
+		return err
+	}
+	up := set.Up
+	set.Index, set.Up = l.Index, nil
+	old := rtnl.LinkSet{Index: l.Index}
+	switch {
+	case set.MTU == 0 || set.MTU == l.MTU:
+		set.MTU = 0
+	case set.MTU < l.MinMTU || l.MaxMTU > 0 && set.MTU > l.MaxMTU:
+		return fault.Invalidf("an MTU of %d is not between %d and %d", set.MTU, l.MinMTU, max(l.MaxMTU, l.MinMTU))
+	default:
+		old.MTU = l.MTU
+	}
+	if set.TxQLen != nil {
+		old.TxQLen = &l.TxQLen
+	}
+	if set.MAC != nil {
+		old.MAC = l.MAC
+	}
+	switch {
+	case set.Name == l.Name:
+		set.Name = ""
+	case set.Name != "" && l.Index == 1:
+		return fault.Invalidf("lo keeps its name")
+	case set.Name != "" && l.Up() && !plan.RenamesUp:
+		return fmt.Errorf("%w: this kernel renames a link only while it is down", fault.ErrUnsupported)
+	case set.Name != "":
+		old.Name = l.Name
+	}
+	var ops []plan.Op
+	step := func(dev string, set, old rtnl.LinkSet) {
+		ops = append(ops, plan.Op{NS: n.space(), Dev: dev, Do: plan.SetLink{Link: set}, Half: true,
+			Undo: []plan.Op{{NS: n.space(), Dev: dev, Do: plan.SetLink{Link: old}}}})
+	}
+	if set.MTU != 0 || set.TxQLen != nil || set.MAC != nil || set.Name != "" {
+		step(name, set, old)
+	}
+	if up != nil && *up != l.Up() {
+		was := l.Up()
+		if *up {
+			step(name, rtnl.LinkSet{Index: l.Index, Up: up}, rtnl.LinkSet{Index: l.Index, Up: &was})
+		} else {
+			s, err := readState(ctx, conn, false)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, plan.SetDown(n.space(), &l, s))
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	r := newRun(ctx, n)
+	defer r.close()
+	return r.do(ops, plan.Commit{})
+}
