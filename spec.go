@@ -120,6 +120,10 @@ type InterfaceSpec struct {
 	// interface's: "ipv4.rp_filter": "2", "ipv6.accept_ra": "0".
 	// "ipv6.disable_ipv6": "0" keeps its IPv6 on without an IPv6 address.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Impair is what becomes of the packets that leave by it: delay, loss, a rate.
+	// Without one, what osl did before is taken away. One that another program did is
+	// not touched, and is ErrExists.
+	Impair *ImpairSpec `json:"impair,omitempty"`
 	// Offloads are what the device does for the kernel, on or off, by the names of
 	// ethtool -K, long, short or the kernel's: "tx-checksumming": false. A group,
 	// such as tx-checksumming, counts as on where one of its features is. Those that

@@ -97,6 +97,8 @@ type InterfaceStatus struct {
 	// Others are those of Addresses that osl did not give the interface.
 	Others []netip.Prefix `json:"others,omitempty"`
 	Routes []netip.Prefix `json:"routes,omitempty"`
+	// Impair is what osl does to the packets that leave by it.
+	Impair *ImpairSpec `json:"impair,omitempty"`
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
@@ -153,6 +155,9 @@ func statusOf(r *engine.Reading) *Status {
 		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
 		x.Master = names[s.Links[i].Master]
 		x.UnderWay = r.All || r.Some[x.Index]
+		if q, own := s.QdiscOf(&s.Links[i]); own {
+			x.Impair = impairOf(q)
+		}
 		if f := s.Features[x.Index]; f != nil {
 			x.Offloads = plan.Changeable(f)
 		}

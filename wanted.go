@@ -42,7 +42,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent, Mode: s.Mode,
 		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
-		Offloads: s.Offloads,
+		Offloads: s.Offloads, Impair: s.Impair.wanted(),
 	}
 }
 

@@ -108,6 +108,9 @@ func drawNetwork(r *rapid.T) osl.Network {
 			if rapid.Bool().Draw(r, "route") {
 				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.20.%d.0/24", i)))
 			}
+			if rapid.Bool().Draw(r, "rate of "+dev) {
+				f.Impair = &osl.ImpairSpec{Rate: osl.Rate(8000 * rapid.IntRange(1, 3).Draw(r, "rate"))}
+			}
 			s.Interfaces = append(s.Interfaces, f)
 		}
 		s.Sysctls = map[string]string{"ipv4.conf.all.promote_secondaries": draw("promote", "0", "1")}
@@ -137,20 +140,24 @@ func described(n osl.Network) string {
 			if kind == "" {
 				kind = "veth"
 			}
-			lines = append(lines, line(s.Name, f.Name, kind, slices.Concat(f.Addresses, f.Aliases)))
+			rate := 0
+			if f.Impair != nil {
+				rate = int(f.Impair.Rate / 8)
+			}
+			lines = append(lines, line(s.Name, f.Name, kind, slices.Concat(f.Addresses, f.Aliases), rate))
 		}
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"
 }
 
-func line(box, dev, kind string, addrs []netip.Prefix) string {
+func line(box, dev, kind string, addrs []netip.Prefix, rate int) string {
 	var list []string
 	for _, p := range addrs {
 		list = append(list, p.String())
 	}
 	slices.Sort(list)
-	return fmt.Sprint(box, " ", dev, " ", kind, " ", list)
+	return fmt.Sprint(box, " ", dev, " ", kind, " ", list, " rate ", rate)
 }
 
 // standing says the same of what the kernel has, read by another library.
@@ -186,7 +193,17 @@ func standing(r *rapid.T, n osl.Network) string {
 					addrs = append(addrs, p)
 				}
 			}
-			lines = append(lines, line(file.Name(), l.Attrs().Name, l.Type(), addrs))
+			rate := 0
+			qdiscs, err := h.QdiscList(l)
+			if err != nil {
+				r.Fatal(err)
+			}
+			for _, q := range qdiscs {
+				if tbf, ok := q.(*netlink.Tbf); ok {
+					rate = int(tbf.Rate)
+				}
+			}
+			lines = append(lines, line(file.Name(), l.Attrs().Name, l.Type(), addrs, rate))
 		}
 		h.Close()
 	}

@@ -243,7 +243,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 			return err
 		}
 	}
-	if err := p.readFeatures(); err != nil {
+	if err := p.readTraffic(); err != nil {
 		return err
 	}
 	return p.readSettings()

@@ -130,6 +130,10 @@ func ofAction(op plan.Op, err error) error {
 		case errors.Is(err, unix.EOPNOTSUPP):
 			is(fault.ErrUnsupported, "the kernel lacks this type of link")
 		}
+	case plan.NewQdisc:
+		ofQdisc(e, a.Qdisc.Kind, is)
+	case plan.ReplaceQdisc:
+		ofQdisc(e, a.Qdisc.Kind, is)
 	case plan.Sysctl:
 		switch {
 		case errors.Is(err, sysctl.ErrChanged):
@@ -151,6 +155,17 @@ func ofAction(op plan.Op, err error) error {
 	return e
 }
 
+// ofQdisc says why the kernel does not take a queueing discipline.
+func ofQdisc(e *fault.Error, kind string, is func(error, string)) {
+	switch {
+	case errors.Is(e.Err, unix.ENOENT) && strings.Contains(e.Kernel, "kind is unknown"):
+		is(fault.ErrUnsupported, "it needs the module sch_"+kind)
+		e.Err = fmt.Errorf("this kernel has no %s: %w", kind, e.Err)
+	case errors.Is(e.Err, unix.EEXIST):
+		is(fault.ErrExists, "another program put a queueing discipline there, which osl does not touch")
+	}
+}
+
 // partOf returns the part of a network that a step is for, and how to call it.
 func partOf(a plan.Action) (field, entry, about string) {
 	switch a := a.(type) {
@@ -167,6 +182,8 @@ func partOf(a plan.Action) (field, entry, about string) {
 		return field, entry, "the route to " + entry
 	case plan.ReplaceRoute:
 		return partOf(plan.NewRoute(a))
+	case plan.NewQdisc, plan.ChangeQdisc, plan.ReplaceQdisc:
+		return "impair", "", "impair"
 	}
 	return "", "", ""
 }

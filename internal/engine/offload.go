@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -131,11 +132,17 @@ func (n *Namespace) features(ctx context.Context) (map[int]*rtnl.Features, error
 	return all, err
 }
 
-// readFeatures reads the features of the links that are wanted with offloads.
-func (p *prepared) readFeatures() error {
+// readTraffic reads the features of the links that are wanted with offloads, and the
+// disciplines of all where one is wanted.
+func (p *prepared) readTraffic() (err error) {
 	for i := range p.want {
 		w := &p.want[i]
 		s := p.have[w.Key]
+		if s != nil && s.Qdiscs == nil && slices.ContainsFunc(w.Ifaces, func(f plan.Iface) bool { return f.Impair != nil }) {
+			if s.Qdiscs, err = p.run.spaces[w.Key].conn.Qdiscs(p.run.ctx); err != nil {
+				return fail("read the queueing disciplines", w.Key, "", err)
+			}
+		}
 		for j := range w.Ifaces {
 			f := &w.Ifaces[j]
 			if len(f.Offloads) == 0 || s == nil {

@@ -25,9 +25,17 @@ func readLinks(ctx context.Context, conn *netlink.Conn) (*plan.State, error) {
 	if s.Links, err = conn.Links(ctx); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(s.Links, impaired) {
+		if s.Qdiscs, err = conn.Qdiscs(ctx); err != nil {
+			return nil, err
+		}
+	}
 	s.Addrs, err = conn.Addrs(ctx, 0)
 	return s, err
 }
+
+// impaired reports whether osl may do something to the packets that leave by a link.
+func impaired(l rtnl.Link) bool { return l.Qdisc == "netem" || l.Qdisc == "tbf" }
 
 // readPart reads as much of a sandbox as new interfaces call for, so that what
 // else it holds costs nothing: lo, the links with these names as far as they are

@@ -160,6 +160,11 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 				p[4], p[5], p[6], p[7], u32(p[8:])&unix.RTNH_F_ONLINK != 0, a[unix.RTA_METRICS], a[unix.RTA_MULTIPATH])
 		}
 	}
+	for _, p := range dump(unix.RTM_GETQDISC, make([]byte, 20)...) {
+		if a := attributes(t, p[20:]); u32(p[8:]) != 0 { // others are the kernel's own
+			say("qdisc %s %x of %x on %s %x", text(a[1]), u32(p[8:]), u32(p[12:]), names[u32(p[4:])], a[2])
+		}
+	}
 	for _, family := range []byte{unix.AF_UNSPEC, unix.AF_BRIDGE} {
 		head := make([]byte, 12)
 		head[0] = family

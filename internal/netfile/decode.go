@@ -355,6 +355,9 @@ var textForms = map[reflect.Type]string{
 	reflect.TypeFor[netip.Addr]():     "an address such as 10.10.0.1 or fd10::1",
 	reflect.TypeFor[netip.Prefix]():   "an address with a prefix length such as 10.10.0.2/24 or fd10::2/64",
 	reflect.TypeFor[netip.AddrPort](): "an address and port such as 10.10.0.2:80 or [fd10::2]:80",
+	reflect.TypeFor[osl.Duration]():   "a duration such as 10ms",
+	reflect.TypeFor[osl.Percent]():    "a part of a hundred such as 1%",
+	reflect.TypeFor[osl.Rate]():       "a number of bits each second such as 10mbit",
 	reflect.TypeFor[osl.MAC]():        "a hardware address such as 02:00:00:00:00:01",
 	reflect.TypeFor[osl.Endpoint]():   "an end of a link such as web/eth0 or host/eth0",
 }

@@ -69,6 +69,7 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[osl.InterfaceSpec](): "an interface",
 		reflect.TypeFor[osl.RouteSpec]():     "a route",
 		reflect.TypeFor[osl.NeighborSpec]():  "a neighbor",
+		reflect.TypeFor[osl.ImpairSpec]():    "an impair",
 		reflect.TypeFor[osl.Check]():         "a check",
 		reflect.TypeFor[osl.Link]():          "a link",
 	}[t]

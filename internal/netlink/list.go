@@ -78,6 +78,11 @@ func (c *Conn) Rules(ctx context.Context) (all []rtnl.Rule, err error) {
 	return all, nil
 }
 
+// Qdiscs reads the queueing disciplines at the roots of the links.
+func (c *Conn) Qdiscs(ctx context.Context) ([]rtnl.Qdisc, error) {
+	return list(ctx, c, rtnl.AllQdiscs(), rtnl.ParseQdisc)
+}
+
 // Features reads the features of all links, for a socket of generic netlink.
 func (c *Conn) Features(ctx context.Context, family uint16) ([]rtnl.Features, error) {
 	return list(ctx, c, rtnl.AllFeatures(family), func(p []byte) (rtnl.Features, bool) { return rtnl.ParseFeatures(p), true })

@@ -338,7 +338,7 @@ func orElse(s, other string) string {
 // back, is so already.
 func Absent(err error) bool {
 	e, ok := errnoOf(err)
-	return ok && (e == syscall.ENODEV || e == syscall.ENOENT || e == syscall.ESRCH ||
+	return ok && (isOtherQdisc(err) || e == syscall.ENODEV || e == syscall.ENOENT || e == syscall.ESRCH ||
 		e == syscall.EADDRNOTAVAIL || e == syscall.EEXIST || e == syscall.ENXIO)
 }
 
@@ -346,7 +346,7 @@ func Absent(err error) bool {
 // done where that is gone already.
 func TakesAway(a Action) bool {
 	switch a := a.(type) {
-	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName:
+	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName, DelQdisc:
 		return true
 	case Again:
 		return a.Type == linux.RTM_DELADDR
@@ -358,7 +358,7 @@ func TakesAway(a Action) bool {
 // doing it once.
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
-	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink, ChangeLink:
+	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink, ChangeLink, ChangeQdisc, ReplaceQdisc:
 		return true
 	case SetLink:
 		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time

@@ -294,6 +294,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if err := b.offloads(w, f, k, x.link); err != nil {
 		return err
 	}
+	if err := b.impair(w, f, k, x.link); err != nil {
+		return err
+	}
 	b.changeHostEnd(f)
 	return nil
 }

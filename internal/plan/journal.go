@@ -204,6 +204,14 @@ func on(a Action) (index int, ok bool) {
 		return a.Index, true
 	case Offloads:
 		return a.Index, true
+	case NewQdisc:
+		return a.Qdisc.Index, true
+	case ChangeQdisc:
+		return a.Qdisc.Index, true
+	case ReplaceQdisc:
+		return a.Qdisc.Index, true
+	case DelQdisc:
+		return a.Qdisc.Index, true
 	}
 	return 0, false
 }

@@ -99,6 +99,9 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
 	}
+	if w.Impair != nil {
+		p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewQdisc{w.Impair.Qdisc(index)}})
+	}
 	if !w.Down {
 		up := true
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})

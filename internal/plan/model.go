@@ -61,6 +61,8 @@ type Iface struct {
 	HideVIPs    bool
 	Down        bool
 	Sysctls     []Setting // %s in the path is the name
+	// Impair is what becomes of the packets that leave by it, nil for nothing.
+	Impair *rtnl.Impair
 	// Offloads are to be on or off; see Offload for their names.
 	Offloads map[string]bool
 	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
@@ -137,6 +139,8 @@ type State struct {
 	// Settings are the values of those that a Sandbox asks for, and of those
 	// that change with them, by their paths.
 	Settings map[string]string
+	// Qdiscs are the queueing disciplines, if they were read.
+	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.
 	Features map[int]*rtnl.Features
 }

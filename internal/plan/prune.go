@@ -37,6 +37,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 				Undo: undo(n.Index, NewNeigh{n})})
 		}
 	}
+	b.repair(w, k)
 	for i := range b.sheds {
 		b.sheds[i].Undo = b.lit(k, b.sheds[i].Undo)
 	}
@@ -158,6 +159,9 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 		if n.Index == l.Index && n.Proto == rtnl.Protocol {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
+	}
+	if q, own := s.QdiscOf(l); own {
+		ops = append(ops, unimpaired(key, l.Name, *q))
 	}
 	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {

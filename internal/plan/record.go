@@ -365,7 +365,8 @@ func allowed(s Step) bool {
 		return s.Flags&linux.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
 	case linux.RTM_DELLINKPROP:
 		return rtnl.StaysHere(linux.RTM_DELLINK, s.Data)
-	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH:
+	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH,
+		linux.RTM_NEWQDISC, linux.RTM_DELQDISC:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false

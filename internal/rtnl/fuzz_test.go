@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
@@ -58,6 +59,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(mtu))
 	f.Add(NewNeigh(Neigh{Index: 3, IP: netip.MustParseAddr("10.0.0.1")}, nil).Data)
 	f.Add([]byte(NewAddr(Addr{Index: 1}).Data))
+	f.Add(NewQdisc(Impair{Rate: 1e6}.Qdisc(3)).Data)
+	f.Add(NewQdisc(Impair{Delay: 1e6, Rate: 1e10}.Qdisc(3)).Data)
+	f.Add(SetFeatures(20, 3, map[string]bool{"rx-gro": true}).Data)
 	said := buffer(append([]byte{0xea, 0xff, 0xff, 0xff}, make([]byte, 16)...)) // EINVAL, the request's header, and why
 	said.str(1, "text")
 	f.Add(AppendMessage(nil, Request{Type: linux.NLMSG_ERROR, Data: said}, netlinkCapped|netlinkAckTLVs, 1))
@@ -66,6 +70,8 @@ func FuzzDecode(f *testing.F) {
 		ParseAddr(b)
 		ParseRoute(b)
 		ParseNeigh(b)
+		ParseQdisc(b)
+		ParseFeatures(b)
 		for len(b) > 0 {
 			h, payload, rest, ok := NextMessage(b)
 			if !ok {
@@ -73,6 +79,19 @@ func FuzzDecode(f *testing.F) {
 			}
 			_ = DecodeError(h, payload)
 			b = rest
+		}
+	})
+}
+
+// What is written of a discipline is what is read, whatever it is.
+func FuzzQdisc(f *testing.F) {
+	f.Add(int64(1e7), int64(1e6), uint32(1<<20), uint32(5), uint64(1e10), uint32(1000))
+	f.Add(int64(0), int64(0), uint32(0), uint32(0), uint64(1250), uint32(0))
+	f.Fuzz(func(t *testing.T, delay, jitter int64, loss, other uint32, rate uint64, limit uint32) {
+		i := Impair{Delay: time.Duration(delay), Jitter: time.Duration(jitter), Loss: loss, Duplicate: other, Reorder: other / 3, Corrupt: other / 5, Rate: rate, Limit: limit}
+		q := i.Qdisc(9)
+		if got, ok := ParseQdisc(NewQdisc(q).Data); !ok || got != q || !got.Osls() {
+			t.Errorf("%+v is read as %+v", q, got)
 		}
 	})
 }

@@ -29,8 +29,10 @@ type Link struct {
 	Parent  int // index of the link below, or of a veth's peer; 0 for none
 	// ParentNS reports that Parent is in another namespace.
 	ParentNS bool
-	Data     LinkData
-	Inet     Inet
+	// Qdisc is the kind of the queueing discipline at its root.
+	Qdisc string
+	Data  LinkData
+	Inet  Inet
 }
 
 // Up reports whether the link is set up.

@@ -28,6 +28,8 @@ func ParseLink(p []byte) (l Link) {
 			l.MinMTU = int(getU32(v))
 		case iflaMaxMTU:
 			l.MaxMTU = int(getU32(v))
+		case linux.IFLA_QDISC:
+			l.Qdisc = getStr(v)
 		case linux.IFLA_TXQLEN:
 			l.TxQLen = int(getU32(v))
 		case linux.IFLA_IFALIAS:

@@ -22,6 +22,9 @@ var forms = map[reflect.Type]string{
 	reflect.TypeFor[netip.Addr]():     "address",
 	reflect.TypeFor[netip.Prefix]():   "address/length",
 	reflect.TypeFor[netip.AddrPort](): "address:port",
+	reflect.TypeFor[osl.Duration]():   "duration",
+	reflect.TypeFor[osl.Percent]():    "percent",
+	reflect.TypeFor[osl.Rate]():       "rate",
 	reflect.TypeFor[osl.MAC]():        "hardware address",
 	reflect.TypeFor[osl.Endpoint]():   "SANDBOX/INTERFACE",
 }
@@ -29,7 +32,7 @@ var forms = map[reflect.Type]string{
 // titles are the headings of the types.
 var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
-	"NeighborSpec": "A neighbour", "Check": "A check",
+	"NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets",
 }
 
 // Page returns the page old with its generated part made anew: a table of the fields

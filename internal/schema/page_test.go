@@ -65,6 +65,7 @@ func TestWords(t *testing.T) {
 		"Network":       {"{%s}", []string{"sandboxes: []"}},
 		"Spec":          {"sandboxes: [{%s}]", []string{"name: z"}},
 		"InterfaceSpec": {"sandboxes: [{name: z, interfaces: [{%s}]}]", []string{"name: z"}},
+		"ImpairSpec":    {"sandboxes: [{name: z, interfaces: [{name: z, impair: {%s}}]}]", nil},
 		"RouteSpec":     {"sandboxes: [{name: z, routes: [{%s}]}]", []string{"to: 10.0.0.0/8"}},
 		"NeighborSpec":  {"sandboxes: [{name: z, neighbors: [{%s}]}]", []string{"dev: z", "ip: 10.0.0.1", "mac: 02-00-00-00-00-01"}},
 		"Check":         {"{sandboxes: [], checks: [{%s}]}", []string{"from: z"}},

@@ -29,6 +29,9 @@ var scalars = map[reflect.Type]object{
 	reflect.TypeFor[netip.Addr]():     {"type": "string", "examples": []string{"10.10.0.1", "fd10::1"}},
 	reflect.TypeFor[netip.Prefix]():   {"type": "string", "pattern": "^[^/]+/[0-9]+$", "examples": []string{"10.10.0.2/24", "fd10::2/64"}},
 	reflect.TypeFor[netip.AddrPort](): {"type": "string", "pattern": "^.+:[0-9]+$", "examples": []string{"10.10.0.2:80", "[fd10::2]:80"}},
+	reflect.TypeFor[osl.Duration]():   {"type": "string", "examples": []string{"10ms"}},
+	reflect.TypeFor[osl.Percent]():    {"type": "string", "pattern": "^[0-9.]+%$", "examples": []string{"1%"}},
+	reflect.TypeFor[osl.Rate]():       {"type": "string", "pattern": "^[0-9.]+[kmgtKMGT]?[bB][iI][tT]$", "examples": []string{"10mbit"}},
 	reflect.TypeFor[osl.MAC]():        {"type": "string", "examples": []string{"02:00:00:00:00:01"}},
 	reflect.TypeFor[osl.Endpoint]():   {"type": "string", "pattern": "^.+/[^/]+$", "examples": []string{"web/eth0", "host/veth1"}},
 }

@@ -28,6 +28,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.routes":              {"routes: [default, 10.20.0.0/16]", "ip route add … dev"},
 	"InterfaceSpec.sysctls":             {"sysctls: {ipv4.rp_filter: 2}", "sysctl -w net.ipv4.conf.eth0.rp_filter=2"},
 	"InterfaceSpec.offloads":            {"offloads: {tx-checksumming: off}", "ethtool -K eth0 tx-checksumming off"},
+	"InterfaceSpec.impair":              {"impair: {delay: 10ms, loss: 1%}", "tc qdisc add dev eth0 root netem"},
 	"InterfaceSpec.disable_arp_for_vip": {"disable_arp_for_vip: true", "sysctl …arp_ignore, …arp_announce"},
 	"InterfaceSpec.down":                {"down: true", "ip link … down"},
 	"InterfaceSpec.peer":                {"peer: host/veth1", "ip link add … type veth peer …"},
@@ -39,6 +40,15 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.local":               {"local: 192.0.2.1", "ip link add … local"},
 	"InterfaceSpec.remote":              {"remote: 192.0.2.2", "ip link add … remote"},
 	"InterfaceSpec.port":                {"port: 4789", "ip link add … dstport"},
+
+	"ImpairSpec.delay":     {"delay: 10ms", "tc qdisc … netem delay 10ms"},
+	"ImpairSpec.jitter":    {"jitter: 2ms", "tc qdisc … netem delay 10ms 2ms"},
+	"ImpairSpec.loss":      {"loss: 1%", "tc qdisc … netem loss 1%"},
+	"ImpairSpec.duplicate": {"duplicate: 0.5%", "tc qdisc … netem duplicate 0.5%"},
+	"ImpairSpec.reorder":   {"reorder: 25%", "tc qdisc … netem delay 10ms reorder 25%"},
+	"ImpairSpec.corrupt":   {"corrupt: 0.1%", "tc qdisc … netem corrupt 0.1%"},
+	"ImpairSpec.rate":      {"rate: 10mbit", "tc qdisc … tbf rate 10mbit"},
+	"ImpairSpec.limit":     {"limit: 10000", "tc qdisc … netem limit 10000"},
 
 	"RouteSpec.to":  {"to: 10.20.0.0/16", "ip route add 10.20.0.0/16"},
 	"RouteSpec.via": {"via: 10.10.0.9", "ip route … via"},

@@ -136,6 +136,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if f.Offloads, err = s.offloads(); err != nil {
 		return nil, err
 	}
+	if f.Impair, err = s.impair(); err != nil {
+		return nil, err
+	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
 	return f, nil
 }

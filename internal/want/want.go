@@ -57,6 +57,7 @@ type Iface struct {
 	Local, Remote            netip.Addr
 	Port                     int
 	Offloads                 map[string]bool
+	Impair                   *Impair
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.
