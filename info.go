@@ -56,7 +56,7 @@ func (n *Namespace) Info() Info {
 		}
 	}
 	for _, r := range s.Routes {
-		if plan.IsStatic(r) {
+		if plan.IsSeedStatic(r) {
 			i.routes = append(i.routes, toStatic(r))
 		}
 	}

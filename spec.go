@@ -159,15 +159,54 @@ type InterfaceSpec struct {
 	Port int `json:"port,omitempty"`
 }
 
-// RouteSpec is a route of a sandbox: through a next hop, or on a device.
+// RouteSpec is a route of a sandbox: through a next hop, or several of them, or on
+// a device. Of two routes to one destination the kernel takes that of the longer
+// prefix, then that of the lower metric; a sandbox has one for each destination,
+// table and metric.
 type RouteSpec struct {
 	// To is the destination. In a file, "default" is that of all: ::/0 where
-	// Via is of IPv6, else 0.0.0.0/0.
+	// Via, the first of NextHops or Src is of IPv6, else 0.0.0.0/0.
 	To netip.Prefix `json:"to"`
-	// Via is the next hop. Without Dev it must be directly connected.
+	// Via is the next hop. Without Dev it must be directly connected. An IPv4
+	// route may have one of IPv6 (RFC 5549), on an interface with IPv6.
 	Via netip.Addr `json:"via,omitzero"`
-	// Dev is the interface. With Via, the next hop is taken to be on its link.
+	// Dev is the interface. With Via, the next hop is taken to be on its link,
+	// which the ip command calls onlink.
 	Dev string `json:"dev,omitempty"`
+	// NextHops are several next hops, among which the kernel divides what it
+	// sends. In place of Via and Dev.
+	NextHops []NextHop `json:"next_hops,omitempty"`
+	// Type is what becomes of packets that are sent where it leads to otherwise:
+	// blackhole drops them, unreachable and prohibit tell the sender so, throw
+	// ends the search in this table, local takes them for the sandbox's own
+	// (with Dev, often "lo"). Empty for a plain route.
+	Type string `json:"type,omitempty"`
+	// Table is the number of the routing table; 0 means the main one, 254. Others
+	// are looked up where a rule says so.
+	Table uint32 `json:"table,omitempty"`
+	// Metric is the priority among routes to one destination, the lower first;
+	// 0 is the kernel's: 0 on IPv4, 1024 on IPv6.
+	Metric uint32 `json:"metric,omitempty"`
+	// Src is the preferred source address, one of the sandbox.
+	Src netip.Addr `json:"src,omitzero"`
+	// MTU in bytes of the path; 0 is the interface's.
+	MTU uint32 `json:"mtu,omitempty"`
+	// AdvMSS is the segment size in bytes that TCP announces; 0 is the kernel's.
+	AdvMSS uint32 `json:"advmss,omitempty"`
+	// Scope of an IPv4 route: global, site, link, host, nowhere, or a number to
+	// 255. Empty is global through a next hop, host for local, and site on a
+	// device, by which osl knows its own.
+	Scope string `json:"scope,omitempty"`
+}
+
+// NextHop is one of several next hops of a route.
+type NextHop struct {
+	// Via is the next hop. On IPv4 it may be missing, with Dev.
+	Via netip.Addr `json:"via,omitzero"`
+	// Dev is the interface; with Via, the next hop is taken to be on its link.
+	Dev string `json:"dev,omitempty"`
+	// Weight is its share of what is sent, 1 (also if 0) to 256.
+	Weight int `json:"weight,omitempty"`
 }
 
 // NeighborSpec is a permanent neighbor entry, or with FDB a forwarding entry.

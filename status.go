@@ -32,8 +32,8 @@ type Status struct {
 	Routes []RouteSpec `json:"routes,omitempty"`
 	// Neighbors are the permanent entries that osl holds.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
-	// OtherRoutes are the routes of the main table that osl does not hold: those
-	// that the kernel made for addresses, and those of others.
+	// OtherRoutes are the routes that osl does not hold: those that the kernel made
+	// to the subnets of addresses, and those of others.
 	OtherRoutes []OtherRoute `json:"other_routes,omitempty"`
 	// OtherRules are the rules of policy routing beside the kernel's first ones;
 	// osl makes none.
@@ -167,11 +167,11 @@ func statusOf(r *engine.Reading) *Status {
 	}
 	for _, x := range s.Routes {
 		if plan.IsStatic(x) {
-			st.Routes = append(st.Routes, RouteSpec{To: x.Dst, Via: x.Via, Dev: names[x.Index]})
+			st.Routes = append(st.Routes, routeSpec(x, names, linux.RT_SCOPE_SITE))
 		}
 	}
 	for _, x := range s.Others {
-		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{RouteSpec{To: x.Dst, Via: x.Via, Dev: names[x.Index]}, x.Metric, plan.ProtocolName(x.Proto)})
+		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{routeSpec(x, names, linux.RT_SCOPE_LINK), x.Metric, plan.ProtocolName(x.Proto)})
 	}
 	for _, x := range r.Rules {
 		st.OtherRules = append(st.OtherRules, otherRule(x))
@@ -180,6 +180,22 @@ func statusOf(r *engine.Reading) *Status {
 		st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: names[x.Index], IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB})
 	}
 	return st
+}
+
+// routeSpec says what a route is. usual is the scope of one on a device, which is not
+// told.
+func routeSpec(r rtnl.Route, names map[int]string, usual uint8) RouteSpec {
+	s := RouteSpec{To: r.Dst, Via: r.Via, Dev: names[r.Index], Type: plan.RouteTypeName(r.Type), Table: r.Table, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS}
+	if !plan.HasUsualMetric(r) {
+		s.Metric = r.Metric
+	}
+	for _, h := range r.Hops {
+		s.NextHops = append(s.NextHops, NextHop{Via: h.Via, Dev: names[h.Index], Weight: h.Weight})
+	}
+	if want := plan.UsualScope(r); r.Scope != want && (want != linux.RT_SCOPE_LINK || r.Scope != usual) {
+		s.Scope = plan.ScopeName(r.Scope)
+	}
+	return s
 }
 
 func otherRule(r rtnl.Rule) OtherRule {

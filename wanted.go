@@ -46,7 +46,14 @@ func (s *InterfaceSpec) wanted() want.Iface {
 	}
 }
 
-func (r RouteSpec) wanted() want.Route { return want.Route(r) }
+func (r RouteSpec) wanted() want.Route {
+	w := want.Route{To: r.To, Via: r.Via, Dev: r.Dev, Type: r.Type, Table: r.Table, Metric: r.Metric, Src: r.Src,
+		MTU: r.MTU, AdvMSS: r.AdvMSS, Scope: r.Scope}
+	for _, h := range r.NextHops {
+		w.NextHops = append(w.NextHops, want.NextHop(h))
+	}
+	return w
+}
 
 func (n NeighborSpec) wanted() want.Neigh {
 	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB}

@@ -3,6 +3,7 @@
 package osltest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/seed59451c2b/osl"
@@ -126,8 +128,39 @@ func drawNetwork(r *rapid.T) osl.Network {
 		s.Interfaces = slices.DeleteFunc(s.Interfaces, func(f osl.InterfaceSpec) bool {
 			return len(open) > 0 && open[0] == osl.Endpoint{Sandbox: s.Name, Interface: f.Name} // without another end
 		})
+		s.Routes = drawRoutes(r, s.Interfaces)
 	}
 	return n
+}
+
+// drawn are the destinations of the routes that are drawn.
+var drawn = netip.MustParsePrefix("172.24.0.0/13")
+
+// drawRoutes draws routes that need no address.
+func drawRoutes(r *rapid.T, on []osl.InterfaceSpec) (list []osl.RouteSpec) {
+	for i := range 3 {
+		for _, metric := range rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{0, 7, 4278198272}), 0, 2, rapid.ID).Draw(r, "metrics") {
+			x := osl.RouteSpec{To: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(24 + i), 0, 0}), 16), Metric: metric,
+				Table: rapid.SampledFrom([]uint32{0, 100, 70000}).Draw(r, "table"), MTU: rapid.SampledFrom([]uint32{0, 1300}).Draw(r, "MTU")}
+			hops := rapid.IntRange(0, 3).Draw(r, "hops")
+			if len(on) == 0 || hops == 0 {
+				x.Type = rapid.SampledFrom([]string{"blackhole", "unreachable", "prohibit", "throw"}).Draw(r, "type")
+			} else {
+				for j := range hops {
+					x.NextHops = append(x.NextHops, osl.NextHop{Via: netip.AddrFrom4([4]byte{192, 0, 2, byte(j + 1)}),
+						Dev: rapid.SampledFrom(on).Draw(r, "dev").Name, Weight: rapid.IntRange(0, 3).Draw(r, "weight")})
+				}
+			}
+			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
+				list = append(list, x)
+			}
+		}
+	}
+	return list
+}
+
+func typeOf(typ int) string {
+	return map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw", unix.RTN_UNICAST: "unicast"}[typ]
 }
 
 // described says what a network is, a line for each interface.
@@ -145,6 +178,10 @@ func described(n osl.Network) string {
 				rate = int(f.Impair.Rate / 8)
 			}
 			lines = append(lines, line(s.Name, f.Name, kind, slices.Concat(f.Addresses, f.Aliases), rate))
+		}
+		for _, x := range s.Routes {
+			hops := max(len(x.NextHops), 1)
+			lines = append(lines, fmt.Sprint(s.Name, " route ", x.To, " table ", cmp.Or(x.Table, 254), " metric ", x.Metric, " ", cmp.Or(x.Type, "unicast"), " hops ", hops, " mtu ", x.MTU))
 		}
 	}
 	slices.Sort(lines)
@@ -204,6 +241,15 @@ func standing(r *rapid.T, n osl.Network) string {
 				}
 			}
 			lines = append(lines, line(file.Name(), l.Attrs().Name, l.Type(), addrs, rate))
+		}
+		routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: 111}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, x := range routes {
+			if to := netip.MustParsePrefix(x.Dst.String()); drawn.Contains(to.Addr()) {
+				lines = append(lines, fmt.Sprint(file.Name(), " route ", to, " table ", x.Table, " metric ", x.Priority, " ", typeOf(x.Type), " hops ", max(len(x.MultiPath), 1), " mtu ", x.MTU))
+			}
 		}
 		h.Close()
 	}

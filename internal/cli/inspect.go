@@ -73,7 +73,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
-	section(w, "ROUTE VIA DEV BY", routeRows(st))
+	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
 	section(w, "RULE WHAT DOES", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
 	for _, i := range st.Interfaces {
@@ -138,47 +138,64 @@ func routeRows(st *osl.Status) [][]string {
 	var rows [][]string
 	for _, gw := range []netip.Addr{st.Gateway, st.Gateway6} {
 		if gw.IsValid() {
-			rows = append(rows, []string{"default", gw.WithZone("").String(), gw.Zone(), "osl"})
+			rows = append(rows, []string{"default", gw.WithZone("").String(), gw.Zone(), "", "osl"})
 		}
 	}
 	for _, r := range st.Routes {
-		via := ""
-		if r.Via.IsValid() {
-			via = r.Via.String()
-		}
-		rows = append(rows, []string{r.To.String(), via, r.Dev, "osl"})
+		rows = append(rows, routeRow(r, r.Metric, "osl"))
 	}
 	for _, i := range st.Interfaces {
 		for _, p := range i.Routes {
-			rows = append(rows, []string{p.String(), "", i.Name, "osl"})
+			rows = append(rows, []string{p.String(), "", i.Name, "", "osl"})
 		}
 	}
 	for _, r := range st.OtherRoutes {
-		rows = append(rows, []string{destination(r), nextHop(r), r.Dev, by(r)})
+		metric := r.Metric
+		if r.Proto == "kernel" {
+			metric = 0
+		}
+		rows = append(rows, routeRow(r.RouteSpec, metric, r.Proto))
 	}
 	return rows
 }
 
-func destination(r osl.OtherRoute) string {
+// routeRow shows a route: its destination as the ip command does, its next hops, what
+// else it has, and whose it is.
+func routeRow(r osl.RouteSpec, metric uint32, by string) []string {
+	hops := r.NextHops
+	if len(hops) == 0 {
+		hops = []osl.NextHop{{Via: r.Via, Dev: r.Dev}}
+	}
+	var via, devs, with []string
+	for _, h := range hops {
+		text := ""
+		if h.Via.IsValid() {
+			text = h.Via.String()
+		}
+		if h.Weight > 1 {
+			text += fmt.Sprintf(" (%d)", h.Weight)
+		}
+		via, devs = append(via, text), append(devs, h.Dev)
+	}
+	to := r.To.String()
 	if r.To.Bits() == 0 {
-		return "default"
+		to = "default"
 	}
-	return r.To.String()
-}
-
-func nextHop(r osl.OtherRoute) string {
-	if r.Via.IsValid() {
-		return r.Via.String()
+	if r.Type != "" {
+		to = r.Type + " " + to
 	}
-	return ""
-}
-
-// by says whose a route is that is not osl's.
-func by(r osl.OtherRoute) string {
-	if r.Metric != 0 && r.Proto != "kernel" {
-		return fmt.Sprintf("%s (metric %d)", r.Proto, r.Metric)
+	add := func(name string, value any, is bool) {
+		if is {
+			with = append(with, fmt.Sprintf("%s %v", name, value))
+		}
 	}
-	return r.Proto
+	add("table", r.Table, r.Table != 0)
+	add("metric", metric, metric != 0)
+	add("src", r.Src, r.Src.IsValid())
+	add("mtu", r.MTU, r.MTU != 0)
+	add("advmss", r.AdvMSS, r.AdvMSS != 0)
+	add("scope", r.Scope, r.Scope != "")
+	return []string{to, strings.Join(via, ", "), strings.Join(devs, ", "), strings.Join(with, " "), by}
 }
 
 func ruleRows(st *osl.Status) [][]string {
@@ -231,11 +248,14 @@ func inTheWay(st *osl.Status) (list []string) {
 		if r.Proto == "kernel" {
 			continue
 		}
-		text := "the route " + destination(r)
-		if via := nextHop(r); via != "" {
-			text += " via " + via
+		row := routeRow(r.RouteSpec, r.Metric, r.Proto)
+		text := "the route " + row[0]
+		for i, word := range []string{"via ", "dev ", ""} {
+			if row[i+1] != "" {
+				text += " " + word + row[i+1]
+			}
 		}
-		list = append(list, fmt.Sprintf("%s dev %s, proto %s", text, r.Dev, by(r)))
+		list = append(list, text+", proto "+r.Proto)
 	}
 	for _, r := range st.OtherRules {
 		list = append(list, fmt.Sprintf("the rule %d: %s %s", r.Priority, matches(r), does(r)))

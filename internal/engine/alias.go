@@ -71,7 +71,7 @@ func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }
 func (n *Namespace) withLastIPv4(ctx context.Context, conn *netlink.Conn, l *rtnl.Link) ([]plan.Op, error) {
 	s := &plan.State{}
 	var err error
-	if s.Routes, err = conn.Routes(ctx, rtnl.Protocol, l.Index); err != nil {
+	if s.Routes, err = conn.EveryRoute(ctx, rtnl.Protocol, l.Index); err != nil {
 		return nil, err
 	}
 	s.Neighs, err = conn.Neighs(ctx)

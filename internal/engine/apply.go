@@ -345,7 +345,7 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 		}
 		s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return links[l.Index] })
 		s.Addrs = slices.DeleteFunc(s.Addrs, func(a rtnl.Addr) bool { return links[a.Index] })
-		s.Routes = slices.DeleteFunc(s.Routes, func(r rtnl.Route) bool { return links[r.Index] })
+		s.Routes = slices.DeleteFunc(s.Routes, func(r rtnl.Route) bool { return r.Touches(links) })
 		s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return links[n.Index] })
 	}
 	p.have[w.Key] = s

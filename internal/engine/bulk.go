@@ -77,7 +77,7 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[want.Route]) 
 		if err != nil {
 			return err
 		}
-		var have map[netip.Prefix][]rtnl.Route
+		var have map[plan.RouteKey][]rtnl.Route
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }}
 		var room rtnl.Room
 		b.do = make([]rtnl.Request, len(list))
@@ -91,19 +91,17 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[want.Route]) 
 				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{}}, err)
 			}
 			if have == nil {
-				have = map[netip.Prefix][]rtnl.Route{}
-				there, rerr := conn.Routes(ctx, rtnl.Protocol, 0)
+				have = map[plan.RouteKey][]rtnl.Route{}
+				there, rerr := conn.EveryRoute(ctx, rtnl.Protocol, 0)
 				if rerr != nil {
 					return rerr
 				}
 				for _, r := range there {
-					have[r.Dst] = append(have[r.Dst], r)
+					have[plan.KeyOfRoute(r)] = append(have[plan.KeyOfRoute(r)], r)
 				}
 			}
-			for _, h := range have[list[i].Dst] {
-				if h.Via == list[i].Via.WithZone("") && plan.IsStatic(h) == plan.IsStatic(list[i]) && (list[i].Index == 0 || h.Index == list[i].Index) {
-					return nil
-				}
+			if slices.ContainsFunc(have[plan.KeyOfRoute(list[i])], func(h rtnl.Route) bool { return plan.SameRoute(h, list[i]) }) {
+				return nil
 			}
 			return err
 		}
@@ -126,14 +124,18 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[want.Route
 			if err != nil {
 				return err
 			}
-			known := map[rtnl.Route]bool{}
+			type place struct {
+				dst   netip.Prefix
+				index int
+			}
+			known := map[place]bool{}
 			for _, h := range there {
 				if isConnected6(h) && plan.IsStatic(h) {
-					known[rtnl.Route{Dst: h.Dst, Index: h.Index}] = true
+					known[place{h.Dst, h.Index}] = true
 				}
 			}
 			list = slices.DeleteFunc(list, func(r rtnl.Route) bool {
-				return isConnected6(r) && !known[rtnl.Route{Dst: r.Dst, Index: r.Index}]
+				return isConnected6(r) && !known[place{r.Dst, r.Index}]
 			})
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
@@ -255,7 +257,9 @@ func (b *batch) back(ctx context.Context, conn *netlink.Conn, errs []error, fail
 	return &fault.Error{Err: failed, Left: []string{fmt.Sprintf("%d of %d changes could not be undone (%v); see them with osl inspect", max(left, 1), len(reqs), err)}}
 }
 
-func isConnected6(r rtnl.Route) bool { return !r.Via.IsValid() && r.Dst.Addr().Is6() }
+func isConnected6(r rtnl.Route) bool {
+	return !r.Via.IsValid() && r.Dst.Addr().Is6() && plan.IsSimple(r)
+}
 
 func unlessAbsent(_ int, err error) error {
 	if plan.Absent(err) {
@@ -311,13 +315,20 @@ func wantRoutes(conn *netlink.Conn, routes iter.Seq[want.Route]) (list []rtnl.Ro
 		if err != nil {
 			return nil, err
 		}
-		if s.Dev != "" {
-			if r.Index, err = x.of(s.Dev); err != nil {
+		if r.Dev != "" {
+			if r.Index, err = x.of(r.Dev); err != nil {
 				return nil, err
 			}
 		}
+		for i := range r.Hops {
+			if h := &r.Hops[i]; h.Dev != "" {
+				if h.Index, err = x.of(h.Dev); err != nil {
+					return nil, err
+				}
+			}
+		}
 		r.Proto = rtnl.Protocol
-		if list = append(list, r); len(list) == cap(list) {
+		if list = append(list, r.Route); len(list) == cap(list) {
 			list = slices.Grow(list, len(list))
 		}
 	}

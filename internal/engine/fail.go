@@ -143,7 +143,9 @@ func ofAction(op plan.Op, err error) error {
 			is(fault.ErrInvalid, "")
 		}
 	case plan.NewRoute, plan.ReplaceRoute:
-		if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") ||
+		if errors.Is(err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled") {
+			is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
+		} else if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") && !strings.Contains(e.Kernel, "scope") ||
 			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
 			is(fault.ErrUnreachable, "a next hop must be in the subnet of an address of an interface that is up")
 		}

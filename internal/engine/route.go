@@ -79,7 +79,7 @@ func setGateway4(ctx context.Context, conn *netlink.Conn, r rtnl.Route) error {
 		}
 	}
 	switch {
-	case to.Local:
+	case to.Type == unix.RTN_LOCAL:
 		if unknown != nil || errs[0] == nil {
 			if _, err := conn.Surely(ctx, rtnl.DelRoute(r, nil)); err != nil && !plan.Absent(err) {
 				return err
@@ -196,7 +196,7 @@ func (n *Namespace) addStaticRoute(r *types.StaticRoute) error {
 			return rerr
 		}
 		for _, h := range have {
-			if h.Dst == w.Dst && h.Via == w.Via && plan.IsStatic(h) == plan.IsStatic(w) {
+			if h.Dst == w.Dst && h.Via == w.Via && plan.IsSimple(h) && plan.IsStatic(h) == plan.IsStatic(w) {
 				return nil
 			}
 		}
@@ -217,8 +217,17 @@ func connected(ctx context.Context, conn *netlink.Conn, w rtnl.Route, near net.I
 		return w, err
 	}
 	w.Index = to.Index
-	w.Global, w.OnLink = w.Dst.Addr().Is4(), w.Dst.Addr().Is6()
+	w.OnLink = w.Dst.Addr().Is6()
+	w.Scope = connectedScope(w)
 	return w, nil
+}
+
+// connectedScope is the scope that tells a connected static IPv4 route from others.
+func connectedScope(r rtnl.Route) uint8 {
+	if r.Dst.Addr().Is4() && !r.Via.IsValid() {
+		return unix.RT_SCOPE_SITE
+	}
+	return unix.RT_SCOPE_UNIVERSE
 }
 
 // RemoveStaticRoute takes a route away.
@@ -226,7 +235,8 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 	dst, via, err := want.FromStatic(r)
 	if err == nil {
 		err = n.change(func(ctx context.Context, conn *netlink.Conn) error {
-			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol, Global: dst.Addr().Is4()}
+			w := rtnl.Route{Dst: dst, Via: via, Proto: rtnl.Protocol}
+			w.Scope = connectedScope(w)
 			if dst.Addr().Is6() && !via.IsValid() {
 				// No attribute that a deletion can name tells it from an
 				// interface's own.
@@ -249,7 +259,7 @@ func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
 // hasConnected reports whether there is a connected static route.
 func hasConnected(ctx context.Context, conn *netlink.Conn, dst netip.Prefix) (bool, error) {
 	list, err := conn.Routes(ctx, rtnl.Protocol, 0)
-	return slices.ContainsFunc(list, func(h rtnl.Route) bool { return h.Dst == dst && !h.Via.IsValid() && plan.IsStatic(h) }), err
+	return slices.ContainsFunc(list, func(h rtnl.Route) bool { return h.Dst == dst && !h.Via.IsValid() && plan.IsSeedStatic(h) }), err
 }
 
 // routeText names a route, whatever is wrong with it.

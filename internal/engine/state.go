@@ -96,7 +96,7 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 		return nil, err
 	}
 	if !all {
-		s.Routes, err = conn.Routes(ctx, rtnl.Protocol, 0)
+		s.Routes, err = conn.EveryRoute(ctx, rtnl.Protocol, 0)
 		return s, err
 	}
 	if s.Routes, s.Others, err = readRoutes(ctx, conn); err == nil {
@@ -107,7 +107,7 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 
 // readRoutes reads the routes of osl, and those of others.
 func readRoutes(ctx context.Context, conn *netlink.Conn) (osls, others []rtnl.Route, err error) {
-	all, err := conn.Routes(ctx, 0, 0)
+	all, err := conn.EveryRoute(ctx, 0, 0)
 	others = []rtnl.Route{}
 	for _, r := range all {
 		if r.Proto == rtnl.Protocol {

@@ -62,7 +62,7 @@ var systemCalls = func() []costs {
 			_, err := iface.Statistics()
 			return err
 		}, "ppoll 1, recvfrom 1, sendmsg 1"},
-		{"Info after changes", func(n *osl.Namespace) error { n.Info(); return nil }, "ppoll 1, recvfrom 7, sendmsg 4"},
+		{"Info after changes", func(n *osl.Namespace) error { n.Info(); return nil }, "ppoll 1, recvfrom 6, sendmsg 3"},
 		{"Info", func(n *osl.Namespace) error { n.Info(); return nil }, "ppoll 1, recvfrom 1"},
 		{"Open and Close", func(n *osl.Namespace) error {
 			again, err := osl.Open(ctx, n.Key())

@@ -155,9 +155,12 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 			if p[4] == unix.RT_TABLE_LOCAL || p[7] == unix.RTN_MULTICAST || u32(p[8:])&unix.RTM_F_CLONED != 0 {
 				continue
 			}
-			say("route %v/%d via %v dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %x",
-				ip(a[unix.RTA_DST]), p[1], ip(a[unix.RTA_GATEWAY]), names[u32(a[unix.RTA_OIF])], ip(a[unix.RTA_PREFSRC]), u32(a[unix.RTA_PRIORITY]),
-				p[4], p[5], p[6], p[7], u32(p[8:])&unix.RTNH_F_ONLINK != 0, a[unix.RTA_METRICS], a[unix.RTA_MULTIPATH])
+			say("route %v/%d via %v%x dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %s",
+				ip(a[unix.RTA_DST]), p[1], ip(a[unix.RTA_GATEWAY]), a[unix.RTA_VIA], names[u32(a[unix.RTA_OIF])], ip(a[unix.RTA_PREFSRC]), u32(a[unix.RTA_PRIORITY]),
+				u32(a[unix.RTA_TABLE]), p[5], p[6], p[7], u32(p[8:])&unix.RTNH_F_ONLINK != 0, a[unix.RTA_METRICS], hops(names, a[unix.RTA_MULTIPATH]))
+		}
+		for _, p := range dump(unix.RTM_GETRULE, head...) {
+			say("rule family %d %x", family, p)
 		}
 	}
 	for _, p := range dump(unix.RTM_GETQDISC, make([]byte, 20)...) {
@@ -178,6 +181,17 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		}
 	}
 	return list
+}
+
+// hops gives the next hops of a route, each with the name of its device.
+func hops(names map[uint32]string, b []byte) string {
+	var list []string
+	for len(b) >= unix.SizeofRtNexthop {
+		n := int(binary.NativeEndian.Uint16(b))
+		list = append(list, fmt.Sprintf("%x on %s flags %x weight %d", b[unix.SizeofRtNexthop:n], names[u32(b[4:])], b[2]&unix.RTNH_F_ONLINK, b[3]))
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return strings.Join(list, ", ")
 }
 
 // devconf returns all settings of a link's IPv4 and IPv6.

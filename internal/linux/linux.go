@@ -119,9 +119,15 @@ const (
 	RTA_SRC           = 2
 	RTA_TABLE         = 15
 	RTA_VIA           = 18
+	RTAX_ADVMSS       = 8
+	RTAX_MTU          = 2
 	RTNH_F_ONLINK     = 0x4
+	RTN_BLACKHOLE     = 6
 	RTN_LOCAL         = 2
 	RTN_MULTICAST     = 5
+	RTN_PROHIBIT      = 8
+	RTN_THROW         = 9
+	RTN_UNREACHABLE   = 7
 	RTN_UNICAST       = 1
 	RTN_UNSPEC        = 0
 	RTPROT_BGP        = 186
@@ -137,11 +143,13 @@ const (
 	RTPROT_ZEBRA      = 11
 	RT_SCOPE_HOST     = 254
 	RT_SCOPE_LINK     = 253
+	RT_SCOPE_NOWHERE  = 255
 	RT_SCOPE_SITE     = 200
 	RT_SCOPE_UNIVERSE = 0
 	RT_TABLE_DEFAULT  = 253
 	RT_TABLE_LOCAL    = 255
 	RT_TABLE_MAIN     = 254
+	RT_TABLE_UNSPEC   = 0
 )
 
 // Rules of policy routing.

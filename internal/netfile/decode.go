@@ -3,6 +3,7 @@ package netfile
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -112,6 +113,8 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		}
 	case reflect.Int:
 		d.integer(n, v)
+	case reflect.Uint32:
+		d.unsigned(n, v)
 	case reflect.Bool:
 		if b, ok := n.(*ast.BoolNode); ok {
 			v.SetBool(b.Value)
@@ -332,6 +335,24 @@ func (d *decoder) integer(n ast.Node, v reflect.Value) {
 		return
 	}
 	v.SetInt(val)
+}
+
+// unsigned decodes a number of 32 bits, such as the kernel's of tables.
+func (d *decoder) unsigned(n ast.Node, v reflect.Value) {
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		d.fail(n, "expected a whole number, found %s", describe(n))
+		return
+	}
+	val, ok := i.Value.(uint64)
+	if x, signed := i.Value.(int64); signed && x >= 0 {
+		val, ok = uint64(x), true
+	}
+	if !ok || val > math.MaxUint32 {
+		d.fail(n, "%s is out of range: it is from 0 to %d", i.Token.Value, uint32(math.MaxUint32))
+		return
+	}
+	v.SetUint(val)
 }
 
 // text decodes a type that has a text form.

@@ -47,7 +47,11 @@ func (d *decoder) defaults(v reflect.Value, path string) {
 			return
 		}
 		x.To = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if x.Via.Is6() {
+		hop := x.Via
+		if len(x.NextHops) > 0 {
+			hop = x.NextHops[0].Via
+		}
+		if hop.Is6() && !x.Src.Is4() || x.Src.Is6() {
 			x.To = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
 	case *osl.InterfaceSpec:

@@ -51,6 +51,12 @@ func (c *Conn) Routes(ctx context.Context, proto uint8, index int) (all []rtnl.R
 	return all, nil
 }
 
+// EveryRoute reads the routes of all types and tables but what is in the table local
+// by the kernel; see rtnl.EveryRoute.
+func (c *Conn) EveryRoute(ctx context.Context, proto uint8, index int) ([]rtnl.Route, error) {
+	return list(ctx, c, rtnl.EveryRoute(proto, index), rtnl.ParseMade)
+}
+
 // Neighs reads the neighbours of both families.
 func (c *Conn) Neighs(ctx context.Context) ([]rtnl.Neigh, error) {
 	return list(ctx, c, rtnl.AllNeighs(), rtnl.ParseNeigh)

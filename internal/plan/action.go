@@ -290,7 +290,21 @@ func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.
 func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace", a.Route, dev) }
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
 
-func (a PutBack) Command(dev string) string { return a.Kept.String() + " dev " + shell.Quote(dev) }
+func (a PutBack) Command(dev string) string {
+	r, is := a.Kept.Route()
+	if !is {
+		return a.Kept.String() + " dev " + shell.Quote(dev)
+	}
+	if len(r.Hops) > 0 {
+		for i := range r.Hops {
+			if h := &r.Hops[i]; h.Index == r.Hops[0].Index {
+				h.Dev = dev
+			}
+		}
+		dev = ""
+	}
+	return routeCommand("append", r, dev)
+}
 
 func (a NewNeigh) Command(dev string) string {
 	if a.Neigh.FDB {

@@ -77,7 +77,14 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if !there {
 			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
 				// The kernel takes an IPv6 address once, whatever its prefix length.
-				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k.addrs[l.Index])})
+				undo := inPlace(w.Key, f.Name, old, k.addrs[l.Index])
+				for _, r := range s.Routes {
+					if r.Src == old.Prefix.Addr() {
+						undo = append(undo, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: restore(r)})
+					}
+				}
+				b.moved[old.Prefix.Addr()] = true
+				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: undo})
 			}
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
@@ -135,10 +142,8 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewAddr{a}})
 		}
 	}
-	for _, r := range s.Routes {
-		if r.Index == l.Index {
-			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewRoute{r}})
-		}
+	for _, r := range s.routesOf(l.Index) {
+		ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
 	}
 	return append(ops, neighsOf(key, l, s)...)
 }
@@ -147,13 +152,22 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 // address of a link: osl's routes of the family, and its neighbours.
 func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, via := range []bool{false, true} { // a next hop may be by way of a route
-		for _, r := range s.Routes {
-			if r.Index == l.Index && r.Dst.Addr().Is4() && r.Via.IsValid() == via {
-				ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewRoute{r}})
+		for _, r := range s.routesOf(l.Index) {
+			if r.Dst.Addr().Is4() && (r.Via.IsValid() || len(r.Hops) > 0) == via {
+				ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
 			}
 		}
 	}
 	return append(ops, slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
+}
+
+// devOf returns the device of a route that goes with a link: it may lead by way of
+// others.
+func devOf(r rtnl.Route, l *rtnl.Link) string {
+	if r.Index == l.Index {
+		return l.Name
+	}
+	return ""
 }
 
 // foreignIPv6 reports whether others have given a link an IPv6 address that

@@ -19,9 +19,9 @@ type known struct {
 	addrs   map[int][]rtnl.Addr   // by link, in the kernel's order
 	at      map[address]rtnl.Addr
 	six     map[address]rtnl.Addr // of IPv6, by the address alone: a link has each once, with whatever length
-	routes  map[netip.Prefix][]rtnl.Route
-	on      map[int][]rtnl.Route // osl's routes by device
-	others  map[netip.Prefix][]rtnl.Route
+	routes  map[RouteKey][]rtnl.Route
+	on      map[int][]rtnl.Route // osl's routes that go with a link
+	others  map[RouteKey][]rtnl.Route
 	neighs  map[neighKey]rtnl.Neigh
 	linkNbs map[int][]rtnl.Neigh
 }
@@ -51,8 +51,8 @@ func know(s *State) *known {
 	copied.Links = slices.Clone(s.Links)
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
-		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[netip.Prefix][]rtnl.Route{}, on: map[int][]rtnl.Route{},
-		others: map[netip.Prefix][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
+		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[RouteKey][]rtnl.Route{}, on: map[int][]rtnl.Route{},
+		others: map[RouteKey][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
 		k.index[l.Index], k.name[l.Name] = l, l
@@ -72,13 +72,7 @@ func know(s *State) *known {
 			k.six[address{a.Index, netip.PrefixFrom(ip, 128)}] = a
 		}
 	}
-	for _, r := range s.Routes {
-		k.routes[r.Dst] = append(k.routes[r.Dst], r)
-		k.on[r.Index] = append(k.on[r.Index], r)
-	}
-	for _, r := range s.Others {
-		k.others[r.Dst] = append(k.others[r.Dst], r)
-	}
+	k.knowRoutes()
 	for _, n := range s.Neighs {
 		k.neighs[keyOf(n)] = n
 		k.linkNbs[n.Index] = append(k.linkNbs[n.Index], n)

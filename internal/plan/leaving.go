@@ -21,8 +21,11 @@ type leaving struct {
 	// for.
 	lost subnets
 	near *subnets
-	// to are the destinations that routes are wanted to.
-	to map[netip.Prefix]bool
+	// to are the places that routes are wanted for.
+	to map[RouteKey]bool
+	// moved are IPv6 addresses that go and come again: the kernel takes them as the
+	// source from routes.
+	moved map[netip.Addr]bool
 	// sheds take addresses away.
 	sheds []Op
 	// late are routes that come when addresses have gone.
@@ -31,7 +34,7 @@ type leaving struct {
 
 // leave finds what goes from a sandbox.
 func (b *builder) leave(w *Sandbox, k *known) leaving {
-	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[netip.Prefix]bool{}}
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, to: map[RouteKey]bool{}, moved: map[netip.Addr]bool{}}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		index := b.index[end{w.Key, f.Name}]
@@ -74,7 +77,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		}
 	}
 	for _, r := range k.Routes {
-		if f := v.wanted[r.Index]; !r.Via.IsValid() && !r.Global && (f == nil || f.Down || !dests[address{r.Index, r.Dst}]) {
+		if f := v.wanted[r.Index]; onLink(r) && (f == nil || f.Down || !dests[address{r.Index, r.Dst}]) {
 			v.lost.add(r.Dst, r.Index)
 		}
 	}

@@ -242,7 +242,11 @@ func (p *phases) addr(key, dev string, index int, a Addr) {
 }
 
 func ifaceRoute(dst netip.Prefix, index int) rtnl.Route {
-	return rtnl.Route{Dst: dst.Masked(), Index: index, Proto: rtnl.Protocol}
+	r := rtnl.Route{Dst: dst.Masked(), Index: index, Proto: rtnl.Protocol}
+	if r.Dst.Addr().Is4() {
+		r.Scope = linux.RT_SCOPE_LINK
+	}
+	return r
 }
 
 func routeOp(key, dev string, r rtnl.Route) Op {

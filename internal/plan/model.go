@@ -240,18 +240,9 @@ func (w *Sandbox) Iface(name string) *Iface {
 // Gateway returns the next hop of osl's default route of a family.
 func (s *State) Gateway(v4 bool) netip.Addr {
 	for _, r := range s.Routes {
-		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() {
+		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() && IsSimple(r) {
 			return r.Via
 		}
 	}
 	return netip.Addr{}
-}
-
-// IsStatic reports whether a route of osl is one of the sandbox, not of an interface:
-// through a next hop, or connected with the mark that tells it from those.
-func IsStatic(r rtnl.Route) bool {
-	if r.Via.IsValid() {
-		return r.Dst.Bits() > 0
-	}
-	return r.Global || r.Dst.Addr().Is6() && r.OnLink
 }

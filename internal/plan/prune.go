@@ -21,9 +21,9 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		}
 	}
 	for _, r := range k.Routes {
-		if !b.gone[r.Index] && !b.to[r.Dst] {
+		if !r.Within(b.gone) && !b.to[KeyOfRoute(r)] {
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{r},
-				Undo: undo(r.Index, NewRoute{r})})
+				Undo: undo(r.Index, restore(r))})
 		}
 	}
 	wanted := map[neighKey]bool{}
@@ -108,17 +108,23 @@ func (b *builder) lit(k *known, ops []Op) []Op {
 	return slices.DeleteFunc(ops, func(op Op) bool {
 		var ip netip.Addr
 		index, _ := on(op.Do)
+		dark := func(index int) bool { return b.dark[end{op.NS, k.nameOf(index)}] }
 		switch a := op.Do.(type) {
 		case NewAddr:
 			ip = a.Addr.Prefix.Addr()
 		case NewRoute:
 			ip = a.Route.Dst.Addr()
+		case ReplaceRoute:
+			ip = a.Route.Dst.Addr()
+			if slices.ContainsFunc(a.Route.Hops, func(h rtnl.Hop) bool { return dark(h.Index) }) {
+				return ip.Is6()
+			}
 		case NewNeigh:
 			if !a.Neigh.FDB {
 				ip = a.Neigh.IP
 			}
 		}
-		return ip.Is6() && b.dark[end{op.NS, k.nameOf(index)}]
+		return ip.Is6() && dark(index)
 	})
 }
 
@@ -150,10 +156,8 @@ func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
 // release plans to give a link that stays what it had before.
 func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	var ops []Op
-	for _, r := range s.Routes {
-		if r.Index == l.Index {
-			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewRoute{r}}}})
-		}
+	for _, r := range s.routesOf(l.Index) {
+		ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: DelRoute{r}, Undo: []Op{{NS: key, Dev: devOf(r, l), Do: restore(r)}}})
 	}
 	for _, n := range s.Neighs {
 		if n.Index == l.Index && n.Proto == rtnl.Protocol {

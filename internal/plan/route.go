@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
@@ -27,24 +28,67 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 	}
 	for _, r := range list {
 		r.Proto = rtnl.Protocol
-		if r.Dev != "" {
-			r.Index = b.index[end{w.Key, r.Dev}]
-			if r.Index == 0 {
-				return &Problem{Key: w.Key, Dev: r.Dev, Kind: NotFound, Field: "routes", Entry: r.Dst.String(),
-					Text: fmt.Sprintf("the device of the route to %v is not in the sandbox", r.Dst)}
+		var err error
+		if r.Index, err = b.device(w, k, r.Dst, r.Via, r.Dev); err != nil {
+			return err
+		}
+		r.Hops = slices.Clone(r.Hops)
+		for i := range r.Hops {
+			h := &r.Hops[i]
+			if h.Index, err = b.device(w, k, r.Dst, h.Via, h.Dev); err != nil {
+				return err
 			}
-		} else if _, lost := b.lost.find(r.Via); lost {
-			// The kernel does not know yet what goes, and could take that.
-			if r.Index = b.reach(w, k, r.Via); r.Index == 0 {
-				return &Problem{Key: w.Key, Kind: Unreachable, Field: "routes", Entry: r.Dst.String(),
-					Text: fmt.Sprintf("only what goes reaches the next hop %v of the route to %v", r.Via, r.Dst)}
-			}
+		}
+		if err := b.source(w, k, r.Route); err != nil {
+			return err
 		}
 		if err := b.route(w, r.Dev, r.Route, k); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// device returns the index of the device of a route, or of one of its next hops, 0
+// where the kernel finds it.
+func (b *builder) device(w *Sandbox, k *known, to netip.Prefix, via netip.Addr, dev string) (index int, err error) {
+	problem := func(kind ProblemKind, format string, args ...any) error {
+		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: to.String(), Text: fmt.Sprintf(format, args...)}
+	}
+	if dev != "" {
+		if index = b.index[end{w.Key, dev}]; index == 0 {
+			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", to, near.Hint(dev, k.named(w, "")))
+		}
+		return index, err
+	}
+	if !via.IsValid() {
+		return 0, nil
+	}
+	if _, lost := b.lost.find(via); lost {
+		// The kernel does not know yet what goes, and could take that.
+		if index = b.reach(w, k, via); index == 0 {
+			err = problem(Unreachable, "only what goes reaches the next hop %v of the route to %v", via, to)
+		}
+	}
+	return index, err
+}
+
+// source refuses a preferred source that is no address of the sandbox when all is as
+// it is wanted: with an address that goes the kernel takes the route.
+func (b *builder) source(w *Sandbox, k *known, r rtnl.Route) error {
+	if !r.Src.IsValid() {
+		return nil
+	}
+	for _, f := range w.Ifaces {
+		if slices.ContainsFunc(f.Addrs, func(a Addr) bool { return a.Prefix.Addr() == r.Src }) {
+			return nil
+		}
+	}
+	if slices.ContainsFunc(k.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr() == r.Src && !b.drops(a) }) {
+		return nil
+	}
+	return &Problem{Key: w.Key, Kind: Invalid, Field: "routes", Entry: r.Dst.String(),
+		Text: fmt.Sprintf("the preferred source %v of the route to %v is no address of the sandbox", r.Src, r.Dst)}
 }
 
 // reach returns the link that reaches a next hop when all is as it is wanted, 0
@@ -78,7 +122,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		}
 	}
 	for _, r := range w.Routes {
-		if !r.Via.IsValid() && r.Dst.Addr().Is6() { // on IPv4 its scope is too wide
+		if onLink(r.Route) { // else, on IPv4, its scope is too wide
 			try(r.Dst, b.index[end{w.Key, r.Dev}])
 		}
 	}
@@ -88,7 +132,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		}
 	}
 	for _, r := range k.Others {
-		if !r.Via.IsValid() && r.Proto != linux.RTPROT_KERNEL { // those go with their addresses
+		if onLink(r) && r.Proto != linux.RTPROT_KERNEL { // those go with their addresses
 			try(r.Dst, r.Index)
 		}
 	}
@@ -126,30 +170,37 @@ func (n *subnets) find(ip netip.Addr) (index int, ok bool) {
 	return 0, false
 }
 
+// onLink reports whether what a route leads to is on a link, where a next hop can be.
+func onLink(r rtnl.Route) bool {
+	return r.Type == 0 && r.Table == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && (r.Dst.Addr().Is6() || r.Scope >= linux.RT_SCOPE_LINK)
+}
+
 // route plans a route of osl: left alone if it is there, in the place of
 // another one of osl's to the same destination, or new.
 func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
-	if b.to[r.Dst] {
-		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: r.Dst.String(), Text: fmt.Sprintf("another route to %v is wanted too", r.Dst)}
+	key := KeyOfRoute(r)
+	if b.to[key] {
+		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: r.Dst.String(),
+			Text: fmt.Sprintf("another route to %v is wanted too, with the same table and metric", r.Dst)}
 	}
-	b.to[r.Dst] = true
-	late := r.Dst.Addr().Is4() && b.bare[r.Index]
-	for _, h := range k.routes[r.Dst] {
+	b.to[key] = true
+	late := r.Dst.Addr().Is4() && r.Touches(b.bare)
+	for _, h := range k.routes[key] {
 		if h.Proto != rtnl.Protocol || !w.Prune && k.ByIndex(r.Index) == nil {
 			continue
 		}
 		undo := func(a Action) []Op { return []Op{{NS: w.Key, Do: a}} }
 		switch {
 		case late:
-			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(NewRoute{h})})
+			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(restore(h))})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
-		case !sameRoute(h, r) || b.gone[h.Index]:
+		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src]:
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
 			back := undo(ReplaceRoute{h})
 			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] {
 				back = undo(DelRoute{r}) // h comes back with the IPv6 of its link
 			}
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back})
+			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back, Half: len(r.Hops)+len(h.Hops) > 0})
 		}
 		return nil
 	}
@@ -169,11 +220,11 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 // one is in the way.
 func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) (there bool, err error) {
 	var other *rtnl.Route
-	for _, h := range k.others[r.Dst] {
-		if b.gone[h.Index] || h.Metric != defaultMetric(r.Dst) || h.Proto == linux.RTPROT_KERNEL && r.Via.IsValid() {
+	for _, h := range k.others[KeyOfRoute(r)] {
+		if h.Within(b.gone) || h.Proto == linux.RTPROT_KERNEL && (r.Via.IsValid() || len(r.Hops) > 0 || r.Type != 0) {
 			continue
 		}
-		if h.Via == r.Via.WithZone("") && (r.Index == 0 || h.Index == r.Index) {
+		if sameAsMade(h, r) {
 			return true, nil
 		}
 		if h.Proto != linux.RTPROT_KERNEL {
@@ -188,10 +239,27 @@ func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) 
 		Text: fmt.Sprintf("the route to %v is to be %s, and there is one of others, %s", r.Dst, way(r, dev), way(*other, at))}
 }
 
+// sameAsMade reports whether a route that somebody made by hand does what is wanted:
+// the scope and the flag that tell whose a route is are nothing that it needs, and
+// what is not asked for it may have.
+func sameAsMade(h, w rtnl.Route) bool {
+	h.Scope, h.OnLink = w.Scope, w.OnLink
+	if !w.Src.IsValid() {
+		h.Src = w.Src
+	}
+	if w.MTU == 0 {
+		h.MTU = 0
+	}
+	if w.AdvMSS == 0 {
+		h.AdvMSS = 0
+	}
+	return SameRoute(h, w)
+}
+
 // defaultMetric is that of a route that names none.
 func defaultMetric(dst netip.Prefix) uint32 {
 	if dst.Addr().Is6() {
-		return 1024
+		return rtnl.DefaultMetric6
 	}
 	return 0
 }
@@ -199,8 +267,17 @@ func defaultMetric(dst netip.Prefix) uint32 {
 // way says where a route leads.
 func way(r rtnl.Route, dev string) string {
 	s := "on the link"
-	if r.Via.IsValid() {
+	switch {
+	case r.Type != 0:
+		s = RouteTypeName(r.Type)
+	case r.Via.IsValid():
 		s = "via " + r.Via.WithZone("").String()
+	case len(r.Hops) > 0:
+		s = ""
+		for i, h := range r.Hops {
+			s += map[bool]string{true: ","}[i > 0] + hopText(h, r.Dst.Addr().Is4())
+		}
+		s = s[1:]
 	}
 	if dev != "" {
 		s += " dev " + dev

@@ -5,9 +5,10 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
-	"golang.org/x/sys/unix"
 )
 
 // Base returns the base path that the command will use in the user's own

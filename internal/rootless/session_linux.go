@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
-	"golang.org/x/sys/unix"
 )
 
 // passEnv carries a joining command's state through nsenter to itself.

@@ -3,7 +3,6 @@ package rtnl
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
@@ -122,13 +121,27 @@ func (k Kept) Request() Request {
 	if k.typ == linux.RTM_NEWROUTE {
 		// Several routes may lead to one destination.
 		r.Flags = linux.NLM_F_CREATE | linux.NLM_F_APPEND
+		if k.data[0] == linux.AF_INET6 && k.severalLinks() {
+			r.Flags = linux.NLM_F_CREATE | linux.NLM_F_REPLACE // of one whose other next hops stayed
+		}
 		binary.NativeEndian.PutUint32(b[8:], getU32(b[8:])&linux.RTNH_F_ONLINK)
 	}
 	r.Data = b
 	return r
 }
 
-// String returns what the ip command takes for it.
+// severalLinks reports whether a route leads by way of more than one link.
+func (k Kept) severalLinks() bool {
+	r, _ := ParseRoute(k.data)
+	for _, h := range r.Hops {
+		if h.Index != r.Hops[0].Index {
+			return true
+		}
+	}
+	return false
+}
+
+// String returns what the ip command takes for an address or a neighbour.
 func (k Kept) String() string {
 	switch k.typ {
 	case linux.RTM_NEWADDR:
@@ -138,9 +151,13 @@ func (k Kept) String() string {
 		n, _ := ParseNeigh(k.data)
 		return fmt.Sprintf("neigh add %v lladdr %v nud permanent", n.IP, n.MAC)
 	}
-	r, _ := ParseRoute(k.data)
-	if r.Via != (netip.Addr{}) {
-		return fmt.Sprintf("route add %v via %v", r.Dst, r.Via)
+	return ""
+}
+
+// Route returns what is kept where it is a route.
+func (k Kept) Route() (r Route, ok bool) {
+	if k.typ != linux.RTM_NEWROUTE {
+		return r, false
 	}
-	return fmt.Sprintf("route add %v", r.Dst)
+	return ParseRoute(k.data)
 }

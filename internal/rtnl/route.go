@@ -3,58 +3,97 @@ package rtnl
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
 
-// Route is a unicast route of the main table.
+// Route is a route.
 type Route struct {
 	Dst   netip.Prefix // the default route is 0.0.0.0/0 or ::/0
-	Via   netip.Addr   // invalid for a route on the link
+	Via   netip.Addr   // invalid for a route on the link; an IPv4 one may have one of IPv6
 	Index int          // of the device; 0 lets the kernel find the next hop's
 	Proto uint8
+	// Type is RTN_*, and 0 for unicast.
+	Type uint8
+	// Scope is RT_SCOPE_* of an IPv4 route. That of the site tells a static route
+	// without Via from one of an interface, and from one through a next hop too.
+	Scope uint8
 	// OnLink takes Via to be on the link of Index without looking. On an IPv6
 	// route without Via it has no effect but to be kept.
 	OnLink bool
-	// Global gives an IPv4 route without Via a scope beyond the link: that of the
-	// site, which tells it from a route through a next hop too.
-	Global bool
+	Table  uint32 // 0 for the main one
 	Metric uint32
 	Src    netip.Addr
-	// Local says that it leads to an address of this namespace, as RouteTo finds of
-	// one; osl makes none.
-	Local bool
+	MTU    uint32
+	AdvMSS uint32
+	// Hops are several next hops, in place of Via and Index.
+	Hops []Hop
 }
+
+// Hop is one of several next hops.
+type Hop struct {
+	Via    netip.Addr // invalid for what is on the link
+	Index  int
+	Weight int // 1 to 256
+	OnLink bool
+	Dev    string // the name of Index, for who reads
+}
+
+// Touches reports whether the route leads by way of one of some links.
+func (r Route) Touches(links map[int]bool) bool {
+	return links[r.Index] || slices.ContainsFunc(r.Hops, func(h Hop) bool { return links[h.Index] })
+}
+
+// Within reports whether the route leads by way of some links and of no other.
+func (r Route) Within(links map[int]bool) bool {
+	return links[r.Index] || len(r.Hops) > 0 && !slices.ContainsFunc(r.Hops, func(h Hop) bool { return !links[h.Index] })
+}
+
+// Refuses reports whether the route leads nowhere: blackhole, unreachable, prohibit
+// or throw.
+func (r Route) Refuses() bool { return r.Type >= linux.RTN_BLACKHOLE && r.Type <= linux.RTN_THROW }
+
+// isRare reports whether the route has an attribute of rareAttrs.
+func (r Route) isRare() bool {
+	return r.Table > 255 || r.MTU|r.AdvMSS != 0 || len(r.Hops) > 0 || r.crosses()
+}
+
+// crosses reports whether the next hop is of the other family.
+func (r Route) crosses() bool { return r.Via.IsValid() && r.Via.Is4() != r.Dst.Addr().Is4() }
 
 func (r Route) message(room *Room) buffer {
 	family := uint8(linux.AF_INET)
 	if r.Dst.Addr().Is6() {
 		family = linux.AF_INET6
 	}
-	scope := uint8(linux.RT_SCOPE_UNIVERSE)
-	switch {
-	case family == linux.AF_INET6 || r.Via.IsValid():
-	case r.Global:
-		scope = linux.RT_SCOPE_SITE
-	default:
-		scope = linux.RT_SCOPE_LINK
-	}
 	kind := uint8(linux.RTN_UNICAST)
-	if r.Local {
-		kind = linux.RTN_LOCAL
+	if r.Type != 0 {
+		kind = r.Type
+	}
+	table := uint8(linux.RT_TABLE_MAIN)
+	if r.Table > 255 {
+		table = linux.RT_TABLE_UNSPEC // it has an attribute
+	} else if r.Table != 0 {
+		table = uint8(r.Table)
 	}
 	var flags uint32
 	if r.OnLink {
 		flags = linux.RTNH_F_ONLINK
 	}
 	b := room.take(96)
-	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, linux.RT_TABLE_MAIN, r.Proto, scope, kind)
+	b = append(b, family, uint8(r.Dst.Bits()), 0, 0, table, r.Proto, r.Scope, kind)
 	b = binary.NativeEndian.AppendUint32(b, flags)
 	if r.Dst.Bits() > 0 {
 		b.ip(linux.RTA_DST, r.Dst.Addr())
 	}
 	for i := range routeAttrs {
 		b = routeAttrs[i].put(b, r)
+	}
+	if r.isRare() {
+		for i := range rareAttrs {
+			b = rareAttrs[i].put(b, r)
+		}
 	}
 	return b
 }
@@ -76,14 +115,21 @@ func ReplaceRoute(r Route) Request {
 // which need not be reachable, or through none. Of the rest the kernel compares
 // what is set of r.
 func DelRoute(r Route, room *Room) Request {
+	if r.Metric == 0 && r.Dst.Addr().Is6() {
+		r.Metric = DefaultMetric6 // where nothing said means any
+	}
 	b := r.message(room)
-	if !r.Via.IsValid() && r.Dst.Addr().Is6() {
+	if !r.Via.IsValid() && len(r.Hops) == 0 && !r.Refuses() && r.Dst.Addr().Is6() {
 		b.ip(linux.RTA_GATEWAY, netip.IPv6Unspecified()) // none, where nothing said means any
 	}
 	// Flags of a next hop would make the kernel look the next hop up again.
 	binary.NativeEndian.PutUint32(b[8:], 0)
 	return Request{Type: linux.RTM_DELROUTE, Data: b}
 }
+
+// DefaultMetric6 is that of an IPv6 route that names none: IP6_RT_PRIO_USER of
+// linux/ipv6_route.h.
+const DefaultMetric6 = 1024
 
 // DelGateway returns the request that deletes the default route of a family
 // that is through a next hop, whichever. On IPv6 the kernel takes one without
@@ -93,9 +139,7 @@ func DelGateway(v4 bool, proto uint8) Request {
 	if v4 {
 		r.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
-	b := r.message(nil)
-	b[6] = linux.RT_SCOPE_UNIVERSE
-	return Request{Type: linux.RTM_DELROUTE, Data: b}
+	return Request{Type: linux.RTM_DELROUTE, Data: r.message(nil)}
 }
 
 // AllRoutes returns the request that lists the unicast routes of the main table of
@@ -111,6 +155,26 @@ func AllRoutes(family, proto uint8, index int) Request {
 	return Request{Type: linux.RTM_GETROUTE, Data: b}
 }
 
+// EveryRoute returns the request that lists the routes of all types, tables and of
+// both families. With proto not 0 only those with that protocol, with index not 0
+// only those that lead by way of that device; the kernel does both selections.
+func EveryRoute(proto uint8, index int) Request {
+	b := append(make(buffer, 0, 32), linux.AF_UNSPEC, 0, 0, 0, linux.RT_TABLE_UNSPEC, proto, 0, linux.RTN_UNSPEC, 0, 0, 0, 0)
+	if index != 0 {
+		b.u32(linux.RTA_OIF, uint32(index))
+	}
+	return Request{Type: linux.RTM_GETROUTE, Data: b}
+}
+
+// ParseMade decodes a route as ParseRoute does, and leaves out what the kernel made
+// beside the routes to the subnets of addresses: most are of the table local.
+func ParseMade(p []byte) (r Route, ok bool) {
+	if len(p) >= linux.SizeofRtMsg && p[5] == linux.RTPROT_KERNEL && (p[4] == linux.RT_TABLE_LOCAL || p[7] != linux.RTN_UNICAST) {
+		return r, false
+	}
+	return ParseRoute(p)
+}
+
 // RouteTo returns the request that asks the kernel by which route it reaches
 // an address.
 func RouteTo(ip netip.Addr, r *Route) Request {
@@ -124,8 +188,7 @@ func RouteTo(ip netip.Addr, r *Route) Request {
 	return Request{Type: linux.RTM_GETROUTE, Data: b, Reply: func(p []byte) { *r, _ = ParseRoute(p) }}
 }
 
-// ParseRoute decodes the payload of an RTM_NEWROUTE of IPv4 or IPv6 with a
-// single next hop.
+// ParseRoute decodes the payload of an RTM_NEWROUTE of IPv4 or IPv6.
 func ParseRoute(p []byte) (r Route, ok bool) {
 	if len(p) < linux.SizeofRtMsg {
 		return r, false
@@ -136,10 +199,14 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 	} else if p[0] != linux.AF_INET {
 		return r, false
 	}
-	r.Proto = p[5]
-	r.Global = p[0] == linux.AF_INET && p[6] == linux.RT_SCOPE_SITE
+	r.Table, r.Proto = uint32(p[4]), p[5]
+	if p[0] == linux.AF_INET {
+		r.Scope = p[6]
+	}
+	if p[7] != linux.RTN_UNICAST {
+		r.Type = p[7]
+	}
 	r.OnLink = getU32(p[8:])&linux.RTNH_F_ONLINK != 0
-	r.Local = p[7] == linux.RTN_LOCAL
 	dst := zero
 	for t, v := range attrs(p[linux.SizeofRtMsg:]) {
 		if t == linux.RTA_DST {
@@ -150,6 +217,17 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 				r = routeAttrs[i].parse(r, v)
 			}
 		}
+		for i := range rareAttrs {
+			if rareAttrs[i].typ == t {
+				r = rareAttrs[i].parse(r, v)
+			}
+		}
+	}
+	if r.Table == linux.RT_TABLE_MAIN {
+		r.Table = 0
+	}
+	if r.Refuses() {
+		r.Index = 0 // on IPv6 the kernel says lo
 	}
 	r.Dst = netip.PrefixFrom(dst, int(p[1]))
 	return r, r.Dst.IsValid()

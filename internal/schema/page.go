@@ -32,7 +32,7 @@ var forms = map[reflect.Type]string{
 // titles are the headings of the types.
 var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
-	"NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets",
+	"NextHop": "A next hop", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets",
 }
 
 // Page returns the page old with its generated part made anew: a table of the fields

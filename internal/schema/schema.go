@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -47,6 +48,8 @@ var limits = map[string]object{
 	"InterfaceSpec.port":   {"minimum": 0, "maximum": 1<<16 - 1},
 	"InterfaceSpec.mtu":    {"minimum": 0},
 	"RouteSpec.to":         destination,
+	"RouteSpec.type":       {"enum": plan.RouteTypes()},
+	"NextHop.weight":       {"minimum": 0, "maximum": 256},
 	"InterfaceSpec.routes": {"items": destination},
 }
 
@@ -113,8 +116,10 @@ func (g *generator) typ(t reflect.Type) object {
 		return object{"type": "string"}
 	case reflect.Bool:
 		return object{"type": "boolean"}
-	case reflect.Int, reflect.Uint32:
+	case reflect.Int:
 		return object{"type": "integer"}
+	case reflect.Uint32:
+		return object{"type": "integer", "minimum": 0, "maximum": uint32(math.MaxUint32)}
 	}
 	panic("no rule for " + t.String())
 }

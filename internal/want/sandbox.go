@@ -42,7 +42,7 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		if err != nil {
 			return where.In("routes", x.To.String(), err)
 		}
-		w.Routes = append(w.Routes, plan.Route{Route: route, Dev: x.Dev})
+		w.Routes = append(w.Routes, route)
 	}
 	for _, x := range s.Neighbors {
 		if !x.IP.IsValid() || len(x.MAC) != 6 || x.Dev == "" {
@@ -54,19 +54,6 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 	var err error
 	w.Sysctls, err = wantSettings(s.Sysctls, "")
 	return err
-}
-
-// ToRoute checks a route and turns it into one of osl without a device.
-func ToRoute(x Route) (r rtnl.Route, err error) {
-	if !x.To.IsValid() || !x.Via.IsValid() && x.Dev == "" {
-		return r, fault.Invalidf("the route to %v needs via, dev or both", x.To)
-	}
-	if x.Via.IsValid() && x.Via.Is4() != x.To.Addr().Is4() {
-		return r, fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, x.Via)
-	}
-	r = rtnl.Route{Dst: x.To.Masked(), Via: x.Via, OnLink: x.Via.IsValid() && x.Dev != "" || !x.Via.IsValid() && x.To.Addr().Is6()}
-	r.Global = r.Dst.Addr().Is4() && !x.Via.IsValid()
-	return r, nil
 }
 
 // common takes over what the imperative calls and a Spec share.

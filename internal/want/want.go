@@ -62,9 +62,24 @@ type Iface struct {
 
 // Route is a route of a sandbox: osl.RouteSpec.
 type Route struct {
-	To  netip.Prefix
-	Via netip.Addr
-	Dev string
+	To       netip.Prefix
+	Via      netip.Addr
+	Dev      string
+	NextHops []NextHop
+	Type     string
+	Table    uint32
+	Metric   uint32
+	Src      netip.Addr
+	MTU      uint32
+	AdvMSS   uint32
+	Scope    string
+}
+
+// NextHop is one of several next hops of a route: osl.NextHop.
+type NextHop struct {
+	Via    netip.Addr
+	Dev    string
+	Weight int
 }
 
 // Neigh is a neighbor or forwarding entry: osl.NeighborSpec.

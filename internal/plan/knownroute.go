@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// RouteKey is what the kernel has one route of osl's for.
+type RouteKey struct {
+	table  uint32
+	dst    netip.Prefix
+	metric uint32
+}
+
+// KeyOfRoute returns it: without a metric a route has that of its family.
+func KeyOfRoute(r rtnl.Route) RouteKey {
+	if r.Metric == 0 {
+		r.Metric = defaultMetric(r.Dst)
+	}
+	return RouteKey{r.Table, r.Dst, r.Metric}
+}
+
+// knowRoutes looks at the routes: what there is for one place, and what goes with a
+// link, by way of which it leads or whose address it has as its source.
+func (k *known) knowRoutes() {
+	links := map[netip.Addr][]int{} // that have an address
+	for _, r := range k.Routes {
+		if r.Src.IsValid() {
+			links[r.Src] = nil
+		}
+	}
+	if len(links) > 0 {
+		for _, a := range k.Addrs {
+			if list, ok := links[a.Prefix.Addr()]; ok {
+				links[a.Prefix.Addr()] = append(list, a.Index)
+			}
+		}
+	}
+	k.Routes = k.withNames(k.Routes)
+	for _, r := range k.Routes {
+		k.routes[KeyOfRoute(r)] = append(k.routes[KeyOfRoute(r)], r)
+		if len(r.Hops) == 0 && !r.Src.IsValid() {
+			k.on[r.Index] = append(k.on[r.Index], r)
+			continue
+		}
+		on := []int{r.Index}
+		for _, h := range r.Hops {
+			on = append(on, h.Index)
+		}
+		on = append(on, links[r.Src]...)
+		slices.Sort(on)
+		for _, i := range slices.Compact(on) {
+			k.on[i] = append(k.on[i], r)
+		}
+	}
+	k.Others = k.withNames(k.Others)
+	for _, r := range k.Others {
+		k.others[KeyOfRoute(r)] = append(k.others[KeyOfRoute(r)], r)
+	}
+}
+
+// withNames gives next hops the names of their devices, for who reads.
+func (k *known) withNames(list []rtnl.Route) []rtnl.Route {
+	if !slices.ContainsFunc(list, func(r rtnl.Route) bool { return len(r.Hops) > 0 }) {
+		return list
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Hops = slices.Clone(list[i].Hops)
+		for j := range list[i].Hops {
+			list[i].Hops[j].Dev = k.nameOf(list[i].Hops[j].Index)
+		}
+	}
+	return list
+}
+
+// routesOf returns osl's routes that go with a link: by way of which they lead, or
+// whose address they have as their source.
+func (s *State) routesOf(index int) (list []rtnl.Route) {
+	is := map[int]bool{index: true}
+	for _, r := range s.Routes {
+		if r.Touches(is) || r.Src.IsValid() && slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix.Addr() == r.Src }) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// restore returns what brings a route back that the kernel took, or a part of it: of
+// several next hops one may be left.
+func restore(r rtnl.Route) Action {
+	if len(r.Hops) > 0 || r.Src.IsValid() && r.Dst.Addr().Is6() { // or its source alone was taken
+		return ReplaceRoute{r}
+	}
+	return NewRoute{r}
+}
+
+// IsSimple reports whether a route is one that the seed's calls can say: of the main
+// table, with its family's metric, by one next hop of its family or none.
+func IsSimple(r rtnl.Route) bool {
+	return r.Table == 0 && r.Type == 0 && len(r.Hops) == 0 && HasUsualMetric(r) &&
+		(!r.Via.IsValid() || r.Via.Is4() == r.Dst.Addr().Is4())
+}
+
+// HasUsualMetric reports whether a route has the metric of one that names none.
+func HasUsualMetric(r rtnl.Route) bool { return r.Metric == 0 || r.Metric == defaultMetric(r.Dst) }
+
+// isOfSandbox reports whether a simple route has the shape of one of the sandbox, not
+// of an interface: through a next hop, or connected with the mark that tells it from
+// those.
+func isOfSandbox(r rtnl.Route) bool {
+	if r.Via.IsValid() {
+		return r.Dst.Bits() > 0
+	}
+	return r.Dst.Addr().Is4() && r.Scope != linux.RT_SCOPE_LINK || r.Dst.Addr().Is6() && r.OnLink
+}
+
+// IsSeedStatic reports whether a route of osl is a static one that the seed's calls
+// can say.
+func IsSeedStatic(r rtnl.Route) bool { return IsSimple(r) && isOfSandbox(r) }
+
+// IsStatic reports whether a route of osl is one of the sandbox, and neither its
+// gateway nor of an interface.
+func IsStatic(r rtnl.Route) bool {
+	return isOfSandbox(r) || !IsSimple(r) || r.Src.IsValid() || r.MTU|r.AdvMSS != 0
+}

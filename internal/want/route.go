@@ -1,0 +1,97 @@
+package want
+
+import (
+	"math"
+	"net/netip"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/near"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// ToRoute checks a route and turns it into one of osl, whose devices are names.
+func ToRoute(x Route) (r plan.Route, err error) {
+	no := func(format string, args ...any) error {
+		return fault.Invalidf("the route to %v "+format, append([]any{x.To}, args...)...)
+	}
+	typ, known := plan.RouteTypeOf(x.Type)
+	refuses := rtnl.Route{Type: typ}.Refuses()
+	switch {
+	case !x.To.IsValid() || x.To.Addr().Is4In6():
+		return r, no("has no destination")
+	case !known:
+		return r, no("has no type %q%s", x.Type, near.Hint(x.Type, plan.RouteTypes()))
+	case refuses && (x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
+		return r, no("is of the type %s, which has no next hop and no device", x.Type)
+	case typ != 0 && !refuses && (x.Via.IsValid() || x.Dev == "" || len(x.NextHops) > 0):
+		return r, no("is of the type %s, which needs dev and has no next hop", x.Type)
+	case len(x.NextHops) > 0 && (x.Via.IsValid() || x.Dev != ""):
+		return r, no("has next_hops, and via or dev beside them")
+	case !x.Via.IsValid() && x.Dev == "" && len(x.NextHops) == 0 && !refuses:
+		return r, no("needs via, dev or both")
+	case x.Src.IsValid() && (x.Src.Is4() != x.To.Addr().Is4() || x.Src.Is4In6() || x.Src.Zone() != ""):
+		return r, no("has a preferred source of another family, %v", x.Src)
+	case x.MTU > math.MaxInt32 || x.AdvMSS > math.MaxInt32:
+		return r, no("has an MTU or MSS that no packet has")
+	}
+	if len(x.NextHops) == 1 { // the kernel knows no difference
+		x.Via, x.Dev, x.NextHops = x.NextHops[0].Via, x.NextHops[0].Dev, nil
+	}
+	r.Route = rtnl.Route{Dst: x.To.Masked(), Type: typ, Table: x.Table, Metric: x.Metric, Src: x.Src, MTU: x.MTU, AdvMSS: x.AdvMSS}
+	if r.Table == linux.RT_TABLE_MAIN {
+		r.Table = 0
+	}
+	hop := func(via netip.Addr, dev string, one bool) error {
+		switch {
+		case via.Is4In6() || via.IsValid() && via.Is4() && x.To.Addr().Is6():
+			return fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, via)
+		case one && !via.IsValid() && (dev == "" || x.To.Addr().Is6()): // the kernel makes routes for themselves of those
+			return no("has a next hop without via")
+		case via.Zone() != "" && dev != "" && via.Zone() != dev:
+			return no("has a next hop on %q and on %q", via.Zone(), dev)
+		}
+		return nil
+	}
+	if err := hop(x.Via, x.Dev, false); err != nil {
+		return r, err
+	}
+	r.Via, r.Dev = x.Via, deviceOf(x.Via, x.Dev)
+	r.OnLink = r.Dev != "" && (r.Via.IsValid() || typ == 0 && x.To.Addr().Is6())
+	for _, h := range x.NextHops {
+		if err := hop(h.Via, h.Dev, true); err != nil {
+			return r, err
+		}
+		if h.Weight < 0 || h.Weight > 256 {
+			return r, no("has a next hop of the weight %d: it is from 1 to 256", h.Weight)
+		}
+		dev := deviceOf(h.Via, h.Dev)
+		r.Hops = append(r.Hops, rtnl.Hop{Via: h.Via, Dev: dev, Weight: max(h.Weight, 1), OnLink: h.Via.IsValid() && dev != ""})
+	}
+	if r.Dst.Addr().Is6() {
+		if x.Scope != "" {
+			return r, no("has a scope, which IPv6 does not know")
+		}
+		return r, nil
+	}
+	switch {
+	case x.Scope != "":
+		if r.Scope, known = plan.ScopeOf(x.Scope); !known {
+			return r, no("has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", x.Scope)
+		}
+	case typ == linux.RTN_LOCAL:
+		r.Scope = linux.RT_SCOPE_HOST
+	case !r.Via.IsValid() && r.Dev != "":
+		r.Scope = linux.RT_SCOPE_SITE
+	}
+	return r, nil
+}
+
+// deviceOf is the device of a next hop: a link-local address may say it itself.
+func deviceOf(via netip.Addr, dev string) string {
+	if dev == "" {
+		return via.Zone()
+	}
+	return dev
+}
