@@ -25,13 +25,13 @@ var layers = [][]string{
 	{"internal/check", "internal/netfile", "internal/rootless"},
 	{"internal/schema", "docs"},
 	{"internal/schema/gen", "internal/cli"},
-	{"cmd/osl"},
+	{"cmd/osl", "cmd/osl-cni"},
 }
 
 // systemic are the packages that ask the system; the others are the same on every
 // one.
 var systemic = []string{"internal/netns", "internal/testnet", "internal/sysctl", "internal/netlink", "internal/base", "internal/engine",
-	"internal/check", "internal/rootless", "internal/inside"}
+	"internal/check", "internal/rootless", "internal/inside", "cmd/osl-cni"}
 
 type listed struct {
 	ImportPath                                 string

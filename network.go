@@ -18,6 +18,16 @@ func Apply(ctx context.Context, net Network) (Changes, error) {
 	return changesOf(c), public(err)
 }
 
+// Add makes the interfaces of net in its sandboxes, which are there, with the links
+// between them, routes, neighbors and settings: all of it, or nothing. What else is
+// there stays. The sandbox [HostName] is the host's own namespace, in which a link can
+// be made, but none moved in. It returns ErrNameInUse where a sandbox has a link of a
+// name already; an interface without Type, Source and link is one that is there, and
+// gets what it lacks. Names and labels are not looked at.
+func Add(ctx context.Context, net Network) error {
+	return public(engine.Add(ctx, net.wanted()))
+}
+
 // Diff returns what Apply would do, and does nothing.
 func Diff(ctx context.Context, net Network) (Changes, error) {
 	c, err := engine.Apply(ctx, net.wanted(), false)

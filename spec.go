@@ -135,6 +135,11 @@ type InterfaceSpec struct {
 	DisableARPForVIP bool `json:"disable_arp_for_vip,omitempty"`
 	// Down leaves the interface down.
 	Down bool `json:"down,omitempty"`
+	// Note is what a program wants to find again with the interface, such as the
+	// id of a container: up to 160 printable characters of ASCII, without ";". It
+	// is kept with the interface, and shown by Inspect; a new veth's other end on
+	// the host has it too.
+	Note string `json:"note,omitempty"`
 
 	// Peer is the other end of a veth: "SANDBOX/INTERFACE" or "host/INTERFACE".
 	// For a veth only, and instead of a [Link].

@@ -84,6 +84,8 @@ type InterfaceStatus struct {
 	// Origin is "host" for a link that was moved in, "made" for one that osl
 	// made, "kept" for one that was in the sandbox already, "" for others.
 	Origin string `json:"origin,omitempty"`
+	// Note is that of InterfaceSpec.Note.
+	Note string `json:"note,omitempty"`
 	// UnderWay reports that a change of the link has not come to its end.
 	UnderWay bool   `json:"under_way,omitempty"`
 	MAC      MAC    `json:"mac,omitempty"`
@@ -135,6 +137,22 @@ func List(ctx context.Context) ([]Entry, error) {
 		list = append(list, Entry(e))
 	}
 	return list, nil
+}
+
+// Interface reads one link of the sandbox, by its name there: also "lo", which is
+// UnderWay where a change of anything is, and those that osl does not hold. It returns
+// ErrNotFound if there is none.
+func (n *Namespace) Interface(ctx context.Context, name string) (*InterfaceStatus, error) {
+	r, err := n.opened().Interface(ctx, name)
+	if err != nil {
+		return nil, public(err)
+	}
+	x := interfaceStatus(r.State, &r.State.Links[0])
+	x.UnderWay = r.All || r.Some[x.Index] || name == "lo" && len(r.Some) > 0
+	if len(r.State.Links) > 1 {
+		x.Master = r.State.Links[1].Name
+	}
+	return &x, nil
 }
 
 // statusOf turns what the engine read into a Status.
@@ -212,7 +230,7 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
 		Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
 	if t, ok := plan.ParseTag(l.Alias); ok {
-		x.Source = t.Source
+		x.Source, x.Note = t.Source, t.Note
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
 	}
 	for _, a := range s.Addrs {

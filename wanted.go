@@ -39,7 +39,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 	return want.Iface{
 		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
 		Addresses: s.Addresses, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
-		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down,
+		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent, Mode: s.Mode,
 		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
 		Offloads: s.Offloads, Impair: s.Impair.wanted(),

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -206,11 +207,12 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	for i := range p.want {
 		order = append(order, p.want[i].Key)
 	}
-	slices.Sort(order)
+	slices.SortFunc(order, func(a, b string) int { return cmp.Compare(lockKey(a), lockKey(b)) })
 	// What a dead process left is put back before anything is looked for.
 	for i, key := range order {
+		write := write && !p.onlyEnds(key)
 		if write {
-			if err := p.locks.take(ctx, key); err != nil {
+			if err := p.locks.take(ctx, lockKey(key)); err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
 			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
@@ -253,7 +255,12 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 // open. With last all are locked that will be.
 func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool) error {
 	n := p.run.spaces[key]
-	if n != nil {
+	if key == plan.HostNS {
+		var err error
+		if n, err = p.run.space(key); err != nil {
+			return err
+		}
+	} else if n != nil {
 		if _, err := n.live(); err != nil {
 			return err
 		}

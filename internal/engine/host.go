@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,6 +99,27 @@ func (k *connKeeper) drop() {
 // links are no business of osl's but for those that it is told of one by one.
 var errHostSpec error = &fault.Error{Err: fmt.Errorf("%w: the key leads to the host's own network namespace, which no file describes", fault.ErrInvalid),
 	Hint: "configure a link of it with AddInterface or AddLink, or leave this sandbox out"}
+
+// lockKey returns the key whose lock changes of a namespace take.
+func lockKey(key string) string {
+	if key == plan.HostNS {
+		return base.HostKey()
+	}
+	return key
+}
+
+// onlyEnds reports whether all that is wanted of the host are ends of new links of
+// sandboxes, and what is on them. They come and go with the sandbox's: nobody else
+// knows them, so the host need not be locked.
+func (p *prepared) onlyEnds(key string) bool {
+	i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == key })
+	if key != plan.HostNS || i < 0 {
+		return false
+	}
+	w := &p.want[i]
+	return len(w.Sysctls)+len(w.Routes)+len(w.Gateways)+len(w.Neighs) == 0 &&
+		!slices.ContainsFunc(w.Ifaces, func(f plan.Iface) bool { return f.MadeBy == nil })
+}
 
 // hostSandbox pins the host's own namespace at key, or finds it there.
 func hostSandbox(ctx context.Context, key string) (*Namespace, error) {

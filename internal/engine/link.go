@@ -29,7 +29,11 @@ func (n *Namespace) AddLinks(ctx context.Context, links []want.Iface) error {
 }
 
 func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool) ([]plan.Op, error) {
-	net := want.Network{Sandboxes: []want.Sandbox{{Name: n.key, Interfaces: list}}}
+	name := n.key
+	if n.host {
+		name = want.HostName
+	}
+	net := want.Network{Sandboxes: []want.Sandbox{{Name: name, Interfaces: list}}, Host: n.host}
 	peers := map[string]bool{}
 	for i := range list {
 		p := &list[i].Peer
@@ -47,7 +51,21 @@ func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool
 	if _, err := n.live(); err != nil {
 		return nil, err
 	}
-	p := &prepared{run: newRun(ctx, n), have: map[string]*plan.State{}, part: true}
+	return add(ctx, net, really, n)
+}
+
+// Add makes what a network says beside what is there: all of it, or nothing. The
+// host may be one of its sandboxes.
+func Add(ctx context.Context, net want.Network) error {
+	net.Host = true
+	_, err := add(ctx, net, true)
+	return fail("add to the network", "", "", err)
+}
+
+// add plans, and if really carries out, what a network says that is new. spaces are
+// open.
+func add(ctx context.Context, net want.Network, really bool, spaces ...*Namespace) ([]plan.Op, error) {
+	p := &prepared{run: newRun(ctx, spaces...), have: map[string]*plan.State{}, part: true}
 	defer p.close()
 	p.run.adds = true
 	if err := p.open(ctx, net, really); err != nil {
@@ -55,16 +73,19 @@ func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool
 	}
 	for i := range p.want {
 		p.want[i].Prune = false
+		st := p.have[p.want[i].Key]
+		if st == nil {
+			return nil, fmt.Errorf("%w: there is no sandbox %s", fault.ErrNotFound, p.want[i].Key)
+		}
 		for j := range p.want[i].Ifaces {
 			w := &p.want[i].Ifaces[j]
-			st := p.have[p.want[i].Key]
-			if st == nil {
-				return nil, fmt.Errorf("%w: there is no sandbox %s", fault.ErrNotFound, p.want[i].Key)
+			if w.Keep || w.Name == "lo" {
+				continue
 			}
-			if !w.Keep && st.Link(w.Name) != nil {
+			if st.Link(w.Name) != nil {
 				return nil, &fault.Error{Key: p.want[i].Key, Interface: w.Name, Err: fault.ErrNameInUse}
 			}
-			w.Fresh = !w.Keep
+			w.Fresh = true
 		}
 	}
 	return p.carryOut(really)

@@ -51,6 +51,7 @@ func RecoverHost(context.Context) error                  { return no("recover th
 func Apply(_ context.Context, _ want.Network, do bool) ([]Change, error) {
 	return noneOf(do, "apply the network", "compare the network")
 }
+func Add(context.Context, want.Network) error { return no("add to the network") }
 func Down(_ context.Context, _ want.Network, _, do bool) ([]Change, error) {
 	return noneOf(do, "take the network down", "compare the network")
 }
@@ -58,13 +59,16 @@ func (*Pool) Create(context.Context, string) (*Namespace, error) {
 	return nil, no("create the sandbox")
 }
 
-func (*Namespace) Key() string                                      { return "" }
-func (*Namespace) Close() error                                     { return no("close the sandbox") }
-func (*Namespace) Destroy() error                                   { return no("destroy the sandbox") }
-func (*Namespace) InvokeFunc(func()) error                          { return no("run a function in the sandbox") }
-func (*Namespace) Enter() (func() error, error)                     { return nil, no("enter the sandbox") }
-func (*Namespace) Held() *Held                                      { return &Held{} }
-func (*Namespace) Inspect(context.Context) (*Reading, error)        { return nil, no("inspect the sandbox") }
+func (*Namespace) Key() string                               { return "" }
+func (*Namespace) Close() error                              { return no("close the sandbox") }
+func (*Namespace) Destroy() error                            { return no("destroy the sandbox") }
+func (*Namespace) InvokeFunc(func()) error                   { return no("run a function in the sandbox") }
+func (*Namespace) Enter() (func() error, error)              { return nil, no("enter the sandbox") }
+func (*Namespace) Held() *Held                               { return &Held{} }
+func (*Namespace) Inspect(context.Context) (*Reading, error) { return nil, no("inspect the sandbox") }
+func (*Namespace) Interface(context.Context, string) (*Reading, error) {
+	return nil, no("read the interface")
+}
 func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }
 func (*Namespace) Apply(_ context.Context, _ want.Sandbox, do bool) ([]Change, error) {
 	return noneOf(do, "apply to the sandbox", "compare the sandbox")

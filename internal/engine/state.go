@@ -15,6 +15,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // readLinks reads the links of a sandbox and their addresses. The links come first:
@@ -173,6 +174,46 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 	}
 	r.Rules, err = conn.Rules(ctx)
 	return r, err
+}
+
+// Interface reads one link of the sandbox: it is the first of those that are read,
+// and its master the second, where it has one.
+func (n *Namespace) Interface(ctx context.Context, name string) (*Reading, error) {
+	r, err := n.readOne(ctx, name)
+	return r, fail("read the interface", n.key, name, err)
+}
+
+func (n *Namespace) readOne(ctx context.Context, name string) (*Reading, error) {
+	if err := want.ValidName(name); err != nil {
+		return nil, err
+	}
+	conn, err := n.live()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reading{Key: n.key, State: &plan.State{Links: make([]rtnl.Link, 1)}}
+	var lo rtnl.Link
+	l := &r.State.Links[0]
+	errs, err := conn.Do(ctx, rtnl.GetLink(0, name, l), rtnl.GetLink(1, "", &lo))
+	if err = cmp.Or(err, errs[0], errs[1]); err != nil {
+		return nil, err
+	}
+	if r.All, r.Some, err = unfinished(ctx, &lo); err != nil {
+		return nil, err
+	}
+	if r.State.Addrs, err = conn.Addrs(ctx, l.Index); err != nil {
+		return nil, err
+	}
+	if r.State.Routes, err = conn.Routes(ctx, rtnl.Protocol, l.Index); err != nil || l.Master == 0 {
+		return r, err
+	}
+	var m rtnl.Link
+	if err := conn.One(ctx, rtnl.GetLink(l.Master, "", &m)); err != nil && !plan.Absent(err) {
+		return nil, err
+	} else if err == nil {
+		r.State.Links = append(r.State.Links, m)
+	}
+	return r, nil
 }
 
 // inOrder sorts links by when they came: indexes are random, and some kernels

@@ -18,7 +18,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.Name != l.Name {
 		set.Name, old.Name, changed = f.Name, l.Name, true
 	}
-	if f.MAC != nil && !bytes.Equal(f.MAC, l.MAC) {
+	// A bridge that is told its hardware address keeps it whatever ports it has.
+	pins := f.Keep && tag.Origin == None && l.Kind == "bridge"
+	if f.MAC != nil && (pins || !bytes.Equal(f.MAC, l.MAC)) {
 		set.MAC, old.MAC, changed = f.MAC, l.MAC, true
 	}
 	if f.MTU != 0 && f.MTU != l.MTU {
@@ -28,10 +30,14 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if f.MTU == l.MTU { // so far by its ports
 			b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, MTU: otherMTU(f.MTU)}}})
 		}
-		t := tag
-		t.MTU = f.MTU
-		alias := t.String()
+		tag.MTU = f.MTU
+		alias := tag.String()
 		set.MTU, old.MTU, set.Alias, old.Alias, changed = f.MTU, l.MTU, &alias, &l.Alias, true
+	}
+	if f.Note != "" && tag.Origin != None && f.Note != tag.Note {
+		tag.Note = f.Note
+		alias := tag.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
@@ -44,7 +50,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
-		kept.Born = b.birth()
+		kept.Born, kept.Note = b.birth(), f.Note
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
@@ -102,7 +108,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
 		}
 	}
-	if f.Name != "lo" && f.Down == l.Up() {
+	if f.Down == l.Up() && (f.Name != "lo" || !w.Prune) {
 		up, was := !f.Down, l.Up()
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}
 		if was {

@@ -86,9 +86,11 @@ func (b *builder) lead(want []Sandbox) {
 	if len(want) == 0 || len(want) == 1 && b.have[want[0].Key] != nil {
 		return
 	}
-	leader := want[0].Key
+	leader := HostNS
 	for i := range want {
-		leader = min(leader, want[i].Key)
+		if key := want[i].Key; key != HostNS && (leader == HostNS || key < leader) {
+			leader = key
+		}
 	}
 	b.commit = NewCommit(leader)
 }
@@ -311,7 +313,7 @@ func (b *builder) otherEnd(f *Iface) {
 	at := end{f.Peer.Key, f.Peer.Name}
 	if !f.Peer.Claimed {
 		b.index[at] = newIndex()
-		b.hostEnd(f.Peer.Name, b.index[at], f.PeerMaster)
+		b.hostEnd(f.Peer.Name, f.Note, b.index[at], f.PeerMaster)
 	}
 	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
 }

@@ -56,7 +56,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU
 	}
-	tag.Born = p.birth()
+	tag.Born, tag.Note = p.birth(), w.Note
 	dev := w.device()
 	switch {
 	case w.From != nil:
@@ -125,7 +125,7 @@ func (b *builder) unheard(w *Iface) (unheard bool, at string) {
 	case other == nil:
 		return false, HostNS
 	case other.Key == HostNS:
-		return w.PeerMaster != nil, HostNS
+		return w.PeerMaster != nil || other.Master != "", HostNS
 	}
 	s := b.have[other.Key]
 	return s != nil && other.Master != "" && s.Link(other.Master) != nil, other.Key
@@ -255,8 +255,8 @@ func routeOp(key, dev string, r rtnl.Route) Op {
 
 // hostEnd plans the end of a veth that is on the host and that no sandbox
 // claims.
-func (p *phases) hostEnd(name string, index int, master *rtnl.Link) {
-	alias := Tag{Origin: Far, Source: name}.String()
+func (p *phases) hostEnd(name, note string, index int, master *rtnl.Link) {
+	alias := Tag{Origin: Far, Source: name, Note: note}.String()
 	up := true
 	set := SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias, Up: &up}}
 	if master != nil {

@@ -67,6 +67,8 @@ type Iface struct {
 	Offloads map[string]bool
 	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
 	IPv6 *bool
+	// Note is who it is for, empty to leave that.
+	Note string
 }
 
 // End is the other end of a veth.

@@ -38,6 +38,9 @@ type Tag struct {
 	// Born is when it was added, in microseconds of Unix time: the order of a
 	// sandbox's interfaces. 0 in the tags of versions that did not note it.
 	Born int64
+	// Note is what the program that added it wants to find again; empty for
+	// none.
+	Note string
 	// What the link had before; of one that osl made only MTU, which is that of
 	// a bridge that was given one: it does not follow the ports.
 	Index  int
@@ -64,6 +67,9 @@ func (t Tag) String() string {
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
 	if t.Born != 0 {
 		b.WriteString(";b=" + strconv.FormatInt(t.Born, 36))
+	}
+	if t.Note != "" {
+		b.WriteString(";c=" + t.Note)
 	}
 	if t.Origin == Host || t.Origin == Kept {
 		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
@@ -115,6 +121,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Source, err = url.QueryUnescape(v)
 	case "b":
 		t.Born, err = strconv.ParseInt(v, 36, 64)
+	case "c":
+		t.Note = v
 	case "i":
 		t.Index, err = strconv.Atoi(v)
 	case "t":

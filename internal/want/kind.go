@@ -93,8 +93,6 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 		return "mtu", fmt.Sprintf("the MTU %d is over the limit of a %s, %d", s.MTU, f.Kind, kind.MaxMTU)
 	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != "" || s.Peer != (Endpoint{})):
 		return "name", "lo is there already: it has no type, source, peer or master"
-	case s.Name == "lo" && s.Down:
-		return "down", "lo stays up"
 	case s.Name == "lo" && s.MAC != nil:
 		return "mac", "lo has no hardware address of its own"
 	}

@@ -41,3 +41,17 @@ func ValidNetwork(name string) error {
 	}
 	return nil
 }
+
+// maxNote is how long a note may be: an alias has it beside the rest of the tag.
+const maxNote = 160
+
+// validNote returns an error for what a tag can not have as a note.
+func validNote(note string) error {
+	switch {
+	case len(note) > maxNote:
+		return fault.Invalidf("the note is %d bytes long, over the %d that fit", len(note), maxNote)
+	case strings.ContainsFunc(note, func(r rune) bool { return r < ' ' || r > '~' || r == ';' }):
+		return fault.Invalidf("the note %q is not of printable characters of ASCII without a semicolon", note)
+	}
+	return nil
+}

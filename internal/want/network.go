@@ -27,6 +27,14 @@ func (net *Network) Names(k Keys) (names Names, err error) {
 	seen := map[string]bool{}
 	for i := range net.Sandboxes {
 		s := &net.Sandboxes[i]
+		if net.Host && s.Name == HostName {
+			if seen[plan.HostNS] {
+				return names, fault.Invalidf("the host is there twice")
+			}
+			seen[plan.HostNS] = true
+			names.Keys = append(names.Keys, plan.HostNS)
+			continue
+		}
 		key, err := k.Path(s.Name)
 		if err != nil {
 			return names, err
@@ -70,6 +78,14 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	for i := range net.Sandboxes {
 		if err := net.Sandboxes[i].plan(&want[i]); err != nil {
 			return nil, fault.At(want[i].Key, "", err)
+		}
+		for _, f := range want[i].Ifaces {
+			if f.Name == "lo" && f.Down && !net.Host {
+				return nil, fault.At(want[i].Key, f.Name, where.In("down", "", fault.Invalidf("lo stays up")))
+			}
+			if want[i].Key == plan.HostNS && f.From != nil {
+				return nil, fault.At(want[i].Key, f.Name, where.In("source", "", fault.Invalidf("the link is the host's, and stays there: leave its source out")))
+			}
 		}
 	}
 	links := slices.Clone(net.Links)
@@ -145,8 +161,8 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 		if err := ValidName(e.Interface); err != nil {
 			return err
 		}
-		at[i] = plan.End{Key: key, Name: e.Interface, Claimed: key != plan.HostNS}
-		if key == plan.HostNS {
+		at[i] = plan.End{Key: key, Name: e.Interface, Claimed: byKey[key] != nil}
+		if !at[i].Claimed {
 			continue
 		}
 		w, name := byKey[key], ifaceName{key, e.Interface}

@@ -17,6 +17,9 @@ type Network struct {
 	Name      string
 	Sandboxes []Sandbox
 	Links     []Link
+	// Host says that a sandbox that is called HostName is the host's own namespace,
+	// and that lo is any link: what is wanted is beside what is there.
+	Host bool
 }
 
 // Link is a veth pair.
@@ -51,6 +54,7 @@ type Iface struct {
 	Routes                   []netip.Prefix
 	Sysctls                  map[string]string
 	DisableARPForVIP, Down   bool
+	Note                     string
 	Peer                     Endpoint
 	PeerMaster, Parent, Mode string
 	VLAN, VNI                int

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// mode is one thing that osl-cni makes.
+type mode struct {
+	// valid says what is wrong with a configuration.
+	valid func(c *conf) error
+	// plan says what to make for a lease, and notes in a.result what that is.
+	plan func(a *attachment, lease *current.Result) (osl.Network, error)
+	// whole is one that does all by itself instead.
+	whole func(a *attachment) (*current.Result, error)
+	// needs says that it can not do without IPAM.
+	needs bool
+	// confirm compares what is on the host with what the configuration says.
+	confirm func(a *attachment, prev *current.Result) error
+}
+
+var modes map[string]*mode
+
+func init() {
+	modes = map[string]*mode{"bridge": bridgeMode, "loopback": loopbackMode, "macvlan": macvlanMode, "host-device": deviceMode,
+		"tap": tapMode, "dummy": dummyMode, "vlan": vlanMode}
+}
+
+func modeNames() (list []string) {
+	for name := range modes {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// attachment is an interface of a container, in a network.
+type attachment struct {
+	ctx    context.Context
+	args   *skel.CmdArgs
+	c      *conf
+	ns     *osl.Namespace // of the container
+	host   *osl.Namespace
+	result *current.Result
+	end    string // the name of the host's end of a veth
+}
+
+// open opens the host, and the container's namespace.
+func open(args *skel.CmdArgs, c *conf) (*attachment, error) {
+	a := &attachment{ctx: context.Background(), args: args, c: c, end: hostEnd(args)}
+	a.result = &current.Result{CNIVersion: current.ImplementedSpecVersion}
+	var err error
+	if a.ns, err = osl.Open(a.ctx, args.Netns); err != nil {
+		return nil, err
+	}
+	if a.host, err = openHost(); err != nil {
+		a.ns.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func openHost() (*osl.Namespace, error) {
+	sb, err := osl.NewSandbox(osl.HostName, false, false)
+	if err != nil {
+		return nil, err
+	}
+	return sb.(*osl.Namespace), nil
+}
+
+func (a *attachment) close() {
+	a.ns.Close()
+	a.host.Close()
+}
+
+// hostEnd is the name of the host's end of a veth: the same one each time, so that
+// what a killed ADD left is found.
+func hostEnd(args *skel.CmdArgs) string {
+	h := sha256.Sum256([]byte(args.ContainerID + "\x00" + args.IfName + "\x00" + args.Netns))
+	return fmt.Sprintf("veth%x", h[:4])
+}
+
+func add(args *skel.CmdArgs) error {
+	c, err := load(args)
+	if err != nil {
+		return err
+	}
+	m := modes[c.kind]
+	if m.valid != nil {
+		if err := m.valid(c); err != nil {
+			return err
+		}
+	}
+	if m.needs && c.IPAM.Type == "" {
+		return invalid("a %s needs addresses: ipam is missing", c.kind)
+	}
+	if len(c.owner(args)) > 160 {
+		return invalid("the network's name and the id of the container are too long to be noted with the interface, by %d bytes", len(c.owner(args))-160)
+	}
+	defer c.hold(args)()
+	a, err := open(args, c)
+	if err != nil {
+		return fail(err)
+	}
+	defer a.close()
+	r, err := (*current.Result)(nil), error(nil)
+	if m.whole != nil {
+		r, err = m.whole(a)
+	} else {
+		r, err = a.attach(m)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return types.PrintResult(r, c.CNIVersion)
+}
+
+// attach makes the interface. After an error there is nothing of it, and the IPAM
+// plugin has its addresses back.
+func (a *attachment) attach(m *mode) (r *current.Result, err error) {
+	// A second ADD must not give back what the first one has.
+	if _, err := a.ns.Interface(a.ctx, a.args.IfName); err == nil {
+		return nil, fmt.Errorf("%w: the container has an interface %s already; DEL comes first", osl.ErrNameInUse, a.args.IfName)
+	} else if !gone(err) {
+		return nil, err
+	}
+	lease := &current.Result{}
+	first := slices.Contains(early, a.c.IPAM.Type)
+	done := false // the interface is there
+	defer func() {
+		if err == nil {
+			return
+		}
+		if done {
+			err = errors.Join(err, a.ns.RemoveLink(a.ctx, a.args.IfName))
+		}
+		_ = a.c.release() // also of what has given nothing out
+	}()
+	if first {
+		if lease, err = a.c.lease(a.args); err != nil {
+			return nil, err
+		}
+	}
+	net, err := m.plan(a, lease)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.make(net); err != nil {
+		return nil, err
+	}
+	done = true
+	if !first && a.c.IPAM.Type != "" {
+		if lease, err = a.c.lease(a.args); err != nil {
+			return nil, err
+		}
+		again, err := m.plan(a, lease)
+		if err != nil {
+			return nil, err
+		}
+		s := again.Sandboxes[len(again.Sandboxes)-1]
+		f := s.Interfaces[0]
+		s.Interfaces = []osl.InterfaceSpec{{Name: f.Name, Aliases: f.Aliases, Routes: f.Routes, Sysctls: f.Sysctls, Down: f.Down}}
+		if err := osl.Add(a.ctx, osl.Network{Sandboxes: []osl.Spec{s}}); err != nil {
+			return nil, err
+		}
+	}
+	a.result.IPs, a.result.Routes, a.result.DNS = lease.IPs, lease.Routes, lease.DNS
+	if !a.c.DNS.IsEmpty() {
+		a.result.DNS = a.c.DNS
+	}
+	return a.result, nil
+}
+
+// make makes what a plan says. The host's end of a veth may be there still, of an ADD
+// that was killed and whose namespace is just ending.
+func (a *attachment) make(net osl.Network) error {
+	err := osl.Add(a.ctx, net)
+	if !errors.Is(err, osl.ErrNameInUse) {
+		return err
+	}
+	x, lerr := a.host.Interface(a.ctx, a.end)
+	if lerr != nil || x.Note != a.c.owner(a.args) {
+		return err
+	}
+	if _, lerr := a.ns.Interface(a.ctx, a.args.IfName); lerr == nil {
+		return err // it is the end of that
+	}
+	if err := a.host.RemoveLink(a.ctx, a.end); err != nil && !errors.Is(err, osl.ErrNotFound) {
+		return err
+	}
+	return osl.Add(a.ctx, net)
+}
+
+// iface begins the container's interface: with the addresses of a lease.
+func (a *attachment) iface(kind string, lease *current.Result) (osl.InterfaceSpec, error) {
+	f := osl.InterfaceSpec{Name: a.args.IfName, Type: kind, MTU: a.c.MTU, MAC: osl.MAC(a.c.mac), Note: a.c.owner(a.args)}
+	six := false
+	for _, ip := range lease.IPs {
+		p, err := prefixOf(ip.Address)
+		if err != nil {
+			return f, err
+		}
+		six = six || p.Addr().Is6()
+		f.Aliases = append(f.Aliases, p)
+	}
+	f.Sysctls = map[string]string{}
+	switch {
+	case six:
+		f.Sysctls["ipv6.keep_addr_on_down"] = "1"
+		if a.c.EnableDAD {
+			f.Sysctls["ipv6.accept_dad"], f.Sysctls["ipv6.enhanced_dad"] = "1", "1"
+		}
+	case a.hasIPv6():
+		f.Sysctls["ipv6.disable_ipv6"] = "0" // a router may give it addresses
+	}
+	return f, nil
+}
+
+// hasIPv6 reports whether new interfaces of the container have IPv6.
+func (a *attachment) hasIPv6() (is bool) {
+	err := a.ns.InvokeFunc(func() {
+		b, err := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+		is = err == nil && strings.TrimSpace(string(b)) == "0"
+	})
+	return err == nil && is
+}
+
+// sandbox is what is wanted of the container.
+func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Spec, error) {
+	s := osl.Spec{Name: a.args.Netns}
+	var gateway, gateway6 netip.Addr
+	for _, ip := range lease.IPs {
+		g, ok := addrOf(ip.Gateway)
+		switch {
+		case ok && g.Is4() && !gateway.IsValid():
+			gateway = g
+		case ok && g.Is6() && !gateway6.IsValid():
+			gateway6 = g
+		}
+	}
+	for _, r := range lease.Routes {
+		if r.MTU != 0 || r.AdvMSS != 0 || r.Priority != 0 || r.Table != nil || r.Scope != nil {
+			return s, lacking("mtu, advmss, priority, table or scope of a route")
+		}
+		to, err := prefixOf(r.Dst)
+		if err != nil {
+			return s, err
+		}
+		via, ok := addrOf(r.GW)
+		if !ok {
+			if via = gateway; to.Addr().Is6() {
+				via = gateway6
+			}
+		}
+		route := osl.RouteSpec{To: to, Via: via} // another interface may lead there
+		if via.IsLinkLocalUnicast() || slices.ContainsFunc(f.Aliases, func(p netip.Prefix) bool { return p.Contains(via) }) {
+			route.Dev = f.Name
+		}
+		switch {
+		case !via.IsValid():
+			f.Routes = append(f.Routes, to)
+		case !slices.Contains(s.Routes, route): // with a gateway by itself and by isDefaultGateway
+			s.Routes = append(s.Routes, route)
+		}
+	}
+	s.Interfaces = []osl.InterfaceSpec{f}
+	return s, nil
+}
+
+// inContainer notes the container's interface in the result, as the one that has the
+// addresses.
+func (a *attachment) inContainer(mac net.HardwareAddr, lease *current.Result) {
+	at := len(a.result.Interfaces)
+	a.result.Interfaces = append(a.result.Interfaces, &current.Interface{Name: a.args.IfName, Mac: mac.String(), Sandbox: a.args.Netns})
+	for _, ip := range lease.IPs {
+		ip.Interface = current.Int(at)
+	}
+}
+
+// prefixOf turns an address of CNI into one of osl.
+func prefixOf(n net.IPNet) (netip.Prefix, error) {
+	ip, ok := addrOf(n.IP)
+	ones, bits := n.Mask.Size()
+	if !ok || bits == 0 {
+		return netip.Prefix{}, invalid("%v is no address with a prefix length", n.String())
+	}
+	if ip.Is4() && bits == 128 {
+		ones -= 96
+	}
+	return netip.PrefixFrom(ip, ones), nil
+}
+
+func addrOf(ip net.IP) (netip.Addr, bool) {
+	a, ok := netip.AddrFromSlice(ip)
+	return a.Unmap(), ok
+}
+
+// newMAC returns a hardware address at random, of those that are free to use.
+func newMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	_, _ = rand.Read(mac) // never fails
+	mac[0] = mac[0]&^1 | 2
+	return mac
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// bridgeConf are the keys of the bridge plugin.
+type bridgeConf struct {
+	BrName              string      `json:"bridge"`
+	IsGW                bool        `json:"isGateway"`
+	IsDefaultGW         bool        `json:"isDefaultGateway"`
+	ForceAddress        bool        `json:"forceAddress"`
+	Hairpin             bool        `json:"hairpinMode"`
+	Promisc             bool        `json:"promiscMode"`
+	VLAN                int         `json:"vlan"`
+	VLANTrunk           []vlanTrunk `json:"vlanTrunk"`
+	PreserveDefaultVLAN bool        `json:"preserveDefaultVlan"`
+	MACSpoofCheck       bool        `json:"macspoofchk"`
+	EnableDAD           bool        `json:"enabledad"`
+	Disabled            bool        `json:"disableContainerInterface"`
+	Isolated            bool        `json:"portIsolation"`
+}
+
+type vlanTrunk struct {
+	MinID *int `json:"minID"`
+	MaxID *int `json:"maxID"`
+	ID    *int `json:"id"`
+}
+
+var bridgeMode = &mode{valid: validBridge, plan: planBridge, confirm: confirmBridge}
+
+func validBridge(c *conf) error {
+	if c.BrName == "" {
+		c.BrName = "cni0"
+	}
+	c.IsGW = c.IsGW || c.IsDefaultGW
+	switch {
+	case c.IPAM.Type != "" && c.Disabled:
+		return invalid("cannot use IPAM when DisableContainerInterface flag is set")
+	case c.Hairpin && c.Promisc:
+		return invalid("cannot set hairpin mode and promiscuous mode at the same time")
+	case c.VLAN < 0 || c.VLAN > 4094:
+		return invalid("invalid VLAN ID %d (must be between 0 and 4094)", c.VLAN)
+	case c.VLAN != 0 || c.VLANTrunk != nil:
+		return lacking("vlan of a bridge")
+	case c.Hairpin:
+		return lacking("hairpinMode")
+	case c.Promisc:
+		return lacking("promiscMode")
+	case c.Isolated:
+		return lacking("portIsolation")
+	case c.MACSpoofCheck:
+		return lacking("macspoofchk")
+	case c.IPMasq:
+		return lacking("ipMasq")
+	}
+	return nil
+}
+
+// planBridge puts the container on a bridge of the host, which it makes where there
+// is none. The bridge stays when the last container goes.
+func planBridge(a *attachment, lease *current.Result) (net osl.Network, err error) {
+	gateways, err := a.gateways(lease)
+	if err != nil {
+		return net, err
+	}
+	br, err := a.bridge(gateways)
+	if err != nil {
+		return net, err
+	}
+	if err := a.forward(gateways); err != nil {
+		return net, err
+	}
+	f, err := a.iface("veth", lease)
+	if err != nil {
+		return net, err
+	}
+	if a.result.Interfaces == nil {
+		if f.MAC == nil {
+			f.MAC = osl.MAC(newMAC())
+		}
+		mac := newMAC()
+		a.result.Interfaces = []*current.Interface{{Name: br.Name, Mac: br.MAC.String()}, {Name: a.end, Mac: mac.String()}}
+		net = a.veth(osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), Master: br.Name, Note: f.Note})
+		a.inContainer(([]byte)(f.MAC), lease)
+	}
+	for _, ip := range lease.IPs {
+		ip.Interface = current.Int(2)
+	}
+	f.Down = a.c.Disabled
+	s, err := a.sandbox(f, lease)
+	net.Sandboxes = append(net.Sandboxes, s)
+	return net, err
+}
+
+// veth begins a network with the host's end of the container's interface.
+func (a *attachment) veth(end osl.InterfaceSpec) osl.Network {
+	return osl.Network{
+		Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{end}}},
+		Links:     []osl.Link{{{Sandbox: a.args.Netns, Interface: a.args.IfName}, {Sandbox: osl.HostName, Interface: end.Name}}},
+	}
+}
+
+// gateways completes a lease with the gateways that the bridge is to be, and the
+// routes through them, and returns them.
+func (a *attachment) gateways(lease *current.Result) (list []netip.Prefix, err error) {
+	for _, ip := range lease.IPs {
+		p, err := prefixOf(ip.Address)
+		if err != nil {
+			return nil, err
+		}
+		if ip.Gateway == nil && a.c.IsGW {
+			ip.Gateway = p.Masked().Addr().Next().AsSlice()
+		}
+		if a.c.IsDefaultGW {
+			all := net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+			if p.Addr().Is6() {
+				all = net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
+			}
+			if !slices.ContainsFunc(lease.Routes, func(r *types.Route) bool { return r.GW != nil && r.Dst.String() == all.String() }) {
+				lease.Routes = append(lease.Routes, &types.Route{Dst: all, GW: ip.Gateway})
+			}
+		}
+		if g, ok := addrOf(ip.Gateway); ok && a.c.IsGW {
+			list = append(list, netip.PrefixFrom(g, p.Bits()))
+		}
+	}
+	return list, nil
+}
+
+// bridge finds the bridge, or makes it, with the addresses of the gateways. This is a
+// change of its own: the bridge is there for others as soon as it is whole.
+func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, error) {
+	name := a.c.BrName
+	for range 100 {
+		br, err := a.host.Interface(a.ctx, name)
+		switch {
+		case errors.Is(err, osl.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case br.Type != "bridge":
+			return nil, invalid("%q already exists but is not a bridge", name)
+		case br.UnderWay: // settled by who takes the host's lock
+			if err := osl.RecoverHost(a.ctx); err != nil {
+				return nil, err
+			}
+			continue
+		case br.Origin == "" && a.c.IsGW:
+			return a.takeOver(br, gateways)
+		default:
+			return br, a.address(br, gateways)
+		}
+		sysctls := map[string]string{"ipv6.accept_ra": "0"}
+		if setting("ipv6/conf/default/disable_ipv6") == "0" {
+			sysctls["ipv6.disable_ipv6"] = "0"
+		}
+		err = a.host.AddLink(a.ctx, osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways,
+			Sysctls: sysctls, Note: strings.TrimSpace(a.c.owners())})
+		if err != nil && !errors.Is(err, osl.ErrNameInUse) {
+			return nil, fmt.Errorf("make the bridge: %w", err)
+		}
+	}
+	return nil, types.NewError(types.ErrTryAgainLater, fmt.Sprintf("the bridge %q comes and goes", name), "")
+}
+
+// takeOver makes a bridge that another program made the gateway. It keeps its hardware
+// address from then on, whatever ports come and go.
+func (a *attachment) takeOver(br *osl.InterfaceStatus, gateways []netip.Prefix) (*osl.InterfaceStatus, error) {
+	if err := a.address(br, gateways); err != nil {
+		return nil, err
+	}
+	f := osl.InterfaceSpec{Name: br.Name, MAC: br.MAC, Note: strings.TrimSpace(a.c.owners())}
+	if !slices.ContainsFunc(br.MAC, func(b byte) bool { return b != 0 }) { // it lost its last port
+		f.MAC = osl.MAC(newMAC())
+	}
+	if off := setting("ipv6/conf/" + br.Name + "/disable_ipv6"); off != "" {
+		f.Sysctls = map[string]string{"ipv6.disable_ipv6": off}
+	}
+	if err := a.host.AddLink(a.ctx, f); err != nil {
+		return nil, err
+	}
+	return a.host.Interface(a.ctx, br.Name)
+}
+
+// setting reads a setting of the host, empty if there is none.
+func setting(name string) string {
+	b, _ := os.ReadFile("/proc/sys/net/" + name)
+	return strings.TrimSpace(string(b))
+}
+
+// address gives a bridge that is there the addresses of the gateways that it lacks.
+// Where it has another one in the place it is refused, or taken away with
+// forceAddress.
+func (a *attachment) address(br *osl.InterfaceStatus, gateways []netip.Prefix) error {
+	have := slices.Concat(br.Addresses, br.Aliases)
+	var lack, away []netip.Prefix
+	for _, g := range gateways {
+		if slices.Contains(have, g) {
+			continue
+		}
+		lack = append(lack, g)
+		for _, h := range have {
+			if h.Addr().Is4() != g.Addr().Is4() || h.Addr().Is6() && !h.Overlaps(g) || slices.Contains(gateways, h) {
+				continue
+			}
+			if !a.c.ForceAddress {
+				return invalid("%q already has an IP address different from %v: %v; forceAddress replaces it", br.Name, g, h)
+			}
+			away = append(away, h)
+		}
+	}
+	if len(away) > 0 {
+		if err := a.host.RemoveAddresses(a.ctx, br.Name, slices.Values(away)); err != nil {
+			return err
+		}
+	}
+	if len(lack) == 0 {
+		return nil
+	}
+	return a.host.AddAddresses(a.ctx, br.Name, slices.Values(lack))
+}
+
+// forward makes the host forward packets of the families of the gateways. It is a
+// setting of the machine's, which stays.
+func (a *attachment) forward(gateways []netip.Prefix) error {
+	lack := map[string]string{}
+	for _, g := range gateways {
+		name := "ipv6/conf/all/forwarding"
+		if g.Addr().Is4() {
+			name = "ipv4/ip_forward"
+		}
+		if setting(name) != "1" {
+			lack[name] = "1"
+		}
+	}
+	if len(lack) == 0 {
+		return nil
+	}
+	return osl.Add(a.ctx, osl.Network{Sandboxes: []osl.Spec{{Name: osl.HostName, Sysctls: lack}}})
+}

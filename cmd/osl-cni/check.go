@@ -1,0 +1,180 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// check compares the kernel with what ADD said that there is.
+func check(args *skel.CmdArgs) error {
+	c, err := load(args)
+	if err != nil {
+		return err
+	}
+	m := modes[c.kind]
+	if m.valid != nil {
+		if err := m.valid(c); err != nil {
+			return err
+		}
+	}
+	if err := c.ask("CHECK"); err != nil {
+		return err
+	}
+	prev, err := c.prev()
+	if err != nil {
+		return err
+	}
+	if prev == nil && c.kind != "loopback" {
+		return invalid("Required prevResult missing")
+	}
+	a, err := open(args, c)
+	if err != nil {
+		return fail(err)
+	}
+	defer a.close()
+	if c.kind == "loopback" {
+		return fail(a.checkLoopback())
+	}
+	return fail(a.compare(m, prev))
+}
+
+// differs is what CHECK says of what is not as it was.
+func differs(format string, args ...any) error {
+	return types.NewError(types.ErrInternal, "CHECK: "+invalid(format, args...).Error(), "")
+}
+
+func (a *attachment) compare(m *mode, prev *current.Result) error {
+	st, err := a.ns.Inspect(a.ctx)
+	if err != nil {
+		return err
+	}
+	found := false
+	for i, want := range prev.Interfaces {
+		var x *osl.InterfaceStatus
+		switch {
+		case want.Sandbox == a.args.Netns:
+			if j := slices.IndexFunc(st.Interfaces, func(x osl.InterfaceStatus) bool { return x.Name == want.Name }); j >= 0 {
+				x = &st.Interfaces[j]
+			}
+		case want.Sandbox == "":
+			if x, err = a.host.Interface(a.ctx, want.Name); err != nil && !gone(err) {
+				return err
+			}
+		default:
+			continue // of another plugin of the chain
+		}
+		switch {
+		case x == nil:
+			return differs("the interface %s is not there", want.Name)
+		case want.Mac != "" && want.Mac != x.MAC.String():
+			return differs("the interface %s has the hardware address %v, not %s", want.Name, x.MAC, want.Mac)
+		}
+		if want.Sandbox == "" || want.Name != a.args.IfName {
+			continue
+		}
+		found = true
+		switch {
+		case x.Note != a.c.owner(a.args):
+			return differs("the interface %s is not the one that was made for this attachment", want.Name)
+		case a.c.kind == "bridge" && x.Type != "veth":
+			return differs("the interface %s is a %s", want.Name, x.Type)
+		case x.Up == a.c.Disabled:
+			return differs("the interface %s is down", want.Name)
+		}
+		for _, ip := range prev.IPs {
+			if ip.Interface != nil && *ip.Interface != i {
+				continue
+			}
+			p, err := prefixOf(ip.Address)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(x.Addresses, p) && !slices.Contains(x.Aliases, p) {
+				return differs("the interface %s has not got the address %v", want.Name, p)
+			}
+		}
+	}
+	if !found {
+		return differs("prevResult has no interface %s of the namespace %s", a.args.IfName, a.args.Netns)
+	}
+	for _, r := range prev.Routes {
+		if err := a.compareRoute(st, prev, r); err != nil {
+			return err
+		}
+	}
+	if m.confirm != nil {
+		return m.confirm(a, prev)
+	}
+	return nil
+}
+
+// compareRoute looks for a route among those of the namespace.
+func (a *attachment) compareRoute(st *osl.Status, prev *current.Result, r *types.Route) error {
+	to, err := prefixOf(r.Dst)
+	if err != nil {
+		return err
+	}
+	via, _ := addrOf(r.GW)
+	for _, ip := range prev.IPs {
+		if g, ok := addrOf(ip.Gateway); ok && !via.IsValid() && g.Is4() == to.Addr().Is4() {
+			via = g
+		}
+	}
+	is := func(t netip.Prefix, v netip.Addr) bool { return t == to.Masked() && v == via }
+	switch {
+	case to.Bits() == 0 && (is(to.Masked(), st.Gateway) || is(to.Masked(), st.Gateway6)):
+	case slices.ContainsFunc(st.Routes, func(x osl.RouteSpec) bool { return is(x.To, x.Via.WithZone("")) }):
+	case slices.ContainsFunc(st.OtherRoutes, func(x osl.OtherRoute) bool { return is(x.To, x.Via.WithZone("")) }):
+	case slices.ContainsFunc(st.Interfaces, func(x osl.InterfaceStatus) bool {
+		return slices.ContainsFunc(x.Routes, func(p netip.Prefix) bool { return is(p, netip.Addr{}) })
+	}):
+	default:
+		return differs("the route to %v is not there", (*net.IPNet)(&r.Dst))
+	}
+	return nil
+}
+
+// confirmBridge looks at the host's end of the veth, and at the bridge.
+func confirmBridge(a *attachment, prev *current.Result) error {
+	end, err := a.host.Interface(a.ctx, a.end)
+	switch {
+	case gone(err):
+		return differs("the host's end %s of the interface is not there", a.end)
+	case err != nil:
+		return err
+	case end.Master != a.c.BrName:
+		return differs("the host's end %s is no port of %s", a.end, a.c.BrName)
+	case !end.Up:
+		return differs("the host's end %s is down", a.end)
+	}
+	br, err := a.host.Interface(a.ctx, a.c.BrName)
+	switch {
+	case gone(err):
+		return differs("the bridge %s is not there", a.c.BrName)
+	case err != nil:
+		return err
+	case br.Type != "bridge":
+		return differs("%s is no bridge", a.c.BrName)
+	}
+	if !a.c.IsGW {
+		return nil
+	}
+	for _, ip := range prev.IPs {
+		g, ok := addrOf(ip.Gateway)
+		p, err := prefixOf(ip.Address)
+		if err != nil {
+			return err
+		}
+		if g := netip.PrefixFrom(g, p.Bits()); ok && !slices.Contains(br.Addresses, g) && !slices.Contains(br.Aliases, g) {
+			return differs("the bridge %s has not got the address %v", a.c.BrName, g)
+		}
+	}
+	return nil
+}

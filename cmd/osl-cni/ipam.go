@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+)
+
+// static is the IPAM that osl-cni does by itself.
+const static = "static"
+
+// early are the IPAM plugins that give addresses out before there is an interface.
+// Any other one may work by way of it.
+var early = []string{static, "host-local", "whereabouts"}
+
+// lease asks the IPAM plugin for addresses; it is never nil, and empty without IPAM.
+func (c *conf) lease(args *skel.CmdArgs) (*current.Result, error) {
+	switch c.IPAM.Type {
+	case "":
+		return &current.Result{}, nil
+	case static:
+		return c.staticLease(args)
+	}
+	out, err := c.ipam("ADD")
+	if err != nil {
+		return nil, err
+	}
+	r, err := create.CreateFromBytes(out)
+	if err != nil {
+		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("the IPAM plugin %q has no result", c.IPAM.Type), err.Error())
+	}
+	lease, err := current.NewResultFromResult(r)
+	if err == nil && len(lease.IPs) == 0 {
+		err = invalid("IPAM plugin returned missing IP config: %q gave no address", c.IPAM.Type)
+	}
+	return lease, err
+}
+
+// release gives the addresses back.
+func (c *conf) release() error { return c.ask("DEL") }
+
+// ask calls the IPAM plugin, if there is one, for a verb that has no result.
+func (c *conf) ask(verb string, env ...string) error {
+	if c.IPAM.Type == "" || c.IPAM.Type == static {
+		return nil
+	}
+	_, err := c.ipam(verb, env...)
+	return err
+}
+
+// ipam calls the IPAM plugin. It holds the attachment as long as it runs.
+func (c *conf) ipam(verb string, env ...string) ([]byte, error) {
+	path, err := find(c.IPAM.Type)
+	if err != nil {
+		return nil, err
+	}
+	var out, stderr bytes.Buffer
+	cmd := exec.Command(path)
+	cmd.Env = slices.Concat(os.Environ(), []string{"CNI_COMMAND=" + verb}, env)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.raw), &out, &stderr
+	if c.held != nil {
+		cmd.ExtraFiles = []*os.File{c.held}
+	}
+	err = cmd.Run()
+	_, _ = os.Stderr.Write(stderr.Bytes())
+	if err == nil {
+		return out.Bytes(), nil
+	}
+	e := &types.Error{}
+	if json.Unmarshal(out.Bytes(), e) == nil && e.Msg != "" {
+		return nil, e
+	}
+	return nil, types.NewError(types.ErrInternal, fmt.Sprintf("the IPAM plugin %s: %s: %v", path, verb, err), strings.TrimSpace(out.String()+stderr.String()))
+}
+
+// find looks for a plugin in CNI_PATH.
+func find(plugin string) (string, error) {
+	if plugin != filepath.Base(plugin) {
+		return "", invalid("%q is no name of an IPAM plugin", plugin)
+	}
+	list := os.Getenv("CNI_PATH")
+	for _, dir := range filepath.SplitList(list) {
+		path := filepath.Join(dir, plugin)
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
+			return path, nil
+		}
+	}
+	return "", types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("failed to find plugin %q in path [%s]", plugin, list), "")
+}
+
+// staticLease is what the configuration says. Addresses of the runtime stand in the
+// place of those of the file, as with the static plugin.
+func (c *conf) staticLease(args *skel.CmdArgs) (*current.Result, error) {
+	var s struct {
+		IPAM struct {
+			Addresses []struct {
+				Address string `json:"address"`
+				Gateway net.IP `json:"gateway"`
+			} `json:"addresses"`
+			Routes []*types.Route `json:"routes"`
+			DNS    types.DNS      `json:"dns"`
+		} `json:"ipam"`
+	}
+	if err := json.Unmarshal(c.raw, &s); err != nil {
+		return nil, invalid("ipam: %v", err)
+	}
+	var env envArgs
+	if err := types.LoadArgs(args.Args, &env); err != nil {
+		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS can not be read", err.Error())
+	}
+	r := &current.Result{Routes: s.IPAM.Routes, DNS: s.IPAM.DNS}
+	add := func(text string, gateway net.IP) error {
+		ip, subnet, err := net.ParseCIDR(strings.TrimSpace(text))
+		if err != nil {
+			return invalid("the address %q has no prefix length: write 10.0.0.2/24", text)
+		}
+		if v4 := ip.To4(); v4 != nil {
+			ip = v4
+		}
+		r.IPs = append(r.IPs, &current.IPConfig{Address: net.IPNet{IP: ip, Mask: subnet.Mask}, Gateway: gateway})
+		return nil
+	}
+	given := slices.Concat(c.RuntimeConfig.IPs)
+	if len(given) == 0 {
+		given = c.Args.CNI.IPs
+	}
+	if len(given) == 0 {
+		for _, a := range s.IPAM.Addresses {
+			if err := add(a.Address, a.Gateway); err != nil {
+				return nil, err
+			}
+		}
+		if env.IP != "" {
+			given = strings.Split(string(env.IP), ",")
+		}
+	}
+	for _, a := range given {
+		if err := add(a, nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range strings.FieldsFunc(string(env.GATEWAY), func(r rune) bool { return r == ',' || r == ' ' }) {
+		gateway := net.ParseIP(text)
+		if gateway == nil {
+			return nil, invalid("the gateway %q of CNI_ARGS is no address", text)
+		}
+		for _, ip := range r.IPs {
+			if ip.Address.Contains(gateway) {
+				ip.Gateway = gateway
+			}
+		}
+	}
+	if len(r.IPs) == 0 {
+		return nil, invalid("ipam: addresses is empty")
+	}
+	return r, nil
+}

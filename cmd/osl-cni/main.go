@@ -1,0 +1,15 @@
+// Command osl-cni is a CNI plugin that makes the interfaces of containers with osl:
+// all of an attachment or nothing, with the kernel as its only record. Called under
+// the name of one of the reference plugins it takes that one's configuration.
+//
+// docs/cni.md says what it takes.
+package main
+
+import (
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/version"
+)
+
+func main() {
+	skel.PluginMainFuncs(skel.CNIFuncs{Add: add, Del: del, Check: check, GC: collect, Status: status}, version.All, "CNI plugin osl-cni")
+}
