@@ -220,7 +220,7 @@ func runOSL(verb string, args *skel.CmdArgs) error {
 	cmd := exec.Command(oslCNI)
 	cmd.Args = []string{oslName}
 	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+args.ContainerID, "CNI_NETNS="+args.Netns,
-		"CNI_IFNAME="+args.IfName, "CNI_ARGS="+envArgs(args.Args), "CNI_PATH="+os.Getenv("PATH"), "CNI_NETNS_OVERRIDE=1")
+		"CNI_IFNAME="+args.IfName, "CNI_ARGS="+envArgs(args.Args), "CNI_PATH="+os.Getenv("PATH")+":/", "CNI_NETNS_OVERRIDE=1")
 	cmd.Stdin = bytes.NewReader(args.StdinData)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
