@@ -112,6 +112,8 @@ type InterfaceSpec struct {
 	Aliases []netip.Prefix `json:"aliases,omitempty"`
 	// Master is the bridge of the sandbox that the interface is a port of.
 	Master string `json:"master,omitempty"`
+	// BridgePort is what the interface is to be as a port of its Master.
+	BridgePort *BridgePortSpec `json:"bridge_port,omitempty"`
 	// Routes are networks that are reached through the interface directly.
 	// 0.0.0.0/0 or ::/0 makes it the default route; in a file, "default" does
 	// for each family that it has an address of.
@@ -141,6 +143,8 @@ type InterfaceSpec struct {
 	// the host has it too.
 	Note string `json:"note,omitempty"`
 
+	// Bridge is what a bridge is to be beside that.
+	Bridge *BridgeSpec `json:"bridge,omitempty"`
 	// Peer is the other end of a veth: "SANDBOX/INTERFACE" or "host/INTERFACE".
 	// For a veth only, and instead of a [Link].
 	Peer Endpoint `json:"peer,omitzero"`

@@ -104,6 +104,10 @@ type InterfaceStatus struct {
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
+	// Bridge is what a bridge is, BridgePort what a port of one is; their VLANs are told
+	// where a bridge of the sandbox filters them.
+	Bridge     *BridgeSpec     `json:"bridge,omitempty"`
+	BridgePort *BridgePortSpec `json:"bridge_port,omitempty"`
 }
 
 // Entry is a sandbox in a list.
@@ -172,6 +176,7 @@ func statusOf(r *engine.Reading) *Status {
 	for i := range s.Links {
 		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
 		x.Master = names[s.Links[i].Master]
+		bridgeStatus(s, &s.Links[i], &x)
 		x.UnderWay = r.All || r.Some[x.Index]
 		if q, own := s.QdiscOf(&s.Links[i]); own {
 			x.Impair = impairOf(q)

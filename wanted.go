@@ -36,7 +36,7 @@ func (s *Spec) wanted() want.Sandbox {
 }
 
 func (s *InterfaceSpec) wanted() want.Iface {
-	return want.Iface{
+	w := want.Iface{
 		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
 		Addresses: s.Addresses, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
@@ -44,6 +44,8 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
 		Offloads: s.Offloads, Impair: s.Impair.wanted(),
 	}
+	s.bridging(&w)
+	return w
 }
 
 func (r RouteSpec) wanted() want.Route {
@@ -53,10 +55,6 @@ func (r RouteSpec) wanted() want.Route {
 		w.NextHops = append(w.NextHops, want.NextHop(h))
 	}
 	return w
-}
-
-func (n NeighborSpec) wanted() want.Neigh {
-	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB}
 }
 
 // mapped yields what f makes of each.

@@ -73,6 +73,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
+	section(w, "VLANS DEV PVID", vlanRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
 	section(w, "RULE WHAT DOES", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
@@ -112,6 +113,30 @@ func interfaceRows(st *osl.Status) [][]string {
 		rows = append(rows, []string{
 			i.Name, i.Type, linkState(i), fmt.Sprint(i.MTU), i.MAC.String(), i.Master, origin(i), strings.Join(addrs, " "),
 		})
+	}
+	return rows
+}
+
+func vlanRows(st *osl.Status) (rows [][]string) {
+	for _, i := range st.Interfaces {
+		list, pvid := []osl.VLANRange(nil), (*int)(nil)
+		switch {
+		case i.Bridge != nil:
+			list, pvid = i.Bridge.VLANs, i.Bridge.PVID
+		case i.BridgePort != nil:
+			list, pvid = i.BridgePort.VLANs, i.BridgePort.PVID
+		}
+		var texts []string
+		for _, v := range list {
+			texts = append(texts, v.String())
+		}
+		native := ""
+		if pvid != nil {
+			native = fmt.Sprint(*pvid)
+		}
+		if len(texts) > 0 {
+			rows = append(rows, []string{strings.Join(texts, ", "), i.Name, native})
+		}
 	}
 	return rows
 }

@@ -339,6 +339,13 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	if err != nil {
 		return err
 	}
+	if plan.ReadsVLANs(w, s) {
+		vlans, err := n.conn.VLANs(ctx)
+		if err != nil {
+			return err
+		}
+		s.SetVLANs(vlans)
+	}
 	if err := p.owned(w, s); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func fail(op, key, dev string, err error) error {
 var problems = map[plan.ProblemKind]error{
 	plan.Invalid: fault.ErrInvalid, plan.NotFound: fault.ErrNotFound, plan.Exists: fault.ErrExists,
 	plan.NameInUse: fault.ErrNameInUse, plan.Conflict: fault.ErrAddressConflict,
-	plan.Unreachable: fault.ErrUnreachable,
+	plan.Unreachable: fault.ErrUnreachable, plan.Unsupported: fault.ErrUnsupported,
 }
 
 // classify gives the cause its sentinel, where it has none, and a hint.
@@ -134,6 +134,10 @@ func ofAction(op plan.Op, err error) error {
 		ofQdisc(e, a.Qdisc.Kind, is)
 	case plan.ReplaceQdisc:
 		ofQdisc(e, a.Qdisc.Kind, is)
+	case plan.SetBridge, plan.SetVLANs, plan.DelVLANs:
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			is(fault.ErrUnsupported, "the kernel was built without the VLANs of bridges (CONFIG_BRIDGE_VLAN_FILTERING)")
+		}
 	case plan.Sysctl:
 		switch {
 		case errors.Is(err, sysctl.ErrChanged):

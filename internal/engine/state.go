@@ -168,6 +168,13 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 	if r.All, r.Some, err = unfinished(ctx, r.State.ByIndex(1)); err != nil {
 		return nil, err
 	}
+	if r.State.FiltersVLANs() {
+		vlans, err := conn.VLANs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.State.SetVLANs(vlans)
+	}
 	inOrder(r.State.Links)
 	if r.State.Features, err = n.features(ctx); err != nil {
 		return nil, err

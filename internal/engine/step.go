@@ -85,6 +85,9 @@ func (r *run) verify(key string, a plan.Verify) error {
 	if a.MTU != 0 && a.MTU != l.MTU {
 		return fmt.Errorf("the kernel did not keep the MTU %d; the link has %d", a.MTU, l.MTU)
 	}
+	if err := kept(&l, a); err != nil {
+		return err
+	}
 	if len(a.Addrs) == 0 {
 		return nil
 	}
@@ -99,6 +102,25 @@ func (r *run) verify(key string, a plan.Verify) error {
 	for _, p := range a.Addrs {
 		if !there[p] {
 			return fmt.Errorf("the kernel did not keep the address %v", p)
+		}
+	}
+	return nil
+}
+
+// kept compares the settings of a bridge, and of a port of one, with what they were
+// told to be.
+func kept(l *rtnl.Link, a plan.Verify) error {
+	for _, x := range []struct {
+		table      []rtnl.Option
+		want, have *rtnl.Options
+	}{{rtnl.BridgeOptions, &a.Bridge, l.Bridge}, {rtnl.PortOptions, &a.Port, l.Port}} {
+		for at, option := range x.table {
+			want, wanted := x.want.Get(at)
+			if have, known := x.have.Get(at); wanted && !known {
+				return fmt.Errorf("%w: the kernel has no setting %q of a bridge or its port", fault.ErrUnsupported, option.Name)
+			} else if wanted && have != want {
+				return fmt.Errorf("the kernel did not keep %s %d; the link has %d", option.Name, want, have)
+			}
 		}
 	}
 	return nil

@@ -141,6 +141,13 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 			say("link %s has the name %s too", text(a[unix.IFLA_IFNAME]), text(n))
 		}
 	}
+	vlans := make([]byte, unix.SizeofIfInfomsg)
+	vlans[0] = unix.AF_BRIDGE
+	vlans = append(vlans, 8, 0, unix.IFLA_EXT_MASK, 0, 4, 0, 0, 0) // RTEXT_FILTER_BRVLAN_COMPRESSED
+	for _, p := range dump(unix.RTM_GETLINK, vlans...) {
+		a := attributes(t, p[unix.SizeofIfInfomsg:])
+		say("VLANs of %s %x", names[u32(p[4:])], attributesIn(t, a[unix.IFLA_AF_SPEC]))
+	}
 	for _, p := range dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg)...) {
 		a := attributes(t, p[unix.SizeofIfAddrmsg:])
 		flags := u32(a[unix.IFA_FLAGS]) &^ (unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_NODAD)
@@ -214,11 +221,26 @@ func short(b []byte) string {
 
 func kindOf(t testing.TB, info []byte) string {
 	a := attributes(t, info)
-	kind := text(a[1])
-	if kind != "vxlan" {
-		return kind
+	kind, port := text(a[1]), ""
+	if text(a[4]) == "bridge" { // what kind of a port it is
+		port = someOf(t, a[5], 2, 3, 4, 5, 6, 7, 8, 9, 25, 27, 30, 32, 33)
 	}
-	return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID])
+	switch kind {
+	case "bridge":
+		return kind + someOf(t, a[2], 1, 2, 3, 4, 5, 6, 7, 8, 23, 25, 39)
+	case "vxlan":
+		return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID]) + port
+	}
+	return kind + port
+}
+
+// someOf returns some of the settings of a bridge, or of a port of one.
+func someOf(t testing.TB, data []byte, which ...uint16) (s string) {
+	a := attributes(t, data)
+	for _, n := range which {
+		s += fmt.Sprintf(" %d=%x", n, a[n])
+	}
+	return s
 }
 
 func attributes(t testing.TB, b []byte) map[uint16][]byte {

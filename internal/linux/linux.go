@@ -16,11 +16,13 @@ const (
 	RTM_DELADDR     = 21
 	RTM_DELLINK     = 17
 	RTM_DELLINKPROP = 109
+	RTM_DELMDB      = 85
 	RTM_DELNEIGH    = 29
 	RTM_DELQDISC    = 37
 	RTM_DELROUTE    = 25
 	RTM_GETADDR     = 22
 	RTM_GETLINK     = 18
+	RTM_GETMDB      = 86
 	RTM_GETNEIGH    = 30
 	RTM_GETQDISC    = 38
 	RTM_GETROUTE    = 26
@@ -29,10 +31,12 @@ const (
 	RTM_NEWADDR     = 20
 	RTM_NEWLINK     = 16
 	RTM_NEWLINKPROP = 108
+	RTM_NEWMDB      = 84
 	RTM_NEWNEIGH    = 28
 	RTM_NEWQDISC    = 36
 	RTM_NEWROUTE    = 24
 	RTM_NEWRULE     = 32
+	RTM_SETLINK     = 19
 )
 
 // Flags and marks of messages.
@@ -165,12 +169,17 @@ const (
 
 // Neighbours.
 const (
-	NDA_CACHEINFO = 3
-	NDA_DST       = 1
-	NDA_IFINDEX   = 8
-	NDA_LLADDR    = 2
-	NDA_PROBES    = 4
-	NTF_SELF      = 0x2
-	NUD_NOARP     = 0x40
-	NUD_PERMANENT = 0x80
+	NDA_CACHEINFO   = 3
+	NDA_DST         = 1
+	NDA_IFINDEX     = 8
+	NDA_LLADDR      = 2
+	NDA_MASTER      = 9
+	NDA_PROBES      = 4
+	NDA_VLAN        = 5
+	NTF_EXT_LEARNED = 0x10
+	NTF_MASTER      = 0x4
+	NTF_SELF        = 0x2
+	NTF_STICKY      = 0x40
+	NUD_NOARP       = 0x40
+	NUD_PERMANENT   = 0x80
 )

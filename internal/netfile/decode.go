@@ -380,6 +380,7 @@ var textForms = map[reflect.Type]string{
 	reflect.TypeFor[osl.Percent]():    "a part of a hundred such as 1%",
 	reflect.TypeFor[osl.Rate]():       "a number of bits each second such as 10mbit",
 	reflect.TypeFor[osl.MAC]():        "a hardware address such as 02:00:00:00:00:01",
+	reflect.TypeFor[osl.VLANRange]():  "a VLAN such as 20, 30-39 or \"40 untagged\"",
 	reflect.TypeFor[osl.Endpoint]():   "an end of a link such as web/eth0 or host/eth0",
 }
 

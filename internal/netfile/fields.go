@@ -73,6 +73,9 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[osl.ImpairSpec]():    "an impair",
 		reflect.TypeFor[osl.Check]():         "a check",
 		reflect.TypeFor[osl.Link]():          "a link",
+
+		reflect.TypeFor[osl.BridgeSpec]():     "a bridge",
+		reflect.TypeFor[osl.BridgePortSpec](): "a port of a bridge",
 	}[t]
 }
 

@@ -68,6 +68,21 @@ func (c *Conn) FDB(ctx context.Context, index int) ([]rtnl.Neigh, error) {
 	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol }), err
 }
 
+// MDB reads the multicast entries of osl of all bridges.
+func (c *Conn) MDB(ctx context.Context) (all []rtnl.Neigh, err error) {
+	parts, err := list(ctx, c, rtnl.AllMDB(), rtnl.ParseMDB)
+	if rtnl.NoTable(err) {
+		err = nil
+	}
+	all = slices.Concat(parts...)
+	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol }), err
+}
+
+// VLANs reads the VLANs of all bridges and of their ports.
+func (c *Conn) VLANs(ctx context.Context) ([]rtnl.VLANsOf, error) {
+	return list(ctx, c, rtnl.AllVLANs(), rtnl.ParseVLANs)
+}
+
 // Rules reads the rules of policy routing of both families, those that the kernel
 // begins with left out.
 func (c *Conn) Rules(ctx context.Context) (all []rtnl.Rule, err error) {

@@ -129,6 +129,8 @@ type (
 		MAC   net.HardwareAddr
 		MTU   int
 		Addrs []netip.Prefix
+		// Bridge and Port are settings that some kernels pass over.
+		Bridge, Port rtnl.Options
 	}
 	// Announce makes the kernel tell the peers of a link that is up about its
 	// addresses once more. What it says when the link goes up is lost where
@@ -373,6 +375,8 @@ func TakesAway(a Action) bool {
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
 	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink, ChangeLink, ChangeQdisc, ReplaceQdisc:
+		return true
+	case SetBridge, SetPort, SetVLANs, DelVLANs:
 		return true
 	case SetLink:
 		return a.To == nil && !strings.Contains(a.Link.Name, "%") // the next number, each time

@@ -67,6 +67,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			b.forgot[end{w.Key, f.Name}] = true
 			undo = append(undo, neighsOf(w.Key, l, s)...)
 		}
+		if set.Master != nil && l.Port != nil {
+			undo = append(undo, portBack(w.Key, l, s)...)
+		}
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
 	}
 	b.reshape(w, f, l)

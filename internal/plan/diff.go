@@ -34,6 +34,7 @@ const (
 	NameInUse
 	Conflict
 	Unreachable
+	Unsupported
 )
 
 func (p *Problem) Error() string { return p.Text }
@@ -43,7 +44,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, repvid: map[int]bool{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -110,6 +111,7 @@ type builder struct {
 	dark    map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	reset   map[end]bool // settings, by their paths, that another setting changes
 	set     map[end]bool // settings that are planned, by their paths
+	repvid  map[int]bool // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	commit Commit // empty where one sandbox changes that is there
 }
@@ -287,7 +289,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if x.link == nil {
 		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
 		b.otherEnd(f)
-		return nil
+		return b.bridging(w, f, nil, master, true)
 	}
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
@@ -300,7 +302,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		return err
 	}
 	b.changeHostEnd(f)
-	return nil
+	return b.bridging(w, f, x.link, master, x.link.Master != master)
 }
 
 // otherEnd gives the peer of a new veth its index, and its configuration where

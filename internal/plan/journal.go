@@ -212,6 +212,14 @@ func on(a Action) (index int, ok bool) {
 		return a.Qdisc.Index, true
 	case DelQdisc:
 		return a.Qdisc.Index, true
+	case SetBridge:
+		return a.Index, true
+	case SetPort:
+		return a.Index, true
+	case SetVLANs:
+		return a.Index, true
+	case DelVLANs:
+		return a.Index, true
 	}
 	return 0, false
 }

@@ -96,7 +96,7 @@ func (k *known) nameOf(index int) string {
 
 // part returns what hangs on one link, for the functions that take a state.
 func (k *known) part(l *rtnl.Link) *State {
-	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index], Qdiscs: k.Qdiscs}
+	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index], Qdiscs: k.Qdiscs, VLANs: k.VLANs}
 }
 
 func sameEntry(a, b rtnl.Neigh) bool { return bytes.Equal(a.MAC, b.MAC) && a.IP == b.IP }

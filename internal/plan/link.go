@@ -139,14 +139,14 @@ func (p *phases) birth() int64 {
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {
-	v := Verify{Index: index, MTU: w.MTU}
+	v := Verify{Index: index, MTU: w.MTU, Bridge: w.Bridge, Port: w.Port}
 	if w.Kind != "tun" {
 		v.MAC = w.MAC
 	}
 	for _, a := range w.Addrs {
 		v.Addrs = append(v.Addrs, a.Prefix)
 	}
-	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil {
+	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil || !w.Bridge.Empty() || !w.Port.Empty() {
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 		p.check = append(p.check, Op{NS: key, Dev: dev, Do: v, Quiet: true})
 	}
@@ -197,6 +197,7 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	if l.Master != 0 {
 		m := l.Master
 		undo = append(undo, Op{NS: host, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &m}}})
+		undo = append(undo, portBack(host, l, nil)...)
 	}
 	for _, k := range w.From.Kept {
 		undo = append(undo, Op{NS: host, Dev: l.Name, Do: PutBack{k}})

@@ -69,6 +69,10 @@ type Iface struct {
 	IPv6 *bool
 	// Note is who it is for, empty to leave that.
 	Note string
+	// Bridge and Port are its settings as a bridge, and as a port of one; VLANs are
+	// exactly those that it is to be in as one or the other, nil leaves them.
+	Bridge, Port rtnl.Options
+	VLANs        *VLANs
 }
 
 // End is the other end of a veth.
@@ -138,6 +142,8 @@ type State struct {
 	Routes []rtnl.Route // those of osl
 	Others []rtnl.Route // those of others, if they were read
 	Neighs []rtnl.Neigh // those of osl
+	// VLANs are those of bridges and their ports, by their indexes, if they were read.
+	VLANs map[int][]rtnl.VLAN
 	// Settings are the values of those that a Sandbox asks for, and of those
 	// that change with them, by their paths.
 	Settings map[string]string

@@ -363,10 +363,12 @@ func allowed(s Step) bool {
 	switch s.Type {
 	case linux.RTM_NEWLINK:
 		return s.Flags&linux.NLM_F_CREATE == 0 && (rtnl.StaysHere(s.Type, s.Data) || rtnl.Reshapes(s.Data) != 0)
+	case linux.RTM_SETLINK, linux.RTM_DELLINK: // VLANs
+		return len(s.Data) > 0 && s.Data[0] == linux.AF_BRIDGE && rtnl.StaysHere(s.Type, s.Data)
 	case linux.RTM_DELLINKPROP:
 		return rtnl.StaysHere(linux.RTM_DELLINK, s.Data)
 	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH,
-		linux.RTM_NEWQDISC, linux.RTM_DELQDISC:
+		linux.RTM_NEWQDISC, linux.RTM_DELQDISC, linux.RTM_NEWMDB, linux.RTM_DELMDB:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false

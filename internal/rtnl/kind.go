@@ -16,10 +16,21 @@ type kind struct {
 	data   func(b *buffer, n *LinkNew)             // IFLA_INFO_DATA of one that is made
 	change func(b *buffer, d LinkData, parent int) // the part of it that can be changed
 	parse  func(l *Link, t uint16, v []byte)       // one attribute of it
+	// settings: it has some that SetBridge changes.
+	settings bool
 }
 
 // kinds are the types that have something of their own.
 var kinds = map[string]kind{
+	"bridge": {
+		settings: true,
+		parse: func(l *Link, t uint16, v []byte) {
+			if l.Bridge == nil {
+				l.Bridge = &Options{}
+			}
+			l.Bridge.parse(BridgeOptions, t, v)
+		},
+	},
 	"veth": {
 		// More queues cost the kernel a grace period, and a sandbox's link shares
 		// its few cores with everything else.

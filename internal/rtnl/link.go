@@ -33,6 +33,8 @@ type Link struct {
 	Qdisc string
 	Data  LinkData
 	Inet  Inet
+	// Bridge are the settings of a bridge, Port those of a port of one; nil for others.
+	Bridge, Port *Options
 }
 
 // Up reports whether the link is set up.
@@ -279,7 +281,8 @@ func altName(typ uint16, index int, names []string) Request {
 	return r
 }
 
-// Reshapes returns the index of the link that a message of ChangeLink changes, 0
+// Reshapes returns the index of the link that a message of ChangeLink or SetBridge
+// changes, 0
 // for any other message. It acts elsewhere where the link is a vxlan whose tunnel
 // is in another namespace.
 func Reshapes(data []byte) (index int) {
@@ -297,7 +300,7 @@ func Reshapes(data []byte) (index int) {
 			}
 		}
 	}
-	if kinds[kind].change == nil {
+	if kinds[kind].change == nil && !kinds[kind].settings {
 		return 0
 	}
 	return int(int32(getU32(data[4:])))
@@ -310,13 +313,18 @@ func StaysHere(typ uint16, data []byte) bool {
 	switch typ {
 	case linux.RTM_NEWLINK, linux.RTM_DELLINK:
 		head, elsewhere = linux.SizeofIfInfomsg, []uint16{linux.IFLA_NET_NS_PID, linux.IFLA_NET_NS_FD, linux.IFLA_LINKINFO, iflaTargetNetnsid}
+	case linux.RTM_SETLINK:
+		head = linux.SizeofIfInfomsg
 	case linux.RTM_NEWADDR, linux.RTM_DELADDR:
 		head, elsewhere = linux.SizeofIfAddrmsg, []uint16{linux.IFA_TARGET_NETNSID}
 	}
 	if len(data) < head {
 		return false
 	}
-	for t := range attrs(data[head:]) {
+	for t, v := range attrs(data[head:]) {
+		if t == linux.IFLA_LINKINFO && typ == linux.RTM_NEWLINK && ofPort(v) {
+			continue
+		}
 		if slices.Contains(elsewhere, t) {
 			return false
 		}

@@ -56,13 +56,24 @@ func ParseLink(p []byte) (l Link) {
 }
 
 func (l *Link) parseInfo(b []byte) {
-	var data []byte
+	var data, port []byte
+	portOf := ""
 	for t, v := range attrs(b) {
 		switch t {
 		case iflaInfoKind:
 			l.Kind = getStr(v)
 		case iflaInfoData:
 			data = v
+		case iflaInfoSlaveKind:
+			portOf = getStr(v)
+		case iflaInfoSlaveData:
+			port = v
+		}
+	}
+	if portOf == "bridge" {
+		l.Port = &Options{}
+		for t, v := range attrs(port) {
+			l.Port.parse(PortOptions, t, v)
 		}
 	}
 	if parse := kinds[l.Kind].parse; parse != nil {

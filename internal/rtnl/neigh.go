@@ -17,7 +17,8 @@ const ndaProtocol = 12
 // takes each of the two states for permanent, and keeps both.
 const oslsFDB = linux.NUD_PERMANENT | linux.NUD_NOARP
 
-// Neigh is a neighbour entry, or with FDB a forwarding entry of a vxlan.
+// Neigh is a neighbour entry, or with FDB a forwarding entry: of a vxlan, or of a
+// bridge, and with MDB a multicast one.
 type Neigh struct {
 	Index int
 	IP    netip.Addr
@@ -25,6 +26,22 @@ type Neigh struct {
 	Proto uint8
 	State uint16 // NUD_*
 	FDB   bool
+	MDB   bool
+	// Bridge is the index of the bridge whose entry it is: Index is that of its port, or
+	// its own; 0 for all others.
+	Bridge int
+	VLAN   uint16 // of an entry of a bridge, 0 for none
+}
+
+// oslsEntry returns the state and the flags of an entry of a bridge that is osl's.
+// They have no protocol either. One of a port is static, and sticky, so that it stays
+// where it is; one of the bridge itself is local, and as if something else had
+// learned it.
+func oslsEntry(n Neigh, flags uint8) (state uint16, with uint8) {
+	if n.Index == n.Bridge {
+		return linux.NUD_PERMANENT, flags | linux.NTF_EXT_LEARNED
+	}
+	return linux.NUD_NOARP, flags | linux.NTF_STICKY
 }
 
 func (n Neigh) message(room *Room) buffer {
@@ -36,11 +53,17 @@ func (n Neigh) message(room *Room) buffer {
 	if n.FDB {
 		family, flags = linux.AF_BRIDGE, linux.NTF_SELF
 	}
+	if n.Bridge != 0 && n.Bridge != n.Index {
+		flags = linux.NTF_MASTER
+	}
 	state := n.State
 	if state == 0 {
 		state = linux.NUD_PERMANENT
 	}
-	if n.FDB && n.Proto == Protocol {
+	switch {
+	case n.Bridge != 0:
+		state, flags = oslsEntry(n, flags)
+	case n.FDB && n.Proto == Protocol:
 		state = oslsFDB
 	}
 	b := room.take(64)
@@ -54,10 +77,16 @@ func (n Neigh) message(room *Room) buffer {
 	if n.MAC != nil {
 		b.bytes(linux.NDA_LLADDR, n.MAC)
 	}
+	if n.VLAN != 0 {
+		b.u16(linux.NDA_VLAN, n.VLAN)
+	}
 	return b
 }
 
 func (n Neigh) add(room *Room, flags uint16) Request {
+	if n.MDB {
+		return n.mdb(linux.RTM_NEWMDB, room)
+	}
 	b := n.message(room)
 	if !n.FDB {
 		b.u8(ndaProtocol, n.Proto)
@@ -75,6 +104,9 @@ func ReplaceNeigh(n Neigh) Request { return n.add(nil, linux.NLM_F_REPLACE) }
 
 // DelNeigh returns the request that deletes an entry.
 func DelNeigh(n Neigh, room *Room) Request {
+	if n.MDB {
+		return n.mdb(linux.RTM_DELMDB, room)
+	}
 	return Request{Type: linux.RTM_DELNEIGH, Data: n.message(room)}
 }
 
@@ -105,9 +137,6 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 	n.FDB = p[0] == linux.AF_BRIDGE
 	n.Index = int(getU32(p[4:]))
 	n.State = getU16(p[8:])
-	if n.FDB && n.State == oslsFDB {
-		n.Proto = Protocol
-	}
 	for t, v := range attrs(p[12:]) {
 		switch t {
 		case linux.NDA_DST:
@@ -116,7 +145,21 @@ func ParseNeigh(p []byte) (n Neigh, ok bool) {
 			n.MAC = append(net.HardwareAddr(nil), v...)
 		case ndaProtocol:
 			n.Proto = getU8(v)
+		case linux.NDA_MASTER:
+			n.Bridge = int(getU32(v))
+		case linux.NDA_VLAN:
+			n.VLAN = getU16(v)
 		}
+	}
+	if n.FDB && n.Bridge != 0 {
+		state, flags := oslsEntry(n, 0)
+		if n.State == state && p[10]&(linux.NTF_STICKY|linux.NTF_EXT_LEARNED) == flags {
+			n.Proto = Protocol
+		}
+		return n, true
+	}
+	if n.FDB && n.State == oslsFDB {
+		n.Proto = Protocol
 	}
 	return n, n.IP.IsValid()
 }

@@ -27,12 +27,14 @@ var forms = map[reflect.Type]string{
 	reflect.TypeFor[osl.Rate]():       "rate",
 	reflect.TypeFor[osl.MAC]():        "hardware address",
 	reflect.TypeFor[osl.Endpoint]():   "SANDBOX/INTERFACE",
+	reflect.TypeFor[osl.VLANRange]():  "VLANs",
 }
 
 // titles are the headings of the types.
 var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
 	"NextHop": "A next hop", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets",
+	"BridgeSpec": "A bridge", "BridgePortSpec": "A port of a bridge",
 }
 
 // Page returns the page old with its generated part made anew: a table of the fields

@@ -21,6 +21,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/check"
 	"github.com/seed59451c2b/osl/internal/netfile"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 type object = map[string]any
@@ -34,6 +35,7 @@ var scalars = map[reflect.Type]object{
 	reflect.TypeFor[osl.Percent]():    {"type": "string", "pattern": "^[0-9.]+%$", "examples": []string{"1%"}},
 	reflect.TypeFor[osl.Rate]():       {"type": "string", "pattern": "^[0-9.]+[kmgtKMGT]?[bB][iI][tT]$", "examples": []string{"10mbit"}},
 	reflect.TypeFor[osl.MAC]():        {"type": "string", "examples": []string{"02:00:00:00:00:01"}},
+	reflect.TypeFor[osl.VLANRange]():  {"type": []string{"integer", "string"}, "pattern": "^[0-9]+(-[0-9]+)?( untagged)?$", "examples": []any{20, "30-39", "40 untagged"}},
 	reflect.TypeFor[osl.Endpoint]():   {"type": "string", "pattern": "^.+/[^/]+$", "examples": []string{"web/eth0", "host/veth1"}},
 }
 
@@ -51,6 +53,15 @@ var limits = map[string]object{
 	"RouteSpec.type":       {"enum": plan.RouteTypes()},
 	"NextHop.weight":       {"minimum": 0, "maximum": 256},
 	"InterfaceSpec.routes": {"items": destination},
+
+	"BridgeSpec.vlan_protocol":     {"enum": slices.Sorted(maps.Keys(plan.VLANProtocols))},
+	"BridgeSpec.vlan_default_pvid": {"minimum": 0, "maximum": rtnl.MaxVLAN},
+	"BridgeSpec.pvid":              {"minimum": 0, "maximum": rtnl.MaxVLAN},
+	"BridgeSpec.priority":          {"minimum": 0, "maximum": 1<<16 - 1},
+	"BridgePortSpec.pvid":          {"minimum": 0, "maximum": rtnl.MaxVLAN},
+	"BridgePortSpec.cost":          {"minimum": 1, "maximum": 1<<16 - 1},
+	"BridgePortSpec.priority":      {"minimum": 0, "maximum": 63},
+	"BridgePortSpec.mcast_router":  {"minimum": 0, "maximum": 3},
 }
 
 // destination is a prefix, or the word for that of all.

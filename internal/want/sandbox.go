@@ -110,6 +110,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if err := checkKind(s, f); err != nil {
 		return nil, err
 	}
+	if err := s.bridging(f); err != nil {
+		return nil, err
+	}
 	if parent, onHost := strings.CutPrefix(s.Parent, HostName+"/"); onHost {
 		f.HostParent = &rtnl.Link{Name: parent}
 	} else {

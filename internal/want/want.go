@@ -62,6 +62,8 @@ type Iface struct {
 	Port                     int
 	Offloads                 map[string]bool
 	Impair                   *Impair
+	Bridge                   *Bridge
+	BridgePort               *BridgePort
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.

@@ -198,7 +198,7 @@ func makeImage(to, work string, k kernel, runs []run) error {
 	i.file("/sbin/modprobe", []byte("#!/bin/busybox sh\nexec /bin/busybox modprobe \"$@\"\n"), 0o755)
 	i.file("/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n"), 0o644)
 	// busybox's own shell would take its own ip and setpriv for these.
-	for _, p := range []string{"sh", "ip", "strace", "nsenter", "setpriv", "unshare", "flock"} {
+	for _, p := range []string{"sh", "ip", "bridge", "strace", "nsenter", "setpriv", "unshare", "flock"} {
 		i.program(p)
 	}
 	i.file("/modules", []byte(strings.Join(modules, "\n")), 0o644)

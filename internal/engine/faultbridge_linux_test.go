@@ -1,0 +1,71 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// filtersVLANs says whether the kernel's bridges can.
+var filtersVLANs = sync.OnceValue(func() bool {
+	symbols, _ := os.ReadFile("/proc/kallsyms")
+	return bytes.Contains(symbols, []byte("nbp_vlan_add"))
+})
+
+// bridgeLab is a sandbox of two bridges, and a port of the one that is named: with
+// odd, all is other than the kernel's choice.
+func bridgeLab(odd bool, master string) osl.Network {
+	on, off, seven, cost := odd, !odd, 7, 2
+	br := &osl.BridgeSpec{STP: &on, Priority: &cost, AgeingTime: dur("10s"), ForwardDelay: dur("0s"), MulticastSnooping: &off}
+	port := &osl.BridgePortSpec{Isolated: &on, Learning: &off, Hairpin: &on, Cost: &cost}
+	if odd {
+		cost, br.AgeingTime, br.ForwardDelay = 77, dur("20s"), dur("4s")
+	}
+	if filtersVLANs() {
+		filters, one := true, 1
+		br.VLANFiltering, br.VLANDefaultPVID = &filters, &one
+		port.PVID, port.VLANs = &one, []osl.VLANRange{{First: 20, Last: 29}}
+		if odd {
+			br.VLANDefaultPVID = &seven
+			br.PVID, br.VLANs = &seven, []osl.VLANRange{{First: 30, Last: 30}}
+			port.PVID, port.VLANs = &seven, []osl.VLANRange{{First: 25, Last: 35, Untagged: true}}
+		}
+	}
+	net := bridges(osl.InterfaceSpec{Bridge: br}, osl.InterfaceSpec{Bridge: &osl.BridgeSpec{VLANFiltering: br.VLANFiltering}}, osl.NeighborSpec{})
+	s := &net.Sandboxes[0]
+	s.Neighbors = nil
+	s.Interfaces = append(s.Interfaces,
+		osl.InterfaceSpec{Name: "p0", MAC: osl.MAC(hw(76)), Master: master, BridgePort: port, Peer: osl.Endpoint{Sandbox: "a", Interface: "q0"}},
+		osl.InterfaceSpec{Name: "q0", MAC: osl.MAC(hw(77))},
+		osl.InterfaceSpec{Name: "p1", MAC: osl.MAC(hw(78)), Master: "br0", Peer: osl.Endpoint{Sandbox: "a", Interface: "q1"}},
+		osl.InterfaceSpec{Name: "q1", MAC: osl.MAC(hw(79))})
+	return net
+}
+
+func applied(net osl.Network) func(w *faultWorld) error {
+	return func(*faultWorld) error { _, err := osl.Apply(context.Background(), net); return err }
+}
+
+func bridgeOps() []faultOp {
+	before := func(net osl.Network) func(w *faultWorld) {
+		return func(w *faultWorld) { w.make("a"); w.must(applied(net)(w)) }
+	}
+	return []faultOp{
+		{name: "Apply of a bridge with settings", do: applied(bridgeLab(true, "br0"))},
+		{name: "Apply that changes a bridge and its port", before: before(bridgeLab(false, "br0")), do: applied(bridgeLab(true, "br0"))},
+		{name: "Apply that changes a bridge and its port back", before: before(bridgeLab(true, "br0")), do: applied(bridgeLab(false, "br0"))},
+		{name: "Apply that takes a port to another bridge", before: before(bridgeLab(true, "br0")), do: applied(bridgeLab(true, "br1"))},
+	}
+}
+
+func dur(text string) *osl.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		panic(err)
+	}
+	return (*osl.Duration)(&d)
+}

@@ -1,0 +1,168 @@
+package osl
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// BridgeSpec says what a bridge should be, beside what each interface has. What is not
+// set is left as the kernel makes it, or as it is.
+type BridgeSpec struct {
+	// VLANFiltering makes the bridge look at the VLANs of its ports. Without it they
+	// can be given none.
+	VLANFiltering *bool `json:"vlan_filtering,omitempty"`
+	// VLANProtocol is 802.1Q, which is the kernel's choice, or 802.1ad.
+	VLANProtocol string `json:"vlan_protocol,omitempty"`
+	// VLANDefaultPVID is the VLAN that ports are in, untagged, that are told no other:
+	// 1 to 4094, or 0 for none. The kernel's choice is 1.
+	VLANDefaultPVID *int `json:"vlan_default_pvid,omitempty"`
+	// PVID is the VLAN of frames of the bridge itself without a tag; 0 for none. See
+	// [BridgePortSpec.PVID].
+	PVID *int `json:"pvid,omitempty"`
+	// VLANs are those of the bridge itself, as [BridgePortSpec.VLANs] are of a port:
+	// the ones in which the sandbox hears and speaks through the bridge.
+	VLANs []VLANRange `json:"vlans,omitempty"`
+	// STP is whether the bridge speaks the spanning tree protocol, which finds loops.
+	STP *bool `json:"stp,omitempty"`
+	// Priority in the spanning tree, 0 to 65535: the lowest is the root. The kernel's
+	// choice is 32768.
+	Priority *int `json:"priority,omitempty"`
+	// AgeingTime is how long a hardware address is remembered that was learned, in steps
+	// of 100ms, as are the three after it. The kernel's choice is 300s.
+	AgeingTime *Duration `json:"ageing_time,omitempty"`
+	// ForwardDelay is how long a port listens, and then learns, before it forwards; with
+	// STP 2s to 30s. The kernel's choice is 15s.
+	ForwardDelay *Duration `json:"forward_delay,omitempty"`
+	// HelloTime is the time between two hellos of the spanning tree's root, 1s to 10s.
+	// The kernel's choice is 2s.
+	HelloTime *Duration `json:"hello_time,omitempty"`
+	// MaxAge is how long what the root said holds, 6s to 40s. The kernel's choice is
+	// 20s.
+	MaxAge *Duration `json:"max_age,omitempty"`
+	// MulticastSnooping makes the bridge send multicast only to where it was asked
+	// for. The kernel's choice is true.
+	MulticastSnooping *bool `json:"mcast_snooping,omitempty"`
+	// MulticastQuerier makes the bridge ask who wants which multicast, where no router
+	// does.
+	MulticastQuerier *bool `json:"mcast_querier,omitempty"`
+}
+
+// BridgePortSpec says what a port of a bridge should be. What is not set is left as
+// the kernel makes it, or as it is. A port that leaves its bridge loses all of it.
+type BridgePortSpec struct {
+	// PVID is the VLAN of frames that come in without a tag: 1 to 4094, or 0 for none.
+	// The port is in it, and its frames leave without a tag, unless VLANs says
+	// otherwise. With PVID or VLANs the port is in these VLANs and in no other; with
+	// neither they are left as they are.
+	PVID *int `json:"pvid,omitempty"`
+	// VLANs are those that the port is in: "20", "30-39", or "40 untagged" where frames
+	// leave without a tag.
+	VLANs []VLANRange `json:"vlans,omitempty"`
+	// Learning is whether the bridge learns hardware addresses from frames that come
+	// in. The kernel's choice is true.
+	Learning *bool `json:"learning,omitempty"`
+	// Flood is whether frames to an address that is not known are sent to the port. The
+	// kernel's choice is true, as for the two after it.
+	Flood *bool `json:"flood,omitempty"`
+	// MulticastFlood is whether multicast is that nobody asked for.
+	MulticastFlood *bool `json:"mcast_flood,omitempty"`
+	// BroadcastFlood is whether broadcasts are.
+	BroadcastFlood *bool `json:"bcast_flood,omitempty"`
+	// Isolated ports do not reach each other, only those that are not.
+	Isolated *bool `json:"isolated,omitempty"`
+	// Hairpin lets a frame leave by the port by which it came.
+	Hairpin *bool `json:"hairpin,omitempty"`
+	// NeighSuppress keeps ARP and neighbor discovery from the port that the bridge can
+	// answer itself.
+	NeighSuppress *bool `json:"neigh_suppress,omitempty"`
+	// Guard turns the port off where a frame of the spanning tree comes in by it.
+	Guard *bool `json:"guard,omitempty"`
+	// RootBlock keeps the port from being the way to the root of the spanning tree.
+	RootBlock *bool `json:"root_block,omitempty"`
+	// FastLeave ends a multicast at the port with the first that leaves it.
+	FastLeave *bool `json:"fastleave,omitempty"`
+	// Cost of the port in the spanning tree, 1 to 65535. The kernel's choice is by the
+	// link's speed.
+	Cost *int `json:"cost,omitempty"`
+	// Priority of the port in the spanning tree, 0 to 63; the kernel's choice is 32.
+	Priority *int `json:"priority,omitempty"`
+	// MulticastRouter is whether a multicast router is behind the port: 0 never, 1 as
+	// heard, which is the kernel's choice, 2 always, 3 as heard for a while.
+	MulticastRouter *int `json:"mcast_router,omitempty"`
+}
+
+// VLANRange is a VLAN, or several in a row, of a port of a bridge. As text it is "20",
+// "30-39" or "40 untagged".
+type VLANRange struct {
+	// First and Last are 1 to 4094; they are the same for one.
+	First, Last int
+	// Untagged VLANs leave without a tag.
+	Untagged bool
+}
+
+const untagged = " untagged"
+
+// String returns the text form.
+func (v VLANRange) String() string {
+	s := strconv.Itoa(v.First)
+	if v.Last != v.First {
+		s += "-" + strconv.Itoa(v.Last)
+	}
+	if v.Untagged {
+		s += untagged
+	}
+	return s
+}
+
+// MarshalText returns the text form.
+func (v VLANRange) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText parses the text form.
+func (v *VLANRange) UnmarshalText(b []byte) (err error) {
+	s, isUntagged := strings.CutSuffix(strings.Join(strings.Fields(string(b)), " "), untagged)
+	first, last, several := strings.Cut(s, "-")
+	r := VLANRange{Untagged: isUntagged}
+	if r.First, err = strconv.Atoi(first); err == nil {
+		if r.Last = r.First; several {
+			r.Last, err = strconv.Atoi(last)
+		}
+	}
+	if err != nil {
+		return fault.Invalidf(`%q is no VLAN: write 20, 30-39 or "40 untagged"`, b)
+	}
+	*v = r
+	return nil
+}
+
+// bridging copies what an interface is to be as a bridge, and as a port of one.
+func (s *InterfaceSpec) bridging(w *want.Iface) {
+	if b := s.Bridge; b != nil {
+		w.Bridge = &want.Bridge{VLANFiltering: b.VLANFiltering, VLANProtocol: b.VLANProtocol, VLANDefaultPVID: b.VLANDefaultPVID,
+			PVID: b.PVID, VLANs: vlans(b.VLANs), STP: b.STP, Priority: b.Priority,
+			AgeingTime: (*time.Duration)(b.AgeingTime), ForwardDelay: (*time.Duration)(b.ForwardDelay),
+			HelloTime: (*time.Duration)(b.HelloTime), MaxAge: (*time.Duration)(b.MaxAge),
+			MulticastSnooping: b.MulticastSnooping, MulticastQuerier: b.MulticastQuerier}
+	}
+	if p := s.BridgePort; p != nil {
+		w.BridgePort = &want.BridgePort{PVID: p.PVID, VLANs: vlans(p.VLANs), Learning: p.Learning, Flood: p.Flood,
+			MulticastFlood: p.MulticastFlood, BroadcastFlood: p.BroadcastFlood, Isolated: p.Isolated, Hairpin: p.Hairpin,
+			NeighSuppress: p.NeighSuppress, Guard: p.Guard, RootBlock: p.RootBlock, FastLeave: p.FastLeave,
+			Cost: p.Cost, Priority: p.Priority, MulticastRouter: p.MulticastRouter}
+	}
+}
+
+func vlans(list []VLANRange) (w []want.VLANRange) {
+	for _, v := range list {
+		w = append(w, want.VLANRange(v))
+	}
+	return w
+}
+
+func (n NeighborSpec) wanted() want.Neigh {
+	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB}
+}

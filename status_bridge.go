@@ -1,0 +1,72 @@
+package osl
+
+import (
+	"time"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// told are settings of a link, as a Spec has them.
+type told struct{ *rtnl.Options }
+
+func (o told) flag(at int) *bool {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	on := v != 0
+	return &on
+}
+
+func (o told) number(at int) *int {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	n := int(v)
+	return &n
+}
+
+func (o told) duration(at int) *Duration {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	d := Duration(time.Duration(v) * 10 * time.Millisecond)
+	return &d
+}
+
+// bridgeStatus tells what a link is as a bridge, and as a port of one; VLANs as far as
+// they were read.
+func bridgeStatus(s *plan.State, l *rtnl.Link, x *InterfaceStatus) {
+	vlans, pvid := vlanStatus(s.VLANs[l.Index])
+	if o := (told{l.Bridge}); l.Bridge != nil {
+		x.Bridge = &BridgeSpec{VLANFiltering: o.flag(rtnl.BridgeVLANFiltering), VLANDefaultPVID: o.number(rtnl.BridgeVLANDefaultPVID),
+			PVID: pvid, VLANs: vlans, STP: o.flag(rtnl.BridgeSTP), Priority: o.number(rtnl.BridgePriority),
+			AgeingTime: o.duration(rtnl.BridgeAgeingTime), ForwardDelay: o.duration(rtnl.BridgeForwardDelay),
+			HelloTime: o.duration(rtnl.BridgeHelloTime), MaxAge: o.duration(rtnl.BridgeMaxAge),
+			MulticastSnooping: o.flag(rtnl.BridgeMulticastSnooping), MulticastQuerier: o.flag(rtnl.BridgeMulticastQuerier)}
+		if v, ok := o.Get(rtnl.BridgeVLANProtocol); ok {
+			x.Bridge.VLANProtocol = plan.VLANProtocol(v)
+		}
+	}
+	if o := (told{l.Port}); l.Port != nil {
+		x.BridgePort = &BridgePortSpec{PVID: pvid, VLANs: vlans, Learning: o.flag(rtnl.PortLearning), Flood: o.flag(rtnl.PortFlood),
+			MulticastFlood: o.flag(rtnl.PortMulticastFlood), BroadcastFlood: o.flag(rtnl.PortBroadcastFlood),
+			Isolated: o.flag(rtnl.PortIsolated), Hairpin: o.flag(rtnl.PortHairpin), NeighSuppress: o.flag(rtnl.PortNeighSuppress),
+			Guard: o.flag(rtnl.PortGuard), RootBlock: o.flag(rtnl.PortRootBlock), FastLeave: o.flag(rtnl.PortFastLeave),
+			Cost: o.number(rtnl.PortCost), Priority: o.number(rtnl.PortPriority), MulticastRouter: o.number(rtnl.PortMulticastRouter)}
+	}
+}
+
+func vlanStatus(all []rtnl.VLAN) (list []VLANRange, pvid *int) {
+	for _, v := range all {
+		list = append(list, VLANRange{int(v.First), int(v.Last), v.Untagged})
+		if v.PVID {
+			id := int(v.First)
+			pvid = &id
+		}
+	}
+	return list, pvid
+}
