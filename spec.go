@@ -25,9 +25,22 @@ type Network struct {
 	// An end that is not among the interfaces of its sandbox is added there
 	// without addresses.
 	Links []Link `json:"links,omitempty"`
+	// Segments say more of the segments that interfaces are on. Where any is
+	// listed, all are.
+	Segments []SegmentSpec `json:"segments,omitempty"`
 	// Checks say what must hold when the network is up. Apply ignores them;
 	// the osl command runs them.
 	Checks []Check `json:"checks,omitempty"`
+}
+
+// SegmentSpec says more of a segment than that it is there.
+type SegmentSpec struct {
+	// Name is that of the segment, and of its bridge: up to 15 bytes, no slash,
+	// colon or white space.
+	Name string `json:"name"`
+	// Subnet are subnets of which the segment's interfaces get addresses; see
+	// InterfaceSpec.Subnet. In a file one stands for a list of one.
+	Subnet []netip.Prefix `json:"subnet,omitempty"`
 }
 
 // Link is a veth pair: its two ends, in no particular order.
@@ -151,6 +164,18 @@ type InterfaceSpec struct {
 	// PeerMaster is the bridge of the host that the other end becomes a port
 	// of, for a Peer on the host.
 	PeerMaster string `json:"peer_master,omitempty"`
+	// Segment is the Ethernet segment that the interface is on: osl makes it as
+	// a veth, whose other end is a port of the segment's bridge. The bridges are
+	// in a sandbox of the network called NAME.segments, after the network, which
+	// needs a name. For a veth only, and instead of a Peer or a [Link].
+	Segment string `json:"segment,omitempty"`
+	// Subnet are subnets of which the interface gets an address, where it has no
+	// address of that family and no Master: the first that is free among the
+	// interfaces of its segment, or of its link, else of all of the network that
+	// name the subnet, in the order of the network. An address that one of them
+	// has in Addresses is passed over. Of a segment's interface the default is
+	// the segment's. In a file one stands for a list of one.
+	Subnet []netip.Prefix `json:"subnet,omitempty"`
 	// Parent is the link below a macvlan or vlan, and the device of a vxlan:
 	// an interface of the sandbox, or "host/INTERFACE".
 	Parent string `json:"parent,omitempty"`

@@ -3,6 +3,7 @@ package osl
 import (
 	"iter"
 	"net"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/want"
 )
@@ -18,6 +19,7 @@ func (net *Network) wanted() want.Network {
 	for _, l := range net.Links {
 		w.Links = append(w.Links, want.Link{want.Endpoint(l[0]), want.Endpoint(l[1])})
 	}
+	w.Segments = slices.Collect(mapped(slices.Values(net.Segments), SegmentSpec.wanted))
 	return w
 }
 
@@ -40,6 +42,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
 		Addresses: s.Addresses, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
+		Segment: s.Segment, Subnet: s.Subnet,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent, Mode: s.Mode,
 		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
 		Offloads: s.Offloads, Impair: s.Impair.wanted(),
@@ -47,6 +50,8 @@ func (s *InterfaceSpec) wanted() want.Iface {
 	s.bridging(&w)
 	return w
 }
+
+func (s SegmentSpec) wanted() want.Segment { return want.Segment(s) }
 
 func (r RouteSpec) wanted() want.Route {
 	w := want.Route{To: r.To, Via: r.Via, Dev: r.Dev, Type: r.Type, Table: r.Table, Metric: r.Metric, Src: r.Src,

@@ -63,7 +63,7 @@ func TestEdits(t *testing.T) {
 
 // drawNetwork draws a network that can be built.
 func drawNetwork(r *rapid.T) osl.Network {
-	n := osl.Network{Name: "lab"}
+	n := osl.Network{Name: "lab", Segments: []osl.SegmentSpec{{Name: "blue", Subnet: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}}, {Name: "green"}}}
 	draw := func(what string, list ...string) string { return rapid.SampledFrom(list).Draw(r, what) }
 	far := []string{"f0", "f1", "f2"}
 	var open []osl.Endpoint // ends of links that wait for another
@@ -76,7 +76,7 @@ func drawNetwork(r *rapid.T) osl.Network {
 		parents := []string{}
 		for i, dev := range []string{"e0", "e1", "e2", "e3"} {
 			f := osl.InterfaceSpec{Name: dev}
-			kind := draw("kind of "+dev, "none", "bridge", "vxlan", "host", "link", "macvlan")
+			kind := draw("kind of "+dev, "none", "bridge", "vxlan", "host", "link", "macvlan", "segment", "segment")
 			switch {
 			case kind == "none":
 				continue
@@ -85,6 +85,11 @@ func drawNetwork(r *rapid.T) osl.Network {
 				far = far[1:]
 			case kind == "link":
 				open = append(open, osl.Endpoint{Sandbox: name, Interface: dev})
+			case kind == "segment":
+				f.Segment = draw("segment", "blue", "green")
+				if slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Segment == "blue" }) {
+					f.Segment = "green" // one sandbox has one address of a subnet
+				}
 			case kind == "vxlan":
 				f.Type, f.VNI = "vxlan", 10*i+rapid.IntRange(1, 2).Draw(r, "VNI")
 				f.Remote = netip.MustParseAddr(draw("remote", "192.0.2.1", "192.0.2.2"))
@@ -166,6 +171,7 @@ func typeOf(typ int) string {
 // described says what a network is, a line for each interface.
 func described(n osl.Network) string {
 	var lines []string
+	segments, numbered := map[string]bool{}, 0
 	for _, s := range n.Sandboxes {
 		lines = append(lines, s.Name)
 		for _, f := range s.Interfaces {
@@ -173,16 +179,31 @@ func described(n osl.Network) string {
 			if kind == "" {
 				kind = "veth"
 			}
+			addrs := slices.Concat(f.Addresses, f.Aliases)
+			if f.Segment != "" {
+				segments[f.Segment] = true
+				lines = append(lines, line("lab.segments", s.Name+"."+f.Name, "veth on "+f.Segment, nil, 0))
+			}
+			if f.Segment == "blue" && !slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4() }) {
+				numbered++
+				addrs = append(addrs, netip.MustParsePrefix(fmt.Sprintf("10.77.0.%d/24", numbered)))
+			}
 			rate := 0
 			if f.Impair != nil {
 				rate = int(f.Impair.Rate / 8)
 			}
-			lines = append(lines, line(s.Name, f.Name, kind, slices.Concat(f.Addresses, f.Aliases), rate))
+			lines = append(lines, line(s.Name, f.Name, kind, addrs, rate))
 		}
 		for _, x := range s.Routes {
 			hops := max(len(x.NextHops), 1)
 			lines = append(lines, fmt.Sprint(s.Name, " route ", x.To, " table ", cmp.Or(x.Table, 254), " metric ", x.Metric, " ", cmp.Or(x.Type, "unicast"), " hops ", hops, " mtu ", x.MTU))
 		}
+	}
+	for name := range segments {
+		lines = append(lines, line("lab.segments", name, "bridge", nil, 0))
+	}
+	if len(segments) > 0 {
+		lines = append(lines, "lab.segments")
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"
@@ -240,7 +261,13 @@ func standing(r *rapid.T, n osl.Network) string {
 					rate = int(tbf.Rate)
 				}
 			}
-			lines = append(lines, line(file.Name(), l.Attrs().Name, l.Type(), addrs, rate))
+			kind := l.Type()
+			for _, m := range links {
+				if m.Attrs().Index == l.Attrs().MasterIndex {
+					kind += " on " + m.Attrs().Name
+				}
+			}
+			lines = append(lines, line(file.Name(), l.Attrs().Name, kind, addrs, rate))
 		}
 		routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: 111}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
 		if err != nil {

@@ -273,7 +273,7 @@ func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Sp
 		switch {
 		case !via.IsValid():
 			f.Routes = append(f.Routes, to)
-		case !slices.Contains(s.Routes, route): // with a gateway by itself and by isDefaultGateway
+		case !slices.ContainsFunc(s.Routes, func(r osl.RouteSpec) bool { return r.To == to && r.Via == via && r.Dev == route.Dev }): // with a gateway by itself and by isDefaultGateway
 			s.Routes = append(s.Routes, route)
 		}
 	}

@@ -50,6 +50,20 @@ func stackedLab(mtu int) osl.Network {
 	}, Links: []osl.Link{{{Sandbox: "b", Interface: "eth0"}, {Sandbox: "a", Interface: "lan"}}}}
 }
 
+// segmentLab is a network of two sandboxes on segments, of which one has a subnet; on
+// none where that is empty.
+func segmentLab(of ...string) osl.Network {
+	net := osl.Network{Name: "lab", Segments: []osl.SegmentSpec{{Name: "blue", Subnet: v4("10.94.0.0/24")}, {Name: "green"}}}
+	for i, name := range []string{"a", "b"} {
+		s := osl.Spec{Name: name}
+		if of[i] != "" {
+			s.Interfaces = []osl.InterfaceSpec{{Name: "eth0", Segment: of[i], MAC: osl.MAC(hw(byte(96 + i)))}}
+		}
+		net.Sandboxes = append(net.Sandboxes, s)
+	}
+	return net
+}
+
 // faultLab is a network of two sandboxes with one of everything.
 func faultLab() osl.Network {
 	p, a := netip.MustParsePrefix, netip.MustParseAddr

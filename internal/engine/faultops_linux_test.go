@@ -291,6 +291,11 @@ func faultOps() []faultOp {
 			w.open = append(w.open, again)
 		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Apply of links that stand on each other", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, stackedLab(1400)); return err }},
+		{name: "Apply of segments", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, segmentLab("blue", "green")); return err }},
+		{name: "Apply that puts an end to a segment", before: func(w *faultWorld) { _, err := osl.Apply(ctx, segmentLab("blue", "green")); w.must(err) },
+			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, segmentLab("blue", "blue")); return err }},
+		{name: "Apply that puts an end to all segments", before: func(w *faultWorld) { _, err := osl.Apply(ctx, segmentLab("blue", "green")); w.must(err) },
+			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, segmentLab("", "")); return err }},
 		{name: "Apply that changes the MTU of a pair", before: func(w *faultWorld) { _, err := osl.Apply(ctx, stackedLab(1400)); w.must(err) },
 			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, stackedLab(1450)); return err }},
 		{name: "GetSandboxForExternalKey", before: foreign, do: func(w *faultWorld) error {

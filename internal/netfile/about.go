@@ -44,10 +44,8 @@ func (f *File) About(err error) error {
 // place finds what an error is about: its path in the file, and the words that
 // name the sandbox and the interface.
 func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
-	if field == "links" {
-		if i, err := strconv.Atoi(entry); err == nil && i < len(f.Links) {
-			return fmt.Sprintf("links[%d]", i), ""
-		}
+	if i, err := strconv.Atoi(entry); err == nil && (field == "links" && i < len(f.Links) || field == "segments" && i < len(f.Segments)) {
+		return fmt.Sprintf("%s[%d]", field, i), ""
 	}
 	i := slices.IndexFunc(f.Sandboxes, func(s osl.Spec) bool {
 		key, err := osl.KeyPath(s.Name)

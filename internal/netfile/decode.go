@@ -297,6 +297,9 @@ func onOff(n ast.Node) (on, ok bool) {
 
 func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 	seq, ok := n.(*ast.SequenceNode)
+	if !ok && strings.HasSuffix(path, ".subnet") {
+		seq, ok = &ast.SequenceNode{Values: []ast.Node{n}}, true
+	}
 	if !ok {
 		d.fail(n, "expected a list, found %s", describe(n))
 		return

@@ -72,6 +72,7 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[osl.NeighborSpec]():  "a neighbor",
 		reflect.TypeFor[osl.ImpairSpec]():    "an impair",
 		reflect.TypeFor[osl.Check]():         "a check",
+		reflect.TypeFor[osl.SegmentSpec]():   "a segment",
 		reflect.TypeFor[osl.Link]():          "a link",
 
 		reflect.TypeFor[osl.BridgeSpec]():     "a bridge",

@@ -35,6 +35,7 @@ var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
 	"NextHop": "A next hop", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets",
 	"BridgeSpec": "A bridge", "BridgePortSpec": "A port of a bridge",
+	"SegmentSpec": "A segment",
 }
 
 // Page returns the page old with its generated part made anew: a table of the fields

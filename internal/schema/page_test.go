@@ -68,6 +68,7 @@ func TestWords(t *testing.T) {
 		"ImpairSpec":    {"sandboxes: [{name: z, interfaces: [{name: z, impair: {%s}}]}]", nil},
 		"RouteSpec":     {"sandboxes: [{name: z, routes: [{%s}]}]", []string{"to: 10.0.0.0/8"}},
 		"NeighborSpec":  {"sandboxes: [{name: z, neighbors: [{%s}]}]", []string{"dev: z", "ip: 10.0.0.1", "mac: 02-00-00-00-00-01"}},
+		"SegmentSpec":   {"{sandboxes: [], segments: [{%s}]}", []string{"name: z"}},
 		"Check":         {"{sandboxes: [], checks: [{%s}]}", []string{"from: z"}},
 	}
 	for field, w := range words {

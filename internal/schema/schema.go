@@ -49,6 +49,8 @@ var limits = map[string]object{
 	"InterfaceSpec.vni":    {"minimum": 1, "maximum": 1<<24 - 1},
 	"InterfaceSpec.port":   {"minimum": 0, "maximum": 1<<16 - 1},
 	"InterfaceSpec.mtu":    {"minimum": 0},
+	"InterfaceSpec.subnet": oneOrMore,
+	"SegmentSpec.subnet":   oneOrMore,
 	"RouteSpec.to":         destination,
 	"RouteSpec.type":       {"enum": plan.RouteTypes()},
 	"NextHop.weight":       {"minimum": 0, "maximum": 256},
@@ -63,6 +65,9 @@ var limits = map[string]object{
 	"BridgePortSpec.priority":      {"minimum": 0, "maximum": 63},
 	"BridgePortSpec.mcast_router":  {"minimum": 0, "maximum": 3},
 }
+
+// oneOrMore is a list of which one entry may stand for itself.
+var oneOrMore = object{"type": []string{"string", "array", "null"}}
 
 // destination is a prefix, or the word for that of all.
 var destination = object{"type": "string", "pattern": "^(default|[^/]+/[0-9]+)$", "examples": []string{"10.10.0.0/16", "fd10::/64", "default"}}

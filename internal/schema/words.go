@@ -7,6 +7,11 @@ var words = map[string]struct{ example, ip string }{
 	"Network.links":     {"links: [[web/eth0, db/eth0]]", "ip link add … type veth peer …"},
 	"Network.checks":    {"checks: [{from: web, ping: 10.10.0.3}]", "ping"},
 
+	"Network.segments": {"segments: [{name: blue, subnet: 10.10.0.0/24}]", "ip link add blue type bridge"},
+
+	"SegmentSpec.name":   {"name: blue", "ip link add blue type bridge"},
+	"SegmentSpec.subnet": {"subnet: [10.10.0.0/24, fd10::/64]", "ip addr add"},
+
 	"Spec.name":       {"name: web", "ip netns add web"},
 	"Spec.interfaces": {"interfaces: [{name: eth0}]", "ip link"},
 	"Spec.gateway":    {"gateway: 10.10.0.1", "ip route add default via"},
@@ -33,6 +38,8 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.down":                {"down: true", "ip link … down"},
 	"InterfaceSpec.peer":                {"peer: host/veth1", "ip link add … type veth peer …"},
 	"InterfaceSpec.peer_master":         {"peer_master: br-lan", "ip link … master"},
+	"InterfaceSpec.segment":             {"segment: blue", "ip link … master blue"},
+	"InterfaceSpec.subnet":              {"subnet: 10.10.0.0/24", "ip addr add"},
 	"InterfaceSpec.parent":              {"parent: host/enp3s0", "ip link add … link"},
 	"InterfaceSpec.mode":                {"mode: private", "ip link add … mode"},
 	"InterfaceSpec.vlan":                {"vlan: 100", "ip link add … type vlan id"},

@@ -63,6 +63,10 @@ func (net *Network) Names(k Keys) (names Names, err error) {
 // Plan checks the network and turns it into what plans are made of. The links of the
 // host that are to move in, lie below another or have a port are named only.
 func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
+	net, err := net.written(k)
+	if err != nil {
+		return nil, err
+	}
 	names, err := net.Names(k)
 	if err != nil {
 		return nil, err

@@ -102,6 +102,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Segment != "" || len(s.Subnet) > 0 {
+		return nil, fault.Invalidf("a segment or a subnet is for the interfaces of a network, not for one that is added by itself")
+	}
 	f.Name, f.Kind, f.Master = s.Name, s.Type, s.Master
 	f.Data = rtnl.LinkData{VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, VLAN: s.VLAN, Mode: s.Mode}
 	if s.Peer != (Endpoint{}) && f.Kind == "" {

@@ -19,7 +19,8 @@ type Network struct {
 	Links     []Link
 	// Host says that a sandbox that is called HostName is the host's own namespace,
 	// and that lo is any link: what is wanted is beside what is there.
-	Host bool
+	Host     bool
+	Segments []Segment
 }
 
 // Link is a veth pair.
@@ -64,6 +65,8 @@ type Iface struct {
 	Impair                   *Impair
 	Bridge                   *Bridge
 	BridgePort               *BridgePort
+	Segment                  string
+	Subnet                   []netip.Prefix
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.
