@@ -246,9 +246,12 @@ func TestForeignProcessIsNotJoined(t *testing.T) {
 func TestHolderKilled(t *testing.T) {
 	u := newUser(t)
 	u.want(exitDone, "created", "create", "a", "b")
-	was := u.base()
-	if err := syscall.Kill(u.holder(), syscall.SIGKILL); err != nil {
+	was, holder := u.base(), u.holder()
+	if err := syscall.Kill(holder, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+	for alive(holder) { // it dies in its own time
+		time.Sleep(time.Millisecond)
 	}
 	u.want(exitDone, "created", "create", "a")
 	if _, err := os.Stat(was); was != u.base() && !errors.Is(err, fs.ErrNotExist) {
