@@ -106,9 +106,11 @@ type InterfaceSpec struct {
 	// Name is the interface's name inside the sandbox: up to 15 bytes, no
 	// slash, colon or white space. "lo" is the loopback interface.
 	Name string `json:"name"`
-	// Type is what to make: bridge, veth, vxlan, macvlan, vlan, dummy, tun or
-	// tap. Empty for an end of a [Link], for one that has a Source, and for
-	// "lo".
+	// Type is what to make: dummy, ifb, tun, tap or vcan; veth or netkit, which
+	// have two ends; bridge, vrf or bond, which have ports; macvlan, macvtap,
+	// ipvlan, ipvtap or vlan, which lie on a parent; or a tunnel, vxlan, geneve,
+	// gre, gretap, ip6gre, ip6gretap, ipip or sit. Empty for an end of a [Link]
+	// that is a veth, for one that has a Source, and for "lo".
 	Type string `json:"type,omitempty"`
 	// Source is the name of an existing link of the host that is moved in.
 	Source string `json:"source,omitempty"`
@@ -123,7 +125,8 @@ type InterfaceSpec struct {
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	// Aliases are further addresses, such as a virtual service's.
 	Aliases []netip.Prefix `json:"aliases,omitempty"`
-	// Master is the bridge of the sandbox that the interface is a port of.
+	// Master is the bridge, bond or vrf of the sandbox that the interface is a
+	// port of. A port of a bond has the bond's hardware address and MTU.
 	Master string `json:"master,omitempty"`
 	// BridgePort is what the interface is to be as a port of its Master.
 	BridgePort *BridgePortSpec `json:"bridge_port,omitempty"`
@@ -158,8 +161,8 @@ type InterfaceSpec struct {
 
 	// Bridge is what a bridge is to be beside that.
 	Bridge *BridgeSpec `json:"bridge,omitempty"`
-	// Peer is the other end of a veth: "SANDBOX/INTERFACE" or "host/INTERFACE".
-	// For a veth only, and instead of a [Link].
+	// Peer is the other end of a veth or netkit: "SANDBOX/INTERFACE" or
+	// "host/INTERFACE". Instead of a [Link].
 	Peer Endpoint `json:"peer,omitzero"`
 	// PeerMaster is the bridge of the host that the other end becomes a port
 	// of, for a Peer on the host.
@@ -176,21 +179,77 @@ type InterfaceSpec struct {
 	// has in Addresses is passed over. Of a segment's interface the default is
 	// the segment's. In a file one stands for a list of one.
 	Subnet []netip.Prefix `json:"subnet,omitempty"`
-	// Parent is the link below a macvlan or vlan, and the device of a vxlan:
-	// an interface of the sandbox, or "host/INTERFACE".
+	// Parent is the link below a macvlan, macvtap, ipvlan, ipvtap or vlan, and
+	// the device of a tunnel: an interface of the sandbox, or "host/INTERFACE".
+	// Of a tunnel that is no vxlan it is one of the sandbox.
 	Parent string `json:"parent,omitempty"`
-	// Mode of a macvlan: bridge (also if empty), private, vepa, passthru.
+	// Mode of a macvlan or macvtap: bridge (also if empty), private, vepa,
+	// passthru. Of an ipvlan or ipvtap: l3 (also if empty), l2, l3s; all on one
+	// parent have the same. Of a netkit: l3 (also if empty), l2. Of a bond:
+	// balance-rr (also if empty), active-backup, balance-xor, broadcast, 802.3ad,
+	// balance-tlb, balance-alb.
 	Mode string `json:"mode,omitempty"`
+	// Flags of an ipvlan or ipvtap: bridge, private or vepa; all on one parent
+	// have the same. Empty leaves them; the kernel makes it bridge.
+	Flags string `json:"flags,omitempty"`
 	// VLAN is the tag of a vlan, 1 to 4094.
 	VLAN int `json:"vlan,omitempty"`
-	// VNI is the network identifier of a vxlan, 1 to 16777215.
+	// Protocol of a vlan: 802.1Q (also if empty) or 802.1ad.
+	Protocol string `json:"protocol,omitempty"`
+	// IngressQoSMap of a vlan maps priorities of tags, 0 to 7, to those of
+	// packets: "3": "5". nil leaves it; one that it does not name is 0.
+	IngressQoSMap map[string]string `json:"ingress_qos_map,omitempty"`
+	// EgressQoSMap of a vlan maps priorities of packets to those of tags, 0 to 7.
+	// nil leaves it; one that it does not name is 0.
+	EgressQoSMap map[string]string `json:"egress_qos_map,omitempty"`
+	// Table is the routing table of a vrf.
+	Table int `json:"table,omitempty"`
+	// MIIMon is how often a bond looks at the carriers of its ports, in
+	// milliseconds. 0 leaves it; the kernel looks every 100 ms where the mode
+	// needs it, else never.
+	MIIMon int `json:"miimon,omitempty"`
+	// VNI is the network identifier of a vxlan or geneve, 1 to 16777215.
 	VNI int `json:"vni,omitempty"`
-	// Local is the tunnel's own address of a vxlan.
+	// Local is a tunnel's own address.
 	Local netip.Addr `json:"local,omitzero"`
-	// Remote is the single remote, or the multicast group, of a vxlan.
+	// Remote is the other end of a tunnel. Of a vxlan it may be a multicast
+	// group, with Parent the device that it is joined on.
 	Remote netip.Addr `json:"remote,omitzero"`
-	// Port is the UDP port of a vxlan; 0 means 4789.
+	// Port is the UDP port of a vxlan or geneve; 0 means 4789 and 6081.
 	Port int `json:"port,omitempty"`
+	// Key of a gre, gretap, ip6gre or ip6gretap, in both directions. 0 leaves it;
+	// the kernel makes it without one.
+	Key int `json:"key,omitempty"`
+	// TTL is the time to live of a tunnel's packets, 1 to 255. 0 leaves it; the
+	// kernel takes that of the packet inside, or of a vxlan and geneve its default.
+	TTL int `json:"ttl,omitempty"`
+	// TOS is the type of service of a tunnel's packets, the traffic class on
+	// IPv6, up to 255. 0 leaves it; the kernel makes it 0. 1 takes that of the
+	// packet inside.
+	TOS int `json:"tos,omitempty"`
+	// Learning says whether a vxlan learns where hardware addresses are from the
+	// packets that come. nil leaves it; the kernel makes it true.
+	Learning *bool `json:"learning,omitempty"`
+	// Policy of a netkit is what becomes of packets that no program decides on
+	// and that this end sends: forward or blackhole. Empty leaves it; the kernel
+	// makes it forward.
+	Policy string `json:"policy,omitempty"`
+	// PeerPolicy of a netkit is that of its other end.
+	PeerPolicy string `json:"peer_policy,omitempty"`
+	// Owner is the number of the user that may open a tun or tap beside root of the
+	// sandbox; nil for any.
+	Owner *int `json:"owner,omitempty"`
+	// OwnerGroup is the number of the group that may; nil for any.
+	OwnerGroup *int `json:"owner_group,omitempty"`
+	// MultiQueue makes a tun or tap that can be opened more than once.
+	MultiQueue bool `json:"multi_queue,omitempty"`
+	// VNetHdr makes a tun or tap whose packets have virtio's header.
+	VNetHdr bool `json:"vnet_hdr,omitempty"`
+	// NumTxQueues is the number of transmit queues of a veth or ifb, 1 to 4096. 0
+	// leaves it; a veth is made with one.
+	NumTxQueues int `json:"numtxqueues,omitempty"`
+	// NumRxQueues is the number of receive queues, likewise.
+	NumRxQueues int `json:"numrxqueues,omitempty"`
 }
 
 // RouteSpec is a route of a sandbox: through a next hop, or several of them, or on

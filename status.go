@@ -78,6 +78,9 @@ type InterfaceStatus struct {
 	// Type is the kernel's name of the kind: bridge, veth, vxlan …; empty for
 	// a physical device.
 	Type string `json:"type,omitempty"`
+	// Details are what makes a link of its type, by the names of the fields of
+	// InterfaceSpec: "vlan": "7". What nobody asked for is what the kernel made it.
+	Details map[string]string `json:"details,omitempty"`
 	// Source is the name that it had on the host, or was made under; empty for
 	// a link that osl does not hold.
 	Source string `json:"source,omitempty"`
@@ -176,6 +179,9 @@ func statusOf(r *engine.Reading) *Status {
 	for i := range s.Links {
 		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
 		x.Master = names[s.Links[i].Master]
+		if l := &s.Links[i]; plan.IsOnParent(l) && names[l.Parent] != "" {
+			x.Details["parent"] = names[l.Parent]
+		}
 		bridgeStatus(s, &s.Links[i], &x)
 		x.UnderWay = r.All || r.Some[x.Index]
 		if q, own := s.QdiscOf(&s.Links[i]); own {
@@ -233,7 +239,7 @@ func otherRule(r rtnl.Rule) OtherRule {
 // interfaceStatus tells what an interface is. s is what is on it.
 func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
-		Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: MAC(l.MAC)}
+		Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: MAC(l.MAC), Details: plan.Details(l)}
 	if t, ok := plan.ParseTag(l.Alias); ok {
 		x.Source, x.Note = t.Source, t.Note
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]

@@ -43,9 +43,14 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		Addresses: s.Addresses, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
 		Segment: s.Segment, Subnet: s.Subnet,
-		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent, Mode: s.Mode,
-		VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port,
+		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent,
 		Offloads: s.Offloads, Impair: s.Impair.wanted(),
+		Kind: want.Kind{
+			VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, Mode: s.Mode, Flags: s.Flags, Protocol: s.Protocol,
+			IngressQoSMap: s.IngressQoSMap, EgressQoSMap: s.EgressQoSMap, Table: s.Table, MIIMon: s.MIIMon, Key: s.Key, TTL: s.TTL, TOS: s.TOS,
+			Learning: s.Learning, Policy: s.Policy, PeerPolicy: s.PeerPolicy, Owner: s.Owner, OwnerGroup: s.OwnerGroup,
+			MultiQueue: s.MultiQueue, VNetHdr: s.VNetHdr, NumTxQueues: s.NumTxQueues, NumRxQueues: s.NumRxQueues,
+		},
 	}
 	s.bridging(&w)
 	return w

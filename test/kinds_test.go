@@ -73,7 +73,7 @@ func kindsMadeInPlace(t *testing.T) {
 				spec.Parent = osl.HostName + "/" + w.parent()
 			}
 			before := snapshot(t, "")
-			testnet.Feature(t, "link type "+spec.Type, sb.AddLink(t.Context(), spec))
+			testnet.Feature(t, "link "+spec.Type, sb.AddLink(t.Context(), spec))
 			kind, _, _ := strings.Cut(kind, " ")
 			l := needLink(t, sb.Key(), "k0")
 			if l.Type() != kind || l.Attrs().Flags&net.FlagUp == 0 {

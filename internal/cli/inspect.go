@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,7 +112,7 @@ func interfaceRows(st *osl.Status) [][]string {
 			addrs = append(addrs, p.String()+" (alias)")
 		}
 		rows = append(rows, []string{
-			i.Name, i.Type, linkState(i), fmt.Sprint(i.MTU), i.MAC.String(), i.Master, origin(i), strings.Join(addrs, " "),
+			i.Name, kindOf(i), linkState(i), fmt.Sprint(i.MTU), i.MAC.String(), i.Master, origin(i), strings.Join(addrs, " "),
 		})
 	}
 	return rows
@@ -139,6 +140,15 @@ func vlanRows(st *osl.Status) (rows [][]string) {
 		}
 	}
 	return rows
+}
+
+// kindOf is the type of a link, with what makes it.
+func kindOf(i osl.InterfaceStatus) string {
+	words := []string{i.Type}
+	for _, name := range slices.Sorted(maps.Keys(i.Details)) {
+		words = append(words, name+"="+strings.ReplaceAll(i.Details[name], " ", ","))
+	}
+	return strings.Join(words, " ")
 }
 
 func linkState(i osl.InterfaceStatus) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -83,12 +84,14 @@ type linkFlags struct {
 	local, remote              string
 	mac, peer                  string
 	txQueueLen                 int
+	owner, ownerGroup          int
+	learning                   bool
 }
 
 func (l *linkFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	s := &l.spec
-	f.StringVar(&s.Type, "type", "", "what to make: bridge, veth, vxlan, macvlan, vlan, dummy, tun or tap")
+	f.StringVar(&s.Type, "type", "", "what to make: "+strings.Join(plan.KindNames(), ", "))
 	f.StringVar(&s.Source, "source", "", "link of the host to move in")
 	f.StringVar(&l.mac, "mac", "", "hardware address")
 	f.IntVar(&s.MTU, "mtu", 0, "MTU in bytes; 0 leaves it")
@@ -96,29 +99,63 @@ func (l *linkFlags) register(cmd *cobra.Command) {
 	f.StringSliceVar(&l.addresses, "address", nil, "address with prefix length; can be repeated")
 	f.StringSliceVar(&l.aliases, "alias", nil, "further address, such as a virtual service's; can be repeated")
 	f.StringSliceVar(&l.routes, "route", nil, "network that is reached through the interface; can be repeated")
-	f.StringVar(&s.Master, "master", "", "bridge of the sandbox to be a port of")
+	f.StringVar(&s.Master, "master", "", "bridge, bond or vrf of the sandbox to be a port of")
 	f.StringToStringVar(&s.Sysctls, "sysctl", nil, "setting of the interface, such as ipv4.rp_filter=2; can be repeated")
 	f.BoolVar(&s.DisableARPForVIP, "disable-arp-for-vip", false, "do not answer or ask for addresses of other interfaces")
 	f.BoolVar(&s.Down, "down", false, "leave it down")
-	f.StringVar(&l.peer, "peer", "", "other end of a veth: SANDBOX/INTERFACE or host/INTERFACE")
+	f.StringVar(&l.peer, "peer", "", "other end of a veth or netkit: SANDBOX/INTERFACE or host/INTERFACE")
 	f.StringVar(&s.PeerMaster, "peer-master", "", "bridge of the host that a peer there becomes a port of")
-	f.StringVar(&s.Parent, "parent", "", "link below a macvlan, vlan or vxlan: an interface of the sandbox, or host/INTERFACE")
-	f.StringVar(&s.Mode, "mode", "", "mode of a macvlan: bridge, private, vepa or passthru")
-	f.IntVar(&s.VLAN, "vlan", 0, "tag of a vlan, 1 to 4094")
-	f.IntVar(&s.VNI, "vni", 0, "network identifier of a vxlan")
-	f.StringVar(&l.local, "local", "", "own tunnel address of a vxlan")
-	f.StringVar(&l.remote, "remote", "", "remote or multicast group of a vxlan")
-	f.IntVar(&s.Port, "port", 0, "UDP port of a vxlan; 0 is 4789")
+	f.StringVar(&s.Parent, "parent", "", "link below a macvlan, ipvlan or vlan, or the device of a tunnel: an interface of the sandbox, or host/INTERFACE")
+	l.kind(cmd)
 	types := plan.KindNames()
 	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// kind registers what makes an interface of its type.
+func (l *linkFlags) kind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	s := &l.spec
+	f.StringVar(&s.Mode, "mode", "", "mode: "+strings.Join(plan.WordsOf("mode"), ", "))
+	f.StringVar(&s.Flags, "flags", "", "flags of an ipvlan: bridge, private or vepa")
+	f.IntVar(&s.VLAN, "vlan", 0, "tag of a vlan, 1 to 4094")
+	f.StringVar(&s.Protocol, "protocol", "", "protocol of a vlan: 802.1Q or 802.1ad")
+	f.StringToStringVar(&s.IngressQoSMap, "ingress-qos-map", nil, "priorities of a vlan's tags to those of packets, such as 3=5")
+	f.StringToStringVar(&s.EgressQoSMap, "egress-qos-map", nil, "priorities of packets to those of a vlan's tags, such as 5=3")
+	f.IntVar(&s.Table, "table", 0, "routing table of a vrf")
+	f.IntVar(&s.MIIMon, "miimon", 0, "how often a bond looks at its ports, in milliseconds")
+	f.IntVar(&s.VNI, "vni", 0, "network identifier of a vxlan or geneve")
+	f.StringVar(&l.local, "local", "", "own address of a tunnel")
+	f.StringVar(&l.remote, "remote", "", "other end of a tunnel, or multicast group of a vxlan")
+	f.IntVar(&s.Port, "port", 0, "UDP port of a vxlan or geneve; 0 is 4789 and 6081")
+	f.IntVar(&s.Key, "key", 0, "key of a gre and its kin")
+	f.IntVar(&s.TTL, "ttl", 0, "TTL of a tunnel")
+	f.IntVar(&s.TOS, "tos", 0, "TOS of a tunnel")
+	f.BoolVar(&l.learning, "learning", true, "whether a vxlan learns addresses")
+	f.StringVar(&s.Policy, "policy", "", "policy of a netkit: forward or blackhole")
+	f.StringVar(&s.PeerPolicy, "peer-policy", "", "policy of a netkit's other end")
+	f.IntVar(&l.owner, "owner", 0, "number of the user that may open a tun or tap")
+	f.IntVar(&l.ownerGroup, "owner-group", 0, "number of the group that may open a tun or tap")
+	f.BoolVar(&s.MultiQueue, "multi-queue", false, "a tun or tap with several queues")
+	f.BoolVar(&s.VNetHdr, "vnet-hdr", false, "a tun or tap with virtio's header")
+	f.IntVar(&s.NumTxQueues, "numtxqueues", 0, "transmit queues of a veth or ifb")
+	f.IntVar(&s.NumRxQueues, "numrxqueues", 0, "receive queues of a veth or ifb")
 }
 
 // interfaceSpec returns what the flags say.
 func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.InterfaceSpec, error) {
 	s := l.spec
 	s.Name = name
-	if cmd.Flags().Changed("txqueuelen") {
-		s.TxQueueLen = &l.txQueueLen
+	for _, x := range []struct {
+		flag  string
+		value **int
+		to    *int
+	}{{"txqueuelen", &s.TxQueueLen, &l.txQueueLen}, {"owner", &s.Owner, &l.owner}, {"owner-group", &s.OwnerGroup, &l.ownerGroup}} {
+		if cmd.Flags().Changed(x.flag) {
+			*x.value = x.to
+		}
+	}
+	if cmd.Flags().Changed("learning") {
+		s.Learning = &l.learning
 	}
 	for _, x := range []struct {
 		flag string

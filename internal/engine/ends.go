@@ -37,7 +37,7 @@ func endsIn(lists [][]rtnl.Link) map[linkEnds]bool {
 	ends := map[linkEnds]bool{}
 	for _, links := range lists {
 		for i := range links {
-			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && links[i].Kind == "veth" && links[i].ParentNS {
+			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && plan.KindOf(links[i].Kind).Pair && links[i].ParentNS {
 				ends[linkEnds{links[i].Index, links[i].Parent}] = true
 			}
 		}
@@ -57,7 +57,7 @@ func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
 		}
 	}
 	for i := range links {
-		if ending[linkEnds{links[i].Parent, links[i].Index}] && links[i].Kind == "veth" {
+		if ending[linkEnds{links[i].Parent, links[i].Index}] && plan.KindOf(links[i].Kind).Pair {
 			continue
 		}
 		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && (links[i].ParentNS || home[links[i].Parent]) {

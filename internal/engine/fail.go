@@ -116,7 +116,7 @@ func ofAction(op plan.Op, err error) error {
 		once := plan.KindOf(l.Link.Kind).Once
 		switch {
 		// A name that is taken the kernel does not explain.
-		case errors.Is(err, unix.EEXIST) && once != nil && strings.Contains(e.Kernel, once.Kernel):
+		case errors.Is(err, unix.EEXIST) && once != nil && once.Kernel != "" && strings.Contains(e.Kernel, once.Kernel):
 			is(fault.ErrExists, once.Hint)
 			e.Err = fmt.Errorf("%s: %w", once.Text(l.Link.Data), e.Err)
 		case errors.Is(err, unix.EEXIST):
@@ -124,10 +124,15 @@ func ofAction(op plan.Op, err error) error {
 			if s, ok := a.(plan.SetLink); ok && s.Link.Name != "" {
 				e.Err = fmt.Errorf("%q: %w", s.Link.Name, e.Err)
 			}
+			if once != nil && once.Kernel == "" {
+				e.Hint = "or " + once.Text(l.Link.Data) + " is there: " + once.Hint
+			}
 			if isNew && l.Link.Peer != nil {
 				e.Hint = fmt.Sprintf("it may be the name of its other end, %q, that is taken", l.Link.Peer.Name)
 			}
-		case errors.Is(err, unix.EOPNOTSUPP):
+		case errors.Is(err, unix.EBUSY) && once != nil && once.Kernel == "": // also where an index is taken
+			e.Hint = once.Hint
+		case errors.Is(err, unix.EOPNOTSUPP) && (e.Kernel == "" || e.Kernel == "Unknown device type"):
 			is(fault.ErrUnsupported, "the kernel lacks this type of link")
 		}
 	case plan.NewQdisc:

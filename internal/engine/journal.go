@@ -310,14 +310,14 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 }
 
 // ours reports whether a step acts in this namespace alone. What changes a tunnel
-// acts where that is.
+// acts where that is, and what changes an ipvlan on the link below.
 func (n *Namespace) ours(ctx context.Context, s plan.Step) bool {
-	index := 0
+	index, far := 0, false
 	if s.Type == unix.RTM_NEWLINK {
-		index = rtnl.Reshapes(s.Data)
+		index, far = rtnl.Reshapes(s.Data)
 	}
 	var l rtnl.Link
-	return index == 0 || n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !l.ParentNS
+	return !far || n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !l.ParentNS
 }
 
 // passOver tells of a step that the kernel refuses. What is as good as it can be

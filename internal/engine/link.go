@@ -187,7 +187,7 @@ func (n *Namespace) take(ctx context.Context, conn *netlink.Conn, links []rtnl.L
 	var gone []int
 	for i := range links {
 		gone = append(gone, links[i].Index)
-		if l := &links[i]; l.Kind == "veth" && !l.ParentNS {
+		if l := &links[i]; plan.KindOf(l.Kind).Pair && !l.ParentNS {
 			gone = append(gone, l.Parent) // its other end
 		}
 	}

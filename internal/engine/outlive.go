@@ -53,7 +53,7 @@ func (p *prepared) lonely() (list []*plan.Sandbox) {
 		for j := range w.Ifaces {
 			f := &w.Ifaces[j]
 			other := f.OtherEnd()
-			if other == nil || f.Kind != "veth" {
+			if other == nil || !plan.KindOf(f.Kind).Pair {
 				continue
 			}
 			alone := func(at *plan.State, name string) bool {
@@ -61,7 +61,7 @@ func (p *prepared) lonely() (list []*plan.Sandbox) {
 					return false
 				}
 				l := at.Link(name)
-				if l == nil || l.Kind != "veth" || !l.ParentNS || l.Alias == "" {
+				if l == nil || !plan.KindOf(l.Kind).Pair || !l.ParentNS || l.Alias == "" {
 					return false
 				}
 				found := ends[linkEnds{l.Index, l.Parent}]

@@ -166,7 +166,7 @@ func (r *run) announce(key string, a plan.Announce) error {
 			break
 		}
 	}
-	if a.Wait && l.ParentNS && l.Kind == "veth" {
+	if a.Wait && l.ParentNS && plan.KindOf(l.Kind).Pair {
 		r.settlePeer(a.At, l.Parent)
 	}
 	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))

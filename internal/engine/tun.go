@@ -4,6 +4,7 @@ package engine
 
 import (
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -26,8 +27,14 @@ func makeTun(a plan.NewTun) error {
 		return err
 	}
 	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if a.Tap {
+	if a.Kind == "tap" {
 		flags = unix.IFF_TAP | unix.IFF_NO_PI
+	}
+	if a.Data.MultiQueue {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	if a.Data.VNetHdr {
+		flags |= unix.IFF_VNET_HDR
 	}
 	ifr.SetUint16(flags | unix.IFF_TUN_EXCL)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
@@ -35,6 +42,21 @@ func makeTun(a plan.NewTun) error {
 			err = unix.EEXIST
 		}
 		return os.NewSyscallError("ioctl TUNSETIFF", err)
+	}
+	for _, x := range []struct {
+		request   uint
+		id, named string
+	}{{unix.TUNSETOWNER, a.Data.Owner, "TUNSETOWNER"}, {unix.TUNSETGROUP, a.Data.OwnerGroup, "TUNSETGROUP"}} {
+		if x.id == "" {
+			continue
+		}
+		id, err := strconv.Atoi(x.id)
+		if err == nil {
+			err = unix.IoctlSetInt(fd, x.request, id)
+		}
+		if err != nil {
+			return os.NewSyscallError("ioctl "+x.named, err)
+		}
 	}
 	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
 		_ = unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0) // what failed may have happened all the same

@@ -91,7 +91,8 @@ type (
 	NewTun struct {
 		Index int
 		Name  string
-		Tap   bool
+		Kind  string // tun or tap
+		Data  rtnl.LinkData
 	}
 	// SetLink changes a link, or with To moves it.
 	SetLink struct {
@@ -216,15 +217,17 @@ func (a NewLink) Command(dev string) string {
 	if n.MTU != 0 {
 		fmt.Fprintf(&b, " mtu %d", n.MTU)
 	}
+	queuesCommand(&b, n.Data.TxQueues, n.Data.RxQueues)
 	fmt.Fprintf(&b, " type %s", n.Kind)
-	if kind.command != nil {
-		kind.command(&b, &a)
-	}
+	kind.command(&b, &a)
 	return b.String()
 }
 
 func (a NewTun) Command(dev string) string {
-	return fmt.Sprintf("tuntap add dev %s mode %s", shell.Quote(dev), map[bool]string{false: "tun", true: "tap"}[a.Tap])
+	var b strings.Builder
+	fmt.Fprintf(&b, "tuntap add dev %s mode %s", shell.Quote(dev), a.Kind)
+	KindOf(a.Kind).command(&b, &NewLink{Link: rtnl.LinkNew{Data: a.Data}})
+	return b.String()
 }
 
 func (a SetLink) Command(dev string) string {

@@ -20,7 +20,7 @@ const (
 // bridge, which follows its ports, loses the IPv6 that it has and keeps.
 func (b *builder) starves(w *Sandbox, f *Iface, s *known, l *rtnl.Link, master int) bool {
 	m := s.ByIndex(master)
-	if m == nil || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
+	if m == nil || m.Kind != "bridge" || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
 		return false
 	}
 	if l != nil && l.Master == master && l.MTU < minIPv6 {

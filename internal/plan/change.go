@@ -54,7 +54,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
-	if set.Name != "" && l.Up() && !RenamesUp {
+	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))
+	if l.Up() && (replugged || set.Name != "" && !RenamesUp) {
 		b.wire = append(b.wire, SetDown(w.Key, l, s))
 		up := true
 		set.Up = &up
@@ -62,6 +63,10 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	if changed {
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
+		if set.Up != nil && replugged {
+			down := false // as a bond wants it
+			undo = append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, undo...)
+		}
 		if set.MAC != nil {
 			// The kernel forgets a link's neighbours when its address changes.
 			b.forgot[end{w.Key, f.Name}] = true
@@ -124,6 +129,21 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 // RenamesUp reports whether the kernel renames links that are up, as it does
 // since Linux 6.2.
 var RenamesUp = true
+
+// cycles reports whether a master takes a port only that is down, or sets it down and
+// up again, by which it loses what goes with that.
+func (b *builder) cycles(w *Sandbox, k *known, master int) bool {
+	kind := ""
+	if l := k.ByIndex(master); l != nil {
+		kind = l.Kind
+	}
+	for i := range w.Ifaces {
+		if f := &w.Ifaces[i]; b.index[end{w.Key, f.Name}] == master && f.Kind != "" {
+			kind = f.Kind
+		}
+	}
+	return kind == "bond" || kind == "vrf"
+}
 
 // SetDown plans to set a link down, and to put back what goes with that.
 func SetDown(key string, l *rtnl.Link, s *State) Op {

@@ -151,7 +151,7 @@ func (b *builder) number(w *Sandbox) {
 	for i := range k.Links {
 		l := &k.Links[i]
 		_, stays := b.called[place{w.Key, l.Index}]
-		if !stays && l.ParentNS && l.Kind == "veth" && (w.Ends || w.Prune && k.tags[l.Index].Origin == Made) {
+		if !stays && l.ParentNS && KindOf(l.Kind).Pair && (w.Ends || w.Prune && k.tags[l.Index].Origin == Made) {
 			b.farEnds[[2]int{l.Parent, l.Index}] = true
 		}
 	}
@@ -252,9 +252,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
 		switch {
 		case m.link == nil && i < 0:
-			return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, k.named(w, "bridge")))
-		case m.link != nil && m.link.Kind != "bridge" || m.link == nil && w.Ifaces[i].Kind != "bridge" && w.Ifaces[i].From == nil:
-			return problem(Invalid, "its master %q is no bridge", f.Master)
+			return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, k.masters(w)))
+		case m.link != nil && !KindOf(m.link.Kind).Ports || m.link == nil && !KindOf(w.Ifaces[i].Kind).Ports && w.Ifaces[i].From == nil:
+			return problem(Invalid, "its master %q is neither a bridge nor a bond nor a vrf", f.Master)
 		}
 		master = b.index[end{w.Key, f.Master}]
 	}
@@ -264,7 +264,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if f.Parent != "" {
 		field = "parent"
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
-			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, k.named(w, "")))
+			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, k.named(w)))
 		}
 	}
 	field = "name"
@@ -318,6 +318,7 @@ func (b *builder) otherEnd(f *Iface) {
 		b.hostEnd(f.Peer.Name, f.Note, b.index[at], f.PeerMaster)
 	}
 	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
+	n.Link.Peer.TxQueues, n.Link.Peer.RxQueues = f.Peer.TxQueues, f.Peer.RxQueues
 }
 
 // conflicts refuses an address whose subnet is on another interface that stays.
@@ -350,16 +351,26 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 	return nil
 }
 
-// named returns the names of the links of a kind, or of any, that are there or
-// wanted.
-func (s *State) named(w *Sandbox, kind string) (list []string) {
+// named returns the names of the links that are there or wanted.
+func (s *State) named(w *Sandbox) (list []string) {
 	for i := range s.Links {
-		if l := &s.Links[i]; kind == "" || l.Kind == kind {
+		list = append(list, s.Links[i].Name)
+	}
+	for i := range w.Ifaces {
+		list = append(list, w.Ifaces[i].Name)
+	}
+	return list
+}
+
+// masters returns the names of those that can have ports.
+func (s *State) masters(w *Sandbox) (list []string) {
+	for i := range s.Links {
+		if l := &s.Links[i]; KindOf(l.Kind).Ports {
 			list = append(list, l.Name)
 		}
 	}
 	for i := range w.Ifaces {
-		if f := &w.Ifaces[i]; kind == "" || f.Kind == kind {
+		if f := &w.Ifaces[i]; KindOf(f.Kind).Ports {
 			list = append(list, f.Name)
 		}
 	}

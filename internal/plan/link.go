@@ -64,20 +64,17 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		p.noteHome(key, w, tag, index)
 	case w.MadeBy != nil:
 	case KindOf(w.Kind).byDevice:
-		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind == "tap"},
+		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind, w.Data},
 			Undo: []Op{{NS: key, Dev: dev, Do: DelLink{index}}}})
 	default:
 		p.make = append(p.make, makeLink(key, w, index, parent))
 	}
 	alias := tag.String()
-	set := rtnl.LinkSet{Index: index, ARPNotify: true, ARP: arp(w.HideVIPs)}
+	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs)}
 	if w.From == nil {
 		set.Alias = &alias
 		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
 			set.MAC, set.MTU, set.TxQLen = w.MAC, w.MTU, w.TxQLen
-		}
-		if w.Kind == "tun" {
-			set.MAC = nil // it has none
 		}
 		if w.Kind == "bridge" {
 			set.MTU = w.MTU
@@ -139,10 +136,7 @@ func (p *phases) birth() int64 {
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {
-	v := Verify{Index: index, MTU: w.MTU, Bridge: w.Bridge, Port: w.Port}
-	if w.Kind != "tun" {
-		v.MAC = w.MAC
-	}
+	v := Verify{Index: index, MTU: w.MTU, MAC: w.MAC, Bridge: w.Bridge, Port: w.Port}
 	for _, a := range w.Addrs {
 		v.Addrs = append(v.Addrs, a.Prefix)
 	}

@@ -85,6 +85,8 @@ type End struct {
 	// Master is the name of the bridge that it is wanted to be a port of there.
 	Master string
 	MTU    int // 0 for the kernel's
+	// TxQueues and RxQueues are numbers of queues, 0 for one.
+	TxQueues, RxQueues int
 }
 
 // OtherEnd returns the other end of a veth, nil where the interface is none or says

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// inOrder puts links that others refer to first: bridges before the others, and
+// inOrder puts links that others refer to first: bridges, bonds and vrfs before the others, and
 // each link after its parent, as far as that is in the list. Else the order is
 // that of the list. A cycle of parents is a Problem.
 func inOrder(key string, list []Iface) ([]*Iface, error) {
@@ -15,7 +15,7 @@ func inOrder(key string, list []Iface) ([]*Iface, error) {
 		at[list[i].Name] = i
 		from = append(from, i)
 	}
-	slices.SortStableFunc(from, func(a, b int) int { return b2i(list[b].Kind == "bridge") - b2i(list[a].Kind == "bridge") })
+	slices.SortStableFunc(from, func(a, b int) int { return b2i(KindOf(list[b].Kind).Ports) - b2i(KindOf(list[a].Kind).Ports) })
 	below := func(i int) int {
 		if parent, ok := at[list[i].Parent]; ok && list[i].Parent != "" {
 			return parent

@@ -11,6 +11,7 @@ func Pair(first, other *Iface) {
 			other.MTU = first.MTU
 		}
 		first.Peer.MTU = other.MTU
+		first.Peer.TxQueues, first.Peer.RxQueues = other.Data.TxQueues, other.Data.RxQueues
 		return
 	}
 	first.Peer.MTU = first.MTU

@@ -137,10 +137,7 @@ func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
 	case f.Kind != l.Kind:
 		return "of the type " + orElse(l.Kind, "physical")
 	}
-	if differs := KindOf(f.Kind).differs; differs != nil {
-		return differs(f, l)
-	}
-	return ""
+	return KindOf(f.Kind).fixed(f, l)
 }
 
 // renamed finds, for those that are not there, a link that goes and has what
@@ -191,7 +188,7 @@ func (b *builder) going(w *Sandbox) (list []*rtnl.Link) {
 // plugged reports whether a veth has the other end that is wanted.
 func (b *builder) plugged(w *Sandbox, f *Iface, x found) bool {
 	other := f.OtherEnd()
-	if other == nil || f.Kind != "veth" {
+	if other == nil || !KindOf(f.Kind).Pair {
 		return true
 	}
 	o := b.otherLink(other)

@@ -1,20 +1,23 @@
 package plan
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
 )
 
-// ChangeLink changes what makes a link of its kind, in place.
+// ChangeLink changes what makes a link of its kind, in place: to Data, of which it
+// had Was.
 type ChangeLink struct {
-	Index  int
-	Kind   string
-	Data   rtnl.LinkData
-	Parent int    // of a vxlan; 0 leaves it
-	Name   string // of Parent
+	Index     int
+	Kind      string
+	Data, Was rtnl.LinkData
+	Parent    int    // of a tunnel; 0 for none
+	Name      string // of Parent, where that is another than it was
 }
 
 func (a ChangeLink) Request(FDs) rtnl.Request {
@@ -25,29 +28,59 @@ func (a ChangeLink) Request(FDs) rtnl.Request {
 func (a ChangeLink) Command(dev string) string {
 	var b strings.Builder
 	b.WriteString("link set dev " + shell.Quote(dev) + " type " + a.Kind)
-	KindOf(a.Kind).change(&b, &a)
+	kind := KindOf(a.Kind)
+	for i, name := range kind.Fields {
+		x := fieldOf(name)
+		switch {
+		case x != nil && (i == 0 && kind.needsID || slices.Contains(kind.InPlace, name) && x.text(&a.Data) != x.text(&a.Was)):
+			if x.text(&a.Data) == "" {
+				fmt.Fprintf(&b, " %s 0", orElse(x.word, x.name))
+			}
+			x.command(&b, &a.Data)
+		case name == "parent" && a.Name != "":
+			fmt.Fprintf(&b, " dev %s", shell.Quote(a.Name))
+		}
+	}
 	return b.String()
 }
 
 // reshape plans to change in place what makes a link of its kind.
 func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 	kind := KindOf(f.Kind)
-	if kind.reshape == nil {
-		return
+	to := ChangeLink{Index: l.Index, Kind: f.Kind, Data: l.Data, Was: l.Data}
+	if !kind.ownParent {
+		to.Parent = l.Parent
 	}
-	to := ChangeLink{Index: l.Index, Kind: f.Kind}
 	from := to
-	kind.reshape(f, l, &to, &from)
-	if !kind.ownParent { // the device of a tunnel
+	for _, name := range kind.InPlace {
+		x := fieldOf(name)
+		want, have := x.text(&f.Data), x.text(&l.Data)
+		if want == "" || want == have {
+			continue
+		}
+		x.copy(&to.Data, &f.Data)
+		switch p := x.at(&from.Data).(type) {
+		case *netip.Addr:
+			if !p.IsValid() {
+				*p = Unspecified(*x.at(&f.Data).(*netip.Addr))
+			}
+		case *string:
+			if x.gone != nil {
+				*x.at(&to.Data).(*string), *p = x.gone(want, have), x.gone(have, want)
+			}
+		}
+	}
+	if !kind.ownParent && slices.Contains(kind.Fields, "parent") { // the device of a tunnel
 		parent := f.HostParent
 		if f.Parent != "" {
 			parent = b.parent(w, f)
 		}
 		if index := b.parentIndex(w, f, parent); index != 0 && index != l.Parent {
-			to.Parent, from.Parent, to.Name = index, l.Parent, f.Parent
+			to.Parent, to.Name = index, f.Parent
 		}
 	}
-	if to != from {
+	from.Was = to.Data
+	if to.Data != l.Data || to.Parent != from.Parent {
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: from}}})
 	}
 }

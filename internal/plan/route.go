@@ -57,7 +57,7 @@ func (b *builder) device(w *Sandbox, k *known, to netip.Prefix, via netip.Addr, 
 	}
 	if dev != "" {
 		if index = b.index[end{w.Key, dev}]; index == 0 {
-			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", to, near.Hint(dev, k.named(w, "")))
+			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", to, near.Hint(dev, k.named(w)))
 		}
 		return index, err
 	}

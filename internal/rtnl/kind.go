@@ -1,8 +1,8 @@
 package rtnl
 
 import (
-	"encoding/binary"
-	"net/netip"
+	"cmp"
+	"maps"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
@@ -12,16 +12,18 @@ import (
 type kind struct {
 	// tunnel: the link below is said in the data, and IFLA_LINK says nothing.
 	tunnel bool
-	flat   func(b *buffer)                         // attributes beside the name and the address
-	data   func(b *buffer, n *LinkNew)             // IFLA_INFO_DATA of one that is made
-	change func(b *buffer, d LinkData, parent int) // the part of it that can be changed
-	parse  func(l *Link, t uint16, v []byte)       // one attribute of it
+	// shared: what is changed of one is changed of all on the same link below.
+	shared   bool
+	oneQueue bool                                    // where the number of queues is not said
+	data     func(b *buffer, n *LinkNew)             // IFLA_INFO_DATA of one that is made
+	change   func(b *buffer, d LinkData, parent int) // the part of it that can be changed
+	parse    func(l *Link, t uint16, v []byte)       // one attribute of it
 	// settings: it has some that SetBridge changes.
 	settings bool
 }
 
 // kinds are the types that have something of their own.
-var kinds = map[string]kind{
+var kinds = merged(pairKinds, upperKinds, masterKinds, tunnelKinds, ipTunnelKinds, map[string]kind{
 	"bridge": {
 		settings: true,
 		parse: func(l *Link, t uint16, v []byte) {
@@ -31,126 +33,67 @@ var kinds = map[string]kind{
 			l.Bridge.parse(BridgeOptions, t, v)
 		},
 	},
-	"veth": {
-		// More queues cost the kernel a grace period, and a sandbox's link shares
-		// its few cores with everything else.
-		flat: (*buffer).oneQueue,
-		data: func(b *buffer, n *LinkNew) { b.nest(vethInfoPeer, func() { b.peer(n.Peer) }) },
-	},
-	"vxlan": {
-		tunnel: true,
-		data: func(b *buffer, n *LinkNew) {
-			b.vxlan(n.Data, n.Parent)
-			port := n.Data.Port
-			if port == 0 {
-				port = VXLANPort
-			}
-			b.be16(linux.IFLA_VXLAN_PORT, uint16(port))
-		},
-		change: (*buffer).vxlan,
-		parse:  (*Link).parseVXLAN,
-	},
-	"macvlan": {
-		data:   func(b *buffer, n *LinkNew) { b.macvlan(n.Data, 0) },
-		change: (*buffer).macvlan,
-		parse: func(l *Link, t uint16, v []byte) {
-			for name, m := range macvlanModes {
-				if t == iflaMacvlanMode && m == getU32(v) && name != "" {
-					l.Data.Mode = name
-				}
-			}
-		},
-	},
-	"vlan": {
-		data: func(b *buffer, n *LinkNew) { b.u16(iflaVlanID, uint16(n.Data.VLAN)) },
-		parse: func(l *Link, t uint16, v []byte) {
-			if t == iflaVlanID {
-				l.Data.VLAN = int(getU16(v))
-			}
-		},
-	},
-	"tun": { // which tuntap makes
-		parse: func(l *Link, t uint16, v []byte) {
-			if t == iflaTunType && getU8(v) == linux.IFF_TAP {
-				l.Kind = "tap"
-			}
-		},
-	},
+	"tun": {parse: (*Link).parseTun}, // which tuntap makes
+})
+
+func merged(families ...map[string]kind) map[string]kind {
+	all := map[string]kind{}
+	for _, f := range families {
+		maps.Copy(all, f)
+	}
+	return all
 }
 
-// Attribute numbers of linux/if_link.h and linux/veth.h.
+// Attribute numbers of linux/if_link.h.
 const (
-	vethInfoPeer    = 1
-	iflaTunType     = 3
-	iflaVlanID      = 1
-	iflaMacvlanMode = 1
-	macvlanPrivate  = 1
-	macvlanVEPA     = 2
-	macvlanBridge   = 4
-	macvlanPassthru = 8
+	iflaTunOwner      = 1
+	iflaTunGroup      = 2
+	iflaTunType       = 3
+	iflaTunVNetHdr    = 5
+	iflaTunMultiQueue = 7
 )
 
-// VXLANPort is the UDP port of a vxlan that names none.
-const VXLANPort = 4789
-
-var macvlanModes = map[string]uint32{
-	"": macvlanBridge, "bridge": macvlanBridge, "private": macvlanPrivate,
-	"vepa": macvlanVEPA, "passthru": macvlanPassthru,
-}
-
-func (b *buffer) macvlan(d LinkData, _ int) { b.u32(iflaMacvlanMode, macvlanModes[d.Mode]) }
-
-// vxlan appends what can be changed of one, and the VNI.
-func (b *buffer) vxlan(d LinkData, parent int) {
-	b.u32(linux.IFLA_VXLAN_ID, uint32(d.VNI))
-	if d.Remote.Is4() {
-		b.bytes(linux.IFLA_VXLAN_GROUP, d.Remote.AsSlice())
-	} else if d.Remote.Is6() {
-		b.bytes(linux.IFLA_VXLAN_GROUP6, d.Remote.AsSlice())
-	}
-	if d.Local.Is4() {
-		b.bytes(linux.IFLA_VXLAN_LOCAL, d.Local.AsSlice())
-	} else if d.Local.Is6() {
-		b.bytes(linux.IFLA_VXLAN_LOCAL6, d.Local.AsSlice())
-	}
-	if parent != 0 {
-		b.u32(linux.IFLA_VXLAN_LINK, uint32(parent))
-	}
-}
-
-func (l *Link) parseVXLAN(t uint16, v []byte) {
+func (l *Link) parseTun(t uint16, v []byte) {
 	switch t {
-	case linux.IFLA_VXLAN_LINK:
-		l.Parent = int(getU32(v))
-	case linux.IFLA_VXLAN_ID:
-		l.Data.VNI = int(getU32(v))
-	case linux.IFLA_VXLAN_LOCAL, linux.IFLA_VXLAN_LOCAL6:
-		l.Data.Local, _ = netip.AddrFromSlice(v)
-	case linux.IFLA_VXLAN_GROUP, linux.IFLA_VXLAN_GROUP6:
-		l.Data.Remote, _ = netip.AddrFromSlice(v)
-	case linux.IFLA_VXLAN_PORT:
-		if len(v) >= 2 {
-			l.Data.Port = int(binary.BigEndian.Uint16(v))
+	case iflaTunType:
+		if getU8(v) == linux.IFF_TAP {
+			l.Kind = "tap"
+		}
+	case iflaTunOwner:
+		l.Data.Owner = decimal(v)
+	case iflaTunGroup:
+		l.Data.OwnerGroup = decimal(v)
+	case iflaTunVNetHdr:
+		l.Data.VNetHdr = getU8(v) != 0
+	case iflaTunMultiQueue:
+		l.Data.MultiQueue = getU8(v) != 0
+	}
+}
+
+// queues says how many queues a link has, where that is said.
+func (b *buffer) queues(tx, rx int, one bool) {
+	if one {
+		// More queues cost the kernel a grace period, and a sandbox's link shares
+		// its few cores with everything else.
+		tx, rx = cmp.Or(tx, 1), cmp.Or(rx, 1)
+	}
+	if tx != 0 {
+		b.u32(linux.IFLA_NUM_TX_QUEUES, uint32(tx))
+	}
+	if rx != 0 {
+		b.u32(linux.IFLA_NUM_RX_QUEUES, uint32(rx))
+	}
+}
+
+// numbers are the numbers of words.
+type numbers map[string]uint32
+
+// word returns the word for a number, empty if there is none.
+func (n numbers) word(number uint32) string {
+	for word, m := range n {
+		if m == number {
+			return word
 		}
 	}
-}
-
-func (b *buffer) peer(p *Peer) {
-	*b = append(*b, ifinfo(linux.AF_UNSPEC, p.Index, 0, 0)...)
-	b.str(linux.IFLA_IFNAME, p.Name)
-	if p.NSFD != 0 {
-		b.u32(linux.IFLA_NET_NS_FD, uint32(p.NSFD))
-	}
-	if p.MAC != nil {
-		b.bytes(linux.IFLA_ADDRESS, p.MAC)
-	}
-	if p.MTU != 0 {
-		b.u32(linux.IFLA_MTU, uint32(p.MTU))
-	}
-	b.oneQueue()
-}
-
-func (b *buffer) oneQueue() {
-	b.u32(linux.IFLA_NUM_TX_QUEUES, 1)
-	b.u32(linux.IFLA_NUM_RX_QUEUES, 1)
+	return ""
 }

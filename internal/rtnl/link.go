@@ -53,13 +53,29 @@ type Inet struct {
 	HasIPv6State bool
 }
 
-// LinkData is what makes a link of its kind.
+// LinkData is what makes a link of its kind. Zero is what the kernel makes.
 type LinkData struct {
-	VNI           int        // vxlan
-	Local, Remote netip.Addr // vxlan
-	Port          int        // vxlan
+	VNI           int        // vxlan, geneve
+	Local, Remote netip.Addr // tunnels
+	Port          int        // vxlan, geneve
 	VLAN          int        // vlan
-	Mode          string     // macvlan
+	Protocol      string     // vlan: 802.1Q or 802.1ad
+	// IngressQoS and EgressQoS of a vlan are as ip has them, "1:2 3:4", in the
+	// order of the first numbers.
+	IngressQoS, EgressQoS string
+	Mode                  string // macvlan, macvtap, ipvlan, ipvtap, bond, netkit
+	Flags                 string // ipvlan, ipvtap
+	Table                 int    // vrf
+	MIIMon                int    // bond: milliseconds
+	Key                   int    // gre and its kin
+	TTL, TOS              int    // tunnels; 0 is that of the packet inside
+	Learning              string // vxlan: on or off
+	Policy, PeerPolicy    string // netkit
+	Secondary             bool   // netkit: made from its other end
+	Owner, OwnerGroup     string // tun, tap: numbers
+	MultiQueue, VNetHdr   bool   // tun, tap
+	// TxQueues and RxQueues are numbers of queues.
+	TxQueues, RxQueues int
 }
 
 // LinkSet says what to change of a link: only what is set.
@@ -85,7 +101,7 @@ type LinkSet struct {
 type LinkNew struct {
 	Index  int
 	Name   string
-	Kind   string // bridge, veth, vxlan, macvlan, vlan, dummy
+	Kind   string // bridge, veth, vxlan …
 	MAC    net.HardwareAddr
 	MTU    int
 	TxQLen *int
@@ -105,6 +121,8 @@ type Peer struct {
 	Name  string
 	MAC   net.HardwareAddr
 	MTU   int
+	// TxQueues and RxQueues are numbers of queues, 0 for one.
+	TxQueues, RxQueues int
 }
 
 // Attribute numbers of linux/if_link.h, linux/ip.h and
@@ -220,9 +238,7 @@ func NewLink(n LinkNew) Request {
 	if n.Parent != 0 && !k.tunnel {
 		b.u32(linux.IFLA_LINK, uint32(n.Parent))
 	}
-	if k.flat != nil {
-		k.flat(&b)
-	}
+	b.queues(n.Data.TxQueues, n.Data.RxQueues, k.oneQueue)
 	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, n.Kind)
 		if k.data != nil {
@@ -232,8 +248,8 @@ func NewLink(n LinkNew) Request {
 	return Request{Type: linux.RTM_NEWLINK, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL, Data: b}
 }
 
-// ChangeLink returns the request that changes what makes a link of its kind: the
-// mode of a macvlan, or of a vxlan the local address, the remote and the device.
+// ChangeLink returns the request that changes what makes a link of its kind, as far
+// as that can be changed: to all that d says. parent is the device of a tunnel.
 func ChangeLink(index int, kind string, d LinkData, parent int) Request {
 	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
 	b.nest(linux.IFLA_LINKINFO, func() {
@@ -282,17 +298,16 @@ func altName(typ uint16, index int, names []string) Request {
 }
 
 // Reshapes returns the index of the link that a message of ChangeLink or SetBridge
-// changes, 0
-// for any other message. It acts elsewhere where the link is a vxlan whose tunnel
-// is in another namespace.
-func Reshapes(data []byte) (index int) {
+// changes, 0 for any other message. far says that what it acts on is where the link below is,
+// or the socket of a tunnel, which may be another namespace.
+func Reshapes(data []byte) (index int, far bool) {
 	if len(data) < linux.SizeofIfInfomsg {
-		return 0
+		return 0, false
 	}
 	kind := ""
 	for t, v := range attrs(data[linux.SizeofIfInfomsg:]) {
 		if t != linux.IFLA_LINKINFO {
-			return 0
+			return 0, false
 		}
 		for t, v := range attrs(v) {
 			if t == iflaInfoKind {
@@ -301,9 +316,9 @@ func Reshapes(data []byte) (index int) {
 		}
 	}
 	if kinds[kind].change == nil && !kinds[kind].settings {
-		return 0
+		return 0, false
 	}
-	return int(int32(getU32(data[4:])))
+	return int(int32(getU32(data[4:]))), kinds[kind].tunnel || kinds[kind].shared
 }
 
 // StaysHere reports whether a message acts in the namespace of the socket that

@@ -46,6 +46,10 @@ func ParseLink(p []byte) (l Link) {
 					l.AltName = append(l.AltName, getStr(v))
 				}
 			}
+		case linux.IFLA_NUM_TX_QUEUES:
+			l.Data.TxQueues = int(getU32(v))
+		case linux.IFLA_NUM_RX_QUEUES:
+			l.Data.RxQueues = int(getU32(v))
 		case linux.IFLA_LINKINFO:
 			l.parseInfo(v)
 		case linux.IFLA_AF_SPEC:

@@ -43,7 +43,7 @@ var scalars = map[reflect.Type]object{
 var limits = map[string]object{
 	"Check.expect":         {"enum": check.Outcomes},
 	"InterfaceSpec.type":   {"enum": plan.KindNames()},
-	"InterfaceSpec.mode":   {"enum": plan.MacvlanModes},
+	"InterfaceSpec.mode":   {"enum": plan.WordsOf("mode")},
 	"InterfaceSpec.name":   {"minLength": 1, "maxLength": 15},
 	"InterfaceSpec.vlan":   {"minimum": 1, "maximum": 4094},
 	"InterfaceSpec.vni":    {"minimum": 1, "maximum": 1<<24 - 1},

@@ -1,29 +1,93 @@
 package want
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
-// given are the fields of an interface that mean something for some types only, and
-// whether they say anything.
-func given(s *Iface) []struct {
-	field string
-	is    bool
-} {
-	return []struct {
-		field string
-		is    bool
-	}{
-		{"vni", s.VNI != 0}, {"local", s.Local.IsValid()}, {"remote", s.Remote.IsValid()}, {"port", s.Port != 0}, {"vlan", s.VLAN != 0},
-		{"mode", s.Mode != ""}, {"parent", s.Parent != ""}, {"peer", s.Peer != (Endpoint{})},
+// data is what an interface says of what makes it, as the kernel has it.
+func (s *Kind) data() (d rtnl.LinkData, field string, err error) {
+	d = rtnl.LinkData{VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, VLAN: s.VLAN, Mode: s.Mode, Flags: s.Flags,
+		Protocol: s.Protocol, Table: s.Table, MIIMon: s.MIIMon, Key: s.Key, TTL: s.TTL, TOS: s.TOS, Policy: s.Policy, PeerPolicy: s.PeerPolicy,
+		Owner: number(s.Owner), OwnerGroup: number(s.OwnerGroup), MultiQueue: s.MultiQueue, VNetHdr: s.VNetHdr,
+		TxQueues: s.NumTxQueues, RxQueues: s.NumRxQueues}
+	if s.Learning != nil {
+		d.Learning = map[bool]string{true: "on", false: "off"}[*s.Learning]
 	}
+	if d.IngressQoS, err = qos(s.IngressQoSMap); err != nil {
+		return d, "ingress_qos_map", err
+	}
+	if d.EgressQoS, err = qos(s.EgressQoSMap); err != nil {
+		return d, "egress_qos_map", err
+	}
+	for _, x := range []struct {
+		field string
+		n     int
+	}{{"numtxqueues", s.NumTxQueues}, {"numrxqueues", s.NumRxQueues}} {
+		if x.n < 0 || x.n > maxQueues {
+			return d, x.field, fault.Invalidf("%d is no number of queues: it is from 1 to %d", x.n, maxQueues)
+		}
+	}
+	for _, x := range []struct {
+		field string
+		id    *int
+	}{{"owner", s.Owner}, {"owner_group", s.OwnerGroup}} {
+		if x.id != nil && *x.id < 0 {
+			return d, x.field, fault.Invalidf("%d is the number of nobody", *x.id)
+		}
+	}
+	return d, "", nil
+}
+
+// maxQueues is what the kernel takes, in rtnl_create_link.
+const maxQueues = 4096
+
+func number(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+// qos turns a mapping of priorities into text. To map one to 0 says nothing.
+func qos(m map[string]string) (string, error) {
+	var list [][2]uint32
+	for from, to := range m {
+		f, err := strconv.ParseUint(from, 10, 32)
+		if err != nil {
+			return "", fault.Invalidf("%q is no priority: it is a number", from)
+		}
+		t, err := strconv.ParseUint(to, 10, 32)
+		if err != nil {
+			return "", fault.Invalidf("%q is no priority: it is a number", to)
+		}
+		if t != 0 {
+			list = append(list, [2]uint32{uint32(f), uint32(t)})
+		}
+	}
+	return rtnl.QoSText(list), nil
+}
+
+// given are the fields of an interface that mean something for some types only, and
+// of which it says something.
+func given(s *Iface, d *rtnl.LinkData) []string {
+	list := plan.Given(d)
+	if s.Parent != "" {
+		list = append(list, "parent")
+	}
+	if s.Peer != (Endpoint{}) {
+		list = append(list, "peer")
+	}
+	return list
 }
 
 // having lists the types for which a field means something.
@@ -46,15 +110,14 @@ func checkKind(s *Iface, f *plan.Iface) error {
 	if s.Type != "" && s.Source != "" {
 		return where.In("source", "", fault.Invalidf("it has a type and a source: osl either makes it or moves it in"))
 	}
-	for _, m := range given(s) {
-		if m.is && !slices.Contains(kind.Fields, m.field) {
-			return where.In(m.field, "", fault.Invalidf("%s means nothing for %s: only a %s has it", m.field, calledKind(s, f), strings.Join(having(m.field), " or a ")))
+	for _, m := range given(s, &f.Data) {
+		if !slices.Contains(kind.Fields, m) {
+			return where.In(m, "", fault.Invalidf("%s means nothing for %s: only a %s has it", m, calledKind(s, f), strings.Join(having(m), " or a ")))
 		}
 	}
-	if kind.Check != nil {
-		if field, text := kind.Check(&f.Data); text != "" {
-			return where.In(field, "", fault.Invalidf("%s", text))
-		}
+	kind.Fill(&f.Data)
+	if field, text := kind.Wrong(&f.Data); text != "" {
+		return where.In(field, "", fault.Invalidf("%s", text))
 	}
 	if field, text := badValue(s, f, kind); text != "" {
 		return where.In(field, "", fault.Invalidf("%s", text))
@@ -76,6 +139,7 @@ func calledKind(s *Iface, f *plan.Iface) string {
 }
 
 func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
+	lowest := cmp.Or(kind.MinMTU, plan.MinMTU)
 	switch {
 	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
 		return "peer_master", "only a peer on the host has a peer_master: an interface of a sandbox has its own master"
@@ -85,10 +149,14 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 		return "master", "it is its own master"
 	case s.Parent == s.Name && s.Parent != "":
 		return "parent", "it is its own parent"
-	case f.Kind == "tun" && s.MAC != nil:
-		return "mac", "a tun has no hardware address; a tap has"
-	case f.Kind != "" && s.MTU != 0 && s.MTU < plan.MinMTU:
-		return "mtu", fmt.Sprintf("the MTU %d is below %d, the lowest of a %s", s.MTU, plan.MinMTU, f.Kind)
+	case kind.Here && strings.HasPrefix(s.Parent, HostName+"/"):
+		return "parent", fmt.Sprintf("a %s lies in the sandbox itself, and not on a link of the host", f.Kind)
+	case kind.NoMAC != nil && s.MAC != nil && kind.NoMAC(&f.Data) != "":
+		return "mac", kind.NoMAC(&f.Data)
+	case kind.NoIP && len(s.Addresses)+len(s.Aliases)+len(s.Routes) > 0:
+		return "addresses", fmt.Sprintf("a %s carries no IP", f.Kind)
+	case f.Kind != "" && s.MTU != 0 && s.MTU < lowest:
+		return "mtu", fmt.Sprintf("the MTU %d is below %d, the lowest of a %s", s.MTU, lowest, f.Kind)
 	case kind.MaxMTU != 0 && s.MTU > kind.MaxMTU:
 		return "mtu", fmt.Sprintf("the MTU %d is over the limit of a %s, %d", s.MTU, f.Kind, kind.MaxMTU)
 	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != "" || s.Peer != (Endpoint{})):

@@ -1,6 +1,7 @@
 package want
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
@@ -115,8 +117,8 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			return nil, fault.At(want[i].Key, "", err)
 		}
 		for j := range want[i].Ifaces {
-			if f := &want[i].Ifaces[j]; f.Kind == "veth" && f.Peer == nil && f.MadeBy == nil {
-				return nil, fault.At(want[i].Key, f.Name, fault.Invalidf("a veth needs its other end: a peer, or a link"))
+			if f := &want[i].Ifaces[j]; plan.KindOf(f.Kind).Pair && f.Peer == nil && f.MadeBy == nil {
+				return nil, fault.At(want[i].Key, f.Name, fault.Invalidf("a %s needs its other end: a peer, or a link", f.Kind))
 			}
 		}
 	}
@@ -176,10 +178,10 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 			w.Ifaces, places[name] = append(w.Ifaces, plan.Iface{Name: e.Interface}), j
 		}
 		f := &w.Ifaces[j]
-		if f.Kind != "" && f.Kind != "veth" || f.From != nil || f.Peer != nil || f.MadeBy != nil {
+		if f.Kind != "" && !plan.KindOf(f.Kind).Pair || f.From != nil || f.Peer != nil || f.MadeBy != nil {
 			return fault.Invalidf("%v is %s already", e, already(f, k))
 		}
-		f.Kind, f.Keep, at[i].Master = "veth", false, f.Master
+		f.Keep, at[i].Master = false, f.Master
 	}
 	if l[0] == l[1] {
 		return fault.Invalidf("both ends are the same")
@@ -193,7 +195,42 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 		other = end(at[1])
 		other.MadeBy = &at[0]
 	}
+	if err := alike(first, other); err != nil {
+		return err
+	}
 	plan.Pair(first, other)
+	return nil
+}
+
+// alike gives both ends of a pair the type of the one that says it, and what of the
+// other end is said where that is: the kernel takes all by the first.
+func alike(first, other *plan.Iface) error {
+	if other == nil {
+		first.Kind = cmp.Or(first.Kind, "veth")
+		return nil
+	}
+	a, b := &first.Data, &other.Data
+	if first.Kind != "" && other.Kind != "" && first.Kind != other.Kind {
+		return fault.Invalidf("one end is a %s, and the other a %s", first.Kind, other.Kind)
+	}
+	kind := cmp.Or(first.Kind, other.Kind, "veth")
+	switch {
+	case first.Kind == "" && kind == "netkit":
+		*a = rtnl.LinkData{Mode: b.Mode, Policy: b.PeerPolicy, PeerPolicy: b.Policy}
+	case other.Kind != "" && a.Mode != b.Mode:
+		return fault.Invalidf("one end has the mode %s, and the other %s", a.Mode, b.Mode)
+	case b.Policy != "" && a.PeerPolicy != "" && b.Policy != a.PeerPolicy, b.PeerPolicy != "" && a.Policy != "" && b.PeerPolicy != a.Policy:
+		return fault.Invalidf("what one end says of the policies is not what the other says")
+	default:
+		a.Policy, a.PeerPolicy = cmp.Or(a.Policy, b.PeerPolicy), cmp.Or(a.PeerPolicy, b.Policy)
+	}
+	b.Mode, b.Policy, b.PeerPolicy = a.Mode, "", ""
+	first.Kind, other.Kind = kind, kind
+	for _, f := range []*plan.Iface{first, other} {
+		if no := plan.KindOf(kind).NoMAC; f.MAC != nil && no != nil && no(a) != "" {
+			return fault.Invalidf("%s", no(a))
+		}
+	}
 	return nil
 }
 

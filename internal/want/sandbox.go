@@ -24,6 +24,9 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		names[f.Name] = true
 		w.Ifaces = append(w.Ifaces, *f)
 	}
+	if err := together(w); err != nil {
+		return err
+	}
 	for _, g := range []struct {
 		ip   netip.Addr
 		zero netip.Addr
@@ -106,7 +109,10 @@ func (s *Iface) plan() (*plan.Iface, error) {
 		return nil, fault.Invalidf("a segment or a subnet is for the interfaces of a network, not for one that is added by itself")
 	}
 	f.Name, f.Kind, f.Master = s.Name, s.Type, s.Master
-	f.Data = rtnl.LinkData{VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, VLAN: s.VLAN, Mode: s.Mode}
+	field := ""
+	if f.Data, field, err = s.Kind.data(); err != nil {
+		return nil, where.In(field, "", err)
+	}
 	if s.Peer != (Endpoint{}) && f.Kind == "" {
 		f.Kind = "veth"
 	}

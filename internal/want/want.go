@@ -46,27 +46,39 @@ type Sandbox struct {
 
 // Iface is what one interface should be: osl.InterfaceSpec.
 type Iface struct {
-	Name, Type, Source       string
-	MAC                      net.HardwareAddr
-	MTU                      int
-	TxQueueLen               *int
-	Addresses, Aliases       []netip.Prefix
-	Master                   string
-	Routes                   []netip.Prefix
-	Sysctls                  map[string]string
-	DisableARPForVIP, Down   bool
-	Note                     string
-	Peer                     Endpoint
-	PeerMaster, Parent, Mode string
-	VLAN, VNI                int
-	Local, Remote            netip.Addr
-	Port                     int
-	Offloads                 map[string]bool
-	Impair                   *Impair
-	Bridge                   *Bridge
-	BridgePort               *BridgePort
-	Segment                  string
-	Subnet                   []netip.Prefix
+	Name, Type, Source     string
+	MAC                    net.HardwareAddr
+	MTU                    int
+	TxQueueLen             *int
+	Addresses, Aliases     []netip.Prefix
+	Master                 string
+	Routes                 []netip.Prefix
+	Sysctls                map[string]string
+	DisableARPForVIP, Down bool
+	Note                   string
+	Peer                   Endpoint
+	PeerMaster, Parent     string
+	Kind                   Kind
+	Offloads               map[string]bool
+	Impair                 *Impair
+	Bridge                 *Bridge
+	BridgePort             *BridgePort
+	Segment                string
+	Subnet                 []netip.Prefix
+}
+
+// Kind is what makes an interface of its type.
+type Kind struct {
+	VLAN, VNI, Port              int
+	Local, Remote                netip.Addr
+	Mode, Flags, Protocol        string
+	IngressQoSMap, EgressQoSMap  map[string]string
+	Table, MIIMon, Key, TTL, TOS int
+	Learning                     *bool
+	Policy, PeerPolicy           string
+	Owner, OwnerGroup            *int
+	MultiQueue, VNetHdr          bool
+	NumTxQueues, NumRxQueues     int
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.

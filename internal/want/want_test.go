@@ -87,13 +87,13 @@ func TestRefused(t *testing.T) {
 		says  string
 	}{
 		{"a type", iface(Iface{Name: "e", Type: "vxlam"}), "type", `did you mean "vxlan"`},
-		{"a field of another type", iface(Iface{Name: "e", Type: "bridge", VNI: 5}), "vni", "means nothing for a bridge"},
-		{"a field of a link of the host", iface(Iface{Name: "e", Source: "x", Mode: "vepa"}), "mode", "a link of the host"},
+		{"a field of another type", iface(Iface{Name: "e", Type: "bridge", Kind: Kind{VNI: 5}}), "vni", "means nothing for a bridge"},
+		{"a field of a link of the host", iface(Iface{Name: "e", Source: "x", Kind: Kind{Mode: "vepa"}}), "mode", "a link of the host"},
 		{"no VNI", iface(Iface{Name: "e", Type: "vxlan"}), "vni", "from 1 to 16777215"},
-		{"a port", iface(Iface{Name: "e", Type: "vxlan", VNI: 1, Port: 70000}), "port", "from 1 to 65535"},
+		{"a port", iface(Iface{Name: "e", Type: "vxlan", Kind: Kind{VNI: 1, Port: 70000}}), "port", "from 1 to 65535"},
 		{"no tag", iface(Iface{Name: "e", Type: "vlan", Parent: "p"}), "vlan", "from 1 to 4094"},
 		{"no parent", iface(Iface{Name: "e", Type: "macvlan"}), "parent", "needs a parent"},
-		{"a mode", iface(Iface{Name: "e", Type: "macvlan", Parent: "p", Mode: "brigde"}), "mode", `did you mean "bridge"`},
+		{"a mode", iface(Iface{Name: "e", Type: "macvlan", Parent: "p", Kind: Kind{Mode: "brigde"}}), "mode", `did you mean "bridge"`},
 		{"an MTU", iface(Iface{Name: "e", Type: "bridge", MTU: 60}), "mtu", "below 68"},
 		{"an MTU of a tap", iface(Iface{Name: "e", Type: "tap", MTU: 65530}), "mtu", "65521"},
 		{"a hardware address of many", iface(Iface{Name: "e", Type: "bridge", MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}), "mac", "single interface"},

@@ -9,6 +9,8 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs -o mode=755 run /run
+# Else each namespace has the tunnels of each module that is loaded.
+echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net
 for m in $(cat /modules); do
 	modprobe "$m" || echo "@@ missing $m"
 done

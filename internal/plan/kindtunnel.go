@@ -1,0 +1,113 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// The ports of IANA. The kernel has another one for a vxlan that names none.
+const (
+	vxlanPort  = 4789
+	genevePort = 6081
+)
+
+// tunnelKinds carry frames in UDP.
+var tunnelKinds = []*Kind{
+	{
+		Name: "vxlan", MaxMTU: maxMTU, Fields: []string{"vni", "parent", "local", "remote", "port", "ttl", "tos", "learning"},
+		InPlace:  []string{"local", "remote", "ttl", "tos", "learning"},
+		Defaults: rtnl.LinkData{Port: vxlanPort}, Check: checkUDPTunnel("vxlan", vxlanPort),
+		headers: 50, silent: true, needsID: true,
+		Once: &Once{"VNI", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
+			"a VNI is there once for each UDP port of the namespace that the tunnel is in"},
+	},
+	{
+		Name: "geneve", MaxMTU: maxMTU, Fields: []string{"vni", "remote", "port", "ttl", "tos"}, InPlace: []string{"remote", "ttl", "tos"},
+		Defaults: rtnl.LinkData{Port: genevePort}, headers: 50, silent: true, needsID: true,
+		Check: func(d *rtnl.LinkData) (field, text string) {
+			if !d.Remote.IsValid() {
+				return "remote", "a geneve needs a remote"
+			}
+			return checkUDPTunnel("geneve", genevePort)(d)
+		},
+		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
+			"a geneve is there once for each VNI, remote and port"},
+		// Another family needs another socket.
+		differs: func(f *Iface, l *rtnl.Link) string {
+			if f.Data.Remote.Is4() != l.Data.Remote.Is4() {
+				return fmt.Sprintf("to %v", l.Data.Remote)
+			}
+			return ""
+		},
+	},
+}
+
+func checkUDPTunnel(kind string, port int) func(d *rtnl.LinkData) (field, text string) {
+	return func(d *rtnl.LinkData) (field, text string) {
+		switch {
+		case d.VNI < 1 || d.VNI >= 1<<24:
+			return "vni", fmt.Sprintf("a %s needs a vni from 1 to %d", kind, 1<<24-1)
+		case d.Port < 0 || d.Port > 65535:
+			return "port", fmt.Sprintf("the port %d is none: it is from 1 to 65535, or 0 for %d", d.Port, port)
+		}
+		return checkTTL(d)
+	}
+}
+
+func checkTTL(d *rtnl.LinkData) (field, text string) {
+	switch {
+	case d.TTL < 0 || d.TTL > 255:
+		return "ttl", fmt.Sprintf("the TTL %d is none: it is from 1 to 255, or 0", d.TTL)
+	case d.TOS < 0 || d.TOS > 255:
+		return "tos", fmt.Sprintf("the TOS %d is none: it is from 1 to 255, or 0", d.TOS)
+	}
+	return "", ""
+}
+
+// ipTunnelKinds carry packets in IP.
+var ipTunnelKinds = []*Kind{
+	ipTunnel("gre", false, false, 24), ipTunnel("gretap", false, true, 38),
+	ipTunnel("ip6gre", true, false, 52), ipTunnel("ip6gretap", true, true, 66),
+	ipTunnel("ipip", false, false, 20), ipTunnel("sit", false, false, 20),
+}
+
+// ipTunnel is a tunnel over one family, which carries frames or packets.
+func ipTunnel(name string, six, frames bool, headers int) *Kind {
+	k := &Kind{
+		Name: name, Fields: []string{"parent", "local", "remote", "key", "ttl", "tos"}, InPlace: []string{"local", "remote", "key", "ttl", "tos"},
+		headers: headers, silent: true, Here: true,
+		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("a %s from %v to %v", name, d.Local, d.Remote) },
+			"a " + name + " is there once for each local, remote and key"},
+		Check: func(d *rtnl.LinkData) (field, text string) {
+			switch {
+			case d.Local.IsValid() && d.Local.Is4() == six:
+				return "local", fmt.Sprintf("%v is not of the family that a %s is made of", d.Local, name)
+			case d.Remote.IsValid() && d.Remote.Is4() == six:
+				return "remote", fmt.Sprintf("%v is not of the family that a %s is made of", d.Remote, name)
+			case frames && !d.Remote.IsValid():
+				return "remote", fmt.Sprintf("a %s needs a remote", name)
+			case d.Key < 0:
+				return "key", "a key is not negative"
+			}
+			return checkTTL(d)
+		},
+		// The kernel makes no point-to-point link of one to anybody, or the other
+		// way round.
+		differs: func(f *Iface, l *rtnl.Link) string {
+			if f.Data.Remote.IsValid() && !l.Data.Remote.IsValid() {
+				return "without a remote"
+			}
+			return ""
+		},
+	}
+	if name == "ipip" || name == "sit" {
+		k.Fields = slices.DeleteFunc(k.Fields, func(f string) bool { return f == "key" })
+		k.InPlace = slices.DeleteFunc(k.InPlace, func(f string) bool { return f == "key" })
+	}
+	if !frames {
+		k.NoMAC = because("a " + name + " carries packets without hardware addresses")
+	}
+	return k
+}

@@ -1,0 +1,50 @@
+package want
+
+import (
+	"cmp"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// together refuses what one interface says and another one decides.
+func together(w *plan.Sandbox) error {
+	modes := map[string]*plan.Iface{} // of ipvlans, by what they are on
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		field, err := ofBond(f, w.Iface(f.Master))
+		if f.Kind == "ipvlan" || f.Kind == "ipvtap" {
+			parent := f.Parent
+			if f.HostParent != nil {
+				parent = HostName + "/" + f.HostParent.Name
+			}
+			first := cmp.Or(modes[parent], f)
+			modes[parent] = first
+			switch {
+			case first.Data.Mode != f.Data.Mode:
+				field, err = "mode", fault.Invalidf("all on %s have one mode, and %s has %s", parent, first.Name, first.Data.Mode)
+			case first.Data.Flags != f.Data.Flags:
+				field, err = "flags", fault.Invalidf("all on %s have the same flags, and %s has %q", parent, first.Name, first.Data.Flags)
+			}
+		}
+		if err != nil {
+			return fault.At("", f.Name, where.In(field, "", err))
+		}
+	}
+	return nil
+}
+
+// ofBond refuses what a port of a bond has from that.
+func ofBond(f, bond *plan.Iface) (field string, err error) {
+	switch {
+	case bond == nil || bond.Kind != "bond":
+	case f.MAC != nil:
+		return "mac", fault.Invalidf("a port of a bond has the hardware address of that")
+	case f.MTU != 0 && f.MTU != cmp.Or(bond.MTU, 1500):
+		return "mtu", fault.Invalidf("a port of a bond has the MTU of that, %d", cmp.Or(bond.MTU, 1500))
+	case f.Down:
+		return "down", fault.Invalidf("a bond sets its ports up")
+	}
+	return "", nil
+}
