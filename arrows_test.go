@@ -23,15 +23,15 @@ var layers = [][]string{
 	{"internal/engine"},
 	{""},
 	{"internal/check", "internal/netfile", "internal/rootless"},
-	{"internal/schema", "docs"},
-	{"internal/schema/gen", "internal/cli"},
+	{"internal/schema", "docs", "oslfile"},
+	{"internal/schema/gen", "internal/cli", "osltest"},
 	{"cmd/osl", "cmd/osl-cni"},
 }
 
 // systemic are the packages that ask the system; the others are the same on every
 // one.
 var systemic = []string{"internal/netns", "internal/testnet", "internal/sysctl", "internal/netlink", "internal/base", "internal/engine",
-	"internal/check", "internal/rootless", "internal/inside", "cmd/osl-cni"}
+	"internal/check", "internal/rootless", "internal/inside", "cmd/osl-cni", "osltest"}
 
 type listed struct {
 	ImportPath                                 string

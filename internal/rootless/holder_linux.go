@@ -144,7 +144,7 @@ func start() (holder, namespaces, error) {
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
-		return fail(refusal(err))
+		return fail(Refusal(err))
 	}
 	said, err := io.ReadAll(r)
 	if err == nil && string(said) != "ready" {
@@ -167,8 +167,8 @@ func start() (holder, namespaces, error) {
 	return h, n, nil
 }
 
-// refusal explains why the kernel made no user namespace.
-func refusal(err error) error {
+// Refusal explains why the kernel made no user namespace.
+func Refusal(err error) error {
 	why := "the kernel or a security policy forbids it"
 	switch {
 	case setting("/proc/sys/user/max_user_namespaces") == "0":

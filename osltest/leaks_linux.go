@@ -1,0 +1,134 @@
+package osltest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// leakWait is how long what a test closed at its end may take to be gone.
+const leakWait = time.Second
+
+// leaks tells what of this process, and which processes, are still in the sandboxes.
+func (n *Network) leaks() []string {
+	own := map[int]bool{}
+	for _, r := range n.recorders {
+		own[r.fd] = true
+	}
+	for _, c := range n.captures {
+		own[c.r.fd] = true
+	}
+	for _, r := range n.relays {
+		own[r.end[0]], own[r.end[1]] = true, true
+	}
+	names := map[uint64]string{}
+	for name, s := range n.sandboxes {
+		f, err := s.File()
+		if err != nil {
+			continue // the test destroyed it
+		}
+		var st unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &st) == nil {
+			names[st.Ino] = name
+		}
+		f.Close()
+	}
+	for end := time.Now().Add(leakWait); ; time.Sleep(5 * time.Millisecond) {
+		list := append(strayProcesses(names), straySockets(names, own)...)
+		if len(list) == 0 || time.Now().After(end) {
+			return list
+		}
+	}
+}
+
+// strayProcesses tells which threads of this process and of its children, and theirs,
+// are in a namespace.
+func strayProcesses(names map[uint64]string) (list []string) {
+	self := strconv.Itoa(os.Getpid())
+	for todo := []string{self}; len(todo) > 0; todo = todo[1:] {
+		tasks, _ := filepath.Glob("/proc/" + todo[0] + "/task/[0-9]*")
+		for _, task := range tasks {
+			children, _ := os.ReadFile(task + "/children") // of a thread that ended there are none
+			todo = append(todo, strings.Fields(string(children))...)
+			link, err := os.Readlink(task + "/ns/net")
+			if err != nil {
+				continue
+			}
+			ino, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, "net:["), "]"), 10, 64)
+			if name := names[ino]; err == nil && name != "" {
+				command, _ := os.ReadFile("/proc/" + todo[0] + "/comm")
+				what := fmt.Sprintf("the process %s (%s) in %s", todo[0], strings.TrimSpace(string(command)), name)
+				if todo[0] == self {
+					what = fmt.Sprintf("a thread in %s", name)
+				}
+				if !slices.Contains(list, what) {
+					list = append(list, what)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// straySockets tells which sockets of this process are of a namespace.
+func straySockets(names map[uint64]string, own map[int]bool) (list []string) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || own[fd] {
+			continue
+		}
+		const siocgskns = 0x894C // SIOCGSKNS of linux/sockios.h
+		ns, err := unix.IoctlRetInt(fd, siocgskns)
+		if err != nil || ns < 0 {
+			continue
+		}
+		var st unix.Stat_t
+		err = unix.Fstat(ns, &st)
+		unix.Close(ns)
+		if name := names[st.Ino]; err == nil && name != "" {
+			if what := socketName(fd); what != "" {
+				list = append(list, fmt.Sprintf("%s open in %s", what, name))
+			}
+		}
+	}
+	return list
+}
+
+// socketName tells what a socket is; empty for those of netlink, which the handles of
+// the sandboxes have.
+func socketName(fd int) string {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || domain == unix.AF_NETLINK {
+		return ""
+	}
+	typ, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	kind := map[int]string{unix.SOCK_STREAM: "tcp", unix.SOCK_DGRAM: "udp", unix.SOCK_RAW: "raw"}[typ]
+	switch domain {
+	case unix.AF_UNIX:
+		kind = "unix"
+	case unix.AF_PACKET:
+		kind = "packet"
+	}
+	if listens, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); listens == 1 {
+		kind += " listener"
+	}
+	text := "a " + kind + " socket"
+	if sa, err := unix.Getsockname(fd); err == nil {
+		switch a := sa.(type) {
+		case *unix.SockaddrInet4:
+			text += fmt.Sprintf(" of port %d", a.Port)
+		case *unix.SockaddrInet6:
+			text += fmt.Sprintf(" of port %d", a.Port)
+		case *unix.SockaddrUnix:
+			text += " " + a.Name
+		}
+	}
+	return text
+}

@@ -1,0 +1,123 @@
+package osltest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/rootless"
+)
+
+// The environment variables: inside marks the process that runs in the namespaces,
+// refused says why there are none. With OSLTEST_REQUIRE=1 a machine that forbids them
+// fails the tests; else those that need a network are skipped there.
+const (
+	inside  = "OSLTEST_INSIDE"
+	refused = "OSLTEST_REFUSED"
+	require = "OSLTEST_REQUIRE"
+)
+
+// ending are the networks of tests that are over, of which something is still closed.
+var ending sync.WaitGroup
+
+// Main runs the tests of a package in namespaces of their own, and exits: a network and
+// a mount namespace with an empty /run, and, where the user is not root, a user
+// namespace in which it is. Whatever they do to a network, they touch neither the
+// machine's nor each other's. It is called from TestMain.
+//
+// Where the machine forbids such namespaces, the tests run without: [Up] skips its test
+// and says why, or with OSLTEST_REQUIRE=1 in the environment all fail.
+func Main(m *testing.M) {
+	switch {
+	case os.Getenv(inside) == "" && os.Getenv(refused) == "":
+		os.Exit(again())
+	case os.Getenv(refused) != "", slices.Contains(os.Args, "-test.fuzzworker"):
+		os.Exit(m.Run())
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "osltest: preparing the namespaces:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	ending.Wait()
+	os.Exit(code)
+}
+
+// again runs the test binary in new namespaces, and returns its exit code.
+func again() int {
+	cmd := command(os.Geteuid() != 0)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	// The parent's death signal follows the thread that started the child.
+	runtime.LockOSThread()
+	err := cmd.Start()
+	if err != nil && os.Geteuid() == 0 { // root of a container, perhaps
+		cmd = command(true)
+		cmd.Env = append(os.Environ(), inside+"=1")
+		err = cmd.Start()
+	}
+	if err != nil {
+		why := rootless.Refusal(err).Error()
+		fmt.Fprintln(os.Stderr, "osltest: no network for tests:", why)
+		if os.Getenv(require) == "1" {
+			return 1
+		}
+		cmd = command(false)
+		cmd.SysProcAttr.Cloneflags = 0
+		cmd.Env = append(os.Environ(), refused+"="+why)
+		err = cmd.Start()
+	}
+	if err == nil {
+		err = cmd.Wait()
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "osltest: running the tests:", err)
+		return 1
+	}
+	return 0
+}
+
+func command(user bool) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if user {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	return cmd
+}
+
+// prepare gives the new mount namespace an empty /run, and sets lo up.
+func prepare() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make / private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+}

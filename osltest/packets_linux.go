@@ -1,0 +1,256 @@
+package osltest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// packetSocket opens a packet socket in a sandbox, of one interface, or of all where
+// name is empty. One of a relay does not hear what it sends, and takes and gives frames
+// with what is left to do of them.
+func packetSocket(s *osl.Namespace, name string, relay bool) (fd int, err error) {
+	fd = -1
+	err = s.Do(context.Background(), func(context.Context) error {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+			return fmt.Errorf("open a packet socket: %w", err)
+		}
+		index := 0
+		if name != "" {
+			link, err := net.InterfaceByName(name)
+			if err != nil {
+				return err
+			}
+			index = link.Index
+		}
+		if relay {
+			for _, option := range [...]int{unix.PACKET_VNET_HDR, unix.PACKET_IGNORE_OUTGOING} {
+				if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1); err != nil {
+					return fmt.Errorf("set up a packet socket: %w", err)
+				}
+			}
+		}
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) // else the usual size
+		const all = 0x0300                                                      // ETH_P_ALL, in the order of the network
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index})
+	})
+	if err != nil && fd >= 0 {
+		unix.Close(fd)
+	}
+	return fd, err
+}
+
+// receive waits for a packet. It reports false when stop is readable.
+func receive(fd, stop int, buf []byte) (n int, ok bool) {
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == nil {
+			return n, true
+		}
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
+		if _, err := unix.Poll(p, -1); err != nil && err != unix.EINTR {
+			return 0, false
+		}
+		if p[1].Revents != 0 {
+			return 0, false
+		}
+	}
+}
+
+// Packet is one that passed an interface.
+type Packet struct {
+	Time      time.Time
+	Interface string // its name in the sandbox
+	Out       bool   // the sandbox sent it
+	Data      []byte // from the Ethernet header on; up to 64 KiB, since the kernel cuts late
+}
+
+// ring keeps the last packets.
+type ring struct {
+	mu   sync.Mutex
+	last []Packet
+	max  int
+	more chan struct{} // closed, and another, with each packet
+}
+
+func (r *ring) add(p Packet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.max > 0 && len(r.last) == r.max {
+		r.last = slices.Delete(r.last, 0, r.max/2)
+	}
+	r.last = append(r.last, p)
+	close(r.more)
+	r.more = make(chan struct{})
+}
+
+func (r *ring) packets() ([]Packet, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.last), r.more
+}
+
+// recorder keeps the last packets of a sandbox, for the log of a test that fails.
+type recorder struct {
+	name   string
+	fd     int
+	stopFD int
+	ring   ring
+	done   chan struct{}
+}
+
+// kept is how many packets of a sandbox a failed test shows in its file; half of them
+// at least.
+const kept = 2000
+
+func record(t testing.TB, name string, s *osl.Namespace) *recorder {
+	t.Helper()
+	r, err := startRecorder(name, s, "", kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func startRecorder(name string, s *osl.Namespace, dev string, most int) (*recorder, error) {
+	r := &recorder{name: name, done: make(chan struct{}), ring: ring{max: most, more: make(chan struct{})}}
+	var err error
+	if r.fd, err = packetSocket(s, dev, false); err != nil {
+		return nil, err
+	}
+	if r.stopFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		unix.Close(r.fd)
+		return nil, err
+	}
+	go r.run(s)
+	return r, nil
+}
+
+func (r *recorder) run(s *osl.Namespace) {
+	defer close(r.done)
+	buf, names := make([]byte, 1<<17), map[int]string{}
+	wait := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(r.stopFD), Events: unix.POLLIN}}
+	for {
+		n, from, err := unix.Recvfrom(r.fd, buf, 0)
+		if err != nil {
+			if _, err := unix.Poll(wait, -1); err != nil && err != unix.EINTR || wait[1].Revents != 0 {
+				return
+			}
+			continue
+		}
+		p := Packet{Time: time.Now(), Data: slices.Clone(buf[:n])}
+		if l, ok := from.(*unix.SockaddrLinklayer); ok {
+			p.Out = l.Pkttype == unix.PACKET_OUTGOING
+			if names[l.Ifindex] == "" {
+				names[l.Ifindex] = linkName(s, l.Ifindex)
+			}
+			p.Interface = names[l.Ifindex]
+		}
+		r.ring.add(p)
+	}
+}
+
+func linkName(s *osl.Namespace, index int) string {
+	name := fmt.Sprint("if", index)
+	_ = s.Do(context.Background(), func(context.Context) error {
+		if l, err := net.InterfaceByIndex(index); err == nil {
+			name = l.Name
+		}
+		return nil
+	})
+	return name
+}
+
+// stop ends the recorder; its packets stay.
+func (r *recorder) stop() {
+	_, _ = unix.Write(r.stopFD, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	<-r.done
+	unix.Close(r.fd)
+	unix.Close(r.stopFD)
+}
+
+// Capture has the packets that passed an interface since it began.
+type Capture struct {
+	n    *Network
+	at   string
+	r    *recorder
+	once sync.Once
+}
+
+// Capture begins to keep the packets of an interface, "web/eth0", until the test is
+// over. Data of a packet is what gopacket.NewPacket takes, with layers.LinkTypeEthernet.
+func (n *Network) Capture(at string) *Capture {
+	n.t.Helper()
+	sandbox, dev := cutEnd(at)
+	if dev == "" {
+		n.t.Fatalf("%q is no interface: write it as web/eth0", at)
+	}
+	s := n.Sandbox(sandbox)
+	r, err := startRecorder(sandbox, s, dev, 0)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	c := &Capture{n: n, at: at, r: r}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.captures = append(n.captures, c)
+	return c
+}
+
+func cutEnd(at string) (sandbox, dev string) {
+	for i := range at {
+		if at[i] == '/' {
+			return at[:i], at[i+1:]
+		}
+	}
+	return at, ""
+}
+
+func (c *Capture) stop() { c.once.Do(func() { ending.Go(c.r.stop) }) }
+
+// Packets returns those that passed until now.
+func (c *Capture) Packets() []Packet {
+	list, _ := c.r.ring.packets()
+	return list
+}
+
+// patience is how long Expect waits.
+const patience = 5 * time.Second
+
+// Expect returns the first packet for which f holds, since the capture began or within
+// five seconds from now; what says which one that is. If there is none the test fails
+// and ends.
+func (c *Capture) Expect(what string, f func(Packet) bool) Packet {
+	c.n.t.Helper()
+	end := time.After(patience)
+	for {
+		list, more := c.r.ring.packets()
+		if i := slices.IndexFunc(list, f); i >= 0 {
+			return list[i]
+		}
+		select {
+		case <-more:
+		case <-end:
+			c.n.t.Fatalf("of %d packets at %s none is %s", len(list), c.at, what)
+		}
+	}
+}
+
+// ExpectNone fails the test if f holds for a packet that passed until now.
+func (c *Capture) ExpectNone(what string, f func(Packet) bool) {
+	c.n.t.Helper()
+	for _, p := range c.Packets() {
+		if f(p) {
+			c.n.t.Errorf("at %s passed %s: %s", c.at, what, p)
+			return
+		}
+	}
+}
