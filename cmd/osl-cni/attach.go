@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -242,44 +243,80 @@ func (a *attachment) hasIPv6() (is bool) {
 // sandbox is what is wanted of the container.
 func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Spec, error) {
 	s := osl.Spec{Name: a.args.Netns}
-	var gateway, gateway6 netip.Addr
-	for _, ip := range lease.IPs {
-		g, ok := addrOf(ip.Gateway)
-		switch {
-		case ok && g.Is4() && !gateway.IsValid():
-			gateway = g
-		case ok && g.Is6() && !gateway6.IsValid():
-			gateway6 = g
-		}
-	}
 	for _, r := range lease.Routes {
-		if r.MTU != 0 || r.AdvMSS != 0 || r.Priority != 0 || r.Table != nil || r.Scope != nil {
-			return s, lacking("mtu, advmss, priority, table or scope of a route")
-		}
-		to, err := prefixOf(r.Dst)
+		x, err := routeOf(r, lease)
 		if err != nil {
 			return s, err
 		}
-		via, ok := addrOf(r.GW)
-		if !ok {
-			if via = gateway; to.Addr().Is6() {
-				via = gateway6
-			}
-		}
-		route := osl.RouteSpec{To: to, Via: via} // another interface may lead there
-		if via.IsLinkLocalUnicast() || slices.ContainsFunc(f.Aliases, func(p netip.Prefix) bool { return p.Contains(via) }) {
-			route.Dev = f.Name
-		}
+		plain := x.Table == 0 && x.Metric == 0 && x.MTU == 0 && x.AdvMSS == 0 && x.Scope == ""
 		switch {
-		case !via.IsValid():
-			f.Routes = append(f.Routes, to)
-		case !slices.ContainsFunc(s.Routes, func(r osl.RouteSpec) bool { return r.To == to && r.Via == via && r.Dev == route.Dev }): // with a gateway by itself and by isDefaultGateway
-			s.Routes = append(s.Routes, route)
+		case !x.Via.IsValid() && plain:
+			f.Routes = append(f.Routes, x.To)
+			continue
+		case !x.Via.IsValid() || onLink(f, x.Via): // else another interface may lead there
+			x.Dev = f.Name
 		}
+		s.Routes = alternative(s.Routes, x)
 	}
 	s.Interfaces = []osl.InterfaceSpec{f}
 	return s, nil
 }
+
+// onLink reports whether a next hop is on the link of an interface by its addresses.
+func onLink(f osl.InterfaceSpec, via netip.Addr) bool {
+	return via.IsLinkLocalUnicast() || slices.ContainsFunc(f.Aliases, func(p netip.Prefix) bool { return p.Contains(via) })
+}
+
+// alternative adds a route to others; where one is to the same destination, as a next
+// hop of that.
+func alternative(list []osl.RouteSpec, x osl.RouteSpec) []osl.RouteSpec {
+	i := slices.IndexFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Table == x.Table && o.Metric == x.Metric })
+	if i < 0 {
+		return append(list, x)
+	}
+	hop, o := osl.NextHop{Via: x.Via, Dev: x.Dev}, &list[i]
+	if o.NextHops == nil {
+		o.NextHops = []osl.NextHop{{Via: o.Via, Dev: o.Dev}}
+	}
+	if !slices.Contains(o.NextHops, hop) {
+		o.NextHops = append(o.NextHops, hop)
+	}
+	if len(o.NextHops) == 1 {
+		o.NextHops = nil // a gateway that is there by itself and by isDefaultGateway
+	} else {
+		o.Via, o.Dev = netip.Addr{}, ""
+	}
+	return list
+}
+
+// routeOf turns a route of CNI into one of osl. One without a gateway is through the
+// first that a lease has for its family.
+func routeOf(r *types.Route, lease *current.Result) (x osl.RouteSpec, err error) {
+	if x.To, err = prefixOf(r.Dst); err != nil {
+		return x, err
+	}
+	x.To = x.To.Masked()
+	x.Via, _ = addrOf(r.GW)
+	for _, ip := range lease.IPs {
+		if g, ok := addrOf(ip.Gateway); ok && !x.Via.IsValid() && g.Is4() == x.To.Addr().Is4() {
+			x.Via = g
+		}
+	}
+	if r.MTU < 0 || r.AdvMSS < 0 || r.Priority < 0 || r.Table != nil && *r.Table < 0 {
+		return x, invalid("the route to %v has a negative number", x.To)
+	}
+	x.MTU, x.AdvMSS, x.Metric = uint32(r.MTU), uint32(r.AdvMSS), uint32(r.Priority)
+	if r.Table != nil && *r.Table != mainTable {
+		x.Table = uint32(*r.Table)
+	}
+	if r.Scope != nil && x.To.Addr().Is4() { // IPv6 has none
+		x.Scope = strconv.Itoa(*r.Scope)
+	}
+	return x, nil
+}
+
+// mainTable is RT_TABLE_MAIN of linux/rtnetlink.h.
+const mainTable = 254
 
 // inContainer notes the container's interface in the result, as the one that has the
 // addresses.

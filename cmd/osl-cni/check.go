@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 
@@ -117,28 +116,28 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 
 // compareRoute looks for a route among those of the namespace.
 func (a *attachment) compareRoute(st *osl.Status, prev *current.Result, r *types.Route) error {
-	to, err := prefixOf(r.Dst)
+	want, err := routeOf(r, prev)
 	if err != nil {
 		return err
 	}
-	via, _ := addrOf(r.GW)
-	for _, ip := range prev.IPs {
-		if g, ok := addrOf(ip.Gateway); ok && !via.IsValid() && g.Is4() == to.Addr().Is4() {
-			via = g
+	is := func(x osl.RouteSpec) bool {
+		hop := func(h osl.NextHop) bool { return h.Via.WithZone("") == want.Via }
+		return x.To == want.To && x.Table == want.Table && (x.Via.WithZone("") == want.Via && x.NextHops == nil || slices.ContainsFunc(x.NextHops, hop))
+	}
+	for _, g := range []netip.Addr{st.Gateway, st.Gateway6} {
+		if g.IsValid() && is(osl.RouteSpec{To: netip.PrefixFrom(g, 0).Masked(), Via: g}) {
+			return nil
 		}
 	}
-	is := func(t netip.Prefix, v netip.Addr) bool { return t == to.Masked() && v == via }
-	switch {
-	case to.Bits() == 0 && (is(to.Masked(), st.Gateway) || is(to.Masked(), st.Gateway6)):
-	case slices.ContainsFunc(st.Routes, func(x osl.RouteSpec) bool { return is(x.To, x.Via.WithZone("")) }):
-	case slices.ContainsFunc(st.OtherRoutes, func(x osl.OtherRoute) bool { return is(x.To, x.Via.WithZone("")) }):
-	case slices.ContainsFunc(st.Interfaces, func(x osl.InterfaceStatus) bool {
-		return slices.ContainsFunc(x.Routes, func(p netip.Prefix) bool { return is(p, netip.Addr{}) })
-	}):
-	default:
-		return differs("the route to %v is not there", (*net.IPNet)(&r.Dst))
+	if slices.ContainsFunc(st.Routes, is) || slices.ContainsFunc(st.OtherRoutes, func(x osl.OtherRoute) bool { return is(x.RouteSpec) }) {
+		return nil
 	}
-	return nil
+	for _, x := range st.Interfaces {
+		if slices.ContainsFunc(x.Routes, func(p netip.Prefix) bool { return is(osl.RouteSpec{To: p}) }) {
+			return nil
+		}
+	}
+	return differs("the route to %v is not there", want.To)
 }
 
 // confirmBridge looks at the host's end of the veth, and at the bridge.
