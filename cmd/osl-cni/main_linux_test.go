@@ -45,7 +45,9 @@ func fakeIPAM() {
 		}
 	}
 	b, _ := io.ReadAll(os.Stdin)
-	_ = json.Unmarshal(b, &c)
+	if json.Unmarshal(b, &c) != nil || c.IPAM.Dir == "" {
+		os.Exit(1) // who called it was killed
+	}
 	verb := os.Getenv("CNI_COMMAND")
 	lease := os.Getenv("CNI_CONTAINERID") + " " + os.Getenv("CNI_IFNAME")
 	if strings.Contains(c.IPAM.Fail, verb) {
