@@ -30,6 +30,8 @@ type mode struct {
 	whole func(a *attachment) (*current.Result, error)
 	// needs says that it can not do without IPAM.
 	needs bool
+	// early says that the addresses are got first, whatever the IPAM plugin.
+	early bool
 	// confirm compares what is on the host with what the configuration says.
 	confirm func(a *attachment, prev *current.Result) error
 }
@@ -37,7 +39,7 @@ type mode struct {
 var modes map[string]*mode
 
 func init() {
-	modes = map[string]*mode{"bridge": bridgeMode, "loopback": loopbackMode, "macvlan": macvlanMode, "host-device": deviceMode,
+	modes = map[string]*mode{"bridge": bridgeMode, "loopback": loopbackMode, "ptp": ptpMode, "macvlan": macvlanMode, "host-device": deviceMode,
 		"tap": tapMode, "dummy": dummyMode, "vlan": vlanMode}
 }
 
@@ -140,7 +142,7 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		return nil, err
 	}
 	lease := &current.Result{}
-	first := slices.Contains(early, a.c.IPAM.Type)
+	first := m.early || slices.Contains(early, a.c.IPAM.Type)
 	done := false // the interface is there
 	defer func() {
 		if err == nil {
@@ -340,6 +342,8 @@ func prefixOf(n net.IPNet) (netip.Prefix, error) {
 	}
 	return netip.PrefixFrom(ip, ones), nil
 }
+
+func has(list []netip.Prefix, p netip.Prefix) bool { return slices.Contains(list, p) }
 
 func addrOf(ip net.IP) (netip.Addr, bool) {
 	a, ok := netip.AddrFromSlice(ip)

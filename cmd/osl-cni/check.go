@@ -95,7 +95,10 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 			if err != nil {
 				return err
 			}
-			if !slices.Contains(x.Addresses, p) && !slices.Contains(x.Aliases, p) {
+			if a.c.kind == "ptp" {
+				p = netip.PrefixFrom(p.Addr(), p.Addr().BitLen())
+			}
+			if !has(x.Addresses, p) && !has(x.Aliases, p) {
 				return differs("the interface %s has not got the address %v", want.Name, p)
 			}
 		}
@@ -171,7 +174,7 @@ func confirmBridge(a *attachment, prev *current.Result) error {
 		if err != nil {
 			return err
 		}
-		if g := netip.PrefixFrom(g, p.Bits()); ok && !slices.Contains(br.Addresses, g) && !slices.Contains(br.Aliases, g) {
+		if g := netip.PrefixFrom(g, p.Bits()); ok && !has(br.Addresses, g) && !has(br.Aliases, g) {
 			return differs("the bridge %s has not got the address %v", a.c.BrName, g)
 		}
 	}
