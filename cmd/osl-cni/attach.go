@@ -182,8 +182,8 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		}
 	}
 	a.result.IPs, a.result.Routes, a.result.DNS = lease.IPs, lease.Routes, lease.DNS
-	if !a.c.DNS.IsEmpty() {
-		a.result.DNS = a.c.DNS
+	if d := a.c.DNS; d.Nameservers != nil || d.Search != nil || d.Options != nil || d.Domain != "" { // an empty list says something
+		a.result.DNS = d
 	}
 	return a.result, nil
 }

@@ -52,20 +52,74 @@ func validBridge(c *conf) error {
 		return invalid("cannot set hairpin mode and promiscuous mode at the same time")
 	case c.VLAN < 0 || c.VLAN > 4094:
 		return invalid("invalid VLAN ID %d (must be between 0 and 4094)", c.VLAN)
-	case c.VLAN != 0 || c.VLANTrunk != nil:
-		return lacking("vlan of a bridge")
-	case c.Hairpin:
-		return lacking("hairpinMode")
+	case c.VLAN != 0 && c.IsGW:
+		return lacking("isGateway on a vlan of a bridge")
 	case c.Promisc:
 		return lacking("promiscMode")
-	case c.Isolated:
-		return lacking("portIsolation")
 	case c.MACSpoofCheck:
 		return lacking("macspoofchk")
 	case c.IPMasq:
 		return lacking("ipMasq")
 	}
+	for _, t := range c.VLANTrunk {
+		if err := t.valid(); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func (t vlanTrunk) valid() error {
+	for _, x := range []struct {
+		name string
+		id   *int
+	}{{"minID", t.MinID}, {"maxID", t.MaxID}, {"id", t.ID}} {
+		if x.id != nil && (*x.id < 1 || *x.id > 4094) {
+			return invalid("incorrect trunk %s parameter", x.name)
+		}
+	}
+	switch {
+	case t.MinID == nil && t.MaxID != nil:
+		return invalid("minID and maxID should be configured simultaneously, minID is missing")
+	case t.MinID != nil && t.MaxID == nil:
+		return invalid("minID and maxID should be configured simultaneously, maxID is missing")
+	case t.MinID != nil && *t.MinID > *t.MaxID:
+		return invalid("minID is greater than maxID in trunk parameter")
+	}
+	return nil
+}
+
+// port is what the host's end is to be as a port of the bridge.
+func (c *conf) port() *osl.BridgePortSpec {
+	var p osl.BridgePortSpec
+	if c.Hairpin {
+		p.Hairpin = &c.Hairpin
+	}
+	if c.Isolated {
+		p.Isolated = &c.Isolated
+	}
+	untagged := map[int]bool{}
+	switch native := 1; {
+	case c.VLAN != 0:
+		p.PVID, untagged[c.VLAN] = &c.VLAN, true
+	case c.VLANTrunk != nil:
+		p.PVID, untagged[native] = &native, true
+	}
+	if p.PVID != nil && c.PreserveDefaultVLAN {
+		untagged[1] = true
+	}
+	for id := range untagged {
+		p.VLANs = append(p.VLANs, osl.VLANRange{First: id, Last: id, Untagged: true})
+	}
+	for _, t := range c.VLANTrunk {
+		if t.MinID != nil {
+			p.VLANs = append(p.VLANs, osl.VLANRange{First: *t.MinID, Last: *t.MaxID})
+		}
+		if t.ID != nil {
+			p.VLANs = append(p.VLANs, osl.VLANRange{First: *t.ID, Last: *t.ID})
+		}
+	}
+	return &p
 }
 
 // planBridge puts the container on a bridge of the host, which it makes where there
@@ -92,7 +146,7 @@ func planBridge(a *attachment, lease *current.Result) (net osl.Network, err erro
 		}
 		mac := newMAC()
 		a.result.Interfaces = []*current.Interface{{Name: br.Name, Mac: br.MAC.String()}, {Name: a.end, Mac: mac.String()}}
-		net = a.veth(osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), Master: br.Name, Note: f.Note})
+		net = a.veth(osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), Master: br.Name, BridgePort: a.c.port(), Note: f.Note})
 		a.inContainer(([]byte)(f.MAC), lease)
 	}
 	for _, ip := range lease.IPs {
@@ -165,8 +219,11 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 		if setting("ipv6/conf/default/disable_ipv6") == "0" {
 			sysctls["ipv6.disable_ipv6"] = "0"
 		}
-		err = a.host.AddLink(a.ctx, osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways,
-			Sysctls: sysctls, Note: strings.TrimSpace(a.c.owners())})
+		f := osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways, Sysctls: sysctls, Note: strings.TrimSpace(a.c.owners())}
+		if filters := a.c.VLAN != 0 || a.c.VLANTrunk != nil; filters {
+			f.Bridge = &osl.BridgeSpec{VLANFiltering: &filters}
+		}
+		err = a.host.AddLink(a.ctx, f)
 		if err != nil && !errors.Is(err, osl.ErrNameInUse) {
 			return nil, fmt.Errorf("make the bridge: %w", err)
 		}
