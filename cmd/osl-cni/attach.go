@@ -224,9 +224,6 @@ func (a *attachment) iface(kind string, lease *current.Result) (osl.InterfaceSpe
 	switch {
 	case six:
 		f.Sysctls["ipv6.keep_addr_on_down"] = "1"
-		if a.c.EnableDAD {
-			f.Sysctls["ipv6.accept_dad"], f.Sysctls["ipv6.enhanced_dad"] = "1", "1"
-		}
 	case a.hasIPv6():
 		f.Sysctls["ipv6.disable_ipv6"] = "0" // a router may give it addresses
 	}

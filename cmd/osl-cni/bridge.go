@@ -56,6 +56,8 @@ func validBridge(c *conf) error {
 		return lacking("isGateway on a vlan of a bridge")
 	case c.Promisc:
 		return lacking("promiscMode")
+	case c.EnableDAD:
+		return lacking("enabledad")
 	case c.MACSpoofCheck:
 		return lacking("macspoofchk")
 	case c.IPMasq:

@@ -241,6 +241,7 @@ func TestKinds(t *testing.T) {
 		ipam := `"ipam": {"type": "static", "addresses": [{"address": "10.78.0.9/24", "gateway": "10.78.0.1"}], "routes": [{"dst": "10.1.0.0/16"}]}}`
 		for kind, conf := range map[string]string{
 			"loopback":    `"type": "loopback"}`,
+			"ptp":         `"type": "ptp", "mtu": 1400, ` + ipam,
 			"tap":         `"type": "tap", "mtu": 1400, ` + ipam,
 			"macvlan":     `"type": "macvlan", "master": "m0", "mode": "private", ` + ipam,
 			"host-device": `"type": "host-device", "device": "m0", ` + ipam,
