@@ -76,7 +76,10 @@ func (e *Endpoint) UnmarshalText(b []byte) error {
 // Spec says what one sandbox should be. The zero value of a field leaves that
 // matter alone.
 type Spec struct {
-	// Name is a name in the base path, or the path of the key itself.
+	// Name is a name in the base path, or the path of the key itself. "host" is the
+	// host: there osl makes bridges and the ends of links, and gives these what they
+	// are to have; of others it changes nothing. Such a network needs a name, and
+	// another sandbox.
 	Name string `json:"name"`
 	// Interfaces are the links of the sandbox. Their names are unique.
 	Interfaces []InterfaceSpec `json:"interfaces,omitempty"`

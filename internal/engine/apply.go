@@ -223,6 +223,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	}
 	p.want = slices.DeleteFunc(p.want, func(w plan.Sandbox) bool { return w.Ends && p.run.spaces[w.Key] == nil })
 	for i := range p.want {
+		if p.want[i].Key == plan.HostNS && !p.part {
+			continue // below
+		}
 		if p.run.spaces[p.want[i].Key] == nil {
 			if err := want.RoomForLabels(&p.want[i], order[0]); err != nil {
 				return fail("", p.want[i].Key, "", err)
@@ -238,6 +241,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		}
 	}
 	if !p.part {
+		if err := p.openOnHost(ctx, write); err != nil {
+			return fail("open the host", "", "", err)
+		}
 		if err := p.readHost(); err != nil {
 			return fail("read the host", "", "", err)
 		}
@@ -324,8 +330,8 @@ func (p *prepared) heal(ctx context.Context, n *Namespace, last bool) error {
 // taking it away.
 func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error {
 	n := p.run.spaces[w.Key]
-	if n == nil {
-		return nil
+	if n == nil || w.Key == plan.HostNS && !p.part {
+		return nil // of the host only what is the network's is read
 	}
 	if p.part {
 		if p.have[w.Key] != nil {

@@ -75,6 +75,11 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	if err != nil {
 		return nil, err
 	}
+	made, err := d.madeOnHost(ctx, names.OnHost)
+	if err != nil {
+		return nil, fail("read the host", "", "", err)
+	}
+	ends = append(ends, made...)
 	for _, e := range ends {
 		c = append(c, Change{Sandbox: want.HostName, Kind: Edit, Command: "ip link del dev " + e.Dev})
 	}
@@ -93,7 +98,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	if !really {
 		return c, nil
 	}
-	return c, d.destroy(ctx, ends)
+	return c, d.destroy(ctx, ends, len(made) > 0)
 }
 
 func (d *doomed) close() {
@@ -192,23 +197,32 @@ func (d *doomed) healHost(ctx context.Context) error {
 // the lowest key, is the last to be marked and to end, and decides. Whoever
 // finds one marked finishes the work if the leader is marked or gone, and takes
 // the mark back if it is not.
-func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
+//
+// onHost says that some of the ends on the host are not those of links, which would
+// go with the sandboxes.
+func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error {
 	unmark := make([]func(), len(d.open)) // of those that are marked and there
-	forget := func() {}
+	forget, struck := func() {}, func() {}
 	giveUp := func(err error) error {
 		for _, f := range unmark {
 			if f != nil {
 				f()
 			}
 		}
+		struck()
 		forget()
 		return err
 	}
 	if len(d.open)+len(ends) > 1 && len(d.open) > 0 {
 		commit := plan.NewCommit(d.open[0].key)
 		var err error
-		if forget, err = d.noteParts(ctx, commit); err != nil {
+		if forget, err = d.noteParts(ctx, commit, onHost); err != nil {
 			return err
+		}
+		if onHost {
+			if struck, err = d.noteOnHost(ctx, commit, ends); err != nil {
+				return giveUp(err)
+			}
 		}
 		if err := d.leaderLast(func(i int) (err error) {
 			n := d.open[i]
@@ -222,6 +236,7 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op) error {
 		if err := d.run.remove(host, ends); err != nil {
 			return giveUp(err)
 		}
+		struck()
 	}
 	links, err := d.links(ctx)
 	if err != nil {
@@ -284,8 +299,11 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 // noteParts notes on the leader which others are to end with it: who ends the
 // leader instead, after a kill, settles them first. The returned function takes
 // that away.
-func (d *doomed) noteParts(ctx context.Context, c plan.Commit) (forget func(), err error) {
+func (d *doomed) noteParts(ctx context.Context, c plan.Commit, onHost bool) (forget func(), err error) {
 	rec := plan.Record{Role: plan.Redo, ID: c.ID}
+	if onHost {
+		rec.Parts = append(rec.Parts, plan.HostNS)
+	}
 	for _, n := range d.open[1:] {
 		rec.Parts = append(rec.Parts, n.key)
 	}

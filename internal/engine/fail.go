@@ -20,6 +20,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
@@ -39,7 +40,7 @@ func fail(op, key, dev string, err error) error {
 	}
 	var p *plan.Problem
 	if errors.As(err, &p) {
-		e.Key, e.Interface = p.Key, p.Dev
+		e.Key, e.Interface = cmp.Or(p.Key, want.HostName), p.Dev
 		e.Err = where.In(p.Field, p.Entry, fault.Because(problems[p.Kind], errors.New(p.Text)))
 		if p.Kind == plan.Conflict {
 			e.Err = where.In(p.Field, p.Entry, fault.Worded(p.Text, fault.ErrAddressConflict))

@@ -113,7 +113,7 @@ func lockKey(key string) string {
 // knows them, so the host need not be locked.
 func (p *prepared) onlyEnds(key string) bool {
 	i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == key })
-	if key != plan.HostNS || i < 0 {
+	if key != plan.HostNS || i < 0 || !p.part {
 		return false
 	}
 	w := &p.want[i]

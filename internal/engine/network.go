@@ -93,18 +93,33 @@ func anotherNetworks(key, network string) error {
 // have there, so that the plan knows what is in the way.
 func (p *prepared) readHost() error {
 	var names []string
+	onHost := false
 	for i := range p.want {
+		onHost = onHost || p.want[i].Key == plan.HostNS
+		for j := range p.want[i].Ifaces {
+			if p.want[i].Key == plan.HostNS {
+				names = append(names, p.want[i].Ifaces[j].Name)
+			}
+		}
 		for j := range p.want[i].Ifaces {
 			if e := p.want[i].Ifaces[j].Peer; e != nil && e.Key == plan.HostNS {
 				names = append(names, e.Name)
 			}
 		}
 	}
-	if len(names) == 0 {
+	if len(names) == 0 && !onHost {
 		return nil
 	}
 	host, err := p.run.space(plan.HostNS)
 	if err != nil {
+		return err
+	}
+	if onHost {
+		wanted := map[string]bool{}
+		for _, name := range names {
+			wanted[name] = true
+		}
+		p.have[plan.HostNS], err = readOnHost(p.run.ctx, host.conn, p.name, wanted)
 		return err
 	}
 	found, errs, err := linksNamed(p.run.ctx, host.conn, names)

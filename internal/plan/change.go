@@ -39,6 +39,11 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
+	if f.Owner != "" && tag.Network != f.Owner { // so far an end that nobody said anything of
+		tag.Network = f.Owner
+		alias := tag.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}

@@ -84,16 +84,16 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 // lowest key. Locks are taken in the order of keys, and who puts a leader back
 // takes those of the others after its own.
 func (b *builder) lead(want []Sandbox) {
-	if len(want) == 0 || len(want) == 1 && b.have[want[0].Key] != nil {
-		return
-	}
-	leader := HostNS
+	var keys []string
 	for i := range want {
-		if key := want[i].Key; key != HostNS && (leader == HostNS || key < leader) {
-			leader = key
+		if want[i].Key != HostNS {
+			keys = append(keys, want[i].Key)
 		}
 	}
-	b.commit = NewCommit(leader)
+	if len(keys) == 0 || len(keys) == 1 && b.have[keys[0]] != nil {
+		return
+	}
+	b.commit = NewCommit(slices.Min(keys))
 }
 
 // end names an interface of a sandbox.
@@ -160,7 +160,7 @@ func (b *builder) number(w *Sandbox) {
 func (b *builder) sandbox(w *Sandbox) error {
 	k := b.known[w.Key]
 	if b.have[w.Key] == nil {
-		tag := SandboxTag{Network: w.Network, Labels: w.Labels}
+		tag := SandboxTag{Network: w.Network, OnHost: w.OnHost, Labels: w.Labels}
 		marked := tag
 		marked.UnderWay, marked.Commit = true, b.commit.For(w.Key)
 		marked = marked.Fitting()
@@ -217,8 +217,8 @@ func (b *builder) labels(w *Sandbox, k *known) {
 	}
 	t, made := ParseSandboxTag(lo.Alias)
 	network := orElse(w.Network, t.Network)
-	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network) {
-		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, Labels: w.Labels}.String())
+	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network || t.OnHost != w.OnHost) {
+		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, OnHost: w.OnHost, Labels: w.Labels}.String())
 		op.Quiet, op.Half = maps.Equal(t.Labels, w.Labels), true
 		op.Undo = []Op{retag(w.Key, "lo", loopback, lo.Alias)}
 		b.config = append(b.config, op)

@@ -51,7 +51,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		if x := b.is[end{w.Key, b.called[place{w.Key, l.Index}]}]; x.link != nil && x.link.Index == l.Index {
 			continue
 		}
-		if k.tags[l.Index].Origin != None {
+		if b.prunes(w, k.tags[l.Index]) {
 			v.gone[l.Index] = true
 		}
 	}

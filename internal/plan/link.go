@@ -56,6 +56,9 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU
 	}
+	if tag.Network = w.Owner; w.Owner != "" && w.MadeBy != nil {
+		tag.Origin = Far
+	}
 	tag.Born, tag.Note = p.birth(), w.Note
 	dev := w.device()
 	switch {

@@ -21,6 +21,8 @@ type Sandbox struct {
 	Labels   map[string]string
 	// Network is the name of the network that it is of; empty leaves that.
 	Network string
+	// OnHost says that the network has something on the host.
+	OnHost bool
 	// Prune takes away what osl holds there and is not wanted.
 	Prune bool
 	// Ends says that the sandbox is not wanted any more.
@@ -46,6 +48,8 @@ type Iface struct {
 	MadeBy     *End       // of a veth that is made from its other end
 	// From is the existing link of the host that moves in.
 	From *HostLink
+	// Owner is the network that a link of the host's is made for.
+	Owner string
 	// Fresh is a link that is none of those that are there.
 	Fresh bool
 	// Keep configures a link that is in the sandbox and osl does not hold.

@@ -50,6 +50,10 @@ func (b *builder) resolve(want []Sandbox) error {
 				if x.link == nil || b.plugged(w, f, x) && b.parented(w, f, x) {
 					continue
 				}
+				if x.farEnd(w, f) {
+					b.is[at], again = found{}, true // asides looks whether it goes
+					continue
+				}
 				if !x.replaceable(w) {
 					return &Problem{Key: w.Key, Dev: f.device(), Kind: Exists, Text: "it is there, with another other end or parent, and is not osl's to replace"}
 				}
@@ -58,6 +62,12 @@ func (b *builder) resolve(want []Sandbox) error {
 		}
 	}
 	return nil
+}
+
+// farEnd reports whether the link is the host's end of a pair, which goes with its
+// other end.
+func (x found) farEnd(w *Sandbox, f *Iface) bool {
+	return w.Key == HostNS && f.MadeBy != nil && x.tag.Origin == Far
 }
 
 // replaceable reports whether osl may take the link away for another one.
@@ -95,13 +105,19 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 	problem := func(kind ProblemKind, format string, args ...any) (found, error) {
 		return found{}, &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...)}
 	}
+	if w.Key == HostNS && x.tag.Origin == Made && x.tag.Network != w.Network {
+		return problem(NameInUse, "the host's link of this name is of the network %q", x.tag.Network)
+	}
+	if w.Key == HostNS && x.tag.Origin == Far && !x.farEnd(w, f) {
+		return found{}, &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Far: f.Name, Text: fmt.Sprintf("the host has another link %q already", f.Name)}
+	}
 	switch why := b.differs(f, l, x.tag); {
 	case f.Name == "lo" || f.Kind == "" && f.From == nil:
 		return x, nil
 	case x.tag.Origin == None && why == "" && w.Prune && k.made():
 		x.taken = true // by the commands that osl prints, perhaps
 		return x, nil
-	case x.tag.Origin != Made && x.tag.Origin != Host:
+	case x.tag.Origin != Made && x.tag.Origin != Host && !x.farEnd(w, f):
 		return problem(NameInUse, "a link that osl did not make has this name")
 	case why == "":
 		return x, nil
@@ -251,10 +267,16 @@ func (b *builder) asides(want []Sandbox) error {
 		for j := range w.Ifaces {
 			f := &w.Ifaces[j]
 			x := b.is[end{w.Key, f.Name}]
-			if x.link == nil && f.Peer != nil && f.Peer.Key == HostNS {
-				if err := b.asideOnHost(w, f); err != nil {
+			if x.link == nil && f.Peer != nil && f.Peer.Key == HostNS && !f.Peer.Claimed {
+				if err := b.asideOnHost(w, f.device(), f.Peer.Name); err != nil {
 					return err
 				}
+			}
+			if x.link == nil && w.Key == HostNS {
+				if err := b.asideOnHost(w, f.Name, f.Name); err != nil {
+					return err
+				}
+				continue
 			}
 			l := k.Link(f.Name)
 			if l == nil || l == x.link || f.Fresh {
@@ -274,21 +296,31 @@ func (t Tag) leaves() bool { return t.Origin == Made || t.Origin == Host || t.Or
 
 // asideOnHost makes room for the end of a veth on the host where the end of one
 // that goes has its name.
-func (b *builder) asideOnHost(w *Sandbox, f *Iface) error {
+func (b *builder) asideOnHost(w *Sandbox, dev, name string) error {
 	host := b.known[HostNS]
 	if host == nil {
 		return nil
 	}
-	l := host.Link(f.Peer.Name)
+	l := host.Link(name)
 	if l == nil {
 		return nil
 	}
-	if b.farEnds[[2]int{l.Index, l.Parent}] && host.tags[l.Index].Origin == Far {
+	if t := host.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || w.Key == HostNS && b.prunes(w, t) {
 		b.setAside(HostNS, host, l)
 		return nil
 	}
-	return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Far: f.Peer.Name,
-		Text: fmt.Sprintf("the host has another link %q already", f.Peer.Name)}
+	return &Problem{Key: w.Key, Dev: dev, Kind: NameInUse, Far: name,
+		Text: fmt.Sprintf("the host has another link %q already", name)}
+}
+
+// prunes reports whether a link of osl's that is not wanted goes with this change: on
+// the host only what was made there for this network, since pairs go by their other
+// ends.
+func (b *builder) prunes(w *Sandbox, t Tag) bool {
+	if w.Key == HostNS {
+		return t.Origin == Made && t.Network == w.Network
+	}
+	return t.Origin != None
 }
 
 // setAside plans to give a link a name that nobody wants.

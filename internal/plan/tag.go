@@ -41,6 +41,8 @@ type Tag struct {
 	// Note is what the program that added it wants to find again; empty for
 	// none.
 	Note string
+	// Network is the one that a link of the host's was made for, empty for none.
+	Network string
 	// What the link had before; of one that osl made only MTU, which is that of
 	// a bridge that was given one: it does not follow the ports.
 	Index  int
@@ -61,12 +63,20 @@ func TagOf(l *rtnl.Link, o Origin) Tag {
 	return t
 }
 
+// OnHostFor reports whether the link is one of the host's that osl made for a network.
+func (t Tag) OnHostFor(network string) bool {
+	return network != "" && t.Network == network && (t.Origin == Made || t.Origin == Far)
+}
+
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
 	if t.Born != 0 {
 		b.WriteString(";b=" + strconv.FormatInt(t.Born, 36))
+	}
+	if t.Network != "" {
+		b.WriteString(";n=" + url.QueryEscape(t.Network))
 	}
 	if t.Note != "" {
 		b.WriteString(";c=" + t.Note)
@@ -119,6 +129,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Origin = Origin(v[0])
 	case "s":
 		t.Source, err = url.QueryUnescape(v)
+	case "n":
+		t.Network, err = url.QueryUnescape(v)
 	case "b":
 		t.Born, err = strconv.ParseInt(v, 36, 64)
 	case "c":
@@ -142,6 +154,7 @@ type SandboxTag struct {
 	UnderWay bool   // the change that makes it, or ends it, is not complete
 	Commit   Commit // what completes it, where it is a part of a larger one
 	Network  string // that it is of, empty for none
+	OnHost   bool   // the network has something on the host
 	Labels   map[string]string
 }
 
@@ -199,6 +212,9 @@ func (t SandboxTag) String() string {
 	if t.Network != "" {
 		s += ";n=" + url.QueryEscape(t.Network)
 	}
+	if t.OnHost {
+		s += ";h=1"
+	}
 	keys := make([]string, 0, len(t.Labels))
 	for k := range t.Labels {
 		keys = append(keys, k)
@@ -228,6 +244,8 @@ func ParseSandboxTag(alias string) (t SandboxTag, ok bool) {
 				return SandboxTag{}, false
 			}
 			t.Commit = c
+		case "h":
+			t.OnHost = v == "1"
 		case "n":
 			n, err := url.QueryUnescape(v)
 			if err != nil {

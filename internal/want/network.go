@@ -18,6 +18,8 @@ import (
 type Names struct {
 	Keys     []string
 	HostEnds []HostEnd
+	// OnHost says that the network has a sandbox that is the host.
+	OnHost bool
 }
 
 // HostEnd is the end of a link on the host, and the sandbox of the other one.
@@ -29,12 +31,14 @@ func (net *Network) Names(k Keys) (names Names, err error) {
 	seen := map[string]bool{}
 	for i := range net.Sandboxes {
 		s := &net.Sandboxes[i]
-		if net.Host && s.Name == HostName {
+		if s.Name == HostName {
 			if seen[plan.HostNS] {
 				return names, fault.Invalidf("the host is there twice")
 			}
 			seen[plan.HostNS] = true
-			names.Keys = append(names.Keys, plan.HostNS)
+			if names.OnHost = !net.Host; net.Host {
+				names.Keys = append(names.Keys, plan.HostNS)
+			}
 			continue
 		}
 		key, err := k.Path(s.Name)
@@ -76,14 +80,20 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	want := make([]plan.Sandbox, len(net.Sandboxes))
 	byKey := map[string]*plan.Sandbox{}
 	byName := map[string]string{HostName: plan.HostNS}
+	keys := names.Keys
 	for i := range net.Sandboxes {
-		want[i].Key, want[i].Prune, want[i].Network = names.Keys[i], true, net.Name
+		want[i].Prune, want[i].Network, want[i].OnHost = true, net.Name, names.OnHost
+		if net.Host || net.Sandboxes[i].Name != HostName {
+			want[i].Key, keys = keys[0], keys[1:]
+		} else if err := net.checkHost(&net.Sandboxes[i]); err != nil {
+			return nil, fault.At(HostName, "", err)
+		}
 		byKey[want[i].Key] = &want[i]
 		byName[net.Sandboxes[i].Name] = want[i].Key
 	}
 	for i := range net.Sandboxes {
 		if err := net.Sandboxes[i].plan(&want[i]); err != nil {
-			return nil, fault.At(want[i].Key, "", err)
+			return nil, fault.At(k.at(want[i].Key), "", err)
 		}
 		for _, f := range want[i].Ifaces {
 			if f.Name == "lo" && f.Down && !net.Host {
@@ -104,7 +114,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	}
 	places := placesOf(want)
 	for i, l := range links {
-		if err := wantLink(k, byKey, byName, places, l); err != nil {
+		if err := wantLink(k, byKey, byName, places, net.Host, l); err != nil {
 			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
 			if i < len(net.Links) {
 				return nil, where.In("links", strconv.Itoa(i), err)
@@ -114,11 +124,18 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	}
 	for i := range want {
 		if err := settleSettings(&want[i]); err != nil {
-			return nil, fault.At(want[i].Key, "", err)
+			return nil, fault.At(k.at(want[i].Key), "", err)
 		}
 		for j := range want[i].Ifaces {
-			if f := &want[i].Ifaces[j]; plan.KindOf(f.Kind).Pair && f.Peer == nil && f.MadeBy == nil {
-				return nil, fault.At(want[i].Key, f.Name, fault.Invalidf("a %s needs its other end: a peer, or a link", f.Kind))
+			f := &want[i].Ifaces[j]
+			if want[i].Key == plan.HostNS && !net.Host {
+				f.Owner = net.Name
+				if f.Keep {
+					return nil, fault.At(HostName, f.Name, fault.Invalidf("it is no link that osl makes on the host: a bridge, or the end of a link to a sandbox"))
+				}
+			}
+			if plan.KindOf(f.Kind).Pair && f.Peer == nil && f.MadeBy == nil {
+				return nil, fault.At(k.at(want[i].Key), f.Name, fault.Invalidf("a %s needs its other end: a peer, or a link", f.Kind))
 			}
 		}
 	}
@@ -128,7 +145,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 // RoomForLabels returns an error where there is no room for labels beside what the
 // sandbox says while it is made.
 func RoomForLabels(w *plan.Sandbox, leader string) error {
-	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Network: w.Network, Labels: w.Labels}
+	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Network: w.Network, OnHost: w.OnHost, Labels: w.Labels}
 	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
 		return fault.Invalidf("the labels, the name of the network, and the path of the sandbox that leads the change, take %d bytes too many", over)
 	}
@@ -149,8 +166,9 @@ func placesOf(want []plan.Sandbox) map[ifaceName]int {
 	return places
 }
 
-// wantLink makes two interfaces the ends of a veth.
-func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, l Link) error {
+// wantLink makes two interfaces the ends of a veth. An end on the host is one of the
+// interfaces of that where it is listed there, or with all.
+func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, all bool, l Link) error {
 	if l[0].Sandbox == HostName {
 		l[0], l[1] = l[1], l[0]
 	}
@@ -167,12 +185,12 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 		if err := ValidName(e.Interface); err != nil {
 			return err
 		}
-		at[i] = plan.End{Key: key, Name: e.Interface, Claimed: byKey[key] != nil}
+		w, name := byKey[key], ifaceName{key, e.Interface}
+		j, there := places[name]
+		at[i] = plan.End{Key: key, Name: e.Interface, Claimed: key != plan.HostNS || w != nil && (there || all)}
 		if !at[i].Claimed {
 			continue
 		}
-		w, name := byKey[key], ifaceName{key, e.Interface}
-		j, there := places[name]
 		if !there {
 			j = len(w.Ifaces)
 			w.Ifaces, places[name] = append(w.Ifaces, plan.Iface{Name: e.Interface}), j
@@ -194,6 +212,9 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 	if at[1].Claimed {
 		other = end(at[1])
 		other.MadeBy = &at[0]
+		if first.PeerMaster != nil {
+			return fault.Invalidf("%v is among the interfaces of %s: its master is said there", l[1], l[1].Sandbox)
+		}
 	}
 	if err := alike(first, other); err != nil {
 		return err

@@ -1,0 +1,128 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// openOnHost adds the host to what is wanted where it is not listed and the network had
+// something there before, which the sandboxes say that are locked and read.
+func (p *prepared) openOnHost(ctx context.Context, write bool) error {
+	if slices.ContainsFunc(p.want, func(w plan.Sandbox) bool { return w.Key == plan.HostNS }) || !p.hadOnHost() {
+		return nil
+	}
+	p.want = append(p.want, plan.Sandbox{Key: plan.HostNS, Network: p.name, Prune: true})
+	if write {
+		if err := p.locks.take(ctx, base.HostKey()); err != nil {
+			return err
+		}
+	}
+	return p.openSandbox(ctx, plan.HostNS, write, true)
+}
+
+// hadOnHost reports whether a sandbox says that its network has something on the
+// host.
+func (p *prepared) hadOnHost() bool {
+	for _, s := range p.have {
+		if lo := s.ByIndex(1); lo != nil && p.name != "" {
+			if t, made := plan.ParseSandboxTag(lo.Alias); made && t.OnHost && t.Network == p.name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readOnHost reads of the host what is the network's, and the links that have a name
+// which something is to have there: of all else the plan knows nothing.
+func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names map[string]bool) (*plan.State, error) {
+	all, err := readState(ctx, conn, true)
+	if err != nil {
+		return nil, err
+	}
+	s := &plan.State{Others: []rtnl.Route{}}
+	own := map[int]bool{}
+	for _, l := range all.Links {
+		t, _ := plan.ParseTag(l.Alias)
+		if names[l.Name] || t.OnHostFor(network) {
+			s.Links = append(s.Links, l)
+		}
+		own[l.Index] = t.OnHostFor(network) || names[l.Name] && t.Origin == plan.Far && t.Network == ""
+	}
+	for _, a := range all.Addrs {
+		if own[a.Index] {
+			s.Addrs = append(s.Addrs, a)
+		}
+	}
+	for _, r := range all.Routes {
+		if own[r.Index] {
+			s.Routes = append(s.Routes, r)
+		}
+	}
+	for _, n := range all.Neighs {
+		if own[n.Index] {
+			s.Neighs = append(s.Neighs, n)
+		}
+	}
+	for _, q := range all.Qdiscs {
+		if own[q.Index] {
+			s.Qdiscs = append(s.Qdiscs, q)
+		}
+	}
+	return s, nil
+}
+
+// madeOnHost returns the steps that delete what osl made on the host for a network.
+func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, err error) {
+	for i := range d.lo {
+		t, made := plan.ParseSandboxTag(d.lo[i].Alias)
+		listed = listed || made && t.OnHost && t.Network == d.name
+	}
+	if !listed || d.name == "" {
+		return nil, nil
+	}
+	host, err := d.run.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	s, err := readOnHost(ctx, host.conn, d.name, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Links {
+		if t, _ := plan.ParseTag(s.Links[i].Alias); t.Origin == plan.Made {
+			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: s.Links[i].Name, Do: plan.DelLink{Index: s.Links[i].Index}, Last: true})
+		}
+	}
+	return ops, nil
+}
+
+// noteOnHost notes on the host what goes there with the sandboxes: who finds the
+// leader marked, or gone, deletes it too. The returned function takes that away.
+func (d *doomed) noteOnHost(ctx context.Context, c plan.Commit, ends []plan.Op) (struck func(), err error) {
+	rec := plan.Record{Role: plan.Undo, ID: c.ID, Leader: c.Leader, Steps: plan.Ahead(ends)}
+	host := d.run.spaces[plan.HostNS]
+	names, ok := rec.Names()
+	if !ok {
+		return func() {}, nil // too many
+	}
+	struck = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := host.strike(ctx, plan.Noted{Names: names}); err != nil {
+			slog.Warn("osl: a note of what ends on the host was not taken away; osl recover does it", "error", err)
+		}
+	}
+	if err = host.conn.One(ctx, rtnl.NewAltName(1, names...)); err != nil {
+		struck()
+	}
+	return struck, err
+}

@@ -1,0 +1,65 @@
+package want
+
+import (
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// at is how an error names a key.
+func (k Keys) at(key string) string {
+	if key == plan.HostNS {
+		return HostName
+	}
+	return key
+}
+
+// checkHost refuses what osl does not do on the host: it makes bridges there and the
+// ends of links, and changes nothing of others.
+func (net *Network) checkHost(s *Sandbox) error {
+	bad := func(field, entry, format string, args ...any) error {
+		return where.In(field, entry, fault.Invalidf(format, args...))
+	}
+	made := map[string]bool{}
+	for i := range s.Interfaces {
+		f := &s.Interfaces[i]
+		made[f.Name] = true
+		var err error
+		switch {
+		case f.Source != "":
+			err = bad("source", "", "a link of the host is not moved to the host")
+		case f.Type != "" && f.Type != "bridge" && f.Type != "veth":
+			err = bad("type", "", "on the host osl makes bridges and the ends of links, no %s", f.Type)
+		case f.Name == "lo":
+			err = bad("name", "", "the host's lo is not osl's")
+		case f.Peer.Sandbox == HostName:
+			err = bad("peer", "", "both ends are on the host")
+		}
+		if err != nil {
+			return fault.At("", f.Name, err)
+		}
+	}
+	switch {
+	case net.Name == "":
+		return bad("name", "", "what is made on the host is known by the network's name: give it one")
+	case len(net.Sandboxes) < 2:
+		return bad("name", "", "the network has nothing but the host: it needs a sandbox, which knows of it")
+	case s.Gateway.IsValid() || s.Gateway6.IsValid():
+		return bad("gateway", "", "the host's gateway is not osl's")
+	case len(s.Labels) > 0:
+		return bad("labels", "", "the host has no labels")
+	case len(s.Sysctls) > 0:
+		return bad("sysctls", "", "the host's settings are not osl's")
+	}
+	for _, r := range s.Routes {
+		if !made[r.Dev] {
+			return bad("routes", r.To.String(), "a route of the host needs a dev that osl makes there")
+		}
+	}
+	for _, n := range s.Neighbors {
+		if !made[n.Dev] {
+			return bad("neighbors", n.IP.String(), "a neighbor of the host needs a dev that osl makes there")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// hostNet is a network with a bridge on the host, whose names and subnets begin alike.
+func hostNet(name string, subnet string, change func(host *osl.Spec)) osl.Network {
+	p := netip.MustParsePrefix
+	host := osl.Spec{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{
+		{Name: name + "-br", Type: "bridge", Addresses: []netip.Prefix{p(subnet + ".0.1/24")}},
+		{Name: name + "-p0", Master: name + "-br", MTU: 1400},
+		{Name: name + "-p1", Addresses: []netip.Prefix{p(subnet + ".1.1/24")}},
+	}, Routes: []osl.RouteSpec{{To: p(subnet + ".2.0/24"), Via: netip.MustParseAddr(subnet + ".1.2"), Dev: name + "-p1"}}}
+	if change != nil {
+		change(&host)
+	}
+	return osl.Network{Name: name, Sandboxes: []osl.Spec{host,
+		{Name: name, Interfaces: []osl.InterfaceSpec{{Name: "eth0", Addresses: []netip.Prefix{p(subnet + ".0.2/24")}}, {Name: "eth1", Addresses: []netip.Prefix{p(subnet + ".1.2/24")}}}}},
+		Links: []osl.Link{{{Sandbox: name, Interface: "eth0"}, {Sandbox: osl.HostName, Interface: name + "-p0"}},
+			{{Sandbox: osl.HostName, Interface: name + "-p1"}, {Sandbox: name, Interface: "eth1"}}}}
+}
+
+// Two networks on one host: each makes, changes and takes away its own, and nothing of
+// the other's or of the host's.
+func TestHostOfTwoNetworks(t *testing.T) {
+	w := begin(t)
+	own, _ := w.vethUp()
+	w.up(own)
+	before := snapshot(t, "")
+	downAfter(t, "ha")
+	downAfter(t, "hb")
+	settles(t, hostNet("ha", "10.130", nil))
+	onlyA := snapshot(t, "")
+	if br, p0, p1 := needLink(t, "", "ha-br"), needLink(t, "", "ha-p0"), needLink(t, "", "ha-p1"); p0.Attrs().MasterIndex != br.Attrs().Index ||
+		p0.Attrs().MTU != 1400 || p1.Attrs().MasterIndex != 0 || needLink(t, osl.GenerateKey("ha"), "eth0").Attrs().MTU != 1400 {
+		t.Error("the master, or the MTU, of an end on the host is another")
+	}
+	if got := hostRouteTo(t, "10.130.2.0/24"); got != "via 10.130.1.2 proto 111" {
+		t.Errorf("the route is %s", got)
+	}
+	settles(t, hostNet("hb", "10.131", nil))
+	settles(t, hostNet("ha", "10.130", nil))
+	_, err := osl.Down(t.Context(), osl.Network{Name: "hb"})
+	must(t, err)
+	same(t, "the host after the other network", onlyA, func() []string { return snapshot(t, "") })
+	// What is dropped goes: an address and a route; a bridge; all of the host.
+	settles(t, hostNet("ha", "10.130", func(h *osl.Spec) { h.Routes = nil; h.Interfaces = h.Interfaces[:2] }))
+	if got := addrsOf(t, "", "ha-p1"); len(got) > 0 || hostRouteTo(t, "10.130.2.0/24") != "" {
+		t.Errorf("the end that is not listed any more has %v, and there is the route %s", got, hostRouteTo(t, "10.130.2.0/24"))
+	}
+	settles(t, hostNet("ha", "10.130", func(h *osl.Spec) { h.Routes = nil; h.Interfaces = h.Interfaces[2:] }))
+	if linkOf(t, "", "ha-br") != nil {
+		t.Error("the bridge that the file dropped is there")
+	}
+	settles(t, hostNet("ha", "10.130", nil))
+	n := hostNet("ha", "10.130", nil)
+	n.Sandboxes = n.Sandboxes[1:]
+	settles(t, n)
+	if linkOf(t, "", "ha-br") != nil || len(addrsOf(t, "", "ha-p1")) > 0 {
+		t.Error("something of the host that the file dropped is there")
+	}
+	settles(t, hostNet("ha", "10.130", nil))
+	_, err = osl.Down(t.Context(), osl.Network{Name: "ha"})
+	must(t, err)
+	same(t, "the host after both", before, func() []string { return snapshot(t, "") })
+}
+
+func hostRouteTo(t *testing.T, dst string) (text string) {
+	t.Helper()
+	witness(t, "", func(h *netlink.Handle) {
+		list, err := h.RouteList(nil, netlink.FAMILY_V4)
+		must(t, err)
+		for _, r := range list {
+			if r.Dst != nil && r.Dst.String() == dst {
+				text = "via " + r.Gw.String() + " proto " + r.Protocol.String()
+			}
+		}
+	})
+	return text
+}
+
+// What osl does not do on the host is refused before anything is done.
+func TestHostRefused(t *testing.T) {
+	w := begin(t)
+	theirs, _ := w.veth()
+	downAfter(t, "ha")
+	downAfter(t, "hb")
+	settles(t, hostNet("ha", "10.130", nil))
+	before := snapshot(t, "")
+	for text, change := range map[string]func(n *osl.Network, h *osl.Spec){
+		"give it one":                     func(n *osl.Network, h *osl.Spec) { n.Name = "" },
+		"it needs a sandbox":              func(n *osl.Network, h *osl.Spec) { n.Sandboxes, n.Links = n.Sandboxes[:1], nil },
+		"the host's gateway":              func(n *osl.Network, h *osl.Spec) { h.Gateway = netip.MustParseAddr("10.131.1.2") },
+		"the host has no labels":          func(n *osl.Network, h *osl.Spec) { h.Labels = map[string]string{"a": "b"} },
+		"needs a dev that osl makes":      func(n *osl.Network, h *osl.Spec) { h.Routes[0].Dev = theirs },
+		"no vxlan":                        func(n *osl.Network, h *osl.Spec) { h.Interfaces[0].Type = "vxlan" },
+		"a link of the host is not moved": func(n *osl.Network, h *osl.Spec) { h.Interfaces[0].Type, h.Interfaces[0].Source = "", theirs },
+		"the host's lo is not osl's":      func(n *osl.Network, h *osl.Spec) { h.Interfaces[0] = osl.InterfaceSpec{Name: "lo"} },
+		"it is no link that osl makes": func(n *osl.Network, h *osl.Spec) {
+			h.Interfaces = append(h.Interfaces, osl.InterfaceSpec{Name: theirs})
+		},
+		"the host has another link": func(n *osl.Network, h *osl.Spec) {
+			h.Interfaces = append(h.Interfaces, osl.InterfaceSpec{Name: "ha-p0", Type: "bridge"})
+		},
+		"is of the network \"ha\"": func(n *osl.Network, h *osl.Spec) {
+			h.Interfaces = append(h.Interfaces, osl.InterfaceSpec{Name: "ha-br", Type: "bridge"})
+		},
+		"a link that osl did not make": func(n *osl.Network, h *osl.Spec) {
+			h.Interfaces = append(h.Interfaces, osl.InterfaceSpec{Name: theirs, Type: "bridge"})
+		},
+		"its master \"" + theirs + "\" is no": func(n *osl.Network, h *osl.Spec) { h.Interfaces[1].Master = theirs },
+	} {
+		n := hostNet("hb", "10.131", nil)
+		change(&n, &n.Sandboxes[0])
+		_, err := osl.Apply(t.Context(), n)
+		if err == nil || !strings.Contains(err.Error(), text) || !errors.Is(err, osl.ErrInvalid) && !errors.Is(err, osl.ErrNameInUse) && !errors.Is(err, osl.ErrNotFound) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	same(t, "the host after refusals", before, func() []string { return snapshot(t, "") })
+}
