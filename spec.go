@@ -90,6 +90,9 @@ type Spec struct {
 	Gateway6 netip.Addr `json:"gateway6,omitzero"`
 	// Routes are routes beyond those of gateways and interfaces.
 	Routes []RouteSpec `json:"routes,omitempty"`
+	// Rules say which routing table is looked up for which packets, beside the
+	// kernel's own: local at 0, main at 32766, default at 32767.
+	Rules []RuleSpec `json:"rules,omitempty"`
 	// Neighbors are permanent neighbor and forwarding entries.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
 	// Sysctls are settings of the whole sandbox, by their name without "net.":
@@ -303,6 +306,52 @@ type NextHop struct {
 	Dev string `json:"dev,omitempty"`
 	// Weight is its share of what is sent, 1 (also if 0) to 256.
 	Weight int `json:"weight,omitempty"`
+}
+
+// RuleSpec is a rule of policy routing: what is so in all that it says is sent by
+// what it does. It looks up the main table where it says nothing else.
+type RuleSpec struct {
+	// Priority is its place, 1 to 4294967295: the kernel tries the lower first.
+	// A sandbox has one rule of osl for each priority and family.
+	Priority uint32 `json:"priority"`
+	// Family is ipv4 or ipv6. Empty is that of From and To, and without these
+	// both.
+	Family string `json:"family,omitempty"`
+	// Not makes it a rule for all packets that are not so.
+	Not bool `json:"not,omitempty"`
+	// From is the network that packets come from.
+	From netip.Prefix `json:"from,omitzero"`
+	// To is the network that they go to.
+	To netip.Prefix `json:"to,omitzero"`
+	// IIF is the name of the interface by which they came, "lo" for those of the
+	// sandbox's own programs. It need not be there yet.
+	IIF string `json:"iif,omitempty"`
+	// OIF is the name of the interface that a socket is bound to.
+	OIF string `json:"oif,omitempty"`
+	// FWMark is the mark of packets, in the bits of FWMask.
+	FWMark uint32 `json:"fwmark,omitempty"`
+	// FWMask are the bits of FWMark that count; 0 means all of them where FWMark
+	// is not 0.
+	FWMask uint32 `json:"fwmask,omitempty"`
+	// IPProto is the protocol above IP: tcp, udp, icmp, another name, or a number.
+	IPProto string `json:"ipproto,omitempty"`
+	// SPort is the port, or range of ports ("8000-8080"), that they come from.
+	SPort string `json:"sport,omitempty"`
+	// DPort is the port, or range, that they go to.
+	DPort string `json:"dport,omitempty"`
+	// Table is the number of the table that it looks up; 0 means the main one,
+	// 254. Where that has no route, the next rule is tried.
+	Table uint32 `json:"table,omitempty"`
+	// SuppressPrefixLength passes over what the table has where its prefix is of
+	// this length in bits or shorter: 0 passes over its default route. nil passes
+	// over nothing.
+	SuppressPrefixLength *int `json:"suppress_prefixlength,omitempty"`
+	// Goto is the priority, higher than its own, of the rule to go on with.
+	Goto uint32 `json:"goto,omitempty"`
+	// Action is blackhole, unreachable, prohibit or nop, in place of a table.
+	Action string `json:"action,omitempty"`
+	// L3MDev looks up the table of the VRF that the interface is in.
+	L3MDev bool `json:"l3mdev,omitempty"`
 }
 
 // NeighborSpec is a permanent neighbor entry, or with FDB a forwarding entry.

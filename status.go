@@ -35,8 +35,9 @@ type Status struct {
 	// OtherRoutes are the routes that osl does not hold: those that the kernel made
 	// to the subnets of addresses, and those of others.
 	OtherRoutes []OtherRoute `json:"other_routes,omitempty"`
-	// OtherRules are the rules of policy routing beside the kernel's first ones;
-	// osl makes none.
+	// Rules are the rules of policy routing that osl holds, one for each family.
+	Rules []RuleSpec `json:"rules,omitempty"`
+	// OtherRules are the rules of others beside the kernel's first ones.
 	OtherRules []OtherRule `json:"other_rules,omitempty"`
 }
 
@@ -69,6 +70,8 @@ type OtherRule struct {
 	// Action is what it does else: blackhole, unreachable, prohibit, goto, nop;
 	// empty where it looks a table up.
 	Action string `json:"action,omitempty"`
+	// Rule is all of it, as a Spec says it.
+	Rule RuleSpec `json:"rule"`
 }
 
 // InterfaceStatus is one link of a sandbox.
@@ -202,7 +205,10 @@ func statusOf(r *engine.Reading) *Status {
 	for _, x := range s.Others {
 		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{routeSpec(x, names, linux.RT_SCOPE_LINK), x.Metric, plan.ProtocolName(x.Proto)})
 	}
-	for _, x := range r.Rules {
+	for _, x := range s.Rules {
+		st.Rules = append(st.Rules, ruleSpec(x))
+	}
+	for _, x := range s.OtherRules {
 		st.OtherRules = append(st.OtherRules, otherRule(x))
 	}
 	for _, x := range s.Neighs {
@@ -227,11 +233,31 @@ func routeSpec(r rtnl.Route, names map[int]string, usual uint8) RouteSpec {
 	return s
 }
 
+// ruleSpec says what a rule is.
+func ruleSpec(r rtnl.Rule) RuleSpec {
+	s := RuleSpec{Priority: r.Priority, Not: r.Not, From: r.From, To: r.To, IIF: r.In, OIF: r.Out, FWMark: r.Mark, FWMask: r.Mask,
+		IPProto: plan.IPProtoName(r.IPProto), SPort: plan.PortsText(r.SPort), DPort: plan.PortsText(r.DPort),
+		Table: r.Table, Goto: r.Goto, L3MDev: r.L3MDev}
+	if !r.From.IsValid() && !r.To.IsValid() {
+		s.Family = map[bool]string{true: "ipv4", false: "ipv6"}[r.Family == linux.AF_INET]
+	}
+	if r.Mark != 0 && r.Mask == 1<<32-1 {
+		s.FWMask = 0
+	}
+	if r.Suppress != 0 {
+		n := int(r.Suppress - 1)
+		s.SuppressPrefixLength = &n
+	}
+	if r.Action != linux.FR_ACT_GOTO {
+		s.Action = plan.RuleActionName(r.Action)
+	}
+	return s
+}
+
 func otherRule(r rtnl.Rule) OtherRule {
-	o := OtherRule{Priority: r.Priority, From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark}
-	// FR_ACT_* of linux/fib_rules.h.
-	if o.Action = map[uint8]string{2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}[r.Action]; o.Action == "" {
-		o.Table = r.Table
+	o := OtherRule{Priority: int(r.Priority), From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark, Rule: ruleSpec(r)}
+	if o.Action = plan.RuleActionName(r.Action); o.Action == "" {
+		o.Table = int(r.Table)
 	}
 	return o
 }

@@ -31,6 +31,9 @@ func (s *Spec) wanted() want.Sandbox {
 	for _, r := range s.Routes {
 		w.Routes = append(w.Routes, r.wanted())
 	}
+	for _, r := range s.Rules {
+		w.Rules = append(w.Rules, want.Rule(r))
+	}
 	for _, n := range s.Neighbors {
 		w.Neighbors = append(w.Neighbors, n.wanted())
 	}

@@ -76,7 +76,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
 	section(w, "VLANS DEV PVID", vlanRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
-	section(w, "RULE WHAT DOES", ruleRows(st))
+	section(w, "RULE WHAT DOES BY", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
 	for _, i := range st.Interfaces {
 		if i.UnderWay {
@@ -235,36 +235,48 @@ func routeRow(r osl.RouteSpec, metric uint32, by string) []string {
 
 func ruleRows(st *osl.Status) [][]string {
 	var rows [][]string
+	for _, r := range st.Rules {
+		rows = append(rows, []string{fmt.Sprint(r.Priority), matches(r), does(r), "osl"})
+	}
 	for _, r := range st.OtherRules {
-		rows = append(rows, []string{fmt.Sprint(r.Priority), matches(r), does(r)})
+		rows = append(rows, []string{fmt.Sprint(r.Priority), matches(r.Rule), does(r.Rule), ""})
 	}
 	return rows
 }
 
 // matches says what a rule is about, as the ip command does.
-func matches(r osl.OtherRule) string {
-	words := []string{"from all"}
-	if r.From.IsValid() {
-		words[0] = "from " + r.From.String()
+func matches(r osl.RuleSpec) string {
+	var words []string
+	say := func(is bool, format string, args ...any) {
+		if is {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
 	}
-	if r.To.IsValid() {
-		words = append(words, "to "+r.To.String())
-	}
-	if r.Mark != 0 {
-		words = append(words, fmt.Sprintf("fwmark %#x", r.Mark))
-	}
-	if r.In != "" {
-		words = append(words, "iif "+r.In)
-	}
-	if r.Out != "" {
-		words = append(words, "oif "+r.Out)
-	}
+	say(r.Not, "not")
+	say(!r.From.IsValid(), "from all")
+	say(r.From.IsValid(), "from %v", r.From)
+	say(r.To.IsValid(), "to %v", r.To)
+	say(r.FWMark|r.FWMask != 0, "fwmark %#x", r.FWMark)
+	say(r.FWMask != 0, "mask %#x", r.FWMask)
+	say(r.IIF != "", "iif %s", r.IIF)
+	say(r.OIF != "", "oif %s", r.OIF)
+	say(r.IPProto != "", "ipproto %s", r.IPProto)
+	say(r.SPort != "", "sport %s", r.SPort)
+	say(r.DPort != "", "dport %s", r.DPort)
+	say(r.Family == "ipv6", "(ipv6)")
 	return strings.Join(words, " ")
 }
 
-func does(r osl.OtherRule) string {
-	if r.Action != "" {
+func does(r osl.RuleSpec) string {
+	switch {
+	case r.Action != "":
 		return r.Action
+	case r.L3MDev:
+		return "lookup of the VRF's table"
+	case r.Goto != 0:
+		return fmt.Sprintf("goto %d", r.Goto)
+	case r.SuppressPrefixLength != nil:
+		return fmt.Sprintf("lookup %d suppress_prefixlength %d", r.Table, *r.SuppressPrefixLength)
 	}
 	return fmt.Sprintf("lookup %d", r.Table)
 }
@@ -293,7 +305,10 @@ func inTheWay(st *osl.Status) (list []string) {
 		list = append(list, text+", proto "+r.Proto)
 	}
 	for _, r := range st.OtherRules {
-		list = append(list, fmt.Sprintf("the rule %d: %s %s", r.Priority, matches(r), does(r)))
+		if r.Rule.L3MDev {
+			continue // the kernel's, with the first VRF
+		}
+		list = append(list, fmt.Sprintf("the rule %d: %s %s", r.Priority, matches(r.Rule), does(r.Rule)))
 	}
 	return list
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -152,6 +153,12 @@ func ofAction(op plan.Op, err error) error {
 			e.Err = fault.Worded(fmt.Sprintf("the kernel does not take %q", a.Value), err)
 			is(fault.ErrInvalid, "")
 		}
+	case plan.NewRule:
+		if a.Rule.Family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT) {
+			is(fault.ErrUnsupported, "the kernel has no IPv6; say family: ipv4")
+		} else if a.Rule.L3MDev && errors.Is(err, unix.EINVAL) {
+			is(fault.ErrUnsupported, "the kernel has no VRF")
+		}
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled") {
 			is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
@@ -190,10 +197,13 @@ func partOf(a plan.Action) (field, entry, about string) {
 		field, entry = "neighbors", a.Neigh.IP.String()
 		return field, entry, "the neighbor " + entry
 	case plan.NewRoute:
-		field, entry = "routes", a.Route.Dst.String()
-		return field, entry, "the route to " + entry
+		r := a.Route
+		return "routes", plan.RouteEntry(r.Dst, r.Table, r.Metric), "the route to " + r.Dst.String()
 	case plan.ReplaceRoute:
 		return partOf(plan.NewRoute(a))
+	case plan.NewRule:
+		entry = strconv.FormatUint(uint64(a.Rule.Priority), 10)
+		return "rules", entry, "the rule of the priority " + entry
 	case plan.NewQdisc, plan.ChangeQdisc, plan.ReplaceQdisc:
 		return "impair", "", "impair"
 	}

@@ -79,6 +79,21 @@ route replace blackhole 203.0.114.0/24
 route replace unreachable 2001:db8:79::/48 metric 9
 `
 
+// rulesLab is routesLab with rules; with other each of them has more or less.
+func rulesLab(other bool) osl.Network {
+	p := netip.MustParsePrefix
+	n := routesLab(osl.RouteSpec{To: p("0.0.0.0/0"), Type: "blackhole", Table: 100})
+	zero := 0
+	rules := []osl.RuleSpec{{Priority: 100, From: p("10.70.0.0/24"), Table: 100}, {Priority: 101, Table: 100},
+		{Priority: 102, Family: "ipv6", FWMark: 7}, {Priority: 103, SuppressPrefixLength: &zero}, {Priority: 104, Action: "nop"}}
+	if other {
+		rules = []osl.RuleSpec{{Priority: 100, Family: "ipv4", Table: 100}, {Priority: 101, To: p("10.71.0.0/24"), Table: 100},
+			{Priority: 102, FWMark: 7, FWMask: 15, IIF: "e0"}, {Priority: 103, Goto: 105, IPProto: "udp", DPort: "53"}, {Priority: 105, Action: "prohibit", From: p("fd00::/8")}}
+	}
+	n.Sandboxes[0].Rules = rules
+	return n
+}
+
 func routeOps() []faultOp {
 	apply := func(n osl.Network) func(w *faultWorld) error {
 		return func(*faultWorld) error { _, err := osl.Apply(context.Background(), n); return err }
@@ -96,6 +111,20 @@ func routeOps() []faultOp {
 	length := routesLab(everyRoute(false)...)
 	length.Sandboxes[0].Interfaces[1].Addresses[1] = netip.MustParsePrefix("2001:db8:71::1/80")
 	return []faultOp{
+		{name: "Apply of rules in a new sandbox", do: apply(rulesLab(false))},
+		{name: "Apply that changes rules", before: before(rulesLab(false)), do: apply(rulesLab(true))},
+		{name: "Apply that changes rules back", before: before(rulesLab(true)), do: apply(rulesLab(false))},
+		{name: "Apply that drops rules", before: before(rulesLab(true)), do: apply(routesLab())},
+		{name: "Down of rules in a namespace of another", ends: true, before: func(w *faultWorld) {
+			w.foreign("a")
+			lab := rulesLab(true)
+			lab.Sandboxes = lab.Sandboxes[:1]
+			lab.Sandboxes[0].Interfaces = nil
+			before(lab)(w)
+		}, do: func(w *faultWorld) error {
+			_, err := osl.Down(context.Background(), osl.Network{Name: "lab"})
+			return err
+		}},
 		{name: "AddInterface of a link with routes of others by way of several", host: sharedRoutes, before: sandboxA,
 			do: func(w *faultWorld) error { return w.a.AddInterface("va", "eth") }},
 		{name: "Apply of routes of every kind", do: apply(routesLab(everyRoute(false)...))},

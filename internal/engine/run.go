@@ -229,6 +229,9 @@ func (r *run) forward(ops []plan.Op) error {
 			if r.later(ops, err) {
 				continue
 			}
+			if ops[0].Half { // the addresses may have gone with a link's IPv6
+				r.undo = append(r.undo, ops[0].Undo)
+			}
 			return ofAction(ops[0], err)
 		}
 		r.undo = append(r.undo, ops[0].Undo)

@@ -89,8 +89,8 @@ func linksNamed(ctx context.Context, conn *netlink.Conn, names []string) (found 
 	return found, errs, err
 }
 
-// readState reads what a sandbox holds. With all, neighbours too, and the routes
-// of others.
+// readState reads what a sandbox holds. With all, neighbours and rules too, and the
+// routes of others.
 func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, error) {
 	s, err := readLinks(ctx, conn)
 	if err != nil {
@@ -100,7 +100,18 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 		s.Routes, err = conn.EveryRoute(ctx, rtnl.Protocol, 0)
 		return s, err
 	}
-	if s.Routes, s.Others, err = readRoutes(ctx, conn); err == nil {
+	if s.Routes, s.Others, err = readRoutes(ctx, conn); err != nil {
+		return s, err
+	}
+	rules, err := conn.Rules(ctx)
+	for _, r := range rules {
+		if r.Proto == rtnl.Protocol {
+			s.Rules = append(s.Rules, r)
+		} else {
+			s.OtherRules = append(s.OtherRules, r)
+		}
+	}
+	if err == nil {
 		s.Neighs, err = readNeighs(ctx, conn, s.Links)
 	}
 	return s, err
@@ -179,8 +190,7 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 	if r.State.Features, err = n.features(ctx); err != nil {
 		return nil, err
 	}
-	r.Rules, err = conn.Rules(ctx)
-	return r, err
+	return r, nil
 }
 
 // Interface reads one link of the sandbox: it is the first of those that are read,

@@ -4,7 +4,6 @@ import (
 	"net"
 
 	"github.com/seed59451c2b/osl/internal/plan"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
 )
 
@@ -39,7 +38,6 @@ type Entry struct {
 type Reading struct {
 	Key   string
 	State *plan.State // the links in the order in which they came
-	Rules []rtnl.Rule
 	// Of a change that has not come to its end are all of it, or some links.
 	All  bool
 	Some map[int]bool

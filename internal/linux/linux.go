@@ -34,8 +34,9 @@ const (
 	RTM_NEWMDB      = 84
 	RTM_NEWNEIGH    = 28
 	RTM_NEWQDISC    = 36
-	RTM_NEWROUTE    = 24
+	RTM_DELRULE     = 33
 	RTM_NEWRULE     = 32
+	RTM_NEWROUTE    = 24
 	RTM_SETLINK     = 19
 )
 
@@ -158,13 +159,27 @@ const (
 
 // Rules of policy routing.
 const (
-	FRA_DST      = 1
-	FRA_FWMARK   = 10
-	FRA_IIFNAME  = 3
-	FRA_OIFNAME  = 17
-	FRA_PRIORITY = 6
-	FRA_SRC      = 2
-	FRA_TABLE    = 15
+	FRA_DST                = 1
+	FRA_DPORT_RANGE        = 24
+	FRA_FWMASK             = 16
+	FRA_GOTO               = 4
+	FRA_IP_PROTO           = 22
+	FRA_L3MDEV             = 19
+	FRA_PROTOCOL           = 21
+	FRA_SPORT_RANGE        = 23
+	FRA_SUPPRESS_PREFIXLEN = 14
+	FR_ACT_BLACKHOLE       = 6
+	FR_ACT_GOTO            = 2
+	FR_ACT_NOP             = 3
+	FR_ACT_PROHIBIT        = 8
+	FR_ACT_TO_TBL          = 1
+	FR_ACT_UNREACHABLE     = 7
+	FRA_FWMARK             = 10
+	FRA_IIFNAME            = 3
+	FRA_OIFNAME            = 17
+	FRA_PRIORITY           = 6
+	FRA_SRC                = 2
+	FRA_TABLE              = 15
 )
 
 // Neighbours.

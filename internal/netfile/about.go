@@ -88,12 +88,20 @@ func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
 	i := -1
 	switch field {
 	case "routes":
-		i = slices.IndexFunc(s.Routes, func(r osl.RouteSpec) bool { return r.To.Masked().String() == entry || r.To.String() == entry })
+		i = slices.IndexFunc(s.Routes, func(r osl.RouteSpec) bool {
+			return plan.RouteEntry(r.To.Masked(), r.Table, r.Metric) == entry || r.To.String() == entry
+		})
 		if i < 0 && entry == "0.0.0.0/0" && s.Gateway.IsValid() {
 			return path + ".gateway"
 		}
 		if i < 0 && entry == "::/0" && s.Gateway6.IsValid() {
 			return path + ".gateway6"
+		}
+	case "rules":
+		for j, r := range s.Rules { // of two with one priority the second is too many
+			if strconv.FormatUint(uint64(r.Priority), 10) == entry {
+				i = j
+			}
 		}
 	case "neighbors":
 		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool { return n.IP.Unmap().String() == entry })

@@ -85,18 +85,21 @@ func (c *Conn) VLANs(ctx context.Context) ([]rtnl.VLANsOf, error) {
 
 // Rules reads the rules of policy routing of both families, those that the kernel
 // begins with left out.
-func (c *Conn) Rules(ctx context.Context) (all []rtnl.Rule, err error) {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		part, err := list(ctx, c, rtnl.AllRules(family), func(p []byte) (rtnl.Rule, bool) {
+func (c *Conn) Rules(ctx context.Context) ([]rtnl.Rule, error) {
+	read := func(family uint8) ([]rtnl.Rule, error) {
+		return list(ctx, c, rtnl.AllRules(family), func(p []byte) (rtnl.Rule, bool) {
 			r, ok := rtnl.ParseRule(p)
 			return r, ok && !r.IsFirst()
 		})
-		if err != nil && !rtnl.NoTable(err) {
-			return nil, err // a kernel without has one table and no rules
-		}
-		all = append(all, part...)
 	}
-	return all, nil
+	all, err := read(unix.AF_UNSPEC)
+	if rtnl.NoTable(err) {
+		// A kernel without has one table and no rules; but what is refused is not empty.
+		if _, again := read(unix.AF_INET); rtnl.NoTable(again) {
+			return nil, nil
+		}
+	}
+	return all, err
 }
 
 // Qdiscs reads the queueing disciplines at the roots of the links.

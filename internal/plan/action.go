@@ -365,7 +365,7 @@ func Absent(err error) bool {
 // done where that is gone already.
 func TakesAway(a Action) bool {
 	switch a := a.(type) {
-	case DelLink, DelAddr, DelRoute, DelNeigh, DelAltName, DelQdisc:
+	case DelLink, DelAddr, DelRoute, DelRule, DelNeigh, DelAltName, DelQdisc:
 		return true
 	case Again:
 		return a.Type == linux.RTM_DELADDR

@@ -195,6 +195,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	if err := b.routes(w, k); err != nil {
 		return err
 	}
+	b.rules(w, k)
 	if err := b.neighbours(w, k); err != nil {
 		return err
 	}
@@ -400,7 +401,7 @@ func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 		undo = append(undo, addrsOf(key, l, k.part(l))...)
 		b.dark[end{key, l.Name}] = true
 	}
-	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo})
+	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{l.Index, on, l.Inet}, Undo: undo, Half: !on})
 	if on {
 		b.reset[end{key, "ipv6/conf/" + dev + "/accept_dad"}] = true
 		b.reset[end{key, "ipv6/conf/" + dev + "/ndisc_notify"}] = true

@@ -16,6 +16,7 @@ type Sandbox struct {
 	Ifaces   []Iface
 	Gateways []rtnl.Route // without Index, or with Dev
 	Routes   []Route
+	Rules    []rtnl.Rule
 	Neighs   []Neigh
 	Sysctls  []Setting
 	Labels   map[string]string
@@ -147,7 +148,9 @@ type State struct {
 	Addrs  []rtnl.Addr
 	Routes []rtnl.Route // those of osl
 	Others []rtnl.Route // those of others, if they were read
-	Neighs []rtnl.Neigh // those of osl
+	// Rules are those of osl, OtherRules those of others but for the kernel's first ones.
+	Rules, OtherRules []rtnl.Rule
+	Neighs            []rtnl.Neigh // those of osl
 	// VLANs are those of bridges and their ports, by their indexes, if they were read.
 	VLANs map[int][]rtnl.VLAN
 	// Settings are the values of those that a Sandbox asks for, and of those

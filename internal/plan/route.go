@@ -29,13 +29,13 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 	for _, r := range list {
 		r.Proto = rtnl.Protocol
 		var err error
-		if r.Index, err = b.device(w, k, r.Dst, r.Via, r.Dev); err != nil {
+		if r.Index, err = b.device(w, k, r.Route, r.Via, r.Dev); err != nil {
 			return err
 		}
 		r.Hops = slices.Clone(r.Hops)
 		for i := range r.Hops {
 			h := &r.Hops[i]
-			if h.Index, err = b.device(w, k, r.Dst, h.Via, h.Dev); err != nil {
+			if h.Index, err = b.device(w, k, r.Route, h.Via, h.Dev); err != nil {
 				return err
 			}
 		}
@@ -49,15 +49,29 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 	return nil
 }
 
+// RouteEntry names a route among those of a sandbox.
+func RouteEntry(dst netip.Prefix, table, metric uint32) string {
+	s := dst.String()
+	if table != 0 && table != linux.RT_TABLE_MAIN {
+		s += fmt.Sprintf(" table %d", table)
+	}
+	if dst.IsValid() && metric != 0 && metric != defaultMetric(dst) {
+		s += fmt.Sprintf(" metric %d", metric)
+	}
+	return s
+}
+
+func entryOf(r rtnl.Route) string { return RouteEntry(r.Dst, r.Table, r.Metric) }
+
 // device returns the index of the device of a route, or of one of its next hops, 0
 // where the kernel finds it.
-func (b *builder) device(w *Sandbox, k *known, to netip.Prefix, via netip.Addr, dev string) (index int, err error) {
+func (b *builder) device(w *Sandbox, k *known, r rtnl.Route, via netip.Addr, dev string) (index int, err error) {
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: to.String(), Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: entryOf(r), Text: fmt.Sprintf(format, args...)}
 	}
 	if dev != "" {
 		if index = b.index[end{w.Key, dev}]; index == 0 {
-			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", to, near.Hint(dev, k.named(w)))
+			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", r.Dst, near.Hint(dev, k.named(w)))
 		}
 		return index, err
 	}
@@ -67,7 +81,7 @@ func (b *builder) device(w *Sandbox, k *known, to netip.Prefix, via netip.Addr, 
 	if _, lost := b.lost.find(via); lost {
 		// The kernel does not know yet what goes, and could take that.
 		if index = b.reach(w, k, via); index == 0 {
-			err = problem(Unreachable, "only what goes reaches the next hop %v of the route to %v", via, to)
+			err = problem(Unreachable, "only what goes reaches the next hop %v of the route to %v", via, r.Dst)
 		}
 	}
 	return index, err
@@ -87,7 +101,7 @@ func (b *builder) source(w *Sandbox, k *known, r rtnl.Route) error {
 	if slices.ContainsFunc(k.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr() == r.Src && !b.drops(a) }) {
 		return nil
 	}
-	return &Problem{Key: w.Key, Kind: Invalid, Field: "routes", Entry: r.Dst.String(),
+	return &Problem{Key: w.Key, Kind: Invalid, Field: "routes", Entry: entryOf(r),
 		Text: fmt.Sprintf("the preferred source %v of the route to %v is no address of the sandbox", r.Src, r.Dst)}
 }
 
@@ -180,7 +194,7 @@ func onLink(r rtnl.Route) bool {
 func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 	key := KeyOfRoute(r)
 	if b.to[key] {
-		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: r.Dst.String(),
+		return &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: entryOf(r),
 			Text: fmt.Sprintf("another route to %v is wanted too, with the same table and metric", r.Dst)}
 	}
 	b.to[key] = true

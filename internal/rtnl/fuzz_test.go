@@ -69,6 +69,9 @@ func FuzzDecode(f *testing.F) {
 		ParseLink(b)
 		ParseAddr(b)
 		ParseRoute(b)
+		if r, ok := ParseRule(b); ok {
+			NewRule(r)
+		}
 		ParseNeigh(b)
 		ParseQdisc(b)
 		ParseFeatures(b)

@@ -53,6 +53,12 @@ var limits = map[string]object{
 	"SegmentSpec.subnet":   oneOrMore,
 	"RouteSpec.to":         destination,
 	"RouteSpec.type":       {"enum": plan.RouteTypes()},
+	"RuleSpec.priority":    {"minimum": 1},
+	"RuleSpec.family":      {"enum": []string{"ipv4", "ipv6"}},
+	"RuleSpec.action":      {"enum": plan.RuleActions()},
+	"RuleSpec.sport":       {"type": []string{"string", "integer"}},
+	"RuleSpec.dport":       {"type": []string{"string", "integer"}},
+	"RuleSpec.ipproto":     {"type": []string{"string", "integer"}},
 	"NextHop.weight":       {"minimum": 0, "maximum": 256},
 	"InterfaceSpec.routes": {"items": destination},
 

@@ -43,7 +43,7 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 	for _, x := range s.Routes {
 		route, err := ToRoute(x)
 		if err != nil {
-			return where.In("routes", x.To.String(), err)
+			return where.In("routes", plan.RouteEntry(x.To.Masked(), x.Table, x.Metric), err)
 		}
 		w.Routes = append(w.Routes, route)
 	}
@@ -55,6 +55,9 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 	}
 	w.Labels = s.Labels
 	var err error
+	if w.Rules, err = planRules(s.Rules); err != nil {
+		return err
+	}
 	w.Sysctls, err = wantSettings(s.Sysctls, "")
 	return err
 }

@@ -39,6 +39,7 @@ type Sandbox struct {
 	Gateway    netip.Addr
 	Gateway6   netip.Addr
 	Routes     []Route
+	Rules      []Rule
 	Neighbors  []Neigh
 	Sysctls    map[string]string
 	Labels     map[string]string
