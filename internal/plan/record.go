@@ -368,8 +368,10 @@ func allowed(s Step) bool {
 		return len(s.Data) > 0 && s.Data[0] == linux.AF_BRIDGE && rtnl.StaysHere(s.Type, s.Data)
 	case linux.RTM_DELLINKPROP:
 		return rtnl.StaysHere(linux.RTM_DELLINK, s.Data)
-	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWRULE, linux.RTM_DELRULE,
-		linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH, linux.RTM_NEWQDISC, linux.RTM_DELQDISC, linux.RTM_NEWMDB, linux.RTM_DELMDB:
+	case linux.RTM_NEWRULE, linux.RTM_DELRULE:
+		r, ok := rtnl.ParseRule(s.Data)
+		return ok && r.Proto == rtnl.Protocol // osl touches no other
+	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH, linux.RTM_NEWQDISC, linux.RTM_DELQDISC, linux.RTM_NEWMDB, linux.RTM_DELMDB:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false
