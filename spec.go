@@ -354,17 +354,28 @@ type RuleSpec struct {
 	L3MDev bool `json:"l3mdev,omitempty"`
 }
 
-// NeighborSpec is a permanent neighbor entry, or with FDB a forwarding entry.
+// NeighborSpec is a permanent neighbor entry, or with FDB or MDB a forwarding entry: of a
+// vxlan, which has an IP, or of a bridge. Those of a bridge stay where they are, whatever
+// the bridge hears.
 type NeighborSpec struct {
-	// Dev is the interface of the entry.
+	// Dev is the interface of the entry. For one of a bridge it is the port where the
+	// address is, or the bridge itself.
 	Dev string `json:"dev"`
-	// IP is the neighbor's address; with FDB the tunnel endpoint's.
-	IP netip.Addr `json:"ip"`
-	// MAC is the neighbor's hardware address.
-	MAC MAC `json:"mac"`
-	// FDB makes a forwarding entry of the vxlan Dev: MAC is behind the tunnel
-	// endpoint IP.
+	// IP is the neighbor's address; with FDB the tunnel endpoint's, and with MDB the
+	// multicast group.
+	IP netip.Addr `json:"ip,omitzero"`
+	// MAC is the neighbor's hardware address. With MDB it is the group, where that has no
+	// IP.
+	MAC MAC `json:"mac,omitempty"`
+	// FDB makes a forwarding entry. With IP it is one of the vxlan Dev: MAC is behind the
+	// tunnel endpoint IP. Without, it is one of a bridge: MAC is at its port Dev, or with
+	// Dev the bridge itself, it is heard by the sandbox.
 	FDB bool `json:"fdb,omitempty"`
+	// MDB makes a multicast entry of a bridge: the group IP, or MAC, is sent to its port
+	// Dev. It needs Linux 6.3.
+	MDB bool `json:"mdb,omitempty"`
+	// VLAN is that of an entry of a bridge which filters VLANs.
+	VLAN int `json:"vlan,omitempty"`
 }
 
 // Check is something that must hold when the network is up: one of Ping, TCP

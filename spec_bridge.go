@@ -164,5 +164,5 @@ func vlans(list []VLANRange) (w []want.VLANRange) {
 }
 
 func (n NeighborSpec) wanted() want.Neigh {
-	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB}
+	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB, MDB: n.MDB, VLAN: n.VLAN}
 }

@@ -317,10 +317,20 @@ func neighborRows(st *osl.Status) [][]string {
 	var rows [][]string
 	for _, n := range st.Neighbors {
 		kind := "neighbor"
-		if n.FDB {
+		switch {
+		case n.MDB:
+			kind = "mdb"
+		case n.FDB:
 			kind = "fdb"
 		}
-		rows = append(rows, []string{n.IP.String(), n.MAC.String(), n.Dev, kind})
+		if n.VLAN != 0 {
+			kind += fmt.Sprintf(", VLAN %d", n.VLAN)
+		}
+		ip := ""
+		if n.IP.IsValid() {
+			ip = n.IP.String()
+		}
+		rows = append(rows, []string{ip, n.MAC.String(), n.Dev, kind})
 	}
 	return rows
 }

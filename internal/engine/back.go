@@ -217,7 +217,7 @@ func (r *run) revert(op plan.Op) error {
 // leftovers tells what an inverse that failed leaves. What is there already is as
 // it was, but not a name on the host that keeps a link from coming home.
 func (r *run) leftovers(op plan.Op, err error) []string {
-	if err != nil && (!plan.Absent(err) || isHome(op) && errors.Is(err, unix.EEXIST)) {
+	if err != nil && !plan.NoEntry(op.Do, err) && (!plan.Absent(err) || isHome(op) && errors.Is(err, unix.EEXIST)) {
 		return []string{r.leftover(op, err)}
 	}
 	return nil

@@ -141,6 +141,10 @@ func ofAction(op plan.Op, err error) error {
 		ofQdisc(e, a.Qdisc.Kind, is)
 	case plan.ReplaceQdisc:
 		ofQdisc(e, a.Qdisc.Kind, is)
+	case plan.NewNeigh:
+		if a.Neigh.MDB && errors.Is(err, unix.EINVAL) && !kernelIs(6, 3) {
+			is(fault.ErrUnsupported, "before Linux 6.3 the kernel does not keep whose a multicast entry is")
+		}
 	case plan.SetBridge, plan.SetVLANs, plan.DelVLANs:
 		if errors.Is(err, unix.EOPNOTSUPP) {
 			is(fault.ErrUnsupported, "the kernel was built without the VLANs of bridges (CONFIG_BRIDGE_VLAN_FILTERING)")
@@ -194,7 +198,8 @@ func partOf(a plan.Action) (field, entry, about string) {
 		field, entry = "addresses", a.Addr.Prefix.String()
 		return field, entry, "the address " + entry
 	case plan.NewNeigh:
-		field, entry = "neighbors", a.Neigh.IP.String()
+		n := plan.Neigh{Neigh: a.Neigh}
+		field, entry = "neighbors", n.Called()
 		return field, entry, "the neighbor " + entry
 	case plan.NewRoute:
 		r := a.Route

@@ -37,7 +37,18 @@ func bridgeLab(odd bool, master string) osl.Network {
 	}
 	net := bridges(osl.InterfaceSpec{Bridge: br}, osl.InterfaceSpec{Bridge: &osl.BridgeSpec{VLANFiltering: br.VLANFiltering}}, osl.NeighborSpec{})
 	s := &net.Sandboxes[0]
-	s.Neighbors = nil
+	vlan := 0
+	if filtersVLANs() {
+		vlan = *port.PVID
+	}
+	s.Neighbors = []osl.NeighborSpec{{Dev: "p0", MAC: osl.MAC(hw(82)), FDB: true, VLAN: vlan}}
+	if odd {
+		s.Neighbors = []osl.NeighborSpec{{Dev: "p0", MAC: osl.MAC(hw(83)), FDB: true, VLAN: vlan},
+			{Dev: "p1", MAC: osl.MAC(hw(82)), FDB: true, VLAN: vlan}, {Dev: "br1", MAC: osl.MAC(hw(84)), FDB: true}}
+		if filtersVLANs() {
+			s.Neighbors[2].VLAN = 1
+		}
+	}
 	s.Interfaces = append(s.Interfaces,
 		osl.InterfaceSpec{Name: "p0", MAC: osl.MAC(hw(76)), Master: master, BridgePort: port, Peer: osl.Endpoint{Sandbox: "a", Interface: "q0"}},
 		osl.InterfaceSpec{Name: "q0", MAC: osl.MAC(hw(77))},

@@ -86,7 +86,7 @@ func holds(ctx context.Context, conn *netlink.Conn, w rtnl.Neigh) (bool, error) 
 		return have.Proto == rtnl.Protocol, err
 	}
 	list, err := conn.FDB(ctx, w.Index)
-	return slices.ContainsFunc(list, func(h rtnl.Neigh) bool { return bytes.Equal(h.MAC, w.MAC) }), err
+	return slices.ContainsFunc(list, func(h rtnl.Neigh) bool { return h.Bridge == 0 && bytes.Equal(h.MAC, w.MAC) }), err
 }
 
 // neighLink returns the index of the link with a source name, or without one

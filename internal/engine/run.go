@@ -269,7 +269,7 @@ func (r *run) send(ops []plan.Op) error {
 		if read[i].Index != 0 {
 			r.links[linkID{op.NS, read[i].Index}] = read[i]
 		}
-		if errs[i] != nil && plan.TakesAway(op.Do) && plan.Absent(errs[i]) || op.Gone && errors.Is(errs[i], unix.ENODEV) {
+		if errs[i] != nil && plan.TakesAway(op.Do) && plan.Absent(errs[i]) || plan.NoEntry(op.Do, errs[i]) || op.Gone && errors.Is(errs[i], unix.ENODEV) {
 			errs[i] = nil // an earlier step took it along
 		}
 		if errs[i] == nil || op.Half || unknown != nil {

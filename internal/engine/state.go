@@ -131,8 +131,8 @@ func readRoutes(ctx context.Context, conn *netlink.Conn) (osls, others []rtnl.Ro
 	return osls, others, err
 }
 
-// readNeighs reads the neighbour entries of osl, and the static forwarding
-// entries of its vxlans.
+// readNeighs reads the neighbour entries of osl, and its static forwarding entries: of
+// vxlans, and of bridges where a tag says that there are some.
 func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (list []rtnl.Neigh, err error) {
 	neighs, err := conn.Neighs(ctx)
 	if err != nil {
@@ -143,20 +143,34 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 			list = append(list, n)
 		}
 	}
+	entries := false
 	for i := range links {
-		if links[i].Kind != "vxlan" {
+		l := &links[i]
+		t := plan.Tag{}
+		if l.Port != nil || l.Bridge != nil {
+			t, _ = plan.ParseTag(l.Alias)
+		}
+		entries = entries || t.Entries
+		if l.Kind != "vxlan" && !t.Entries {
 			continue
 		}
-		fdb, err := conn.FDB(ctx, links[i].Index)
+		fdb, err := conn.FDB(ctx, l.Index)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range fdb {
 			// The default entry of a vxlan's remote is all zero.
-			if n.State&unix.NUD_PERMANENT != 0 && slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 }) {
+			if n.Bridge != 0 && t.Entries || n.Bridge == 0 && n.State&unix.NUD_PERMANENT != 0 && slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 }) {
 				list = append(list, n)
 			}
 		}
+	}
+	if entries {
+		mdb, err := conn.MDB(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, mdb...)
 	}
 	return list, nil
 }

@@ -148,6 +148,15 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		a := attributes(t, p[unix.SizeofIfInfomsg:])
 		say("VLANs of %s %x", names[u32(p[4:])], attributesIn(t, a[unix.IFLA_AF_SPEC]))
 	}
+	for _, p := range dump(unix.RTM_GETMDB, unix.AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0) {
+		for _, entry := range attributesIn(t, attributes(t, p[8:])[1]) { // MDBA_MDB
+			for _, e := range attributesIn(t, entry) {
+				if len(e) >= 28 && e[4] == 1 { // struct br_mdb_entry, MDB_PERMANENT
+					say("multicast entry of a bridge at %s VLAN %x group %x", names[u32(e)], e[6:8], e[8:26])
+				}
+			}
+		}
+	}
 	for _, p := range dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg)...) {
 		a := attributes(t, p[unix.SizeofIfAddrmsg:])
 		flags := u32(a[unix.IFA_FLAGS]) &^ (unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_NODAD)
@@ -180,6 +189,9 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		head[0] = family
 		for _, p := range dump(unix.RTM_GETNEIGH, head...) {
 			a := attributes(t, p[12:])
+			if family == unix.AF_BRIDGE && uint16(p[8])&unix.NUD_NOARP != 0 && len(a[unix.NDA_MASTER]) > 0 {
+				say("entry of a bridge %v on %s flags %x VLAN %x", net.HardwareAddr(a[unix.NDA_LLADDR]), names[u32(p[4:])], p[10], a[unix.NDA_VLAN])
+			}
 			// The multicast addresses that a device listens to are the kernel's.
 			if mac := a[unix.NDA_LLADDR]; uint16(p[8])&unix.NUD_PERMANENT != 0 && !(family == unix.AF_BRIDGE && len(mac) > 0 && mac[0]&1 != 0) {
 				say("neighbor %v is at %v on %s family %d flags %x proto %x", ip(a[unix.NDA_DST]), net.HardwareAddr(a[unix.NDA_LLADDR]),

@@ -104,7 +104,9 @@ func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
 			}
 		}
 	case "neighbors":
-		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool { return n.IP.Unmap().String() == entry })
+		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool {
+			return n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry
+		})
 	case "sysctls":
 		if _, ok := s.Sysctls[entry]; ok {
 			return path + ".sysctls." + entry

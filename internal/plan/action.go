@@ -312,6 +312,9 @@ func (a PutBack) Command(dev string) string {
 }
 
 func (a NewNeigh) Command(dev string) string {
+	if a.Neigh.Bridge != 0 {
+		return entryCommand("replace", a.Neigh, dev)
+	}
 	if a.Neigh.FDB {
 		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
 	}
@@ -319,6 +322,9 @@ func (a NewNeigh) Command(dev string) string {
 }
 
 func (a DelNeigh) Command(dev string) string {
+	if a.Neigh.Bridge != 0 {
+		return entryCommand("del", a.Neigh, dev)
+	}
 	if a.Neigh.FDB {
 		return fmt.Sprintf("bridge fdb del %s dev %s dst %s self", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
 	}

@@ -34,6 +34,11 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.MTU, old.MTU, set.Alias, old.Alias, changed = f.MTU, l.MTU, &alias, &l.Alias, true
 	}
+	if entries := b.entries[end{w.Key, f.Name}]; tag.Origin != None && tag.Entries != entries && (entries || w.Prune) {
+		tag.Entries = entries
+		alias := tag.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
 	if f.Note != "" && tag.Origin != None && f.Note != tag.Note {
 		tag.Note = f.Note
 		alias := tag.String()
@@ -56,6 +61,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
 		kept.Born, kept.Note = b.birth(), f.Note
+		kept.Entries = b.entries[end{w.Key, f.Name}]
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
@@ -237,17 +243,26 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 }
 
 func (b *builder) neighbours(w *Sandbox, k *known) error {
+	ifaces, taken := map[string]*Iface{}, map[seat]string{}
+	for i := range w.Ifaces {
+		ifaces[w.Ifaces[i].Name] = &w.Ifaces[i]
+	}
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
-			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.IP.String(),
-				Text: fmt.Sprintf("the device of the neighbor %v is not in the sandbox", n.IP)}
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.Called(),
+				Text: fmt.Sprintf("the device of the neighbor %s is not in the sandbox", n.Called())}
 		}
 		n.Index = index
 		n.Proto = rtnl.Protocol
+		if n.OfBridge {
+			if err := b.entry(w, &n, ifaces, taken); err != nil {
+				return err
+			}
+		}
 		var undo []Op
 		h, have := k.neighs[keyOf(n.Neigh)]
-		if have {
+		if have = have && !b.leftBridge(w.Key, h); have {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 			have = sameEntry(h, n.Neigh)
 		}
@@ -257,6 +272,10 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 		}
 		if undo == nil {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: DelNeigh{n.Neigh}}}
+			if h, at := k.seats[seatOf(n.Neigh)]; at && n.Bridge != 0 && !n.MDB {
+				// It comes from another port, and goes back there.
+				undo = append(undo, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: NewNeigh{h}})
+			}
 		}
 		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
 	}

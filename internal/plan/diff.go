@@ -44,7 +44,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, repvid: map[int]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, repvid: map[int]bool{}, entries: map[end]bool{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -111,6 +111,7 @@ type builder struct {
 	dark    map[end]bool // links whose IPv6 goes off: to undo that puts back what they had
 	reset   map[end]bool // settings, by their paths, that another setting changes
 	set     map[end]bool // settings that are planned, by their paths
+	entries map[end]bool // links that are to have forwarding entries of their bridge
 	repvid  map[int]bool // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	commit Commit // empty where one sandbox changes that is there
@@ -122,6 +123,11 @@ func (b *builder) know(want []Sandbox) {
 		b.known[key] = know(s)
 	}
 	for i := range want {
+		for j := range want[i].Neighs {
+			if n := &want[i].Neighs[j]; n.OfBridge {
+				b.entries[end{want[i].Key, n.Dev}] = true
+			}
+		}
 		if b.known[want[i].Key] == nil {
 			b.known[want[i].Key] = know(&State{
 				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: linux.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},

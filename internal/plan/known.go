@@ -24,6 +24,7 @@ type known struct {
 	others  map[RouteKey][]rtnl.Route
 	neighs  map[neighKey]rtnl.Neigh
 	linkNbs map[int][]rtnl.Neigh
+	seats   map[seat]rtnl.Neigh
 }
 
 // address names an address of a link.
@@ -37,11 +38,18 @@ type neighKey struct {
 	index int
 	ip    netip.Addr
 	mac   string // of forwarding entries, which have no ip here
+	// Of an entry of a bridge; a multicast one has an ip or a mac.
+	vlan        uint16
+	bridge, mdb bool
 }
 
 func keyOf(n rtnl.Neigh) neighKey {
 	if n.FDB {
-		return neighKey{index: n.Index, mac: string(n.MAC)}
+		k := neighKey{index: n.Index, mac: string(n.MAC), vlan: n.VLAN, bridge: n.Bridge != 0, mdb: n.MDB}
+		if n.MDB {
+			k.ip = n.IP
+		}
+		return k
 	}
 	return neighKey{index: n.Index, ip: n.IP}
 }
@@ -52,7 +60,7 @@ func know(s *State) *known {
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
 		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[RouteKey][]rtnl.Route{}, on: map[int][]rtnl.Route{},
-		others: map[RouteKey][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}}
+		others: map[RouteKey][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
 		k.index[l.Index], k.name[l.Name] = l, l
@@ -74,6 +82,12 @@ func know(s *State) *known {
 	}
 	k.knowRoutes()
 	for _, n := range s.Neighs {
+		if n.Bridge != 0 {
+			n.BridgeName = k.nameOf(n.Bridge)
+			if !n.MDB {
+				k.seats[seatOf(n)] = n
+			}
+		}
 		k.neighs[keyOf(n)] = n
 		k.linkNbs[n.Index] = append(k.linkNbs[n.Index], n)
 	}
@@ -99,4 +113,6 @@ func (k *known) part(l *rtnl.Link) *State {
 	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index], Qdiscs: k.Qdiscs, VLANs: k.VLANs}
 }
 
-func sameEntry(a, b rtnl.Neigh) bool { return bytes.Equal(a.MAC, b.MAC) && a.IP == b.IP }
+func sameEntry(a, b rtnl.Neigh) bool {
+	return bytes.Equal(a.MAC, b.MAC) && a.IP == b.IP && a.Bridge == b.Bridge
+}

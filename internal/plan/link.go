@@ -59,7 +59,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if tag.Network = w.Owner; w.Owner != "" && w.MadeBy != nil {
 		tag.Origin = Far
 	}
-	tag.Born, tag.Note = p.birth(), w.Note
+	tag.Born, tag.Note, tag.Entries = p.birth(), w.Note, p.entries[end{key, w.Name}]
 	dev := w.device()
 	switch {
 	case w.From != nil:

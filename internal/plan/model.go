@@ -134,6 +134,8 @@ type Route struct {
 type Neigh struct {
 	rtnl.Neigh
 	Dev string
+	// OfBridge: it is an entry of the bridge that Dev is, or is a port of.
+	OfBridge bool
 }
 
 // Setting is a sysctl by its path below /proc/sys/net.

@@ -26,15 +26,32 @@ func (b *builder) prune(w *Sandbox, k *known) {
 				Undo: undo(r.Index, restore(r))})
 		}
 	}
-	wanted := map[neighKey]bool{}
+	wanted, comes := map[neighKey]rtnl.Neigh{}, map[seat]bool{}
 	for _, n := range w.Neighs {
-		n.Index = b.index[end{w.Key, n.Dev}]
-		wanted[keyOf(n.Neigh)] = true
+		n.Index, n.Proto = b.index[end{w.Key, n.Dev}], rtnl.Protocol
+		if n.OfBridge {
+			b.seat(w, &n)
+		}
+		wanted[keyOf(n.Neigh)] = n.Neigh
+		if n.Bridge != 0 && !n.MDB {
+			comes[seatOf(n.Neigh)] = true
+		}
 	}
 	for _, n := range k.Neighs {
-		if !b.gone[n.Index] && !wanted[keyOf(n)] {
+		key := keyOf(n)
+		_, stays := wanted[key]
+		if key.bridge && !key.mdb { // one that another port gets has left; one without a VLAN is in all of the port's
+			key.vlan = 0
+			_, all := wanted[key]
+			stays = stays || all || comes[seatOf(n)]
+		}
+		if !b.gone[n.Index] && !stays && !b.leftBridge(w.Key, n) {
+			n.BridgeName = k.nameOf(n.Bridge)
 			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n},
 				Undo: undo(n.Index, NewNeigh{n})})
+			for _, o := range sameSeats(wanted, n) {
+				b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: NewNeigh{o}, Quiet: true})
+			}
 		}
 	}
 	b.repair(w, k)
@@ -146,7 +163,7 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 // kernel leaves them on it. Those that it brought stay.
 func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
 	for _, n := range s.Neighs {
-		if t.Origin == Host && n.FDB && n.Index == l.Index {
+		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
 	}

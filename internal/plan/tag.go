@@ -43,6 +43,9 @@ type Tag struct {
 	Note string
 	// Network is the one that a link of the host's was made for, empty for none.
 	Network string
+	// Entries: osl has put forwarding entries of a bridge at it, which are not looked for
+	// else.
+	Entries bool
 	// What the link had before; of one that osl made only MTU, which is that of
 	// a bridge that was given one: it does not follow the ports.
 	Index  int
@@ -80,6 +83,9 @@ func (t Tag) String() string {
 	}
 	if t.Note != "" {
 		b.WriteString(";c=" + t.Note)
+	}
+	if t.Entries {
+		b.WriteString(";e=1")
 	}
 	if t.Origin == Host || t.Origin == Kept {
 		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
@@ -133,6 +139,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Network, err = url.QueryUnescape(v)
 	case "b":
 		t.Born, err = strconv.ParseInt(v, 36, 64)
+	case "e":
+		t.Entries = v == "1"
 	case "c":
 		t.Note = v
 	case "i":

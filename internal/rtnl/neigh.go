@@ -29,8 +29,9 @@ type Neigh struct {
 	MDB   bool
 	// Bridge is the index of the bridge whose entry it is: Index is that of its port, or
 	// its own; 0 for all others.
-	Bridge int
-	VLAN   uint16 // of an entry of a bridge, 0 for none
+	Bridge     int
+	BridgeName string // for who prints it; the kernel is not told
+	VLAN       uint16 // of an entry of a bridge, 0 for none
 }
 
 // oslsEntry returns the state and the flags of an entry of a bridge that is osl's.

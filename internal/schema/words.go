@@ -147,6 +147,9 @@ var words = map[string]struct{ example, ip string }{
 	"NeighborSpec.mac": {"mac: 02:00:00:00:00:09", "ip neigh … lladdr"},
 	"NeighborSpec.fdb": {"fdb: true", "bridge fdb append"},
 
+	"NeighborSpec.mdb":  {"mdb: true", "bridge mdb add"},
+	"NeighborSpec.vlan": {"vlan: 20", "bridge fdb … vlan"},
+
 	"Check.from":    {"from: web", "ip netns exec web"},
 	"Check.ping":    {"ping: 10.10.0.3", "ping"},
 	"Check.tcp":     {"tcp: 10.10.0.3:5432", ""},

@@ -48,10 +48,11 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		w.Routes = append(w.Routes, route)
 	}
 	for _, x := range s.Neighbors {
-		if !x.IP.IsValid() || len(x.MAC) != 6 || x.Dev == "" {
-			return where.In("neighbors", x.IP.String(), fault.Invalidf("a neighbor needs dev, ip and mac, six bytes of it"))
+		n, err := x.plan()
+		if err != nil {
+			return where.In("neighbors", n.Called(), err)
 		}
-		w.Neighs = append(w.Neighs, plan.Neigh{Dev: x.Dev, Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, FDB: x.FDB}})
+		w.Neighs = append(w.Neighs, n)
 	}
 	w.Labels = s.Labels
 	var err error

@@ -110,6 +110,9 @@ type Neigh struct {
 	IP  netip.Addr
 	MAC net.HardwareAddr
 	FDB bool
+	MDB bool
+	// VLAN of an entry of a bridge, 0 for none.
+	VLAN int
 }
 
 // Keys says which key a name stands for, when two spellings are of one key, and what

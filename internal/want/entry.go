@@ -1,0 +1,36 @@
+package want
+
+import (
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// plan checks a neighbor, or a forwarding entry.
+func (x *Neigh) plan() (plan.Neigh, error) {
+	n := plan.Neigh{Dev: x.Dev, OfBridge: x.MDB || x.FDB && !x.IP.IsValid(),
+		Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, FDB: x.FDB || x.MDB, MDB: x.MDB}}
+	isMAC := len(x.MAC) == 6
+	switch {
+	case x.VLAN != 0 && !n.OfBridge:
+		return n, fault.Invalidf("vlan means nothing for it: only an entry of a bridge has one")
+	case x.VLAN < 0 || x.VLAN > rtnl.MaxVLAN:
+		return n, fault.Invalidf("the VLAN %d is none: it is 1 to %d", x.VLAN, rtnl.MaxVLAN)
+	case x.FDB && x.MDB:
+		return n, fault.Invalidf("it is a forwarding entry (fdb) or a multicast one (mdb), not both")
+	case x.Dev == "", x.MAC != nil && !isMAC:
+	case x.MDB && x.IP.IsValid() && x.MAC == nil && x.IP.IsMulticast(), x.MDB && !x.IP.IsValid() && isMAC && x.MAC[0]&1 != 0:
+		n.VLAN = uint16(x.VLAN)
+		return n, nil
+	case x.MDB:
+		return n, fault.Invalidf("a multicast entry is of a group: ip is that, or mac where it has none")
+	case n.OfBridge && isMAC && x.MAC[0]&1 != 0:
+		return n, fault.Invalidf("%v is the hardware address of a multicast: write mdb for that", x.MAC)
+	case n.OfBridge && isMAC:
+		n.VLAN = uint16(x.VLAN)
+		return n, nil
+	case x.IP.IsValid() && isMAC:
+		return n, nil
+	}
+	return n, fault.Invalidf("a neighbor needs dev, ip and mac, six bytes of it")
+}
