@@ -19,21 +19,24 @@ import (
 )
 
 func (a *app) upCommand() *cobra.Command {
-	var noCheck bool
+	var noCheck, files bool
 	cmd := &cobra.Command{
 		Use:   "up FILE…",
 		Short: "Build the network of a file, and run its checks",
 		Long: `Build the network of a file, all of it or nothing, and run its checks. What is
 there already is left alone. Several files are one network. FILE may be - for
-standard input.`,
+standard input, or a containerlab topology whose nodes are of kind linux and
+bridge: what its exec lines say about the network becomes part of it; others
+are run in the sandboxes that were made.`,
 		Example: "  osl up examples/quickstart.yaml",
 		Args:    atLeast(1, "FILE…"), Annotations: kernel,
 		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.up(cmd.Context(), args, noCheck)
+			return a.up(cmd.Context(), args, noCheck, files)
 		},
 	}
 	cmd.Flags().BoolVar(&noCheck, "no-check", false, "do not run the checks")
+	cmd.Flags().BoolVar(&files, "exec-all", false, "of a containerlab topology, also run the commands that may change this machine's files")
 	a.dryRunFlag(cmd)
 	return cmd
 }
@@ -160,11 +163,12 @@ func fromHost(s osl.InterfaceSpec) bool {
 	return s.Source != "" || strings.HasPrefix(s.Parent, osl.HostName+"/")
 }
 
-func (a *app) up(ctx context.Context, paths []string, noCheck bool) error {
+func (a *app) up(ctx context.Context, paths []string, noCheck, files bool) error {
 	f, err := a.network(paths)
 	if err != nil {
 		return err
 	}
+	a.passedOver(f)
 	if a.dryRun {
 		changes, err := osl.Diff(ctx, f.Network)
 		if err != nil {
@@ -176,6 +180,7 @@ func (a *app) up(ctx context.Context, paths []string, noCheck bool) error {
 	if err != nil {
 		return f.About(err)
 	}
+	failed := a.runCommands(ctx, f, named(changes, osl.ChangeMake), files)
 	for _, c := range changes {
 		slog.Debug("changed", "sandbox", c.Sandbox, "command", c.Command)
 	}
@@ -197,7 +202,7 @@ func (a *app) up(ctx context.Context, paths []string, noCheck bool) error {
 	if slices.Contains(paths, "-") {
 		down = "osl down FILE, or osl rm NAME…"
 	}
-	return errors.Join(err, verdict(done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))
+	return errors.Join(err, failed, verdict(done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))
 }
 
 // summary says in a line what was done, and shows the commands where they are

@@ -140,6 +140,13 @@ func (d *decoder) network(sources []*source) {
 	sandboxes := false
 	for _, links := range []bool{true, false} {
 		for _, d.src = range sources {
+			if isContainerlab(d, d.src.body) {
+				if !links {
+					d.containerlab()
+					sandboxes = true
+				}
+				continue
+			}
 			for _, e := range d.top() {
 				name := keyText(e.Key)
 				f := find(known, name)

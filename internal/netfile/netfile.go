@@ -38,6 +38,10 @@ const (
 // File is a network and where in its files each part of it stands.
 type File struct {
 	osl.Network
+	// Commands and Notes are of containerlab topologies.
+	Commands []Command
+	Notes    []Note
+
 	at   map[string]place
 	name string // how errors call it where nothing tells a line
 }
@@ -88,6 +92,7 @@ func joined(names []string) string {
 func nameOf(path string) string {
 	name := filepath.Base(path)
 	name = strings.TrimSuffix(name, filepath.Ext(name))
+	name = strings.TrimSuffix(name, ".clab")
 	name = strings.Map(func(r rune) rune {
 		if r <= ' ' || r == 0x7f {
 			return '-'

@@ -230,6 +230,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add([]byte("sandboxes: &a [{name: !!str x, <<: *a}]\n"))
+	for _, lab := range labs {
+		f.Add([]byte(lab.clab))
+	}
 	f.Add([]byte("? a\n: - b\n  - |\n   c\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if _, err := Parse("n.yaml", text); err != nil && strings.Contains(err.Error(), "gave up") {

@@ -82,7 +82,11 @@ func (l *loader) load(name string, text []byte, info os.FileInfo, given bool) er
 	ast.Walk(&anchors{s, map[string]ast.Node{}}, s.body)
 	l.under = append(l.under, s)
 	l.d.src = s
-	for _, n := range l.d.head() {
+	var includes []ast.Node
+	if !isContainerlab(l.d, s.body) {
+		includes = l.d.head()
+	}
+	for _, n := range includes {
 		if err := l.include(s, n); err != nil {
 			return err
 		}

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const topology = `name: clablab
+mgmt: {network: none}
+topology:
+  nodes:
+    sw: {kind: bridge}
+    ca:
+      kind: linux
+      image: some/image
+      exec:
+        - ip addr add 10.0.0.1/24 dev eth1
+        - ip -4 route show table main
+        - ip link set eth1 group default
+        - ip link set nothing up
+        - ip link set nothing up || true
+        - touch FILE
+    cb: {kind: linux, exec: ["sh -c 'ip a a 10.0.0.2/24 dev eth1 && ip r a default via 10.0.0.1'"]}
+  links:
+    - endpoints: ["ca:eth1", "sw:p1"]
+    - endpoints: ["cb:eth1", "sw:p2"]
+`
+
+// A containerlab topology goes up as it is: what its commands mean is the network's,
+// the others are run in what was made, and none touches the machine's files unasked.
+func TestContainerlab(t *testing.T) {
+	dir := t.TempDir()
+	file, mark := filepath.Join(dir, "lab.clab.yml"), filepath.Join(dir, "mark")
+	if err := os.WriteFile(file, []byte(strings.Replace(topology, "FILE", mark, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := traces(t)
+	out := want(t, exitFailed, []string{"created 3 sandboxes (ca, cb, clablab.segments)", "lab.clab.yml:2: passed over: mgmt", "lab.clab.yml:8: passed over: image",
+		"1 command failed; the network stays up", "lab.clab.yml:13: in ca, ip link set nothing up: exit status 1", "lab.clab.yml:15: not run in ca"}, "up", file)
+	if strings.Contains(out, "lab.clab.yml:14") {
+		t.Errorf("what may fail is told:\n%s", out)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("a command that changes files was run")
+	}
+	want(t, exitDone, []string{"nothing to change"}, "diff", file)
+	want(t, exitDone, []string{"nothing to change"}, "up", file) // runs nothing again
+	if out := sh(t, "ip -n cb route; ip netns exec cb ping -c 1 -W 2 10.0.0.1"); !strings.Contains(out, "default via 10.0.0.1") {
+		t.Error(out)
+	}
+	native := filepath.Join(dir, "clablab.yaml")
+	if err := os.WriteFile(native, []byte(want(t, exitDone, []string{"#   osl exec ca -- touch"}, "import", file)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, exitDone, []string{"nothing to change"}, "diff", native)
+	want(t, exitDone, []string{"removed 3 sandboxes"}, "down", file)
+	want(t, exitFailed, []string{"1 command failed"}, "up", "--exec-all", file)
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("--exec-all: %v", err)
+	}
+	want(t, exitDone, []string{"removed 3 sandboxes"}, "down", "clablab")
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}

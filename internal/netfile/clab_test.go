@@ -1,0 +1,303 @@
+//go:build unix
+
+package netfile
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// labs are topologies of the shapes that people publish, with the network file that
+// says the same, and what is left over.
+var labs = []struct {
+	name, clab, native string
+	commands           []string // of each sandbox, what may change files in brackets
+	notes              []string
+}{{
+	name: "a switch made by exec",
+	clab: `
+name: lab
+mgmt: {network: m, ipv4-subnet: 172.30.30.0/24}
+topology:
+  nodes:
+    sw:
+      kind: linux
+      image: some/image
+      exec:
+        - ip link add br0 type bridge
+        - ip l s br0 up
+        - ip link set dev eth1 master br0
+        - brctl addif br0 eth2
+    h1:
+      kind: linux
+      image: some/image
+      exec: [ip link set eth1 up, ip a a 10.0.0.1/24 dev eth1, ip r d default via 172.30.30.1 dev eth0, ip route del default]
+    h2:
+      kind: linux
+      image: some/image
+      mgmt-ipv4: 172.30.30.3
+      exec: ["sh -c 'ip addr add 10.0.0.2/24 brd 10.0.0.255 dev eth1 && ip link set eth1 up mtu 1400 address 02:00:00:00:00:02'"]
+  links:
+    - endpoints: ["sw:eth1", "h1:eth1"]
+    - endpoints: ["sw:eth2", "h2:eth1"]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: sw
+    sysctls: {ipv4.ip_forward: 1}
+    interfaces: [{name: eth1, master: br0}, {name: eth2, master: br0, mtu: 9500}, {name: br0, type: bridge}]
+  - name: h1
+    interfaces: [{name: eth1, addresses: [10.0.0.1/24]}]
+  - name: h2
+    interfaces: [{name: eth1, addresses: [10.0.0.2/24], mtu: 1400, mac: "02:00:00:00:00:02"}]
+links: [[sw/eth1, h1/eth1], [sw/eth2, h2/eth1]]
+`,
+	notes: []string{"n.clab.yml:3: passed over: mgmt (4 times): osl makes no management", "n.clab.yml:8: passed over: image (3 times): osl runs no containers"},
+}, {
+	name: "kinds, groups, defaults, and bridges",
+	clab: `
+name: lab
+topology:
+  defaults: {kind: linux, exec: [sysctl -w net.ipv4.tcp_mtu_probing=1]}
+  kinds: {linux: {image: i, sysctls: {net.ipv4.ip_default_ttl: 33}}}
+  groups: {routers: {exec: ["sysctl -q -w net.ipv4.ip_forward=0"], binds: [a:b]}}
+  nodes:
+    lan: {kind: bridge}
+    core: {kind: bridge}
+    r1: {group: routers, exec: [ip addr add 10.0.0.1/24 dev eth1, "ip addr add fd00::1/64 dev eth2"], sysctls: {net.ipv4.ip_default_ttl: 44}}
+    r2: {group: routers}
+  links:
+    - endpoints: ["r1:eth1", "lan:p1"]
+    - endpoints: ["lan:p2", "r2:eth1"]
+    - {type: veth, mtu: 1400, endpoints: [{node: r1, interface: eth2, mac: "02:00:00:00:00:12", ipv4: 10.2.0.1/24}, {node: core, interface: p1}]}
+    - endpoints: ["core:up", "host:core-up"]
+    - endpoints: ["r2:eth2", "macvlan:enp3s0"]
+    - {type: host, endpoint: {node: r2, interface: eth3}, host-interface: r2-eth3}
+    - {type: dummy, endpoint: {node: r2, interface: d0}}
+    - endpoints: ["r2:m0", "mgmt-net:r2-m0"]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: r1
+    sysctls: {ipv4.ip_default_ttl: 44, ipv4.tcp_mtu_probing: 1, ipv4.ip_forward: 0}
+    interfaces:
+      - {name: eth1, segment: lan, addresses: [10.0.0.1/24]}
+      - {name: eth2, mtu: 1400, mac: "02:00:00:00:00:12", addresses: [10.2.0.1/24, "fd00::1/64"]}
+  - name: r2
+    sysctls: {ipv4.ip_default_ttl: 33, ipv4.tcp_mtu_probing: 1, ipv4.ip_forward: 0}
+    interfaces:
+      - {name: eth1, segment: lan}
+      - {name: eth2, type: macvlan, parent: host/enp3s0}
+      - {name: eth3}
+      - {name: d0, type: dummy}
+  - name: core
+    interfaces: [{name: core, type: bridge}, {name: p1, master: core, mtu: 1400}, {name: up, master: core}]
+links: [[r1/eth2, core/p1], [core/up, host/core-up], [r2/eth3, host/r2-eth3]]
+`,
+	notes: []string{"n.clab.yml:6: passed over: binds, image (4 times)", "n.clab.yml:20: passed over: mgmt"},
+}, {
+	name: "links, routes and neighbours",
+	clab: `
+name: lab
+topology:
+  nodes:
+    a:
+      kind: linux
+      exec:
+        - ip link add link eth1 name eth1.5 type vlan id 5
+        - ip link add vx type vxlan id 42 dev eth1 local 10.0.0.1 remote 10.0.0.2
+        - ip link add d0 type dummy
+        - ip link add v0 type veth peer name v1
+        - ip address add 10.0.0.1/24 dev eth1
+        - ip addr add 10.5.0.1 dev lo
+        - ip route add default via 10.0.0.9
+        - ip route replace default via 10.0.0.2
+        - ip route add 10.9.0.0/16 via 10.0.0.2 dev eth1 metric 20
+        - ip route add 10.8.0.0/16 dev d0
+        - ip -6 route add default via fe80::1 dev eth1
+        - ip route add blackhole 10.7.0.0/16
+        - ip route add 10.6.0.0/16 via 172.20.20.1
+        - ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:01 dev eth1 nud permanent
+        - echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+        - ip rule add from 10.5.0.0/24 table 5
+        - ip addr add 10.5.1.1/24 dev notmine
+        - ip link set eth1 vf 0
+        - ip route show
+        - |
+          bash -c '
+          ip link set d0 up &&
+          iptables -A FORWARD ! -s 10.0.0.0/8 -j DROP || true
+          iperf3 -s -D; for i in 1 2; do echo $i; done'
+        - sh -c "ip addr show | grep eth1 > /root/x"
+        - sh -c "iperf3 -s -D && ip link set d0 mtu 1300"
+        - sysctl -w net.ipv4.conf.eth7.rp_filter=0
+        - sysctl -w kernel.panic=1
+    b: {kind: linux}
+  links: [{endpoints: ["a:eth1", "b:eth1"]}]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: a
+    gateway: 10.0.0.2
+    sysctls: {ipv6.conf.all.forwarding: 1}
+    interfaces:
+      - {name: eth1, addresses: [10.0.0.1/24]}
+      - {name: eth1.5, type: vlan, vlan: 5, parent: eth1}
+      - {name: vx, type: vxlan, vni: 42, parent: eth1, local: 10.0.0.1, remote: 10.0.0.2, port: 8472}
+      - {name: d0, type: dummy, mtu: 1300}
+      - {name: v0, type: veth, peer: a/v1}
+      - {name: v1}
+      - {name: lo, addresses: [10.5.0.1/32]}
+    routes:
+      - {to: 10.9.0.0/16, via: 10.0.0.2, dev: eth1, metric: 20}
+      - {to: 10.8.0.0/16, dev: d0}
+      - {to: default, via: "fe80::1", dev: eth1}
+      - {to: 10.7.0.0/16, type: blackhole}
+    neighbors: [{ip: 10.0.0.2, mac: "02:00:00:00:00:01", dev: eth1}]
+  - name: b
+    interfaces: [{name: eth1}]
+links: [[a/eth1, b/eth1]]
+`,
+	commands: []string{"ip rule add from 10.5.0.0/24 table 5", "ip addr add 10.5.1.1/24 dev notmine", "ip link set eth1 vf 0", "ip route show",
+		"[sh -c ip link set d0 up &&\niptables -A FORWARD ! -s 10.0.0.0/8 -j DROP || true\niperf3 -s -D; for i in 1 2; do echo $i; done]",
+		"[sh -c ip addr show | grep eth1 > /root/x]", "[iperf3 -s -D]", "sysctl -w net.ipv4.conf.eth7.rp_filter=0", "[sysctl -w kernel.panic=1]"},
+	notes: []string{"n.clab.yml:20: passed over: ip route … 10.6.0.0/16 via 172.20.20.1: no address of the node reaches"},
+}, {
+	name: "VLANs of a bridge",
+	clab: `
+name: lab
+topology:
+  nodes:
+    sw:
+      kind: linux
+      exec:
+        - ip link add name br0 type bridge vlan_filtering 1
+        - ip link set br0 type bridge stp_state 1
+        - ip link set eth1 master br0
+        - bridge vlan add dev eth1 vid 5
+        - bridge vlan add dev eth1 vid 8 pvid untagged
+        - bridge vlan add dev br0 vid 5 self
+        - bridge vlan del dev eth1 vid 1
+    h: {kind: linux}
+  links: [{endpoints: ["sw:eth1", "h:eth1"]}]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: sw
+    sysctls: {}
+    interfaces:
+      - {name: eth1, master: br0, bridge_port: {pvid: 8, vlans: [1 untagged, 5, 8 untagged]}}
+      - {name: br0, type: bridge, bridge: {vlan_filtering: true, stp: true, pvid: 1, vlans: [1 untagged, 5]}}
+  - {name: h, interfaces: [{name: eth1}]}
+links: [[sw/eth1, h/eth1]]
+`,
+	commands: []string{"bridge vlan del dev eth1 vid 1"},
+}}
+
+func TestContainerlab(t *testing.T) {
+	for _, lab := range labs {
+		t.Run(lab.name, func(t *testing.T) {
+			f, err := Parse("n.clab.yml", []byte(lab.clab))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := Parse("n.yaml", []byte(lab.native))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := string(Text(&File{Network: f.Network})), string(Text(&File{Network: want.Network})); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			var commands []string
+			for _, c := range f.Commands {
+				text := strings.Join(c.Args, " ")
+				if c.Files {
+					text = "[" + text + "]"
+				}
+				commands = append(commands, text)
+			}
+			if !reflect.DeepEqual(commands, lab.commands) {
+				t.Errorf("commands: %q\nwant %q", commands, lab.commands)
+			}
+			ok := len(f.Notes) == len(lab.notes)
+			for i := range min(len(f.Notes), len(lab.notes)) {
+				ok = ok && strings.HasPrefix(f.Notes[i].String(), lab.notes[i])
+			}
+			if !ok {
+				t.Errorf("notes: %q\nwant %q", f.Notes, lab.notes)
+			}
+			// What is written is read as the same.
+			again, err := Parse("again.yaml", Text(f))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, Text(f))
+			}
+			if !reflect.DeepEqual(again.Network, f.Network) && fmt.Sprintf("%+v", again.Network) != fmt.Sprintf("%+v", f.Network) {
+				t.Errorf("got  %+v\nwant %+v", again.Network, f.Network)
+			}
+		})
+	}
+}
+
+// An error about what a topology says has the line that says it.
+func TestContainerlabProblems(t *testing.T) {
+	const head = "name: n\ntopology:\n  nodes:\n    a: {kind: linux}\n    b: {kind: linux}\n"
+	for text, want := range map[string]string{
+		"name: n\ntopology:\n  nodes:\n    r: {kind: srl}\n":                                          `n.clab.yml:4: the node "r" is of kind "srl", which is more than a network`,
+		"name: n\ntopology:\n  nodes:\n    r: {image: x}\n":                                           `n.clab.yml:4: the node "r" has no kind`,
+		"name: n\ntopology:\n  nodes:\n    r: {kind: linux, network-mode: container:x}\n":             "n.clab.yml:4: the node \"r\" has the network of another",
+		"name: n\ntopology: {links: []}\n":                                                            "n.clab.yml:2: the topology has no nodes",
+		"name: n\ntopology: 7\n":                                                                      "n.clab.yml:2: expected a topology",
+		head + "  links:\n    - endpoints: [\"a:e1\", \"c:e1\"]\n":                                    `n.clab.yml:7: the topology has no node "c"`,
+		head + "  links:\n    - endpoints: [\"a:e1\", \"b\"]\n":                                       "n.clab.yml:7: the value \"b\" is no end of a link",
+		head + "  links:\n    - endpoints: [\"a:e1\"]\n":                                              "n.clab.yml:7: a link has two endpoints",
+		head + "  links:\n    - {}\n":                                                                 "n.clab.yml:7: a link needs endpoints",
+		head + "  links:\n    - endpoints: [\"host:x\", \"host:y\"]\n":                                "n.clab.yml:7: both ends are on the host",
+		head + "  links:\n    - endpoints: [\"a:e\", \"b:e\"]\n    - endpoints: [\"a:e\", \"b:f\"]\n": "n.clab.yml:8: a:e is an end of another link already",
+		head + "  links:\n    - {endpoints: [\"a:e\", \"b:e\"], mtu: big}\n":                          "n.clab.yml:7: expected a whole number",
+	} {
+		if _, err := Parse("n.clab.yml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\n%v\nwant %s", text, err, want)
+		}
+	}
+	f, err := Parse("n.clab.yml", []byte("name: n\ntopology:\n  nodes:\n    a:\n      kind: linux\n      exec:\n        - ip addr add 10.0.0.1/24 dev lo\n        - ip addr add 224.0.0.1/24 dev lo\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := osl.Diff(t.Context(), f.Network); err == nil || !strings.HasPrefix(f.About(err).Error(), "n.clab.yml:8: ") {
+		t.Errorf("got %v", f.About(err))
+	}
+}
+
+// Nothing that a line can be makes osl lose a part of it.
+func FuzzPieces(f *testing.F) {
+	for _, s := range []string{"ip a a 10.0.0.1/24 dev e && true", "a || true; b", `sh -c "x 'y' $z"`, "a 2>/dev/null", `\`, "'", "a # b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		parts, ok := pieces(text)
+		if !ok {
+			return
+		}
+		for _, p := range parts {
+			if p.text == "" {
+				t.Errorf("%q has an empty command", text)
+			}
+			words(p.text)
+		}
+		b := &clabBox{d: &decoder{file: &File{at: map[string]place{}}, src: &source{}}}
+		if list, ok := words(text); ok && len(list) > 0 {
+			b.line = nil
+			_ = b.sysctls(list)
+			_, _ = readRoute(list, 0)
+			_ = onlyNetwork(list)
+		}
+	})
+}

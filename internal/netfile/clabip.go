@@ -1,0 +1,474 @@
+package netfile
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// management is the interface of a container to the management network.
+const management = "eth0"
+
+// clabRoute is a route that waits for the addresses.
+type clabRoute struct {
+	spec osl.RouteSpec
+	line ast.Node
+	text string
+}
+
+// means takes a command in as what it means for the network; false where that can not
+// be said, so that it is to be run.
+func (b *clabBox) means(words []string) bool {
+	switch path.Base(words[0]) {
+	case "true":
+		return true
+	case "ip":
+		return b.ip(words[1:], 0)
+	case "sysctl":
+		return b.sysctls(words[1:])
+	case "bridge":
+		return b.bridge(words[1:])
+	case "brctl":
+		switch w := words[1:]; {
+		case len(w) == 2 && w[0] == "addbr":
+			return b.ip([]string{"link", "add", w[1], "type", "bridge"}, 0)
+		case len(w) == 3 && w[0] == "addif":
+			return b.ip([]string{"link", "set", w[2], "master", w[1]}, 0)
+		}
+	}
+	return false
+}
+
+// word returns the one of a list that a word of ip is short for: the first that
+// begins so.
+func wordOf(w string, list ...string) string {
+	for _, l := range list {
+		if w != "" && strings.HasPrefix(l, w) {
+			return l
+		}
+	}
+	return ""
+}
+
+func (b *clabBox) ip(w []string, family int) bool {
+	for len(w) > 0 && strings.HasPrefix(w[0], "-") {
+		switch w[0] {
+		case "-4":
+			family = 4
+		case "-6":
+			family = 6
+		default:
+			return false
+		}
+		w = w[1:]
+	}
+	if len(w) < 2 {
+		return false
+	}
+	object, verb, rest := wordOf(w[0], "address", "route", "rule", "neighbor", "neighbour", "link"), w[1], w[2:]
+	switch object {
+	case "address":
+		if v := wordOf(verb, "add", "change", "replace", "delete"); v == "add" || v == "replace" {
+			return b.address(rest)
+		}
+	case "link":
+		switch wordOf(verb, "add", "set") {
+		case "add":
+			return b.linkAdd(rest)
+		case "set":
+			return b.linkSet(rest)
+		}
+	case "route":
+		switch v := wordOf(verb, "add", "append", "change", "replace", "delete"); v {
+		case "add", "replace", "append":
+			return b.route(v, rest, family)
+		case "delete":
+			return b.routeAway(rest, family)
+		}
+	case "neighbor", "neighbour":
+		if v := wordOf(verb, "add", "replace"); v != "" {
+			return b.neighbor(rest)
+		}
+	}
+	return false
+}
+
+// options reads pairs of words. take gets each name, and a function that returns the
+// word after it; it returns false for what it does not know.
+func options(w []string, take func(name string, next func() string) bool) bool {
+	for len(w) > 0 {
+		name := w[0]
+		w = w[1:]
+		lacks := false
+		ok := take(name, func() string {
+			if len(w) == 0 {
+				lacks = true
+				return ""
+			}
+			v := w[0]
+			w = w[1:]
+			return v
+		})
+		if !ok || lacks {
+			return false
+		}
+	}
+	return true
+}
+
+// prefix reads an address with or without a length.
+func prefix(text string) (netip.Prefix, bool) {
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p, true
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, a.BitLen()), true
+}
+
+// known returns an interface that a command is about; lo is there always.
+func (b *clabBox) known(name string) *osl.InterfaceSpec {
+	if f := b.has(name); f != nil || name != "lo" {
+		return f
+	}
+	return b.iface(b.line, "lo")
+}
+
+// unmanaged reports that a command is about the management network, and notes it.
+func (b *clabBox) unmanaged(name string) bool {
+	if name != management || b.has(name) != nil {
+		return false
+	}
+	b.d.note(b.line, managed, noManagement)
+	return true
+}
+
+func (b *clabBox) address(w []string) bool {
+	var p netip.Prefix
+	dev := ""
+	if !options(w, func(name string, next func() string) bool {
+		switch name {
+		case "dev":
+			dev = next()
+		case "broadcast", "brd", "label":
+			next()
+		case "nodad":
+		case "scope":
+			return next() == "global"
+		case "local":
+			name = next()
+			fallthrough
+		default:
+			var ok bool
+			if p.IsValid() {
+				return false
+			}
+			p, ok = prefix(name)
+			return ok
+		}
+		return true
+	}) || !p.IsValid() || dev == "" {
+		return false
+	}
+	if b.unmanaged(dev) {
+		return true
+	}
+	f := b.known(dev)
+	if f == nil || p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() && slices.Contains(f.Addresses, p) {
+		return f != nil
+	}
+	if !slices.Contains(f.Addresses, p) && !(dev == "lo" && p.Addr().IsLoopback()) {
+		b.d.at(fmt.Sprintf("%s.addresses[%d]", b.pathOf(dev), len(f.Addresses)), b.line)
+		f.Addresses = append(f.Addresses, p)
+	}
+	return true
+}
+
+func (b *clabBox) pathOf(dev string) string {
+	return fmt.Sprintf("%s.interfaces[%d]", b.path, slices.IndexFunc(b.spec.Interfaces, func(f osl.InterfaceSpec) bool { return f.Name == dev }))
+}
+
+// link sets what is of an interface of any type; false for another word.
+func setLink(f *osl.InterfaceSpec, name string, next func() string) bool {
+	switch name {
+	case "mtu", "txqueuelen", "txqlen", "qlen":
+		n, err := strconv.Atoi(next())
+		if name == "mtu" {
+			f.MTU = n
+		} else {
+			f.TxQueueLen = &n
+		}
+		return err == nil
+	case "address", "addr", "add":
+		return f.MAC.UnmarshalText([]byte(next())) == nil
+	case "up":
+		f.Down = false
+	case "down":
+		f.Down = true
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *clabBox) linkSet(w []string) bool {
+	if len(w) > 0 && w[0] == "dev" {
+		w = w[1:]
+	}
+	if len(w) == 0 || b.unmanaged(w[0]) {
+		return len(w) > 0
+	}
+	f := b.known(w[0])
+	if f == nil {
+		return false
+	}
+	set := *f
+	w = w[1:]
+	if i := slices.Index(w, "type"); i >= 0 {
+		if i+1 == len(w) || w[i+1] != "bridge" || set.Type != "bridge" || !bridgeOptions(&set, w[i+2:]) {
+			return false
+		}
+		w = w[:i]
+	}
+	if !options(w, func(name string, next func() string) bool {
+		switch name {
+		case "master", "vrf":
+			set.Master = next()
+			return b.has(set.Master) != nil
+		case "nomaster":
+			set.Master = ""
+			return true
+		case "arp", "multicast":
+			return next() == "on"
+		}
+		return setLink(&set, name, next)
+	}) {
+		return false
+	}
+	if set.Name == "lo" && set.Down {
+		return false
+	}
+	*f = set
+	return true
+}
+
+// bridgeOptions reads the options of a bridge.
+func bridgeOptions(f *osl.InterfaceSpec, w []string) bool {
+	s := osl.BridgeSpec{}
+	if f.Bridge != nil {
+		s = *f.Bridge
+	}
+	if len(w) == 0 {
+		return true
+	}
+	f.Bridge = &s
+	return options(w, func(name string, next func() string) bool {
+		on := map[string]**bool{"vlan_filtering": &s.VLANFiltering, "stp_state": &s.STP, "mcast_snooping": &s.MulticastSnooping, "mcast_querier": &s.MulticastQuerier}[name]
+		n, err := strconv.Atoi(next())
+		switch {
+		case err != nil:
+			return false
+		case on != nil:
+			is := n != 0
+			*on = &is
+		case name == "vlan_default_pvid":
+			s.VLANDefaultPVID = &n
+		case name == "priority":
+			s.Priority = &n
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (b *clabBox) linkAdd(w []string) bool {
+	f := osl.InterfaceSpec{}
+	i := slices.Index(w, "type")
+	if i < 0 || i+1 == len(w) {
+		return false
+	}
+	if !options(w[:i], func(name string, next func() string) bool {
+		switch name {
+		case "link":
+			f.Parent = next()
+			return b.has(f.Parent) != nil
+		case "name", "dev":
+			f.Name = next()
+			return true
+		}
+		if setLink(&f, name, next) {
+			return true
+		}
+		if f.Name != "" {
+			return false
+		}
+		f.Name = name
+		return true
+	}) {
+		return false
+	}
+	f.Type = w[i+1]
+	peer := ""
+	if !typeOptions(&f, w[i+2:], &peer, b) || f.Name == "" || b.has(f.Name) != nil {
+		return false
+	}
+	for _, name := range []string{f.Name, peer} {
+		if name != "" {
+			x := b.iface(b.line, name)
+			if name == f.Name {
+				*x = f
+			}
+		}
+	}
+	if peer != "" {
+		b.has(f.Name).Peer = osl.Endpoint{Sandbox: b.spec.Name, Interface: peer}
+	}
+	return true
+}
+
+// typeOptions reads what stands behind the type of a link that is added.
+func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) bool {
+	number := func(to *int, text string) bool {
+		n, err := strconv.Atoi(text)
+		*to = n
+		return err == nil
+	}
+	switch f.Type {
+	case "dummy":
+		return len(w) == 0
+	case "bridge":
+		return bridgeOptions(f, w)
+	case "veth":
+		if len(w) == 3 && w[0] == "peer" && w[1] == "name" {
+			w = []string{"peer", w[2]}
+		}
+		if len(w) != 2 || w[0] != "peer" || b.has(w[1]) != nil {
+			return false
+		}
+		*peer = w[1]
+		return true
+	case "vlan":
+		return f.Parent != "" && len(w) == 2 && w[0] == "id" && number(&f.VLAN, w[1])
+	case "macvlan":
+		if len(w) == 0 {
+			f.Mode = "vepa" // of ip and the kernel
+		}
+		return f.Parent != "" && (len(w) == 0 || len(w) == 2 && w[0] == "mode" && func() bool { f.Mode = w[1]; return true }())
+	case "vxlan":
+		f.Port = 8472 // of ip and the kernel, where none is said
+		return options(w, func(name string, next func() string) bool {
+			switch name {
+			case "id", "vni":
+				return number(&f.VNI, next())
+			case "dstport":
+				return number(&f.Port, next())
+			case "dev":
+				f.Parent = next()
+				return b.has(f.Parent) != nil
+			case "local", "remote", "group":
+				a, err := netip.ParseAddr(next())
+				if name == "local" {
+					f.Local = a
+				} else {
+					f.Remote = a
+				}
+				return err == nil
+			}
+			return false
+		})
+	}
+	return false
+}
+
+func (b *clabBox) neighbor(w []string) bool {
+	n := osl.NeighborSpec{}
+	if !options(w, func(name string, next func() string) bool {
+		var err error
+		switch name {
+		case "lladdr":
+			err = n.MAC.UnmarshalText([]byte(next()))
+		case "dev":
+			n.Dev = next()
+		case "nud":
+			return next() == "permanent"
+		case "to":
+			name = next()
+			fallthrough
+		default:
+			n.IP, err = netip.ParseAddr(name)
+		}
+		return err == nil
+	}) || !n.IP.IsValid() || n.MAC == nil || b.has(n.Dev) == nil {
+		return false
+	}
+	b.spec.Neighbors = append(b.spec.Neighbors, n)
+	return true
+}
+
+// bridge takes a command of bridge in: VLANs of ports.
+func (b *clabBox) bridge(w []string) bool {
+	if len(w) < 2 || wordOf(w[0], "vlan") == "" || wordOf(w[1], "add") == "" {
+		return false
+	}
+	v, dev, pvid, self := osl.VLANRange{}, "", false, false
+	if !options(w[2:], func(name string, next func() string) bool {
+		switch name {
+		case "dev":
+			dev = next()
+		case "vid":
+			return v.UnmarshalText([]byte(next())) == nil
+		case "pvid":
+			pvid = true
+		case "untagged":
+			v.Untagged = true
+		case "self":
+			self = true
+		case "master":
+		default:
+			return false
+		}
+		return true
+	}) {
+		return false
+	}
+	f := b.has(dev)
+	if f == nil || self != (f.Type == "bridge") || !self && f.Master == "" || v.First == 0 || pvid && v.First != v.Last {
+		return false
+	}
+	// Whoever adds a VLAN leaves the first one as it is.
+	one := osl.VLANRange{First: 1, Last: 1, Untagged: true}
+	first := 1
+	if self {
+		if f.Bridge == nil {
+			f.Bridge = &osl.BridgeSpec{}
+		}
+		addVLAN(&f.Bridge.PVID, &f.Bridge.VLANs, v, pvid, first, one)
+		return true
+	}
+	if f.BridgePort == nil {
+		f.BridgePort = &osl.BridgePortSpec{}
+	}
+	addVLAN(&f.BridgePort.PVID, &f.BridgePort.VLANs, v, pvid, first, one)
+	return true
+}
+
+func addVLAN(at **int, list *[]osl.VLANRange, v osl.VLANRange, pvid bool, first int, one osl.VLANRange) {
+	if *at == nil {
+		*at, *list = &first, []osl.VLANRange{one}
+	}
+	if pvid {
+		id := v.First
+		*at = &id
+	}
+	*list = append(slices.DeleteFunc(*list, func(o osl.VLANRange) bool { return o.First == v.First && o.Last == v.Last }), v)
+}
