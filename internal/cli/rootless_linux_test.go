@@ -250,8 +250,11 @@ func TestHolderKilled(t *testing.T) {
 	if err := syscall.Kill(holder, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for alive(holder) { // it dies in its own time
-		time.Sleep(time.Millisecond)
+	// It dies, and is reaped, in its own time; until then it has its user namespace.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", holder)); err != nil {
+			break
+		}
 	}
 	u.want(exitDone, "created", "create", "a")
 	if _, err := os.Stat(was); was != u.base() && !errors.Is(err, fs.ErrNotExist) {
