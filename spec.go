@@ -127,8 +127,14 @@ type InterfaceSpec struct {
 	// TxQueueLen is the length of the transmit queue in packets; nil leaves it.
 	TxQueueLen *int `json:"txqueuelen,omitempty"`
 	// Addresses of both families. IPv6 is off on an interface without an IPv6
-	// address.
+	// address, unless IPv6 says otherwise.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// IPv6 is off, link-local (on, with the address that the kernel makes of the
+	// hardware address, and deaf to routers) or auto (on, with the addresses and
+	// routes that routers advertise, also where the sandbox forwards). Empty is on
+	// where the interface has an IPv6 address, else off. A setting "ipv6.accept_ra"
+	// of Sysctls counts more.
+	IPv6 string `json:"ipv6,omitempty"`
 	// Aliases are further addresses, such as a virtual service's.
 	Aliases []netip.Prefix `json:"aliases,omitempty"`
 	// Master is the bridge, bond or vrf of the sandbox that the interface is a

@@ -99,6 +99,9 @@ type InterfaceStatus struct {
 	Up       bool   `json:"up"`
 	Carrier  bool   `json:"carrier"`
 	Master   string `json:"master,omitempty"`
+	// IPv6 is what [InterfaceSpec.IPv6] calls it: off, link-local where it is on
+	// and takes nothing that routers advertise, auto where it does.
+	IPv6 string `json:"ipv6,omitempty"`
 	// Addresses are all but the aliases, those that the kernel made included.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Aliases   []netip.Prefix `json:"aliases,omitempty"`
@@ -271,6 +274,14 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	if t, ok := plan.ParseTag(l.Alias); ok {
 		x.Source, x.Note = t.Source, t.Note
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
+	}
+	switch {
+	case l.Inet.DisableIPv6:
+		x.IPv6 = "off"
+	case l.Inet.HearsRouters:
+		x.IPv6 = "auto"
+	default:
+		x.IPv6 = "link-local"
 	}
 	for _, a := range s.Addrs {
 		if a.Proto == rtnl.AliasProtocol {

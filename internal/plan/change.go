@@ -179,7 +179,11 @@ func neighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, a := range s.Addrs {
 		if a.Index == l.Index && a.Prefix.Addr().Is6() && (oslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast()) {
-			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewAddr{a}})
+			op := Op{NS: key, Dev: l.Name, Do: NewAddr{a}}
+			if a.Learned() {
+				op = putBack(key, l.Name, a) // with what is left of its lifetime
+			}
+			ops = append(ops, op)
 		}
 	}
 	for _, r := range s.routesOf(l.Index) {
@@ -214,7 +218,7 @@ func devOf(r rtnl.Route, l *rtnl.Link) string {
 // counts.
 func foreignIPv6(k *known, l *rtnl.Link) bool {
 	return slices.ContainsFunc(k.addrs[l.Index], func(a rtnl.Addr) bool {
-		return a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast()
+		return a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Learned()
 	})
 }
 

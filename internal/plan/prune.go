@@ -129,6 +129,10 @@ func (b *builder) lit(k *known, ops []Op) []Op {
 		switch a := op.Do.(type) {
 		case NewAddr:
 			ip = a.Addr.Prefix.Addr()
+		case PutBack:
+			if addr, is := a.Kept.Addr(); is {
+				ip, index = addr.Prefix.Addr(), addr.Index
+			}
 		case NewRoute:
 			ip = a.Route.Dst.Addr()
 		case ReplaceRoute:

@@ -32,6 +32,11 @@ type Addr struct {
 // Secondary reports whether an IPv4 address follows another one of its subnet.
 func (a Addr) Secondary() bool { return a.Prefix.Addr().Is4() && a.Flags&linux.IFA_F_SECONDARY != 0 }
 
+// Learned reports whether the kernel made an IPv6 address by what a router said.
+func (a Addr) Learned() bool {
+	return a.Prefix.Addr().Is6() && a.Flags&linux.IFA_F_PERMANENT == 0 && a.Flags&linux.IFA_F_MANAGETEMPADDR != 0
+}
+
 func (a Addr) message() buffer {
 	family := uint8(linux.AF_INET)
 	flags := a.Flags

@@ -154,6 +154,14 @@ func (k Kept) String() string {
 	return ""
 }
 
+// Addr returns what is kept where it is an address.
+func (k Kept) Addr() (a Addr, ok bool) {
+	if k.typ != linux.RTM_NEWADDR {
+		return a, false
+	}
+	return ParseAddr(k.data)
+}
+
 // Route returns what is kept where it is a route.
 func (k Kept) Route() (r Route, ok bool) {
 	if k.typ != linux.RTM_NEWROUTE {

@@ -51,6 +51,8 @@ type Inet struct {
 	NDISCNotify  bool
 	AcceptDAD    int32
 	HasIPv6State bool
+	// HearsRouters says that what routers advertise is taken.
+	HearsRouters bool
 }
 
 // LinkData is what makes a link of its kind. Zero is what the kernel makes.
@@ -136,6 +138,8 @@ const (
 	ipv4ARPIgnore     = 19
 	ipv4Promote       = 20
 	ipv4ARPNotify     = 22
+	ipv6Forwarding    = 0
+	ipv6AcceptRA      = 3
 	ipv6DisableIPv6   = 26
 	ipv6AcceptDAD     = 27
 	ipv6NDISCNotify   = 29

@@ -22,6 +22,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netfile"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 type object = map[string]any
@@ -53,6 +54,7 @@ var limits = map[string]object{
 	"SegmentSpec.subnet":   oneOrMore,
 	"RouteSpec.to":         destination,
 	"RouteSpec.type":       {"enum": plan.RouteTypes()},
+	"InterfaceSpec.ipv6":   {"enum": want.IPv6Modes},
 	"RuleSpec.priority":    {"minimum": 1},
 	"RuleSpec.family":      {"enum": []string{"ipv4", "ipv6"}},
 	"RuleSpec.action":      {"enum": plan.RuleActions()},

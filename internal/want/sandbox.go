@@ -97,7 +97,9 @@ func (s *Iface) common() (*plan.Iface, error) {
 		f.Routes = append(f.Routes, p.Masked())
 	}
 	var err error
-	f.Sysctls, err = wantSettings(s.Sysctls, "link")
+	if f.Sysctls, err = wantSettings(s.Sysctls, "link"); err == nil {
+		err = s.addIPv6(f)
+	}
 	return f, err
 }
 

@@ -52,6 +52,7 @@ type Iface struct {
 	MTU                    int
 	TxQueueLen             *int
 	Addresses, Aliases     []netip.Prefix
+	IPv6                   string
 	Master                 string
 	Routes                 []netip.Prefix
 	Sysctls                map[string]string
