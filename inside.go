@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"slices"
 
-	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
 )
@@ -110,7 +109,7 @@ func (n *Namespace) File() (*os.File, error) {
 }
 
 // Name returns the key's name in the base path, or the key.
-func (n *Namespace) Name() string { return base.NameOf(n.Key()) }
+func (n *Namespace) Name() string { return n.opened().Name() }
 
 // Statistics reads the counters of all interfaces, by their names in the sandbox.
 func (n *Namespace) Statistics(ctx context.Context) (map[string]types.InterfaceStatistics, error) {

@@ -3,6 +3,7 @@ package osl
 import (
 	"context"
 	"iter"
+	"maps"
 	"reflect"
 	"sync/atomic"
 
@@ -40,8 +41,25 @@ func handle(e *engine.Namespace, err error) (*Namespace, error) {
 // Create makes a sandbox with a new network namespace and pins it at the key
 // of name, see [KeyPath]. It has its loopback up and IPv6 off. Create returns
 // ErrExists if there is one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.
-func Create(ctx context.Context, name string) (*Namespace, error) {
-	return handle(engine.Create(ctx, name))
+func Create(ctx context.Context, name string, options ...CreateOption) (*Namespace, error) {
+	var c creation
+	for _, o := range options {
+		if o != nil {
+			o(&c)
+		}
+	}
+	return handle(engine.Create(ctx, name, c.labels))
+}
+
+// CreateOption is an option of [Create].
+type CreateOption func(*creation)
+
+type creation struct{ labels map[string]string }
+
+// WithLabels gives the sandbox labels from the first moment on: Spec.Labels says what
+// they are. Those that take too much room are ErrInvalid.
+func WithLabels(labels map[string]string) CreateOption {
+	return func(c *creation) { c.labels = maps.Clone(labels) }
 }
 
 // Open opens the sandbox at the key of name, see [KeyPath], whoever made it.
@@ -162,7 +180,7 @@ func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, public(err)
 	}
-	return statusOf(r), nil
+	return n.statusOf(r), nil
 }
 
 // Watch yields what the sandbox holds, at once and then after each change of
@@ -178,7 +196,7 @@ func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
 		var last *Status
 		err := n.opened().Watch(ctx, func(r *engine.Reading) bool {
-			st := statusOf(r)
+			st := n.statusOf(r)
 			if reflect.DeepEqual(st, last) {
 				return true
 			}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/engine"
 	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -169,9 +168,9 @@ func (n *Namespace) Interface(ctx context.Context, name string) (*InterfaceStatu
 }
 
 // statusOf turns what the engine read into a Status.
-func statusOf(r *engine.Reading) *Status {
+func (n *Namespace) statusOf(r *engine.Reading) *Status {
 	s := r.State
-	st := &Status{Name: base.NameOf(r.Key), Key: r.Key, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
+	st := &Status{Name: n.Name(), Key: r.Key, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
 		t, st.Made = plan.ParseSandboxTag(lo.Alias)

@@ -1,6 +1,8 @@
 package base
 
 import (
+	"cmp"
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,6 +38,40 @@ func Path() string {
 		return *p
 	}
 	return Default()
+}
+
+// inContext is the key of a context's value.
+type inContext struct{}
+
+// In returns a context whose base path is path, instead of the process's.
+func In(ctx context.Context, path string) context.Context {
+	return context.WithValue(ctx, inContext{}, path)
+}
+
+// Given returns the base path that In gave a context, empty for none.
+func Given(ctx context.Context) string {
+	path, _ := ctx.Value(inContext{}).(string)
+	return path
+}
+
+// PathIn returns the base path of a context.
+func PathIn(ctx context.Context) string { return cmp.Or(Given(ctx), Path()) }
+
+// KeyIn is Key in the base path of a context.
+func KeyIn(ctx context.Context, name string) (string, error) {
+	key, err := Key(name)
+	if path := Given(ctx); err == nil && path != "" && !strings.Contains(name, "/") {
+		key = filepath.Join(KeysIn(path), name)
+	}
+	return key, err
+}
+
+// NameIn returns the name that KeyIn turns into key, or key itself.
+func NameIn(ctx context.Context, key string) string {
+	if path := Given(ctx); path != "" && filepath.Dir(key) == KeysIn(path) {
+		return filepath.Base(key)
+	}
+	return NameOf(key)
 }
 
 // Keys returns the directory of the keys.

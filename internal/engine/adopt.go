@@ -57,7 +57,7 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key string) (*Namespace, 
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
-	undoDir, err := keyDir(key)
+	undoDir, err := keyDir(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +86,9 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key string) (*Namespace, 
 
 // keyDir makes the directory of a key, if it is that of the base path and was not
 // there; then undo takes it away again where nothing came into it.
-func keyDir(key string) (undo func(), err error) {
+func keyDir(ctx context.Context, key string) (undo func(), err error) {
 	dir := filepath.Dir(key)
-	if dir != base.Keys() {
+	if dir != base.KeysIn(base.PathIn(ctx)) {
 		return nil, nil
 	}
 	made, err := netns.MakeDir(dir)

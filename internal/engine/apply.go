@@ -46,7 +46,7 @@ func (n *Namespace) apply(ctx context.Context, s want.Sandbox, really bool) ([]C
 		return nil, err
 	}
 	s.Name = n.key
-	return apply(ctx, want.Network{Sandboxes: []want.Sandbox{s}}, really)
+	return apply(n.in(ctx), want.Network{Sandboxes: []want.Sandbox{s}}, really)
 }
 
 func apply(ctx context.Context, net want.Network, really bool) ([]Change, error) {
@@ -190,7 +190,7 @@ func prepare(ctx context.Context, net want.Network, write bool) (*prepared, erro
 }
 
 func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err error) {
-	if p.want, err = net.Plan(keys); err != nil {
+	if p.want, err = net.Plan(keysOf(ctx)); err != nil {
 		return err
 	}
 	if err := p.linksOfHost(); err != nil {
@@ -281,7 +281,7 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool
 			return errHostSpec
 		}
 		if errors.Is(err, fs.ErrNotExist) || isDead(err) {
-			if dir := filepath.Dir(key); dir != base.Keys() {
+			if dir := filepath.Dir(key); dir != base.KeysIn(base.PathIn(ctx)) {
 				if _, err := os.Stat(dir); err != nil {
 					return err
 				}

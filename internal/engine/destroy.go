@@ -18,7 +18,7 @@ import (
 // program made it.
 func Remove(ctx context.Context, name string, force bool) error {
 	const op = "remove the sandbox"
-	key, err := base.Key(name)
+	key, err := base.KeyIn(ctx, name)
 	if err != nil {
 		return fail(op, name, "", err)
 	}

@@ -46,7 +46,7 @@ type doomed struct {
 func down(ctx context.Context, net want.Network, force, really bool) (c []Change, err error) {
 	d := doomed{run: newRun(ctx), force: force}
 	defer d.close()
-	names, err := net.Names(keys)
+	names, err := net.Names(keysOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ func (n *Namespace) AddLinks(ctx context.Context, links []want.Iface) error {
 }
 
 func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool) ([]plan.Op, error) {
+	ctx = n.in(ctx)
 	name := n.key
 	if n.host {
 		name = want.HostName
@@ -37,7 +38,7 @@ func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool
 	peers := map[string]bool{}
 	for i := range list {
 		p := &list[i].Peer
-		switch key, err := base.Key(p.Sandbox); {
+		switch key, err := base.KeyIn(ctx, p.Sandbox); {
 		case *p == (want.Endpoint{}) || p.Sandbox == want.HostName:
 		case err != nil:
 			return nil, err

@@ -15,7 +15,7 @@ import (
 
 // List returns what is in the base path.
 func List(ctx context.Context) ([]Entry, error) {
-	keys, err := baseKeys()
+	keys, err := baseKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +35,8 @@ func List(ctx context.Context) ([]Entry, error) {
 
 // baseKeys returns what is in the directory of the keys, in order: sandboxes, and
 // whatever else is there.
-func baseKeys() (keys []string, err error) {
-	dir := base.Keys()
+func baseKeys(ctx context.Context) (keys []string, err error) {
+	dir := base.KeysIn(base.PathIn(ctx))
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fail("list the sandboxes", dir, "", err)

@@ -117,8 +117,12 @@ func canonical(key string) string {
 	return key
 }
 
-// keys are what the names of a network stand for.
-var keys = want.Keys{Path: base.Key, Same: canonical, Name: base.NameOf}
+// keysOf returns what the names of a network stand for.
+func keysOf(ctx context.Context) want.Keys {
+	return want.Keys{Same: canonical,
+		Path: func(name string) (string, error) { return base.KeyIn(ctx, name) },
+		Name: func(key string) string { return base.NameIn(ctx, key) }}
+}
 
 // lockID is where the lock of a key is. It is worked out once for a handle.
 type lockID struct{ base, file, key string }
@@ -144,7 +148,7 @@ func (l lockID) share(ctx context.Context) (netns.Held, error) {
 		return netns.Held{}, err
 	}
 	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
-	if errors.Is(err, fs.ErrNotExist) && l.base == canonical(base.Path()) {
+	if errors.Is(err, fs.ErrNotExist) && l.base == canonical(base.PathIn(ctx)) {
 		if err := base.Make(l.base); err != nil {
 			return h, err
 		}

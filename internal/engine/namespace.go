@@ -19,13 +19,15 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // Namespace is an open sandbox: its netlink socket, and what only this handle knows.
 type Namespace struct {
 	key  string
-	host bool // the host's own namespace: links keep their names and stay
-	lent bool // the socket is of hostConns
+	host bool   // the host's own namespace: links keep their names and stay
+	lent bool   // the socket is of hostConns
+	base string // that names of other sandboxes are of, empty for the process's
 	id   netns.ID
 	lock lockID
 	look netns.Look
@@ -46,15 +48,18 @@ type Namespace struct {
 }
 
 // Create makes a sandbox at the key of a name.
-func Create(ctx context.Context, name string) (*Namespace, error) {
+func Create(ctx context.Context, name string, labels map[string]string) (*Namespace, error) {
+	if err := want.RoomForLabels(&plan.Sandbox{Labels: labels}, ""); err != nil {
+		return nil, fail("create the sandbox", name, "", err)
+	}
 	return createWith(ctx, name, func(ctx context.Context) (unpinned, error) {
-		return newNamespace(ctx, plan.SandboxTag{})
+		return newNamespace(ctx, plan.SandboxTag{Labels: labels})
 	})
 }
 
 func createWith(ctx context.Context, name string, get func(context.Context) (unpinned, error)) (*Namespace, error) {
 	const op = "create the sandbox"
-	key, err := base.Key(name)
+	key, err := base.KeyIn(ctx, name)
 	if err != nil {
 		return nil, fail(op, name, "", err)
 	}
@@ -69,13 +74,22 @@ func createWith(ctx context.Context, name string, get func(context.Context) (unp
 		return nil, fail(op, key, "", err)
 	}
 	h.Unlock()
+	n.base = base.Given(ctx)
 	return n, nil
+}
+
+// in returns a context in which names are of the base path that the handle is of.
+func (n *Namespace) in(ctx context.Context) context.Context {
+	if n.base == "" {
+		return ctx
+	}
+	return base.In(ctx, n.base)
 }
 
 // Open opens the sandbox at the key of a name, and puts right what a dead process
 // left there.
 func Open(ctx context.Context, name string) (*Namespace, error) {
-	key, err := base.Key(name)
+	key, err := base.KeyIn(ctx, name)
 	if err != nil {
 		return nil, fail("open the sandbox", name, "", err)
 	}
@@ -87,8 +101,12 @@ func Open(ctx context.Context, name string) (*Namespace, error) {
 		n.Close()
 		return nil, fail("open the sandbox", key, "", err)
 	}
+	n.base = base.Given(ctx)
 	return n, nil
 }
+
+// Name returns the key's name in the base path, or the key.
+func (n *Namespace) Name() string { return base.NameIn(n.in(context.Background()), n.key) }
 
 // Key returns the path where the network namespace is mounted.
 func (n *Namespace) Key() string { return n.key }
@@ -304,7 +322,7 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
-	undoDir, err := keyDir(key)
+	undoDir, err := keyDir(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func ofNetwork(ctx context.Context, name string, listed []string) (keys []string
 	if err := want.ValidNetwork(name); err != nil || name == "" {
 		return nil, err
 	}
-	all, err := baseKeys()
+	all, err := baseKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (p *prepared) explain(err error) error {
 // holder finds the sandbox that has the other end of a link of the host, and its
 // network; empty if it is none of the base path.
 func (p *prepared) holder(l *rtnl.Link) (key, network string) {
-	keys, _ := baseKeys()
+	keys, _ := baseKeys(p.run.ctx)
 	for _, key := range keys {
 		n, err := open(key)
 		if err != nil {

@@ -40,14 +40,16 @@ func (*Pool) Start(int)         {}
 func (*Pool) Wait()             {}
 func (*Pool) Close() error      { return nil }
 
-func NewSandbox(string, bool, bool) (*Namespace, error)  { return nil, no("create the sandbox") }
-func Adopt(string, string) (*Namespace, error)           { return nil, no("adopt the namespace") }
-func Create(context.Context, string) (*Namespace, error) { return nil, no("create the sandbox") }
-func Open(context.Context, string) (*Namespace, error)   { return nil, no("open the sandbox") }
-func List(context.Context) ([]Entry, error)              { return nil, no("list the sandboxes") }
-func Remove(context.Context, string, bool) error         { return no("remove the sandbox") }
-func Recover(context.Context, string) error              { return no("recover the sandbox") }
-func RecoverHost(context.Context) error                  { return no("recover the host") }
+func NewSandbox(string, bool, bool) (*Namespace, error) { return nil, no("create the sandbox") }
+func Adopt(string, string) (*Namespace, error)          { return nil, no("adopt the namespace") }
+func Create(context.Context, string, map[string]string) (*Namespace, error) {
+	return nil, no("create the sandbox")
+}
+func Open(context.Context, string) (*Namespace, error) { return nil, no("open the sandbox") }
+func List(context.Context) ([]Entry, error)            { return nil, no("list the sandboxes") }
+func Remove(context.Context, string, bool) error       { return no("remove the sandbox") }
+func Recover(context.Context, string) error            { return no("recover the sandbox") }
+func RecoverHost(context.Context) error                { return no("recover the host") }
 func Apply(_ context.Context, _ want.Network, do bool) ([]Change, error) {
 	return noneOf(do, "apply the network", "compare the network")
 }
@@ -59,6 +61,7 @@ func (*Pool) Create(context.Context, string) (*Namespace, error) {
 	return nil, no("create the sandbox")
 }
 
+func (*Namespace) Name() string                              { return "" }
 func (*Namespace) Key() string                               { return "" }
 func (*Namespace) Close() error                              { return no("close the sandbox") }
 func (*Namespace) Destroy() error                            { return no("destroy the sandbox") }

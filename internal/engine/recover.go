@@ -32,7 +32,7 @@ func Recover(ctx context.Context, name string) error {
 	if errors.Is(err, errInterrupted) {
 		return nil
 	}
-	if key, kerr := base.Key(name); kerr == nil && isDead(err) {
+	if key, kerr := base.KeyIn(ctx, name); kerr == nil && isDead(err) {
 		collect(key)
 		return nil
 	}

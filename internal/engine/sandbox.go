@@ -79,7 +79,7 @@ func InitOSContext() func() {
 
 // GC removes the stale key files of the base path.
 func GC() {
-	keys, _ := baseKeys() // those that can not be listed can not be removed
+	keys, _ := baseKeys(context.Background()) // those that can not be listed can not be removed
 	for _, key := range keys {
 		if isDead(standing(key)) {
 			collect(key)

@@ -1,0 +1,96 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// Two base paths in one process, with the same names and the same network, at once:
+// each has its own.
+func TestTwoBasePaths(t *testing.T) {
+	ctx := t.Context()
+	network := func(n int) osl.Network {
+		net := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "web", Interfaces: []osl.InterfaceSpec{{Name: "eth0", Type: "veth",
+			Peer: osl.Endpoint{Sandbox: "db", Interface: "eth0"}}}}, {Name: "db", Interfaces: []osl.InterfaceSpec{{Name: "eth0"}}}}}
+		for i := range n {
+			net.Sandboxes = append(net.Sandboxes, osl.Spec{Name: string(rune('a' + i))})
+		}
+		return net
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		b := osl.At(filepath.Join(t.TempDir(), "base"))
+		wg.Go(func() {
+			for range 10 {
+				if _, err := b.Apply(ctx, network(2)); err != nil {
+					t.Error(err)
+				}
+				if c, err := b.Apply(ctx, network(1)); err != nil || len(c) != 1 || c[0].Kind != osl.ChangeRemove {
+					t.Errorf("one less: %v, %v", c, err)
+				}
+				if c, err := b.Diff(ctx, network(1)); err != nil || len(c) > 0 {
+					t.Errorf("again: %v, %v", c, err)
+				}
+				list, err := b.List(ctx)
+				var names []string
+				for _, e := range list {
+					names = append(names, e.Name)
+				}
+				if err != nil || !slices.Equal(names, []string{"a", "db", "web"}) {
+					t.Errorf("%v, %v", names, err)
+				}
+				web, err := b.Open(ctx, "web")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if st, err := web.Inspect(ctx); err != nil || st.Name != "web" || web.Name() != "web" || filepath.Dir(filepath.Dir(web.Key())) != b.Path() {
+					t.Errorf("%v, %v, %v", web.Name(), st, err)
+				}
+				// A name that the handle is told is of its base path too.
+				err = web.AddLink(ctx, osl.InterfaceSpec{Name: "eth1", Type: "veth", Peer: osl.Endpoint{Sandbox: "a", Interface: "eth0"}})
+				if err != nil {
+					t.Error(err)
+				}
+				_ = web.Close()
+				if _, err := b.Create(ctx, "web"); !errors.Is(err, osl.ErrExists) {
+					t.Error(err)
+				}
+				if _, err := osl.Open(ctx, "web"); !errors.Is(err, osl.ErrNotFound) {
+					t.Errorf("in the process's base path: %v", err)
+				}
+				if _, err := b.Down(ctx, osl.Network{Name: "lab"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if osl.At("").Path() != osl.BasePath() {
+		t.Error("the empty base path is another")
+	}
+}
+
+func TestCreateWithLabels(t *testing.T) {
+	b := osl.At(filepath.Join(t.TempDir(), "base"))
+	n, err := b.Create(t.Context(), "web", osl.WithLabels(map[string]string{"team": "a b;c"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Destroy()
+	list, err := b.List(t.Context())
+	if err != nil || len(list) != 1 || list[0].Labels["team"] != "a b;c" || !list[0].Made {
+		t.Errorf("%v, %v", list, err)
+	}
+	if _, err := b.Create(t.Context(), "db", osl.WithLabels(map[string]string{"much": strings.Repeat("x", 300)})); !errors.Is(err, osl.ErrInvalid) {
+		t.Error(err)
+	}
+}
