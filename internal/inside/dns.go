@@ -87,7 +87,7 @@ func (s *Space) exchange(ctx context.Context, c *config, server, name string, t 
 	question := dnsmessage.Question{Name: n, Type: t, Class: dnsmessage.ClassINET}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	d := net.Dialer{ControlContext: s.control}
+	d := net.Dialer{ControlContext: s.dialing}
 	for _, network := range [...]string{"udp", "tcp"} {
 		conn, err := d.DialContext(ctx, network, server)
 		if err != nil {

@@ -187,7 +187,7 @@ func isName(name string) bool {
 // domains to search are those of the process's resolv.conf: package net has no way to
 // say otherwise.
 func (s *Space) Resolver() *net.Resolver {
-	d := &net.Dialer{ControlContext: s.control}
+	d := &net.Dialer{ControlContext: s.dialing}
 	var turn atomic.Uint32
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if _, own := s.file("resolv.conf"); own {

@@ -10,7 +10,7 @@ import (
 
 // There are no sandboxes on this system: Space.Run runs none of these.
 
-func replace(int) error               { return fault.ErrUnsupported }
+func replace(int, string, bool) error { return fault.ErrUnsupported }
 func socket(_, _, _ int) (int, error) { return -1, fault.ErrUnsupported }
 func haveIPv6() error                 { return fault.ErrUnsupported }
 func linkIndex(string) (int, error)   { return 0, fault.ErrUnsupported }

@@ -7,15 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// replace puts a new socket of the calling thread's namespace at fd, where an unused
-// one of another is: of the same kind, and with what package net has set.
-func replace(fd int) error {
-	var kind [3]int // domain, type, protocol
-	for i, option := range [...]int{unix.SO_DOMAIN, unix.SO_TYPE, unix.SO_PROTOCOL} {
-		var err error
-		if kind[i], err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, option); err != nil {
-			return os.NewSyscallError("getsockopt", err)
-		}
+// replace puts a new socket of the calling thread's namespace at fd, where package net
+// has an unused one of another for this network, to listen or to dial: of the same kind,
+// and with what it set.
+func replace(fd int, network string, listens bool) error {
+	kind, err := kindOf(fd, network)
+	if err != nil {
+		return err
 	}
 	s, err := socket(kind[0], kind[1], kind[2])
 	if err != nil && kind[2] == unix.IPPROTO_MPTCP { // as package net does where there is none
@@ -25,23 +23,58 @@ func replace(fd int) error {
 		return err
 	}
 	defer unix.Close(s)
-	for _, o := range [...][2]int{{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.SOL_SOCKET, unix.SO_REUSEPORT},
-		{unix.SOL_SOCKET, unix.SO_BROADCAST}, {unix.IPPROTO_IPV6, unix.IPV6_V6ONLY}} {
-		if o[0] == unix.IPPROTO_IPV6 && kind[0] != unix.AF_INET6 {
+	for _, o := range options {
+		if o.listens && !listens || o.domain != 0 && o.domain != kind[0] || o.packets && kind[1] == unix.SOCK_STREAM {
 			continue
 		}
-		want, err := unix.GetsockoptInt(fd, o[0], o[1])
+		want, err := unix.GetsockoptInt(fd, o.level, o.name)
 		if err != nil {
 			continue // a kind of socket that has no such option
 		}
-		if have, err := unix.GetsockoptInt(s, o[0], o[1]); err == nil && have == want {
+		if o.level == unix.SOL_SOCKET && want == 0 { // as it is on a new one
 			continue
 		}
-		if err := unix.SetsockoptInt(s, o[0], o[1], want); err != nil {
+		if err := unix.SetsockoptInt(s, o.level, o.name, want); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
 	return os.NewSyscallError("dup3", unix.Dup3(s, fd, unix.O_CLOEXEC))
+}
+
+// options are what package net sets before it calls Control.
+var options = [...]struct {
+	level, name int
+	domain      int  // only of this, 0 for all
+	listens     bool // only of one that listens
+	packets     bool // not of a stream
+}{
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_V6ONLY, domain: unix.AF_INET6},
+	{level: unix.SOL_SOCKET, name: unix.SO_BROADCAST, packets: true},
+	{level: unix.SOL_SOCKET, name: unix.SO_REUSEADDR, listens: true},
+	{level: unix.SOL_SOCKET, name: unix.SO_REUSEPORT, listens: true},
+}
+
+// kindOf returns domain, type and protocol of a socket, of which the network's name says
+// what it can: each question is a system call.
+func kindOf(fd int, network string) (kind [3]int, err error) {
+	ask := []int{unix.SO_DOMAIN, unix.SO_TYPE, unix.SO_PROTOCOL}
+	from := 0
+	switch network {
+	case "tcp4":
+		kind, from = [3]int{unix.AF_INET, unix.SOCK_STREAM}, 2 // it may be MPTCP
+	case "tcp6":
+		kind, from = [3]int{unix.AF_INET6, unix.SOCK_STREAM}, 2
+	case "udp4":
+		return [3]int{unix.AF_INET, unix.SOCK_DGRAM}, nil
+	case "udp6":
+		return [3]int{unix.AF_INET6, unix.SOCK_DGRAM}, nil
+	}
+	for i := from; i < len(ask); i++ {
+		if kind[i], err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, ask[i]); err != nil {
+			return kind, os.NewSyscallError("getsockopt", err)
+		}
+	}
+	return kind, nil
 }
 
 func socket(domain, typ, proto int) (int, error) {

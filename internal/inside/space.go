@@ -25,28 +25,30 @@ type Space struct {
 
 // Dialer returns a dialer of package net that makes its sockets in the sandbox.
 func (s *Space) Dialer() *net.Dialer {
-	return &net.Dialer{ControlContext: s.control, Resolver: s.Resolver()}
+	return &net.Dialer{ControlContext: s.dialing, Resolver: s.Resolver()}
 }
 
 // ListenConfig returns one of package net that makes its sockets in the sandbox.
 func (s *Space) ListenConfig() *net.ListenConfig {
-	c := &net.ListenConfig{Control: func(network, address string, r syscall.RawConn) error {
-		return s.control(context.Background(), network, address, r)
-	}}
+	c := &net.ListenConfig{Control: func(network, _ string, r syscall.RawConn) error { return s.control(network, true, r) }}
 	c.SetMultipathTCP(false) // as Dialer does it; and an MPTCP socket can not be ended from outside
 	return c
 }
 
 // control puts a socket of the sandbox in the place of the one that package net has
 // just made: nothing was done with that yet, and it has not met the poller.
-func (s *Space) control(_ context.Context, _, _ string, c syscall.RawConn) error {
+func (s *Space) control(network string, listens bool, c syscall.RawConn) error {
 	var err error
 	if e := c.Control(func(fd uintptr) {
-		err = s.Run(func() error { return replace(int(fd)) })
+		err = s.Run(func() error { return replace(int(fd), network, listens) })
 	}); e != nil {
 		return e
 	}
 	return err
+}
+
+func (s *Space) dialing(_ context.Context, network, _ string, c syscall.RawConn) error {
+	return s.control(network, false, c)
 }
 
 // Dial connects as net.Dialer does, with names looked up as the sandbox has them.
