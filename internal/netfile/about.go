@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
@@ -52,7 +53,7 @@ func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
 		return s.Name == e.Key || err == nil && key == e.Key
 	})
 	if i < 0 {
-		return "", ""
+		return f.ofSegments(e.Key)
 	}
 	s := &f.Sandboxes[i]
 	path, who = fmt.Sprintf("sandboxes[%d]", i), fmt.Sprintf("sandbox %q: ", s.Name)
@@ -72,6 +73,23 @@ func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
 	}
 	at := fmt.Sprintf("%s.interfaces[%d]", path, j)
 	return cmp.Or(f.entryOfInterface(at, field, entry, &s.Interfaces[j]), at), who
+}
+
+// ofSegments finds the first interface on a segment, for an error about the sandbox
+// that osl makes for segments.
+func (f *File) ofSegments(key string) (path, who string) {
+	name := want.SegmentsOf(f.Name)
+	if own, err := osl.KeyPath(name); err != nil || own != key {
+		return "", ""
+	}
+	for i := range f.Sandboxes {
+		for j := range f.Sandboxes[i].Interfaces {
+			if f.Sandboxes[i].Interfaces[j].Segment != "" {
+				return fmt.Sprintf("sandboxes[%d].interfaces[%d].segment", i, j), fmt.Sprintf("sandbox %q: ", name)
+			}
+		}
+	}
+	return "", ""
 }
 
 // linkOf finds the link that an interface is an end of.

@@ -3,6 +3,7 @@ package netfile
 import (
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -19,13 +20,20 @@ type field struct {
 // fields lists the fields of a struct. One whose tag lets it be left out when
 // empty may be missing in a file; the others may not.
 func fields(t reflect.Type) []field {
+	if list, ok := known.Load(t); ok {
+		return list.([]field)
+	}
 	var list []field
 	for i := range t.NumField() {
 		name, opts, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		list = append(list, field{name: name, index: i, required: opts == ""})
 	}
+	known.Store(t, list)
 	return list
 }
+
+// known has the fields of the types that were met.
+var known sync.Map
 
 // telling returns the field that shows best what a type is about: one that it
 // must have.

@@ -184,6 +184,48 @@ links:
 	}
 }
 
+// An error about a segment, or its sandbox, has a line that says that there is one.
+func TestAboutSegments(t *testing.T) {
+	f, err := Parse("n.yaml", []byte(`name: n
+segments:
+  - {name: blue, subnet: 10.0.0.0/30}
+  - {name: green, subnet: 10.0.0.1/24}
+sandboxes:
+  - name: a
+    interfaces:
+      - name: e0
+        segment: blue
+  - {name: b, interfaces: [{name: e0, segment: blue}]}
+  - name: c
+    interfaces:
+      - name: e0
+        segment: blue
+  - name: d
+    interfaces:
+      - name: e0
+        segment: bleu
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff := func() string { _, err := osl.Diff(t.Context(), f.Network); return f.About(err).Error() }
+	if text := diff(); !strings.HasPrefix(text, "n.yaml:4: 10.0.0.1/24 is an address: its subnet is 10.0.0.0/24") {
+		t.Error(text)
+	}
+	f.Segments = f.Segments[:1]
+	if text := diff(); !strings.HasPrefix(text, `n.yaml:13: sandbox "c", interface "e0": the subnet 10.0.0.0/30 has no address left`) {
+		t.Error(text)
+	}
+	f.Segments[0].Subnet = nil
+	if text := diff(); !strings.HasPrefix(text, `n.yaml:18: sandbox "d", interface "e0": the network lists segments, and "bleu" is none of them; did you mean "blue"?`) {
+		t.Error(text)
+	}
+	err = f.About(&osl.Error{Op: "apply", Key: "/run/netns/n.segments", Err: errors.New("no")})
+	if !strings.HasPrefix(err.Error(), `n.yaml:9: sandbox "n.segments": no`) {
+		t.Error(err)
+	}
+}
+
 // Several files, with those that they include, are one network, and each error says
 // the file.
 func TestSeveralFiles(t *testing.T) {

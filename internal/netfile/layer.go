@@ -30,6 +30,14 @@ type entry struct {
 // mappings above do not have. What several have is the uppermost's, but where all are
 // mappings.
 func (d *decoder) layered(n ast.Node, under []layer) ([]entry, bool) {
+	if len(under) == 0 {
+		pairs, ok := d.entries(d.resolve(n))
+		list := make([]entry, len(pairs))
+		for i, e := range pairs {
+			list[i] = entry{name: keyText(e.Key), key: e.Key, value: e.Value, src: d.src}
+		}
+		return list, ok
+	}
 	var list []entry
 	place := map[string]int{}
 	for i, l := range slices.Concat([]layer{{n: n, src: d.src}}, under) {

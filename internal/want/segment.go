@@ -19,8 +19,8 @@ type Segment struct {
 	Subnet []netip.Prefix
 }
 
-// segmentsOf is the sandbox of a network in which the bridges of its segments are.
-func segmentsOf(network string) string { return network + ".segments" }
+// SegmentsOf names the sandbox of a network in which the bridges of its segments are.
+func SegmentsOf(network string) string { return network + ".segments" }
 
 // maxPorts is how many ports a bridge of the kernel can have.
 const maxPorts = 1023
@@ -100,7 +100,7 @@ func (net *Network) bridge(k Keys) error {
 		listed = append(listed, s.Name)
 	}
 	ends := net.ends()
-	room := Sandbox{Name: segmentsOf(net.Name)}
+	room := Sandbox{Name: SegmentsOf(net.Name)}
 	ports := map[string]int{}
 	for i := range net.Sandboxes {
 		s := &net.Sandboxes[i]
