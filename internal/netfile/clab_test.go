@@ -160,15 +160,61 @@ sandboxes:
       - {to: 10.8.0.0/16, dev: d0}
       - {to: default, via: "fe80::1", dev: eth1}
       - {to: 10.7.0.0/16, type: blackhole}
+    rules: [{from: 10.5.0.0/24, table: 5, priority: 32765}]
     neighbors: [{ip: 10.0.0.2, mac: "02:00:00:00:00:01", dev: eth1}]
   - name: b
     interfaces: [{name: eth1}]
 links: [[a/eth1, b/eth1]]
 `,
-	commands: []string{"ip rule add from 10.5.0.0/24 table 5", "ip addr add 10.5.1.1/24 dev notmine", "ip link set eth1 vf 0", "ip route show",
+	commands: []string{"ip addr add 10.5.1.1/24 dev notmine", "ip link set eth1 vf 0", "ip route show",
 		"[sh -c ip link set d0 up &&\niptables -A FORWARD ! -s 10.0.0.0/8 -j DROP || true\niperf3 -s -D; for i in 1 2; do echo $i; done]",
 		"[sh -c ip addr show | grep eth1 > /root/x]", "[iperf3 -s -D]", "sysctl -w net.ipv4.conf.eth7.rp_filter=0", "[sysctl -w kernel.panic=1]"},
 	notes: []string{"n.clab.yml:20: passed over: ip route … 10.6.0.0/16 via 172.20.20.1: no address of the node reaches"},
+}, {
+	name: "other types, and rules",
+	clab: `
+name: lab
+topology:
+  nodes:
+    a:
+      kind: linux
+      exec:
+        - ip link add red type vrf table 10
+        - ip link set eth1 vrf red
+        - ip link add eth1.5 link eth1 type vlan id 5 protocol 802.1ad
+        - ip link add g type gre local 10.0.0.1 remote 10.0.0.2 ttl 64 key 7
+        - ip link add v type vxlan id 7 dstport 4789 local 10.0.0.1 nolearning
+        - ip link add link eth1 m type macvlan
+        - ip link add link eth1 i type ipvlan mode l3
+        - ip link add b type bond mode active-backup
+        - ip rule add fwmark 0x10/0xff lookup 100
+        - ip -6 rule add iif eth1 table main prio 7
+        - ip rule add from all to 10.0.0.0/8 table 5
+        - ip rule add from 10.0.0.0/8 suppress_prefixlength 0
+    b: {kind: linux}
+  links: [{endpoints: ["a:eth1", "b:eth1"]}]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: a
+    sysctls: {}
+    interfaces:
+      - {name: eth1, master: red}
+      - {name: red, type: vrf, table: 10}
+      - {name: eth1.5, type: vlan, parent: eth1, vlan: 5, protocol: 802.1ad}
+      - {name: g, type: gre, local: 10.0.0.1, remote: 10.0.0.2, ttl: 64, key: 7}
+      - {name: v, type: vxlan, vni: 7, port: 4789, local: 10.0.0.1, learning: false}
+      - {name: m, type: macvlan, parent: eth1, mode: vepa}
+      - {name: i, type: ipvlan, parent: eth1, mode: l3}
+    rules:
+      - {fwmark: 16, fwmask: 255, table: 100, priority: 32765, family: ipv4}
+      - {iif: eth1, priority: 7, family: ipv6}
+      - {to: 10.0.0.0/8, table: 5, priority: 6}
+  - {name: b, interfaces: [{name: eth1}]}
+links: [[a/eth1, b/eth1]]
+`,
+	commands: []string{"ip link add b type bond mode active-backup", "ip rule add from 10.0.0.0/8 suppress_prefixlength 0"},
 }, {
 	name: "VLANs of a bridge",
 	clab: `

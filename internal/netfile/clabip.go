@@ -85,6 +85,10 @@ func (b *clabBox) ip(w []string, family int) bool {
 		case "set":
 			return b.linkSet(rest)
 		}
+	case "rule":
+		if wordOf(verb, "add") != "" {
+			return b.rule(rest, family)
+		}
 	case "route":
 		switch v := wordOf(verb, "add", "append", "change", "replace", "delete"); v {
 		case "add", "replace", "append":
@@ -334,60 +338,6 @@ func (b *clabBox) linkAdd(w []string) bool {
 		b.has(f.Name).Peer = osl.Endpoint{Sandbox: b.spec.Name, Interface: peer}
 	}
 	return true
-}
-
-// typeOptions reads what stands behind the type of a link that is added.
-func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) bool {
-	number := func(to *int, text string) bool {
-		n, err := strconv.Atoi(text)
-		*to = n
-		return err == nil
-	}
-	switch f.Type {
-	case "dummy":
-		return len(w) == 0
-	case "bridge":
-		return bridgeOptions(f, w)
-	case "veth":
-		if len(w) == 3 && w[0] == "peer" && w[1] == "name" {
-			w = []string{"peer", w[2]}
-		}
-		if len(w) != 2 || w[0] != "peer" || b.has(w[1]) != nil {
-			return false
-		}
-		*peer = w[1]
-		return true
-	case "vlan":
-		return f.Parent != "" && len(w) == 2 && w[0] == "id" && number(&f.VLAN, w[1])
-	case "macvlan":
-		if len(w) == 0 {
-			f.Mode = "vepa" // of ip and the kernel
-		}
-		return f.Parent != "" && (len(w) == 0 || len(w) == 2 && w[0] == "mode" && func() bool { f.Mode = w[1]; return true }())
-	case "vxlan":
-		f.Port = 8472 // of ip and the kernel, where none is said
-		return options(w, func(name string, next func() string) bool {
-			switch name {
-			case "id", "vni":
-				return number(&f.VNI, next())
-			case "dstport":
-				return number(&f.Port, next())
-			case "dev":
-				f.Parent = next()
-				return b.has(f.Parent) != nil
-			case "local", "remote", "group":
-				a, err := netip.ParseAddr(next())
-				if name == "local" {
-					f.Local = a
-				} else {
-					f.Remote = a
-				}
-				return err == nil
-			}
-			return false
-		})
-	}
-	return false
 }
 
 func (b *clabBox) neighbor(w []string) bool {
