@@ -118,7 +118,7 @@ func kept(l *rtnl.Link, a plan.Verify) error {
 			want, wanted := x.want.Get(at)
 			if have, known := x.have.Get(at); wanted && !known {
 				return fmt.Errorf("%w: the kernel has no setting %q of a bridge or its port", fault.ErrUnsupported, option.Name)
-			} else if wanted && have != want {
+			} else if wanted && have != want && !x.have.Borrowed(at) {
 				return fmt.Errorf("the kernel did not keep %s %d; the link has %d", option.Name, want, have)
 			}
 		}

@@ -239,7 +239,10 @@ func kindOf(t testing.TB, info []byte) string {
 	}
 	switch kind {
 	case "bridge":
-		return kind + someOf(t, a[2], 1, 2, 3, 4, 5, 6, 7, 8, 23, 25, 39)
+		if changes := attributes(t, a[2])[14]; len(changes) > 0 && changes[0] != 0 { // the ageing time is that of a change of the topology
+			kind += " ?"
+		}
+		return kind + someOf(t, a[2], 1, 2, 3, 5, 6, 7, 8, 23, 25, 39)
 	case "vxlan":
 		return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID]) + port
 	}

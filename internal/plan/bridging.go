@@ -143,14 +143,11 @@ func (b *builder) bridge(w *Sandbox, f *Iface, l *rtnl.Link, index int) error {
 		return nil
 	}
 	to, from := lacking(rtnl.BridgeOptions, f.Bridge, l.Bridge)
-	if port, _ := l.Bridge.Get(rtnl.BridgeRootPort); port != 0 {
-		// Of these the kernel tells those of the root, which is another bridge.
-		for _, at := range []int{rtnl.BridgeForwardDelay, rtnl.BridgeHelloTime, rtnl.BridgeMaxAge} {
+	for at := range rtnl.BridgeOptions {
+		if l.Bridge.Borrowed(at) { // what it has itself is not to be known
 			to.Drop(at)
 			from.Drop(at)
 		}
-	}
-	for at := range rtnl.BridgeOptions {
 		if _, wanted := to.Get(at); wanted {
 			if _, known := from.Get(at); !known {
 				return b.unknown(w, f, "bridge", rtnl.BridgeOptions, &to)

@@ -275,11 +275,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			continue
 		}
 		if undo == nil {
-			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: DelNeigh{n.Neigh}}}
-			if h, at := k.seats[seatOf(n.Neigh)]; at && n.Bridge != 0 && !n.MDB {
-				// It comes from another port, and goes back there.
-				undo = append(undo, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: NewNeigh{h}})
-			}
+			undo = b.entryBack(w.Key, n, k)
 		}
 		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
 	}

@@ -80,6 +80,25 @@ func (b *builder) leftBridge(key string, n rtnl.Neigh) bool {
 	return n.Bridge != 0 && n.Bridge != n.Index && f != nil && b.index[end{key, f.Master}] != n.Bridge
 }
 
+// joins reports whether an entry is at a port that comes to its bridge in this change: to
+// leave it is to take the entry back, and it may have another of the kind where it was.
+func (b *builder) joins(k *known, n rtnl.Neigh) bool {
+	l := k.ByIndex(n.Index)
+	return n.Bridge != 0 && n.Bridge != n.Index && (l == nil || l.Master != n.Bridge)
+}
+
+// entryBack returns what takes a new entry away, or brings it back to the port that it
+// comes from.
+func (b *builder) entryBack(key string, n Neigh, k *known) (ops []Op) {
+	if !b.joins(k, n.Neigh) {
+		ops = []Op{{NS: key, Dev: n.Dev, Do: DelNeigh{n.Neigh}}}
+	}
+	if h, at := k.seats[seatOf(n.Neigh)]; at && n.Bridge != 0 && !n.MDB && !b.leftBridge(key, h) {
+		ops = append(ops, Op{NS: key, Dev: k.nameOf(h.Index), Do: NewNeigh{h}})
+	}
+	return ops
+}
+
 // sameSeats finds, among the wanted entries, what the deletion of one without a VLAN takes
 // along: the kernel makes and deletes such a one with those of all VLANs of the port.
 func sameSeats(wanted map[neighKey]rtnl.Neigh, n rtnl.Neigh) (list []rtnl.Neigh) {

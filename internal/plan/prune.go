@@ -47,8 +47,12 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		}
 		if !b.gone[n.Index] && !stays && !b.leftBridge(w.Key, n) {
 			n.BridgeName = k.nameOf(n.Bridge)
-			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n},
-				Undo: undo(n.Index, NewNeigh{n})})
+			op := Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n}, Undo: undo(n.Index, NewNeigh{n})}
+			if n.Bridge != 0 { // while the port is in its VLAN: the kernel deletes none of others
+				b.aside = append(b.aside, op)
+			} else {
+				b.neighs = append(b.neighs, op)
+			}
 			for _, o := range sameSeats(wanted, n) {
 				b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: NewNeigh{o}, Quiet: true})
 			}

@@ -30,7 +30,8 @@ const (
 	BridgeVLANDefaultPVID
 	BridgeMulticastSnooping
 	BridgeMulticastQuerier
-	BridgeRootPort // can be read only
+	BridgeRootPort       // can be read only, as the one after it
+	BridgeTopologyChange // one is under way
 )
 
 // BridgeOptions are what is known of these: IFLA_BR_* of linux/if_link.h.
@@ -47,6 +48,7 @@ var BridgeOptions = []Option{
 	BridgeMulticastSnooping: {Name: "mcast_snooping", attr: 23, size: 1},
 	BridgeMulticastQuerier:  {Name: "mcast_querier", attr: 25, size: 1},
 	BridgeRootPort:          {Name: "root_port", attr: 12, size: 2},
+	BridgeTopologyChange:    {Name: "topology_change", attr: 14, size: 1},
 }
 
 // The settings of a port of a bridge, as places in PortOptions.
@@ -111,6 +113,20 @@ func (o *Options) Is(at int, value uint32) bool {
 
 // Drop forgets one.
 func (o *Options) Drop(at int) { o.has &^= 1 << at }
+
+// Borrowed reports whether what the kernel tells of a time of a bridge is not its own:
+// that of the spanning tree's root, which is another bridge, or for an ageing time that
+// of a change of the topology.
+func (o *Options) Borrowed(at int) bool {
+	switch at {
+	case BridgeForwardDelay, BridgeHelloTime, BridgeMaxAge:
+		port, _ := o.Get(BridgeRootPort)
+		return port != 0
+	case BridgeAgeingTime:
+		return o.Is(BridgeTopologyChange, 1)
+	}
+	return false
+}
 
 // Empty reports whether there are none.
 func (o *Options) Empty() bool { return o == nil || o.has == 0 }
