@@ -126,6 +126,27 @@ type InterfaceSpec struct {
 	MTU int `json:"mtu,omitempty"`
 	// TxQueueLen is the length of the transmit queue in packets; nil leaves it.
 	TxQueueLen *int `json:"txqueuelen,omitempty"`
+	// Group is the number of the group that the interface is in, which the ip command
+	// can name instead of interfaces; nil leaves it.
+	Group *int `json:"group,omitempty"`
+	// Promisc makes the interface take all frames, not only those to its address; nil
+	// leaves it.
+	Promisc *bool `json:"promisc,omitempty"`
+	// AllMulticast makes it take all multicast; nil leaves it.
+	AllMulticast *bool `json:"allmulticast,omitempty"`
+	// ARP false keeps it from asking for and telling hardware addresses by ARP and
+	// neighbor discovery; nil leaves it.
+	ARP *bool `json:"arp,omitempty"`
+	// AddrGenMode is how the kernel makes the IPv6 link-local address: eui64, by the
+	// hardware address, none or random; empty leaves it.
+	AddrGenMode string `json:"addrgenmode,omitempty"`
+	// GSOMaxSize is the most bytes that the kernel hands to the device in one piece, to be
+	// cut there; 0 leaves it, as with the two after it. A bridge has what its ports allow.
+	GSOMaxSize int `json:"gso_max_size,omitempty"`
+	// GSOMaxSegs is the most segments of such a piece.
+	GSOMaxSegs int `json:"gso_max_segs,omitempty"`
+	// GROMaxSize is the most bytes that the kernel puts together of what comes in.
+	GROMaxSize int `json:"gro_max_size,omitempty"`
 	// Addresses of both families. IPv6 is off on an interface without an IPv6
 	// address, unless IPv6 says otherwise.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`

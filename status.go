@@ -112,6 +112,16 @@ type InterfaceStatus struct {
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
+	// Group, Promisc, AllMulticast, ARP, AddrGenMode and the sizes are as in
+	// InterfaceSpec.
+	Group        int    `json:"group,omitempty"`
+	Promisc      bool   `json:"promisc,omitempty"`
+	AllMulticast bool   `json:"allmulticast,omitempty"`
+	ARP          bool   `json:"arp"`
+	AddrGenMode  string `json:"addrgenmode,omitempty"`
+	GSOMaxSize   int    `json:"gso_max_size,omitempty"`
+	GSOMaxSegs   int    `json:"gso_max_segs,omitempty"`
+	GROMaxSize   int    `json:"gro_max_size,omitempty"`
 	// Bridge is what a bridge is, BridgePort what a port of one is; their VLANs are told
 	// where a bridge of the sandbox filters them.
 	Bridge     *BridgeSpec     `json:"bridge,omitempty"`
@@ -188,6 +198,7 @@ func (n *Namespace) statusOf(r *engine.Reading) *Status {
 			x.Details["parent"] = names[l.Parent]
 		}
 		bridgeStatus(s, &s.Links[i], &x)
+		settingsStatus(&s.Links[i], &x)
 		x.UnderWay = r.All || r.Some[x.Index]
 		if q, own := s.QdiscOf(&s.Links[i]); own {
 			x.Impair = impairOf(q)

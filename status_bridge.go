@@ -37,6 +37,19 @@ func (o told) duration(at int) *Duration {
 	return &d
 }
 
+// settingsStatus tells the settings that any link has.
+func settingsStatus(l *rtnl.Link, x *InterfaceStatus) {
+	get := func(at int) int {
+		v, _ := l.Options.Get(at)
+		return int(v)
+	}
+	x.Group, x.GSOMaxSize, x.GSOMaxSegs, x.GROMaxSize = get(rtnl.LinkGroup), get(rtnl.LinkGSOMaxSize), get(rtnl.LinkGSOMaxSegs), get(rtnl.LinkGROMaxSize)
+	x.Promisc, x.AllMulticast, x.ARP = get(rtnl.LinkPromisc) != 0, get(rtnl.LinkAllMulticast) != 0, get(rtnl.LinkARP) != 0
+	if v, ok := l.Options.Get(rtnl.LinkAddrGenMode); ok && int(v) < len(plan.AddrGenModes) {
+		x.AddrGenMode = plan.AddrGenModes[v]
+	}
+}
+
 // bridgeStatus tells what a link is as a bridge, and as a port of one; VLANs as far as
 // they were read.
 func bridgeStatus(s *plan.State, l *rtnl.Link, x *InterfaceStatus) {

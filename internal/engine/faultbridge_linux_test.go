@@ -51,7 +51,7 @@ func bridgeLab(odd bool, master string) osl.Network {
 	}
 	s.Interfaces = append(s.Interfaces,
 		osl.InterfaceSpec{Name: "p0", MAC: osl.MAC(hw(76)), Master: master, BridgePort: port, Peer: osl.Endpoint{Sandbox: "a", Interface: "q0"}},
-		osl.InterfaceSpec{Name: "q0", MAC: osl.MAC(hw(77))},
+		osl.InterfaceSpec{Name: "q0", MAC: osl.MAC(hw(77)), Promisc: &on, AllMulticast: &on, ARP: &off, Group: &cost, GSOMaxSize: 20000 + cost, AddrGenMode: map[bool]string{true: "none", false: "eui64"}[odd]},
 		osl.InterfaceSpec{Name: "p1", MAC: osl.MAC(hw(78)), Master: "br0", Peer: osl.Endpoint{Sandbox: "a", Interface: "q1"}},
 		osl.InterfaceSpec{Name: "q1", MAC: osl.MAC(hw(79))})
 	return net
@@ -69,6 +69,9 @@ func bridgeOps() []faultOp {
 		{name: "Apply of a bridge with settings", do: applied(bridgeLab(true, "br0"))},
 		{name: "Apply that changes a bridge and its port", before: before(bridgeLab(false, "br0")), do: applied(bridgeLab(true, "br0"))},
 		{name: "Apply that changes a bridge and its port back", before: before(bridgeLab(true, "br0")), do: applied(bridgeLab(false, "br0"))},
+		{name: "Apply that gives a link of the host settings", host: richVeth, before: before(settingsOfVA(false)), do: applied(settingsOfVA(true))},
+		{name: "Down of a link of the host with settings", host: richVeth, ends: true, before: before(settingsOfVA(true)),
+			do: func(*faultWorld) error { _, err := osl.Down(context.Background(), settingsOfVA(true)); return err }},
 		{name: "Apply that takes a port to another bridge", before: before(bridgeLab(true, "br0")), do: applied(bridgeLab(true, "br1"))},
 	}
 }
@@ -79,4 +82,14 @@ func dur(text string) *osl.Duration {
 		panic(err)
 	}
 	return (*osl.Duration)(&d)
+}
+
+// settingsOfVA is the host's va in a sandbox, with settings or without.
+func settingsOfVA(with bool) osl.Network {
+	i := osl.InterfaceSpec{Name: "wan", Source: "va"}
+	if with {
+		group, off := 9, false
+		i.Promisc, i.ARP, i.Group, i.GROMaxSize, i.AddrGenMode = &with, &off, &group, 22222, "none"
+	}
+	return osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{i}}}}
 }

@@ -113,11 +113,11 @@ func kept(l *rtnl.Link, a plan.Verify) error {
 	for _, x := range []struct {
 		table      []rtnl.Option
 		want, have *rtnl.Options
-	}{{rtnl.BridgeOptions, &a.Bridge, l.Bridge}, {rtnl.PortOptions, &a.Port, l.Port}} {
+	}{{rtnl.BridgeOptions, &a.Bridge, l.Bridge}, {rtnl.PortOptions, &a.Port, l.Port}, {rtnl.LinkOptions, &a.Link, &l.Options}} {
 		for at, option := range x.table {
 			want, wanted := x.want.Get(at)
 			if have, known := x.have.Get(at); wanted && !known {
-				return fmt.Errorf("%w: the kernel has no setting %q of a bridge or its port", fault.ErrUnsupported, option.Name)
+				return fmt.Errorf("%w: the kernel has no setting %q of this link", fault.ErrUnsupported, option.Name)
 			} else if wanted && have != want && !x.have.Borrowed(at) {
 				return fmt.Errorf("the kernel did not keep %s %d; the link has %d", option.Name, want, have)
 			}

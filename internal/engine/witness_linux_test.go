@@ -133,9 +133,10 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 	}
 	for _, p := range links {
 		a := attributes(t, p[unix.SizeofIfInfomsg:])
-		say("link %s index %d mac %v mtu %d qlen %d up %v alias %q master %s conf %s kind %x", text(a[unix.IFLA_IFNAME]), u32(p[4:]),
+		say("link %s index %d mac %v mtu %d qlen %d up %v alias %q master %s flags %x group %x sizes %x conf %s kind %x", text(a[unix.IFLA_IFNAME]), u32(p[4:]),
 			net.HardwareAddr(a[unix.IFLA_ADDRESS]), u32(a[unix.IFLA_MTU]), u32(a[unix.IFLA_TXQLEN]), u32(p[8:])&unix.IFF_UP != 0,
-			text(a[unix.IFLA_IFALIAS]), names[u32(a[unix.IFLA_MASTER])], devconf(t, a[unix.IFLA_AF_SPEC]), kindOf(t, a[unix.IFLA_LINKINFO]))
+			text(a[unix.IFLA_IFALIAS]), names[u32(a[unix.IFLA_MASTER])], u32(p[8:])&(unix.IFF_PROMISC|unix.IFF_ALLMULTI|unix.IFF_NOARP), a[unix.IFLA_GROUP],
+			[][]byte{a[unix.IFLA_GSO_MAX_SIZE], a[unix.IFLA_GSO_MAX_SEGS], a[unix.IFLA_GRO_MAX_SIZE], attributes(t, attributes(t, a[unix.IFLA_AF_SPEC])[unix.AF_INET6])[8]}, devconf(t, a[unix.IFLA_AF_SPEC]), kindOf(t, a[unix.IFLA_LINKINFO]))
 		say("link %s offloads %s", text(a[unix.IFLA_IFNAME]), features(text(a[unix.IFLA_IFNAME])))
 		for _, n := range attributesIn(t, a[52]) { // IFLA_PROP_LIST
 			say("link %s has the name %s too", text(a[unix.IFLA_IFNAME]), text(n))

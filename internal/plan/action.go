@@ -131,7 +131,7 @@ type (
 		MTU   int
 		Addrs []netip.Prefix
 		// Bridge and Port are settings that some kernels pass over.
-		Bridge, Port rtnl.Options
+		Bridge, Port, Link rtnl.Options
 	}
 	// Announce makes the kernel tell the peers of a link that is up about its
 	// addresses once more. What it says when the link goes up is lost where
@@ -250,6 +250,7 @@ func (a SetLink) Command(dev string) string {
 	if s.TxQLen != nil {
 		fmt.Fprintf(&b, " txqueuelen %d", *s.TxQLen)
 	}
+	b.WriteString(optionsText(rtnl.LinkOptions, &s.Options))
 	if s.Master != nil {
 		if *s.Master == 0 {
 			b.WriteString(" nomaster")

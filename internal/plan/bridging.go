@@ -44,6 +44,8 @@ func optionsText(table []rtnl.Option, o *rtnl.Options) string {
 			fmt.Fprintf(&b, " %s %s", x.Name, map[bool]string{true: "on", false: "off"}[v != 0])
 		case x.Name == "vlan_protocol":
 			fmt.Fprintf(&b, " %s %s", x.Name, VLANProtocol(v))
+		case x.Name == "addrgenmode" && v < uint32(len(AddrGenModes)):
+			fmt.Fprintf(&b, " %s %s", x.Name, AddrGenModes[v])
 		default:
 			fmt.Fprintf(&b, " %s %d", x.Name, v)
 		}

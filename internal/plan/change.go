@@ -49,6 +49,14 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
+	was := tag.Was
+	if to, from := b.options(w, f, l, &tag); !to.Empty() {
+		set.Options, old.Options, changed = to, from, true
+		if tag.Was != was {
+			alias := tag.String()
+			set.Alias, old.Alias = &alias, &l.Alias
+		}
+	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}
@@ -61,7 +69,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
 		kept.Born, kept.Note = b.birth(), f.Note
-		kept.Entries = b.entries[end{w.Key, f.Name}]
+		kept.Entries, kept.Was = b.entries[end{w.Key, f.Name}], old.Options
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}

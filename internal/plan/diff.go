@@ -298,6 +298,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		b.otherEnd(f)
 		return b.bridging(w, f, nil, master, true)
 	}
+	if err := b.optionsKnown(w, f, x.link); err != nil {
+		return err
+	}
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
 	}

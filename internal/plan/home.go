@@ -27,7 +27,7 @@ type Home struct {
 func goHome(key, dev string, index int, tag Tag) Op {
 	host := HostNS
 	set := rtnl.LinkSet{Index: index, NewIndex: tag.Index, Name: tag.Source, MAC: tag.MAC, MTU: tag.MTU,
-		TxQLen: &tag.TxQLen, Alias: &tag.Alias, Up: &tag.Up}
+		TxQLen: &tag.TxQLen, Alias: &tag.Alias, Up: &tag.Up, Options: tag.Was}
 	return Op{NS: key, Dev: dev, Do: SetLink{To: &host, Link: set, Home: &Home{Tag: tag.String()}}, Half: true}
 }
 
@@ -59,12 +59,13 @@ func lacks(set rtnl.LinkSet, l *rtnl.Link) rtnl.LinkSet {
 	if set.TxQLen != nil && *set.TxQLen == l.TxQLen {
 		set.TxQLen = nil
 	}
+	set.Options, _ = lacking(rtnl.LinkOptions, set.Options, &l.Options)
 	return set
 }
 
 // AtOnce reports whether one message does it all.
 func (a SetLink) AtOnce() bool {
-	return a.Link.MAC == nil && a.Link.MTU == 0 && a.Link.TxQLen == nil && len(a.Home.Names) == 0
+	return a.Link.Options.Empty() && a.Link.MAC == nil && a.Link.MTU == 0 && a.Link.TxQLen == nil && len(a.Home.Names) == 0
 }
 
 // Arrival returns the message that moves the link home. Where that is not all, it
@@ -93,6 +94,13 @@ func (a SetLink) AtHome(index int, dev string) (ops []Op) {
 	}
 	if a.Link.TxQLen != nil {
 		set(rtnl.LinkSet{TxQLen: a.Link.TxQLen})
+	}
+	for at := range rtnl.LinkOptions {
+		if v, ok := a.Link.Options.Get(at); ok {
+			var one rtnl.Options
+			one.Set(at, v)
+			set(rtnl.LinkSet{Options: one})
+		}
 	}
 	set(rtnl.LinkSet{Up: a.Link.Up})
 	for _, k := range a.Home.Kept {

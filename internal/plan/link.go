@@ -52,6 +52,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
+		_, tag.Was = lacking(rtnl.LinkOptions, w.Options, &w.From.Link.Options)
 	}
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU
@@ -73,7 +74,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		p.make = append(p.make, makeLink(key, w, index, parent))
 	}
 	alias := tag.String()
-	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs)}
+	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs), Options: w.Options}
 	if w.From == nil {
 		set.Alias = &alias
 		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
@@ -87,7 +88,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		set.Master = &master
 	}
 	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master},
-		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil})
+		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && w.Options.Empty()})
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {
@@ -139,11 +140,11 @@ func (p *phases) birth() int64 {
 
 // verify plans to read back what the kernel may have dropped in silence.
 func (p *phases) verify(key, dev string, index int, w *Iface) {
-	v := Verify{Index: index, MTU: w.MTU, MAC: w.MAC, Bridge: w.Bridge, Port: w.Port}
+	v := Verify{Index: index, MTU: w.MTU, MAC: w.MAC, Bridge: w.Bridge, Port: w.Port, Link: w.Options}
 	for _, a := range w.Addrs {
 		v.Addrs = append(v.Addrs, a.Prefix)
 	}
-	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil || !w.Bridge.Empty() || !w.Port.Empty() {
+	if v.MTU != 0 || v.MAC != nil || v.Addrs != nil || !w.Bridge.Empty() || !w.Port.Empty() || !w.Options.Empty() {
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 		p.check = append(p.check, Op{NS: key, Dev: dev, Do: v, Quiet: true})
 	}

@@ -77,6 +77,7 @@ type Iface struct {
 	// Bridge and Port are its settings as a bridge, and as a port of one; VLANs are
 	// exactly those that it is to be in as one or the other, nil leaves them.
 	Bridge, Port rtnl.Options
+	Options      rtnl.Options // those of rtnl.LinkOptions
 	VLANs        *VLANs
 }
 

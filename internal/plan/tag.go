@@ -54,6 +54,8 @@ type Tag struct {
 	TxQLen int
 	Up     bool
 	Alias  string
+	// Was are those settings that osl changed.
+	Was rtnl.Options
 }
 
 // TagOf returns the tag of a link that is taken over.
@@ -94,6 +96,9 @@ func (t Tag) String() string {
 		}
 		if t.Up {
 			b.WriteString(";u=1")
+		}
+		if !t.Was.Empty() {
+			b.WriteString(";x=" + optionsTag(&t.Was))
 		}
 		if t.Alias != "" {
 			b.WriteString(";a=" + t.Alias)
@@ -149,6 +154,8 @@ func (t *Tag) set(k, v string) bool {
 		t.MTU, err = strconv.Atoi(v)
 	case "q":
 		t.TxQLen, err = strconv.Atoi(v)
+	case "x":
+		t.Was, err = parseOptionsTag(v)
 	case "u":
 		t.Up = v == "1"
 	case "m":

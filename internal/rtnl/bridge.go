@@ -15,6 +15,9 @@ type Option struct {
 	bigEndian bool
 	// Switch is on or off.
 	Switch bool
+	// flag is that of the link, which has it where the setting is off if inverse.
+	flag    uint32
+	inverse bool
 }
 
 // The settings of a bridge that osl knows, as places in BridgeOptions.
@@ -135,7 +138,7 @@ func (o *Options) Empty() bool { return o == nil || o.has == 0 }
 func (o *Options) parse(table []Option, t uint16, v []byte) {
 	for at := range table {
 		x := &table[at]
-		if x.attr != t || len(v) < x.size {
+		if x.size == 0 || x.attr != t || len(v) < x.size {
 			continue
 		}
 		switch {
@@ -155,7 +158,7 @@ func (b *buffer) options(table []Option, o *Options) {
 	for at, x := range table {
 		v, ok := o.Get(at)
 		switch {
-		case !ok:
+		case !ok, x.size == 0:
 		case x.bigEndian:
 			b.be16(x.attr, uint16(v))
 		case x.size == 1:

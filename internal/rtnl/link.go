@@ -35,6 +35,7 @@ type Link struct {
 	Inet  Inet
 	// Bridge are the settings of a bridge, Port those of a port of one; nil for others.
 	Bridge, Port *Options
+	Options      Options // those of LinkOptions
 }
 
 // Up reports whether the link is set up.
@@ -97,6 +98,7 @@ type LinkSet struct {
 	// ARPNotify makes the link announce its IPv4 addresses when it goes up.
 	ARPNotify bool
 	Promote   *uint32 // promote_secondaries
+	Options   Options // those of LinkOptions
 }
 
 // LinkNew describes a link to be made where the socket is.
@@ -172,7 +174,9 @@ func SetLink(s LinkSet) Request {
 			flags = linux.IFF_UP
 		}
 	}
-	b := ifinfo(linux.AF_UNSPEC, s.Index, flags, change)
+	set, those := s.Options.flagged()
+	b := ifinfo(linux.AF_UNSPEC, s.Index, flags|set, change|those)
+	b.options(LinkOptions, &s.Options)
 	if s.NSFD != 0 {
 		b.u32(linux.IFLA_NET_NS_FD, uint32(s.NSFD))
 		if s.NewIndex != 0 {
@@ -200,8 +204,15 @@ func SetLink(s LinkSet) Request {
 	if s.Group != 0 {
 		b.u32(linux.IFLA_GROUP, s.Group)
 	}
-	if s.ARP != nil || s.ARPNotify || s.Promote != nil {
+	mode, genMode := s.Options.Get(LinkAddrGenMode)
+	if s.ARP != nil || s.ARPNotify || s.Promote != nil || genMode {
 		b.nest(linux.IFLA_AF_SPEC, func() {
+			if genMode {
+				b.nest(linux.AF_INET6, func() { b.u8(iflaInet6AddrGenMode, uint8(mode)) })
+			}
+			if s.ARP == nil && !s.ARPNotify && s.Promote == nil {
+				return
+			}
 			b.nest(linux.AF_INET, func() {
 				b.nest(iflaInetConf, func() {
 					if s.ARP != nil {

@@ -14,6 +14,7 @@ func ParseLink(p []byte) (l Link) {
 	}
 	l.Index = int(int32(getU32(p[4:])))
 	l.Flags = getU32(p[8:])
+	l.Options.flags(l.Flags)
 	for t, v := range attrs(p[linux.SizeofIfInfomsg:]) {
 		switch t {
 		case linux.IFLA_IFNAME:
@@ -54,9 +55,25 @@ func ParseLink(p []byte) (l Link) {
 			l.parseInfo(v)
 		case linux.IFLA_AF_SPEC:
 			l.Inet.parse(v)
+			l.addrGenMode(v)
+		case linux.IFLA_GROUP, 40, 41, 58:
+			l.Options.parse(LinkOptions, t, v)
 		}
 	}
 	return l
+}
+
+func (l *Link) addrGenMode(spec []byte) {
+	for family, v := range attrs(spec) {
+		if family != linux.AF_INET6 {
+			continue
+		}
+		for t, v := range attrs(v) {
+			if t == iflaInet6AddrGenMode {
+				l.Options.Set(LinkAddrGenMode, uint32(getU8(v)))
+			}
+		}
+	}
 }
 
 func (l *Link) parseInfo(b []byte) {

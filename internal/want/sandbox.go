@@ -125,6 +125,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if err := checkKind(s, f); err != nil {
 		return nil, err
 	}
+	if f.Options, err = s.LinkOptions.plan(f.Kind); err != nil {
+		return nil, err
+	}
 	if err := s.bridging(f); err != nil {
 		return nil, err
 	}

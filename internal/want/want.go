@@ -65,8 +65,9 @@ type Iface struct {
 	Impair                 *Impair
 	Bridge                 *Bridge
 	BridgePort             *BridgePort
-	Segment                string
-	Subnet                 []netip.Prefix
+	LinkOptions
+	Segment string
+	Subnet  []netip.Prefix
 }
 
 // Kind is what makes an interface of its type.

@@ -1,0 +1,64 @@
+package plan
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// AddrGenModes are the ways in which a link gets its IPv6 link-local address, by their
+// numbers, as the ip command calls them.
+var AddrGenModes = []string{"eui64", "none", "stable_secret", "random"}
+
+// options plans what an existing link lacks of its wanted settings, and notes in the tag
+// of one that osl did not make what it had before.
+func (b *builder) options(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag) (to, from rtnl.Options) {
+	to, from = lacking(rtnl.LinkOptions, f.Options, &l.Options)
+	if tag.Origin == Host || tag.Origin == Kept {
+		for at := range rtnl.LinkOptions {
+			_, noted := tag.Was.Get(at)
+			if was, changes := from.Get(at); changes && !noted {
+				tag.Was.Set(at, was)
+			}
+		}
+	}
+	return to, from
+}
+
+// optionsKnown refuses settings that the kernel does not tell of a link.
+func (b *builder) optionsKnown(w *Sandbox, f *Iface, l *rtnl.Link) error {
+	for at, x := range rtnl.LinkOptions {
+		_, wanted := f.Options.Get(at)
+		if _, known := l.Options.Get(at); wanted && !known {
+			return &Problem{Key: w.Key, Dev: f.device(), Kind: Unsupported, Field: x.Name,
+				Text: fmt.Sprintf("the kernel has no setting %q of this link", x.Name)}
+		}
+	}
+	return nil
+}
+
+// optionsTag writes settings into a tag.
+func optionsTag(o *rtnl.Options) string {
+	var parts []string
+	for at := range rtnl.LinkOptions {
+		if v, ok := o.Get(at); ok {
+			parts = append(parts, fmt.Sprintf("%d:%d", at, v))
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+func parseOptionsTag(s string) (o rtnl.Options, err error) {
+	for _, part := range strings.Split(s, ",") {
+		where, value, _ := strings.Cut(part, ":")
+		at, err := strconv.Atoi(where)
+		v, verr := strconv.ParseUint(value, 10, 32)
+		if err != nil || verr != nil || at < 0 || at >= len(rtnl.LinkOptions) {
+			return o, errRecord
+		}
+		o.Set(at, uint32(v))
+	}
+	return o, nil
+}

@@ -1,0 +1,115 @@
+//go:build linux
+
+package osltest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// settingsSaid is what ip says of the settings of a link.
+func settingsSaid(t *testing.T, key, dev string) map[string]any {
+	t.Helper()
+	args := []string{"ip", "-details", "-json", "link", "show", "dev", dev}
+	var said map[string]any
+	if key == "" {
+		key = "/proc/thread-self/ns/net"
+	}
+	said = asked[[]map[string]any](t, key, args...)[0]
+	flags := said["flags"].([]any)
+	for _, f := range []string{"PROMISC", "ALLMULTI", "NOARP"} {
+		said[f] = slices.Contains(flags, any(f))
+	}
+	return said
+}
+
+// withSettings gives an interface settings other than the kernel's choice, or with odd
+// false that.
+func withSettings(i osl.InterfaceSpec, odd bool) osl.InterfaceSpec {
+	i.Promisc, i.AllMulticast, i.ARP, i.Group, i.AddrGenMode = &odd, &odd, ptr(!odd), ptr(0), "eui64"
+	i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize = 65536, 65535, 65536
+	if odd {
+		i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize, i.Group, i.AddrGenMode = 16384, 16, 32768, ptr(77), "none"
+	}
+	return i
+}
+
+func saysSettings(t *testing.T, said map[string]any, odd bool) {
+	t.Helper()
+	saysAll(t, "settings", said, "PROMISC", odd, "ALLMULTI", odd, "NOARP", odd)
+	if odd {
+		saysAll(t, "settings", said, "group", "77", "inet6_addr_gen_mode", "none", "gso_max_size", 16384, "gso_max_segs", 16, "gro_max_size", 32768)
+	} else {
+		saysAll(t, "settings", said, "group", "default", "inet6_addr_gen_mode", "eui64", "gso_max_size", 65536, "gso_max_segs", 65535, "gro_max_size", 65536)
+	}
+}
+
+// The settings of a link are made with it, changed in place, read back, left alone where
+// nothing is said of them, and shown.
+func TestLinkSettings(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(odd bool) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			withSettings(osl.InterfaceSpec{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}, odd),
+			withSettings(osl.InterfaceSpec{Name: "e1"}, odd),
+		}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(false)); must(t, err) }()
+	for _, odd := range []bool{true, false, true} {
+		settled(t, lab(odd))
+		saysSettings(t, settingsSaid(t, key, "e0"), odd)
+		saysSettings(t, settingsSaid(t, key, "e1"), odd)
+	}
+	silent := lab(true)
+	silent.Sandboxes[0].Interfaces[0] = osl.InterfaceSpec{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}
+	if did := settled(t, silent); len(did) > 0 {
+		t.Errorf("what is not said is changed:\n%v", did)
+	}
+	n, err := osl.Open(t.Context(), key)
+	must(t, err)
+	defer n.Close()
+	st, err := n.Inspect(t.Context())
+	must(t, err)
+	x := st.Interfaces[0]
+	sameJSON(t, "Inspect", []any{x.Group, x.Promisc, x.AllMulticast, x.ARP, x.AddrGenMode, x.GSOMaxSize, x.GSOMaxSegs, x.GROMaxSize},
+		[]any{77, true, true, false, "none", 16384, 16, 32768})
+	for words, change := range map[string]func(i *osl.InterfaceSpec){
+		"group is 0":             func(i *osl.InterfaceSpec) { i.Group = ptr(-1) },
+		"none of eui64":          func(i *osl.InterfaceSpec) { i.AddrGenMode = "odd" },
+		"ipv6.stable_secret":     func(i *osl.InterfaceSpec) { i.AddrGenMode = "stable_secret" },
+		"gso_max_segs is 1":      func(i *osl.InterfaceSpec) { i.GSOMaxSegs = 70000 },
+		"that its ports allow":   func(i *osl.InterfaceSpec) { *i = osl.InterfaceSpec{Name: "b", Type: "bridge", GSOMaxSize: 5000} },
+		"gro_max_size is 1 to 5": func(i *osl.InterfaceSpec) { i.GROMaxSize = -1 },
+	} {
+		net := lab(true)
+		change(&net.Sandboxes[0].Interfaces[0])
+		_, err := osl.Apply(t.Context(), net)
+		refused(t, words, err, osl.ErrInvalid, words)
+	}
+}
+
+// A link of the host has its settings again when it goes home: those that were set when it
+// came, and those that were set later.
+func TestLinkSettingsGoHome(t *testing.T) {
+	w := begin(t)
+	key := newKey()
+	a, _ := w.veth()
+	before := settingsSaid(t, "", a)
+	lab := func(i osl.InterfaceSpec) osl.Network {
+		i.Name, i.Source = "wan", a
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{i}}}}
+	}
+	settled(t, lab(osl.InterfaceSpec{Promisc: ptr(true)}))
+	settled(t, lab(withSettings(osl.InterfaceSpec{}, true)))
+	saysSettings(t, settingsSaid(t, key, "wan"), true)
+	settled(t, lab(osl.InterfaceSpec{}))
+	_, err := osl.Down(t.Context(), lab(osl.InterfaceSpec{}))
+	must(t, err)
+	after := settingsSaid(t, "", a)
+	for _, what := range []string{"PROMISC", "ALLMULTI", "NOARP", "group", "inet6_addr_gen_mode", "gso_max_size", "gso_max_segs", "gro_max_size"} {
+		saysAll(t, "at home", after, what, before[what])
+	}
+}
