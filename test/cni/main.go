@@ -29,7 +29,22 @@ func main() {
 	focus := flag.String("focus", "", "run the specs only that match this `expression`")
 	list := flag.Bool("list", false, "list the specs that pass with the reference plugin and not with osl-cni")
 	verbose := flag.Bool("v", false, "print what the suites print")
+	rounds := flag.Int("speed", 0, "measure ADD and DEL of a bridge this `often` instead")
 	flag.Parse()
+	if *rounds > 0 {
+		work, err := os.Getenv(inside), error(nil)
+		if work == "" {
+			work, err = workDir()
+		}
+		if err == nil {
+			err = speed(work, *rounds)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "cni:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(strings.Split(*only, ","), strings.Split(*with, ","), *focus, *list, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "cni:", err)
 		os.Exit(1)
@@ -91,7 +106,9 @@ func workDir() (string, error) {
 		return "", err
 	}
 	// osl-cni is built each time.
-	if err := command("", "go", "build", "-o", filepath.Join(dir, "bin", "osl-cni"), "github.com/seed59451c2b/osl/cmd/osl-cni").Run(); err != nil {
+	build := command("", "go", "build", "-o", filepath.Join(dir, "bin", "osl-cni"), "github.com/seed59451c2b/osl/cmd/osl-cni")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the reference plugins
+	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("build osl-cni: %w", err)
 	}
 	src, err := source(dir, "reference")
@@ -114,7 +131,7 @@ func command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
 	if dir != "" {
-		cmd.Env = append(os.Environ(), "GOWORK=off")
+		cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	}
 	return cmd
 }
