@@ -39,7 +39,7 @@ type mode struct {
 var modes map[string]*mode
 
 func init() {
-	modes = map[string]*mode{"bridge": bridgeMode, "loopback": loopbackMode, "ptp": ptpMode, "macvlan": macvlanMode, "host-device": deviceMode,
+	modes = map[string]*mode{"bridge": bridgeMode, "loopback": loopbackMode, "ptp": ptpMode, "macvlan": macvlanMode, "ipvlan": ipvlanMode, "host-device": deviceMode,
 		"tap": tapMode, "dummy": dummyMode, "vlan": vlanMode}
 }
 
@@ -166,6 +166,9 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		return nil, err
 	}
 	done = true
+	if err := a.name(); err != nil {
+		return nil, err
+	}
 	if !first && a.c.IPAM.Type != "" {
 		if lease, err = a.c.lease(a.args); err != nil {
 			return nil, err
@@ -186,6 +189,21 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		a.result.DNS = d
 	}
 	return a.result, nil
+}
+
+// name notes the hardware address of an interface that was not told one.
+func (a *attachment) name() error {
+	for _, x := range a.result.Interfaces {
+		if x.Mac != "" || x.Sandbox == "" {
+			continue
+		}
+		now, err := a.ns.Interface(a.ctx, x.Name)
+		if err != nil {
+			return err
+		}
+		x.Mac = now.MAC.String()
+	}
+	return nil
 }
 
 // make makes what a plan says. The host's end of a veth may be there still, of an ADD

@@ -37,6 +37,7 @@ type conf struct {
 	Master     string `json:"master"`
 	InNS       bool   `json:"linkInContainer"`
 	BcQueueLen uint32 `json:"bcqueuelen"`
+	VLANID     int    `json:"vlanId"`
 
 	deviceConf
 	tapConf

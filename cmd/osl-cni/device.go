@@ -1,6 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/seed59451c2b/osl"
@@ -29,20 +34,67 @@ func planDevice(a *attachment, lease *current.Result) (net osl.Network, err erro
 	if err != nil {
 		return net, err
 	}
-	if f.Source, err = a.device(); err != nil {
-		return net, err
+	if a.result.Interfaces == nil {
+		if f.Source, err = a.device(); err != nil {
+			return net, err
+		}
+		a.inContainer(([]byte)(f.MAC), lease)
 	}
-	x, err := a.host.Interface(a.ctx, f.Source)
-	if err != nil {
-		return net, err
+	for _, ip := range lease.IPs {
+		ip.Interface = current.Int(0)
 	}
-	if f.MAC != nil {
-		x.MAC = f.MAC
-	}
-	a.inContainer(([]byte)(x.MAC), lease)
 	s, err := a.sandbox(f, lease)
 	net.Sandboxes = []osl.Spec{s}
 	return net, err
 }
 
-func (a *attachment) device() (string, error) { return a.c.Device, nil }
+// device finds the link that the configuration or the runtime names.
+func (a *attachment) device() (string, error) {
+	switch c := a.c; {
+	case c.RuntimeConfig.DeviceID != "": // of a device plugin
+		for _, bus := range []string{"pci", "auxiliary"} {
+			dir := filepath.Join("/sys/bus", bus, "devices", filepath.Base(c.RuntimeConfig.DeviceID))
+			if _, err := os.Stat(dir); err == nil {
+				return linkIn(dir)
+			}
+		}
+		return "", invalid("the device %q of the runtime is on no bus", c.RuntimeConfig.DeviceID)
+	case c.Device != "":
+		return c.Device, nil
+	case c.HWAddr != "":
+		return a.byMAC(c.HWAddr)
+	case c.KernelPath != "":
+		if filepath.Clean(c.KernelPath) != c.KernelPath || len(c.KernelPath) < 5 || c.KernelPath[:5] != "/sys/" {
+			return "", invalid("kernelpath %q is not a path in /sys", c.KernelPath)
+		}
+		return linkIn(c.KernelPath)
+	default:
+		return linkIn(filepath.Join("/sys/bus/pci/devices", filepath.Base(c.PCIAddr)))
+	}
+}
+
+// linkIn returns the link of a device.
+func linkIn(dir string) (string, error) {
+	list, err := os.ReadDir(filepath.Join(dir, "net"))
+	if err != nil || len(list) == 0 {
+		return "", invalid("the device %s has no network interface on the host: another driver may have it, or another container", dir)
+	}
+	return list[0].Name(), nil
+}
+
+func (a *attachment) byMAC(text string) (string, error) {
+	mac, err := net.ParseMAC(text)
+	if err != nil {
+		return "", invalid("%q is no hardware address", text)
+	}
+	st, err := a.host.Inspect(a.ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, x := range st.Interfaces {
+		if bytes.Equal(x.MAC, mac) {
+			return x.Name, nil
+		}
+	}
+	return "", invalid("no link of the host has the hardware address %v", mac)
+}

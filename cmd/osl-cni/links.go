@@ -9,27 +9,19 @@ import (
 )
 
 var (
-	macvlanMode = &mode{valid: validMacvlan, plan: func(a *attachment, lease *current.Result) (osl.Network, error) {
-		return planLink(a, lease, "macvlan")
-	}}
-	vlanMode = &mode{valid: validVLAN, plan: func(a *attachment, lease *current.Result) (osl.Network, error) {
-		return planLink(a, lease, "vlan")
-	}}
-	dummyMode = &mode{needs: true, plan: func(a *attachment, lease *current.Result) (osl.Network, error) {
-		return planLink(a, lease, "dummy")
-	}}
-	tapMode = &mode{valid: validTap, plan: func(a *attachment, lease *current.Result) (osl.Network, error) {
-		return planLink(a, lease, "tap")
-	}}
+	macvlanMode = &mode{valid: validMacvlan, plan: planOf("macvlan")}
+	ipvlanMode  = &mode{plan: planOf("ipvlan")}
+	vlanMode    = &mode{valid: validVLAN, plan: planOf("vlan")}
+	dummyMode   = &mode{needs: true, plan: planOf("dummy")}
+	tapMode     = &mode{valid: validTap, plan: planOf("tap")}
 )
 
 // tapConf are the keys of the tap plugin.
 type tapConf struct {
-	MultiQueue bool    `json:"multiQueue"`
-	Owner      *uint32 `json:"owner"`
-	Group      *uint32 `json:"group"`
-	SELinux    string  `json:"selinuxContext"`
-	Bridge     string  `json:"-"`
+	MultiQueue bool   `json:"multiQueue"`
+	Owner      *int   `json:"owner"`
+	Group      *int   `json:"group"`
+	SELinux    string `json:"selinuxContext"`
 }
 
 func validMacvlan(c *conf) error {
@@ -43,69 +35,68 @@ func validVLAN(c *conf) error {
 	switch {
 	case c.Master == "":
 		return invalid(`"master" field is required. It specifies the host interface name to create the VLAN for.`)
+	case c.VLANID < 0 || c.VLANID > 4094:
+		return invalid("invalid VLAN ID %d (must be between 0 and 4095 inclusive)", c.VLANID)
+	case c.VLANID == 0:
+		return lacking("vlanId 0")
 	}
 	return nil
 }
 
 func validTap(c *conf) error {
-	switch {
-	case c.MultiQueue:
-		return lacking("multiQueue")
-	case c.Owner != nil || c.Group != nil:
-		return lacking("owner or group of a tap")
-	case c.SELinux != "":
+	if c.SELinux != "" {
 		return lacking("selinuxContext")
 	}
 	return nil
 }
 
-// planLink makes an interface that has no other end: it is noted in the result with a
-// hardware address that is chosen here.
-func planLink(a *attachment, lease *current.Result, kind string) (net osl.Network, err error) {
-	f, err := a.iface(kind, lease)
-	if err != nil {
+// planOf makes an interface that has no other end.
+func planOf(kind string) func(a *attachment, lease *current.Result) (osl.Network, error) {
+	return func(a *attachment, lease *current.Result) (net osl.Network, err error) {
+		f, err := a.iface(kind, lease)
+		if err != nil {
+			return net, err
+		}
+		switch kind {
+		case "tap":
+			f.Owner, f.OwnerGroup, f.MultiQueue, f.Master = a.c.Owner, a.c.Group, a.c.MultiQueue, a.c.BrName
+		case "macvlan", "ipvlan":
+			f.Mode = a.c.Mode
+		case "vlan":
+			f.VLAN = a.c.VLANID
+		}
+		if err := a.below(&f); err != nil {
+			return net, err
+		}
+		if a.result.Interfaces == nil {
+			a.inContainer(([]byte)(f.MAC), lease)
+		}
+		for _, ip := range lease.IPs {
+			ip.Interface = current.Int(0)
+		}
+		s, err := a.sandbox(f, lease)
+		net.Sandboxes = []osl.Spec{s}
 		return net, err
 	}
-	if err := a.below(&f); err != nil {
-		return net, err
-	}
-	if f.MAC == nil && kind != "vlan" {
-		f.MAC = osl.MAC(newMAC())
-	}
-	if a.result.Interfaces == nil {
-		a.inContainer(([]byte)(f.MAC), lease)
-	}
-	for _, ip := range lease.IPs {
-		ip.Interface = current.Int(0)
-	}
-	s, err := a.sandbox(f, lease)
-	net.Sandboxes = []osl.Spec{s}
-	return net, err
 }
 
-// below says what a link is on: the link of the host that the configuration names, or
-// that has the default route.
+// below says what a link is on: the one that the configuration names, on the host or
+// in the container, or the host's that has the default route.
 func (a *attachment) below(f *osl.InterfaceSpec) error {
-	switch f.Type {
-	case "macvlan":
-		f.Mode = a.c.Mode
-	case "vlan":
-		return lacking("vlan") // until its number is read
-	default:
-		return nil
-	}
 	master := a.c.Master
-	if a.c.InNS {
+	switch {
+	case f.Type != "macvlan" && f.Type != "ipvlan" && f.Type != "vlan":
+		return nil
+	case a.c.InNS:
 		f.Parent = master
 		return nil
-	}
-	if master == "" {
+	case master == "":
 		st, err := a.host.Inspect(a.ctx)
 		if err != nil {
 			return err
 		}
 		for _, r := range st.OtherRoutes {
-			if r.To == (netip.PrefixFrom(netip.IPv4Unspecified(), 0)) && r.Dev != "" {
+			if r.To == netip.PrefixFrom(netip.IPv4Unspecified(), 0) && r.Dev != "" {
 				master = r.Dev
 				break
 			}
