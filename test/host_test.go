@@ -5,6 +5,7 @@ package osltest
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -128,4 +129,73 @@ func TestHostRefused(t *testing.T) {
 		}
 	}
 	same(t, "the host after refusals", before, func() []string { return snapshot(t, "") })
+}
+
+// Forwarding of the host is put back when no network asks for it any more, with what
+// each link had.
+func TestHostForwarding(t *testing.T) {
+	w := begin(t)
+	own, other := w.veth()
+	downAfter(t, "ha")
+	downAfter(t, "hb")
+	paths := []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/accept_redirects", "ipv4/conf/default/forwarding"}
+	for _, dev := range []string{own, other} {
+		paths = append(paths, "ipv4/conf/"+dev+"/forwarding", "ipv6/conf/"+dev+"/forwarding")
+	}
+	set := func(path, value string) { must(t, os.WriteFile("/proc/sys/net/"+path, []byte(value), 0o600)) }
+	look := func() (list []string) {
+		for _, p := range paths {
+			list = append(list, p+"="+sysctl(t, "", p))
+		}
+		return list
+	}
+	was := look()
+	t.Cleanup(func() {
+		for _, x := range was {
+			path, value, _ := strings.Cut(x, "=")
+			set(path, value)
+		}
+	})
+	set("ipv4/ip_forward", "0")
+	set("ipv6/conf/all/forwarding", "0")
+	set("ipv4/conf/"+own+"/forwarding", "1")
+	set("ipv6/conf/"+other+"/forwarding", "1")
+	before := look()
+	want := func(s ...string) func(h *osl.Spec) {
+		return func(h *osl.Spec) {
+			h.Sysctls = map[string]string{}
+			for _, name := range s {
+				h.Sysctls[name] = "1"
+			}
+		}
+	}
+	both := []string{"ipv4.ip_forward", "ipv6.conf.all.forwarding"}
+	on := func(path string) bool { return sysctl(t, "", path) == "1" }
+	settles(t, hostNet("ha", "10.130", want(both...)))
+	if !on(paths[0]) || !on(paths[1]) || !on("ipv4/conf/"+other+"/forwarding") {
+		t.Error("the host does not forward")
+	}
+	settles(t, hostNet("hb", "10.131", want(both[0])))
+	settles(t, hostNet("ha", "10.130", want(both[1]))) // the other network asks for IPv4 still
+	if !on(paths[0]) || !on(paths[1]) {
+		t.Error("what a network asks for was put back")
+	}
+	settles(t, hostNet("ha", "10.130", nil))
+	if !on(paths[0]) || on(paths[1]) || !on("ipv6/conf/"+other+"/forwarding") {
+		t.Error("IPv6 is not as it was, or IPv4 is")
+	}
+	settles(t, hostNet("ha", "10.130", want(both...)))
+	_, err := osl.Down(t.Context(), osl.Network{Name: "hb"})
+	must(t, err)
+	if !on(paths[0]) {
+		t.Error("what a network asks for was put back with another one")
+	}
+	_, err = osl.Down(t.Context(), osl.Network{Name: "ha"})
+	must(t, err)
+	same(t, "the host's settings", before, look)
+	for name, value := range map[string]string{"ipv4.ip_forward": "0", "ipv4.conf.all.rp_filter": "1"} {
+		if _, err := osl.Apply(t.Context(), hostNet("ha", "10.130", func(h *osl.Spec) { h.Sysctls = map[string]string{name: value} })); !errors.Is(err, osl.ErrInvalid) {
+			t.Errorf("%s=%s: %v", name, value, err)
+		}
+	}
 }

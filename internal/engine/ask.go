@@ -28,7 +28,7 @@ func (p *prepared) readSettings() error {
 		w := &p.want[i]
 		s := p.have[w.Key]
 		switch {
-		case len(settingsOf(w)) == 0:
+		case len(settingsOf(w)) == 0 && (s == nil || len(s.Notes) == 0):
 		case s == nil:
 			fresh = append(fresh, w)
 		default:
@@ -103,6 +103,15 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 			case errors.Is(err, fs.ErrNotExist) && path != paths[0], errors.Is(err, unix.EIO): // it has none yet
 			default:
 				return fail("", "", x.Dev, where.In("sysctls", x.Name, err))
+			}
+		}
+	}
+	for _, n := range s.Notes { // of the host: what may be put back, and changes with it
+		for _, x := range n.Steps {
+			for _, path := range append(plan.Disturbed(x.Path, names), x.Path) {
+				if v, err := sysctl.Read(path); err == nil {
+					s.Settings[path] = v
+				}
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
@@ -81,7 +82,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	}
 	ends = append(ends, made...)
 	for _, e := range ends {
-		c = append(c, Change{Sandbox: want.HostName, Kind: Edit, Command: "ip link del dev " + e.Dev})
+		c = append(c, commands(e, shell.For(base.Path()))...)
 	}
 	there := map[string][]Change{}
 	for i, n := range d.open {
@@ -232,12 +233,10 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 			return giveUp(err)
 		}
 	}
-	if host := d.run.spaces[plan.HostNS]; host != nil {
-		if err := d.run.remove(host, ends); err != nil {
-			return giveUp(err)
-		}
-		struck()
+	if err := d.endOnHost(ends); err != nil {
+		return giveUp(err)
 	}
+	struck()
 	links, err := d.links(ctx)
 	if err != nil {
 		return giveUp(err)

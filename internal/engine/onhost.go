@@ -52,8 +52,13 @@ func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names m
 	own := map[int]bool{}
 	for _, l := range all.Links {
 		t, _ := plan.ParseTag(l.Alias)
+		if l.Index == 1 {
+			s.Notes = plan.HostNotes(&l)
+		}
 		if names[l.Name] || t.OnHostFor(network) {
 			s.Links = append(s.Links, l)
+		} else {
+			s.Hidden = append(s.Hidden, l.Name)
 		}
 		own[l.Index] = t.OnHostFor(network) || names[l.Name] && t.Origin == plan.Far && t.Network == ""
 	}
@@ -102,7 +107,49 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: s.Links[i].Name, Do: plan.DelLink{Index: s.Links[i].Index}, Last: true})
 		}
 	}
+	for _, path := range plan.Forwards {
+		for _, x := range s.PutBack(d.name, path) {
+			ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Sysctl{Setting: plan.Setting{Path: x.Path, Value: x.Value}}})
+		}
+	}
+	for _, n := range s.Notes {
+		if n.Network == d.name {
+			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: "lo", Do: plan.DelAltName{Index: 1, Names: n.Names}, Quiet: true})
+		}
+	}
 	return ops, nil
+}
+
+// endOnHost carries out what is to end on the host: links first, and the note of
+// settings when these are what they were.
+func (d *doomed) endOnHost(ends []plan.Op) error {
+	host := d.run.spaces[plan.HostNS]
+	if host == nil {
+		return nil
+	}
+	var links, rest []plan.Op
+	for _, op := range ends {
+		if _, is := op.Do.(plan.DelLink); is {
+			links = append(links, op)
+		} else {
+			rest = append(rest, op)
+		}
+	}
+	if err := d.run.remove(host, links); err != nil {
+		return err
+	}
+	for _, op := range rest {
+		err := error(nil)
+		if m, is := op.Do.(plan.Message); is {
+			_, err = host.conn.Surely(d.run.ctx, m.Request(d.run.fd))
+		} else {
+			err = d.run.step(op)
+		}
+		if err != nil && !plan.Absent(err) {
+			return ofAction(op, err)
+		}
+	}
+	return nil
 }
 
 // noteOnHost notes on the host what goes there with the sandboxes: who finds the

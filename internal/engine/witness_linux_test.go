@@ -84,6 +84,7 @@ var chosen = [...]struct {
 	{regexp.MustCompile(`: namespace \d+`), ": namespace"},
 	{regexp.MustCompile(`;i=\d+`), ";i="},
 	{regexp.MustCompile(`;b=[0-9a-z]+`), ""},
+	{regexp.MustCompile(`osl1\.o\.[0-9a-z]+`), "osl1.o"},
 	{regexp.MustCompile(` index \d+`), ""},
 	{regexp.MustCompile(`(02:5a:00:00:00:\d\d)`), "<$1>"},
 	{regexp.MustCompile(`([^<])([0-9a-f]{2}:){5}[0-9a-f]{2}`), "${1}MAC"},

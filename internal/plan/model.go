@@ -159,6 +159,10 @@ type State struct {
 	// Settings are the values of those that a Sandbox asks for, and of those
 	// that change with them, by their paths.
 	Settings map[string]string
+	// Notes are those of the host, and Hidden the names of its links that are no
+	// business of osl's.
+	Notes  []HostNote
+	Hidden []string
 	// Qdiscs are the queueing disciplines, if they were read.
 	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.

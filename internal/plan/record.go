@@ -46,14 +46,15 @@ const (
 	Redo Role = 'r' // the steps are what is left to do once it has happened
 
 	// These are of no change; they stay.
-	AtKey Role = 'k' // Parts are a key where osl pinned this namespace, and where it was found
-	Found Role = 'f' // the steps make the namespace what it was before the first such key
-	Of    Role = 'n' // Parts are the name of the network that it is of, where another made it
+	AtKey  Role = 'k' // Parts are a key where osl pinned this namespace, and where it was found
+	Found  Role = 'f' // the steps make the namespace what it was before the first such key
+	OnHost Role = 'o' // Parts are the name of a network, the steps make settings of the host what they were before it
+	Of     Role = 'n' // Parts are the name of the network that it is of, where another made it
 )
 
 // IsNote tells the roles of records that say how a namespace came to osl from
 // those of changes.
-func (r Role) IsNote() bool { return r == AtKey || r == Found || r == Of }
+func (r Role) IsNote() bool { return r == AtKey || r == Found || r == Of || r == OnHost }
 
 // Step is one step of a record: a message, a setting, a link to bring home or one
 // to delete.
@@ -208,7 +209,7 @@ func ParseRecords(names []string) (list []Noted) {
 	return list
 }
 
-var roles = []string{string(Undo), string(Redo), string(AtKey), string(Found), string(Of)}
+var roles = []string{string(Undo), string(Redo), string(AtKey), string(Found), string(Of), string(OnHost)}
 
 func unpack(text string) (r Record, err error) {
 	b, err := unpacked(text, maxRecord)
@@ -366,7 +367,7 @@ func allowed(s Step) bool {
 		return s.Flags&linux.NLM_F_CREATE == 0 && (index != 0 || rtnl.StaysHere(s.Type, s.Data))
 	case linux.RTM_SETLINK, linux.RTM_DELLINK: // VLANs
 		return len(s.Data) > 0 && s.Data[0] == linux.AF_BRIDGE && rtnl.StaysHere(s.Type, s.Data)
-	case linux.RTM_DELLINKPROP:
+	case linux.RTM_NEWLINKPROP, linux.RTM_DELLINKPROP:
 		return rtnl.StaysHere(linux.RTM_DELLINK, s.Data)
 	case linux.RTM_NEWRULE, linux.RTM_DELRULE:
 		r, ok := rtnl.ParseRule(s.Data)

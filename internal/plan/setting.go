@@ -89,6 +89,10 @@ func Ranked(list []Setting) []Setting {
 
 // settings plans those of the sandbox itself.
 func (b *builder) settings(w *Sandbox, s *State) {
+	if w.Key == HostNS && w.Prune && w.Network != "" {
+		b.forwarding(w, s)
+		return
+	}
 	for _, x := range Ranked(w.Sysctls) {
 		b.setting(w.Key, "", 0, x, s)
 	}
@@ -141,7 +145,7 @@ func (s *State) Names() (list []string) {
 	for i := range s.Links {
 		list = append(list, s.Links[i].Name)
 	}
-	return list
+	return append(list, s.Hidden...)
 }
 
 // Holds makes sure of settings when all else is done: what came between may have

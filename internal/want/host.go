@@ -1,8 +1,11 @@
 package want
 
 import (
+	"slices"
+
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
@@ -48,8 +51,15 @@ func (net *Network) checkHost(s *Sandbox) error {
 		return bad("gateway", "", "the host's gateway is not osl's")
 	case len(s.Labels) > 0:
 		return bad("labels", "", "the host has no labels")
-	case len(s.Sysctls) > 0:
-		return bad("sysctls", "", "the host's settings are not osl's")
+	}
+	settings, err := wantSettings(s.Sysctls, "")
+	if err != nil {
+		return err
+	}
+	for _, x := range settings {
+		if !slices.Contains(plan.Forwards, x.Path) || !sysctl.Same("1", x.Value) {
+			return bad("sysctls", x.Name, "of the host's settings osl turns on forwarding, ipv4.ip_forward and ipv6.conf.all.forwarding, and no others")
+		}
 	}
 	for _, r := range s.Routes {
 		if !made[r.Dev] {
