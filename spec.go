@@ -100,6 +100,9 @@ type Spec struct {
 	// what "ipv4.conf.default…" and "ipv6.conf.default…" say. A setting that no
 	// sandbox has of its own is ErrInvalid.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Masquerade are subnets whose packets leave by an uplink with the address that
+	// that has. For the sandbox "host" only.
+	Masquerade []MasqueradeSpec `json:"masquerade,omitempty"`
 	// Labels are kept on the sandbox and shown by Inspect and List. Together
 	// they must fit in about 200 bytes.
 	Labels map[string]string `json:"labels,omitempty"`
@@ -283,6 +286,16 @@ type InterfaceSpec struct {
 	NumTxQueues int `json:"numtxqueues,omitempty"`
 	// NumRxQueues is the number of receive queues, likewise.
 	NumRxQueues int `json:"numrxqueues,omitempty"`
+}
+
+// MasqueradeSpec is a subnet behind an uplink of the host: what it sends there has the
+// uplink's address, and the answers find back. It is all of packet filtering that osl
+// does, in a table of nftables of each network.
+type MasqueradeSpec struct {
+	// Subnet is where the packets come from: "10.77.0.0/24".
+	Subnet netip.Prefix `json:"subnet"`
+	// Uplink is the link of the host by which they leave.
+	Uplink string `json:"uplink"`
 }
 
 // RouteSpec is a route of a sandbox: through a next hop, or several of them, or on

@@ -25,6 +25,9 @@ func (net *Network) wanted() want.Network {
 
 func (s *Spec) wanted() want.Sandbox {
 	w := want.Sandbox{Name: s.Name, Gateway: s.Gateway, Gateway6: s.Gateway6, Sysctls: s.Sysctls, Labels: s.Labels}
+	for _, m := range s.Masquerade {
+		w.Masquerade = append(w.Masquerade, want.Masq(m))
+	}
 	for i := range s.Interfaces {
 		w.Interfaces = append(w.Interfaces, s.Interfaces[i].wanted())
 	}

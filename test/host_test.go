@@ -4,14 +4,20 @@ package osltest
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // hostNet is a network with a bridge on the host, whose names and subnets begin alike.
@@ -102,6 +108,7 @@ func TestHostRefused(t *testing.T) {
 		"give it one":                     func(n *osl.Network, h *osl.Spec) { n.Name = "" },
 		"it needs a sandbox":              func(n *osl.Network, h *osl.Spec) { n.Sandboxes, n.Links = n.Sandboxes[:1], nil },
 		"the host's gateway":              func(n *osl.Network, h *osl.Spec) { h.Gateway = netip.MustParseAddr("10.131.1.2") },
+		"the host's rules are not osl's":  func(n *osl.Network, h *osl.Spec) { h.Rules = []osl.RuleSpec{{Table: 7}} },
 		"the host has no labels":          func(n *osl.Network, h *osl.Spec) { h.Labels = map[string]string{"a": "b"} },
 		"needs a dev that osl makes":      func(n *osl.Network, h *osl.Spec) { h.Routes[0].Dev = theirs },
 		"no vxlan":                        func(n *osl.Network, h *osl.Spec) { h.Interfaces[0].Type = "vxlan" },
@@ -198,4 +205,118 @@ func TestHostForwarding(t *testing.T) {
 			t.Errorf("%s=%s: %v", name, value, err)
 		}
 	}
+}
+
+// A subnet behind an uplink gets out with the uplink's address, as long as the file
+// says so. The provider knows nothing of the subnet, so that its answers show it.
+func TestFeatureMasquerade(t *testing.T) {
+	begin(t)
+	downAfter(t, "ha")
+	downAfter(t, "hb")
+	p := netip.MustParsePrefix
+	lab := func(name, subnet string, masquerade ...osl.MasqueradeSpec) osl.Network {
+		n := hostNet(name, subnet, func(h *osl.Spec) {
+			h.Masquerade, h.Sysctls = masquerade, map[string]string{"ipv4.ip_forward": "1"}
+			h.Interfaces[2].Addresses = append(h.Interfaces[2].Addresses, p("2001:db8:1::1/64"))
+		})
+		n.Sandboxes[1].Gateway = netip.MustParseAddr(subnet + ".0.1")
+		n.Sandboxes[1].Interfaces = n.Sandboxes[1].Interfaces[:1]
+		n.Links[1][1].Sandbox = name + "isp"
+		n.Sandboxes = append(n.Sandboxes, osl.Spec{Name: name + "isp", Interfaces: []osl.InterfaceSpec{{Name: "eth1", Addresses: []netip.Prefix{p(subnet + ".1.2/24")}}}})
+		return n
+	}
+	out := osl.MasqueradeSpec{Subnet: p("10.130.0.0/24"), Uplink: "ha-p1"}
+	_, err := osl.Apply(t.Context(), lab("ha", "10.130", out))
+	testnet.Feature(t, "masquerade (nftables)", err)
+	settles(t, lab("ha", "10.130", out))
+	if got := strings.Join(nftRules(t), "\n"); got != "osl_ha postrouting nat: 10.130.0.0/24 by ha-p1" {
+		t.Errorf("nftables has\n%s", got)
+	}
+	if roundTrip(t, "ha", "haisp", "10.130.1.2:7") <= 0 {
+		t.Error("no answer comes")
+	}
+	six := osl.MasqueradeSpec{Subnet: p("fd00::/8"), Uplink: "ha-p1"}
+	if did := settles(t, lab("ha", "10.130", out, six)); len(did) == 0 {
+		t.Error("another subnet changes nothing")
+	}
+	settles(t, lab("hb", "10.131", osl.MasqueradeSpec{Subnet: p("10.131.0.0/24"), Uplink: "hb-p1"}))
+	// Somebody changes the table.
+	c, err := nftables.New()
+	must(t, err)
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	must(t, err)
+	for _, ch := range chains {
+		if ch.Table.Name == "osl_ha" {
+			c.FlushChain(ch)
+		}
+	}
+	c.AddTable(&nftables.Table{Name: "theirs", Family: nftables.TableFamilyIPv4})
+	must(t, c.Flush())
+	defer func() {
+		c.DelTable(&nftables.Table{Name: "theirs", Family: nftables.TableFamilyIPv4})
+		must(t, c.Flush())
+	}()
+	settles(t, lab("ha", "10.130", out, six))
+	if got := strings.Join(nftRules(t), "\n"); got != "osl_ha postrouting nat: 10.130.0.0/24 by ha-p1\nosl_ha postrouting nat: fd00::/8 by ha-p1\nosl_hb postrouting nat: 10.131.0.0/24 by hb-p1" {
+		t.Errorf("nftables has\n%s", got)
+	}
+	settles(t, lab("ha", "10.130"))
+	if got := strings.Join(nftRules(t), "\n"); got != "osl_hb postrouting nat: 10.131.0.0/24 by hb-p1" {
+		t.Errorf("nftables has\n%s", got)
+	}
+	_, err = osl.Down(t.Context(), osl.Network{Name: "hb"})
+	must(t, err)
+	tables, err := c.ListTables()
+	must(t, err)
+	if len(tables) != 1 || tables[0].Name != "theirs" {
+		t.Errorf("there are the tables %v", tables)
+	}
+	for text, m := range map[string]osl.MasqueradeSpec{
+		"; did you mean \"ha-p": {Subnet: p("10.130.0.0/24"), Uplink: "ha-pl"},
+		"write 10.130.0.0/24":   {Subnet: p("10.130.0.1/24"), Uplink: "ha-p1"},
+		"the uplink: ":          {Subnet: p("10.130.0.0/24"), Uplink: "a/b"},
+	} {
+		if _, err := osl.Apply(t.Context(), lab("ha", "10.130", m)); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v: %v", m, err)
+		}
+	}
+}
+
+// nftRules tells what the tables of nftables of the family inet have.
+func nftRules(t *testing.T) (list []string) {
+	t.Helper()
+	c, err := nftables.New()
+	must(t, err)
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	must(t, err)
+	for _, ch := range chains {
+		rules, err := c.GetRules(ch.Table, ch)
+		must(t, err)
+		for _, r := range rules {
+			var addr, mask, dev []byte
+			masq := false
+			for _, e := range r.Exprs {
+				switch e := e.(type) {
+				case *expr.Bitwise:
+					mask = e.Mask
+				case *expr.Cmp:
+					switch {
+					case mask == nil:
+					case addr == nil:
+						addr = e.Data
+					default:
+						dev = e.Data
+					}
+				case *expr.Masq:
+					masq = true
+				}
+			}
+			ones, _ := net.IPMask(mask).Size()
+			if masq {
+				list = append(list, fmt.Sprintf("%s %s %s: %v/%d by %s", ch.Table.Name, ch.Name, ch.Type, net.IP(addr), ones, strings.TrimRight(string(dev), "\x00")))
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
 }

@@ -83,6 +83,8 @@ func TestExamples(t *testing.T) {
 		"vxlan":      {"ip -n east neigh del 10.30.0.2 dev vx0", "ip -n east neigh replace 10.30.0.2 lladdr 02:00:00:00:42:02 dev vx0 nud permanent proto 111\n"},
 		"vip":        {"ip -n backend1 addr del 10.40.0.100/32 dev lo", "ip -n backend1 addr add 10.40.0.100/32 dev lo\n"},
 		"isolated":   {"bridge -n switch link set dev p1 isolated off", "ip -n switch link set dev p1 type bridge_slave isolated on\n"},
+		"internet":   {"ip link set dev db-lan nomaster", "ip link set dev db-lan master br-lab\n"},
+		"lossy":      {"tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 1mbit burst 16384 limit 29000", "tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 2mbit burst 16384 limit 28884\n"},
 		"segment":    {"ip -n segment.segments link set desk.eth0 nomaster", "ip -n segment.segments link set dev desk.eth0 master office\n"},
 		"uplink":     {"ip -n edge link set wan0 mtu 1300", "ip -n edge link set dev wan0 mtu 1400\n"},
 	}

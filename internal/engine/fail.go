@@ -209,6 +209,8 @@ func partOf(a plan.Action) (field, entry, about string) {
 	case plan.NewRule:
 		entry = strconv.FormatUint(uint64(a.Rule.Priority), 10)
 		return "rules", entry, "the rule of the priority " + entry
+	case plan.Masquerade:
+		return "masquerade", "", "masquerade"
 	case plan.NewQdisc, plan.ChangeQdisc, plan.ReplaceQdisc:
 		return "impair", "", "impair"
 	}

@@ -30,12 +30,13 @@ func hostLab(lesser bool) osl.Network {
 	host := osl.Spec{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{
 		{Name: "br-lab", Type: "bridge", MAC: osl.MAC(hw(98)), Addresses: []netip.Prefix{p("10.60.0.1/24"), p("2001:db8:60::1/64")}},
 		{Name: "a-host", Master: "br-lab", MTU: 1400}, {Name: "b-host", Addresses: []netip.Prefix{p("10.61.0.1/24")}, Routes: []netip.Prefix{p("10.62.0.0/24")}}},
-		Routes:  []osl.RouteSpec{{To: p("10.63.0.0/16"), Via: netip.MustParseAddr("10.60.0.2"), Dev: "br-lab"}},
-		Sysctls: map[string]string{"ipv4.ip_forward": "1"}}
+		Routes:     []osl.RouteSpec{{To: p("10.63.0.0/16"), Via: netip.MustParseAddr("10.60.0.2"), Dev: "br-lab"}},
+		Sysctls:    map[string]string{"ipv4.ip_forward": "1"},
+		Masquerade: []osl.MasqueradeSpec{{Subnet: p("10.60.0.0/24"), Uplink: "b-host"}, {Subnet: p("2001:db8:60::/64"), Uplink: "b-host"}}}
 	if lesser {
 		host = osl.Spec{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: "br-new", Type: "bridge", MAC: osl.MAC(hw(99))},
 			{Name: "b-host", Addresses: []netip.Prefix{p("10.64.0.1/24")}, Impair: &osl.ImpairSpec{Rate: 1e6}}},
-			Sysctls: map[string]string{"ipv6.conf.all.forwarding": "1"}}
+			Sysctls: map[string]string{"ipv6.conf.all.forwarding": "1"}, Masquerade: []osl.MasqueradeSpec{{Subnet: p("10.60.0.0/16"), Uplink: "b-host"}}}
 	}
 	return osl.Network{Name: "hostlab", Sandboxes: []osl.Spec{host,
 		{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "eth0", MAC: osl.MAC(hw(88)), Addresses: []netip.Prefix{p("10.60.0.2/24")}}}},

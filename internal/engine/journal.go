@@ -269,6 +269,11 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 			case err != nil:
 				return err
 			}
+		case s.Table != "":
+			if err := r.masquerade(plan.Op{NS: n.space()}, plan.Masquerade{Table: s.Table, Set: s.Masq}); err != nil {
+				return err
+			}
+			steps = steps[1:]
 		case s.Offloads != nil:
 			err := r.offloads(plan.Op{NS: n.space()}, plan.Offloads{Index: s.Index, Set: s.Offloads, Back: true})
 			var refused *rtnl.Error

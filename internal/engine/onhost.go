@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -82,7 +83,12 @@ func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names m
 			s.Qdiscs = append(s.Qdiscs, q)
 		}
 	}
-	return s, nil
+	fd, err := netns.Home()
+	if err != nil {
+		return nil, err
+	}
+	s.Masq, s.MasqOdd, err = readMasquerade(ctx, fd, plan.TableOf(network))
+	return s, err
 }
 
 // madeOnHost returns the steps that delete what osl made on the host for a network.
@@ -106,6 +112,9 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 		if t, _ := plan.ParseTag(s.Links[i].Alias); t.Origin == plan.Made {
 			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: s.Links[i].Name, Do: plan.DelLink{Index: s.Links[i].Index}, Last: true})
 		}
+	}
+	if len(s.Masq) > 0 || s.MasqOdd {
+		ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Masquerade{Table: plan.TableOf(d.name)}})
 	}
 	for _, path := range plan.Forwards {
 		for _, x := range s.PutBack(d.name, path) {

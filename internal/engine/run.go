@@ -310,6 +310,8 @@ func (r *run) step(op plan.Op) error {
 		return r.holds(op, a)
 	case plan.Offloads:
 		return r.offloads(op, a)
+	case plan.Masquerade:
+		return r.masquerade(op, a)
 	}
 	return fmt.Errorf("unknown operation %T", op.Do)
 }

@@ -126,6 +126,9 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		}
 		return out
 	}
+	for _, rule := range nftIn(t, fd) {
+		say("%s", rule)
+	}
 	links := dump(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg)...)
 	names := map[uint32]string{}
 	for _, p := range links {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -35,4 +36,33 @@ func offloadsIn(t testing.TB, fd int) (of func(dev string) string, done func()) 
 		}
 		return list
 	}, func() { unix.Close(s) }
+}
+
+// nftIn returns the tables and rules of nftables in the namespace of a descriptor.
+func nftIn(t testing.TB, fd int) (list []string) {
+	t.Helper()
+	var conn *netlink.Conn
+	if err := netns.Do(fd, func() (err error) {
+		conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, typ := range []uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETRULE} {
+		answers, err := conn.Execute(netlink.Message{Data: make([]byte, 4),
+			Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ), Flags: netlink.Request | netlink.Dump}})
+		if err != nil {
+			return list // no nftables
+		}
+		for _, m := range answers {
+			a := attributes(t, m.Data[4:])
+			if typ == unix.NFT_MSG_GETTABLE {
+				list = append(list, fmt.Sprintf("nft table %s of %d", text(a[unix.NFTA_TABLE_NAME]), m.Data[0]))
+			} else {
+				list = append(list, fmt.Sprintf("nft rule of %s %s: %x", text(a[unix.NFTA_RULE_TABLE]), text(a[unix.NFTA_RULE_CHAIN]), a[unix.NFTA_RULE_EXPRESSIONS]))
+			}
+		}
+	}
+	return list
 }

@@ -65,6 +65,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 		if err := b.sandbox(&want[i]); err != nil {
 			return nil, Commit{}, err
 		}
+		if err := b.masquerade(&want[i], b.known[want[i].Key], want); err != nil {
+			return nil, Commit{}, err
+		}
 	}
 	for i := range b.final {
 		b.final[i].Final = true

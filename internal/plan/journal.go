@@ -163,6 +163,8 @@ func (j *journal) note(op Op) {
 			j.add(Undo, u.NS, Step{Path: a.Path, Value: a.Value, Index: a.Index})
 		case Offloads:
 			j.add(Undo, u.NS, Step{Offloads: a.Set, Index: a.Index})
+		case Masquerade:
+			j.add(Undo, u.NS, Step{Table: a.Table, Masq: a.Set})
 		}
 	}
 }

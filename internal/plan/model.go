@@ -20,6 +20,8 @@ type Sandbox struct {
 	Neighs   []Neigh
 	Sysctls  []Setting
 	Labels   map[string]string
+	// Masq is what leaves the host with its own address.
+	Masq []Masq
 	// Network is the name of the network that it is of; empty leaves that.
 	Network string
 	// OnHost says that the network has something on the host.
@@ -163,6 +165,10 @@ type State struct {
 	// business of osl's.
 	Notes  []HostNote
 	Hidden []string
+	// Masq is what the network's table of the host says, and MasqOdd that it says
+	// something else too.
+	Masq    []Masq
+	MasqOdd bool
 	// Qdiscs are the queueing disciplines, if they were read.
 	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.

@@ -70,6 +70,8 @@ func Ahead(ops []Op) (steps []Step) {
 		switch a := op.Do.(type) {
 		case Unpin:
 			steps = append(steps, Step{Unpin: a.Key})
+		case Masquerade:
+			steps = append(steps, Step{Table: a.Table, Masq: a.Set})
 		case Again:
 			steps = append(steps, a.Step)
 		case Sysctl:

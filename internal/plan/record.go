@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -74,6 +75,9 @@ type Step struct {
 	End bool
 	// Offloads are those of the link Index, by the kernel's names.
 	Offloads map[string]bool
+	// Table is one of osl's of nftables, which is to have what Masq says.
+	Table string
+	Masq  []Masq
 	// Unpin is a key of this namespace that osl pinned, and that is taken away.
 	Unpin string
 }
@@ -237,6 +241,7 @@ const (
 	stepEnd     = 5
 	stepUnpin   = 6
 	stepOffload = 7
+	stepTable   = 8
 )
 
 func (r Record) marshal() []byte {
@@ -262,6 +267,14 @@ func (r Record) marshal() []byte {
 		case s.Unpin != "":
 			b = append(b, stepUnpin)
 			str(s.Unpin)
+		case s.Table != "":
+			b = append(b, stepTable)
+			str(s.Table)
+			num(uint64(len(s.Masq)))
+			for _, m := range s.Masq {
+				str(m.Subnet.String())
+				str(m.Uplink)
+			}
 		case s.Offloads != nil:
 			b = append(b, stepOffload)
 			num(uint64(s.Index))
@@ -333,6 +346,17 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		case stepUnpin:
 			if s.Unpin = str(); !filepath.IsAbs(s.Unpin) {
 				return errRecord
+			}
+		case stepTable:
+			if s.Table = str(); !strings.HasPrefix(s.Table, tablePrefix) {
+				return errRecord
+			}
+			for range min(num(), uint64(len(b))) {
+				p, perr := netip.ParsePrefix(str())
+				if perr != nil {
+					return errRecord
+				}
+				s.Masq = append(s.Masq, Masq{p, str()})
 			}
 		case stepOffload:
 			s.Index, s.Offloads = int(uint32(num())), map[string]bool{}

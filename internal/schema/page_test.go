@@ -62,14 +62,15 @@ func TestWords(t *testing.T) {
 		frame  string
 		needed []string
 	}{
-		"Network":       {"{%s}", []string{"sandboxes: []"}},
-		"Spec":          {"sandboxes: [{%s}]", []string{"name: z"}},
-		"InterfaceSpec": {"sandboxes: [{name: z, interfaces: [{%s}]}]", []string{"name: z"}},
-		"ImpairSpec":    {"sandboxes: [{name: z, interfaces: [{name: z, impair: {%s}}]}]", nil},
-		"RouteSpec":     {"sandboxes: [{name: z, routes: [{%s}]}]", []string{"to: 10.0.0.0/8"}},
-		"NeighborSpec":  {"sandboxes: [{name: z, neighbors: [{%s}]}]", []string{"dev: z", "ip: 10.0.0.1", "mac: 02-00-00-00-00-01"}},
-		"SegmentSpec":   {"{sandboxes: [], segments: [{%s}]}", []string{"name: z"}},
-		"Check":         {"{sandboxes: [], checks: [{%s}]}", []string{"from: z"}},
+		"Network":        {"{%s}", []string{"sandboxes: []"}},
+		"Spec":           {"sandboxes: [{%s}]", []string{"name: z"}},
+		"InterfaceSpec":  {"sandboxes: [{name: z, interfaces: [{%s}]}]", []string{"name: z"}},
+		"MasqueradeSpec": {"sandboxes: [{name: host, masquerade: [{%s}]}]", []string{"subnet: 10.0.0.0/8", "uplink: z"}},
+		"ImpairSpec":     {"sandboxes: [{name: z, interfaces: [{name: z, impair: {%s}}]}]", nil},
+		"RouteSpec":      {"sandboxes: [{name: z, routes: [{%s}]}]", []string{"to: 10.0.0.0/8"}},
+		"NeighborSpec":   {"sandboxes: [{name: z, neighbors: [{%s}]}]", []string{"dev: z", "ip: 10.0.0.1", "mac: 02-00-00-00-00-01"}},
+		"SegmentSpec":    {"{sandboxes: [], segments: [{%s}]}", []string{"name: z"}},
+		"Check":          {"{sandboxes: [], checks: [{%s}]}", []string{"from: z"}},
 	}
 	for field, w := range words {
 		of, name, _ := strings.Cut(field, ".")

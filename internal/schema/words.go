@@ -20,6 +20,7 @@ var words = map[string]struct{ example, ip string }{
 	"Spec.rules":      {"rules: [{priority: 1000, from: 10.10.0.0/24, table: 100}]", "ip rule"},
 	"Spec.neighbors":  {"neighbors: [{dev: eth0, ip: 10.10.0.9, mac: 02:00:00:00:00:09}]", "ip neigh"},
 	"Spec.sysctls":    {"sysctls: {ipv4.ip_forward: 1}", "sysctl -w net.ipv4.ip_forward=1"},
+	"Spec.masquerade": {"masquerade: [{subnet: 10.77.0.0/24, uplink: enp3s0}]", "nft add rule … masquerade"},
 	"Spec.labels":     {"labels: {tier: web}", ""},
 
 	"InterfaceSpec.name":                {"name: eth0", "ip link … name"},
@@ -67,6 +68,9 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.local":               {"local: 192.0.2.1", "ip link add … local"},
 	"InterfaceSpec.remote":              {"remote: 192.0.2.2", "ip link add … remote"},
 	"InterfaceSpec.port":                {"port: 4789", "ip link add … dstport"},
+
+	"MasqueradeSpec.subnet": {"subnet: 10.77.0.0/24", "nft … ip saddr 10.77.0.0/24"},
+	"MasqueradeSpec.uplink": {"uplink: enp3s0", "nft … oifname enp3s0"},
 
 	"ImpairSpec.delay":           {"delay: 10ms", "tc qdisc … netem delay 10ms"},
 	"ImpairSpec.jitter":          {"jitter: 2ms", "tc qdisc … netem delay 10ms 2ms"},

@@ -87,7 +87,7 @@ func Setting(settings ...[2]string) string {
 }
 
 // tools are those that a line may begin with; ip's has it left out.
-var tools = []string{"sysctl", "bridge", "ethtool", "tc"}
+var tools = []string{"sysctl", "bridge", "ethtool", "tc", "nft"}
 
 // Command returns the command that runs line in the namespace of a key: of ip,
 // unless line begins with another tool.

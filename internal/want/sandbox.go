@@ -1,8 +1,10 @@
 package want
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -53,6 +55,20 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 			return where.In("neighbors", n.Called(), err)
 		}
 		w.Neighs = append(w.Neighs, n)
+	}
+	for i, m := range s.Masquerade {
+		switch {
+		case s.Name != HostName:
+			return where.In("masquerade", strconv.Itoa(i), fault.Invalidf("only the host masquerades: say it at the sandbox host"))
+		case !m.Subnet.IsValid() || m.Subnet.Masked() != m.Subnet:
+			return where.In("masquerade", strconv.Itoa(i), fault.Invalidf("%v is no subnet: write %v", m.Subnet, m.Subnet.Masked()))
+		}
+		if err := ValidName(m.Uplink); err != nil {
+			return where.In("masquerade", strconv.Itoa(i), fmt.Errorf("the uplink: %w", err))
+		}
+		if x := plan.Masq(m); !slices.Contains(w.Masq, x) {
+			w.Masq = append(w.Masq, x)
+		}
 	}
 	w.Labels = s.Labels
 	var err error

@@ -41,6 +41,7 @@ type Sandbox struct {
 	Routes     []Route
 	Rules      []Rule
 	Neighbors  []Neigh
+	Masquerade []Masq
 	Sysctls    map[string]string
 	Labels     map[string]string
 }
@@ -123,4 +124,10 @@ type Keys struct {
 	Path func(name string) (string, error)
 	Same func(key string) string
 	Name func(key string) string
+}
+
+// Masq is a subnet behind an uplink: osl.MasqueradeSpec.
+type Masq struct {
+	Subnet netip.Prefix
+	Uplink string
 }

@@ -1,0 +1,169 @@
+//go:build linux
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+)
+
+// masqChain is the one chain of osl's table.
+const masqChain = "postrouting"
+
+// withNFT calls f with a connection to nftables in the namespace of a descriptor.
+func withNFT(fd int, f func(c *nftables.Conn) error) error {
+	var c *nftables.Conn
+	err := netns.Do(fd, func() (err error) {
+		c, err = nftables.New(nftables.AsLasting())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer c.CloseLasting()
+	return f(c)
+}
+
+// masquerade makes osl's table as it is to be, in one transaction.
+func (r *run) masquerade(op plan.Op, a plan.Masquerade) error {
+	err := withNFT(r.fd(op.NS), func(c *nftables.Conn) error {
+		t := &nftables.Table{Name: a.Table, Family: nftables.TableFamilyINet}
+		c.AddTable(t) // so that there is one to delete
+		c.DelTable(t)
+		if len(a.Set) > 0 {
+			c.AddTable(t)
+			chain := c.AddChain(&nftables.Chain{Name: masqChain, Table: t, Type: nftables.ChainTypeNAT,
+				Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
+			for _, m := range a.Set {
+				c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: masqExprs(m)})
+			}
+		}
+		return c.Flush()
+	})
+	if err != nil {
+		r.undo = append(r.undo, op.Undo)
+	}
+	return noNFT(err)
+}
+
+// noNFT says what it means where the kernel has no nftables, or none with addresses.
+func noNFT(err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("%w: this kernel has no nftables that masquerade (nf_tables, nft_masq, nft_chain_nat): %w", fault.ErrUnsupported, err)
+	}
+	return err
+}
+
+// masqExprs are the parts of the rule of a subnet.
+func masqExprs(m plan.Masq) []expr.Any {
+	proto, offset, addr := byte(unix.NFPROTO_IPV4), uint32(12), m.Subnet.Addr().AsSlice()
+	if m.Subnet.Addr().Is6() {
+		proto, offset = unix.NFPROTO_IPV6, 8
+	}
+	length := uint32(len(addr))
+	mask := make([]byte, length)
+	for i := range m.Subnet.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	name := make([]byte, unix.IFNAMSIZ)
+	copy(name, m.Uplink)
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: mask, Xor: make([]byte, length)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr},
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name},
+		&expr.Masq{},
+	}
+}
+
+// readMasquerade reads osl's table of a network: odd where somebody changed it.
+func readMasquerade(ctx context.Context, fd int, table string) (list []plan.Masq, odd bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, context.Cause(ctx)
+	}
+	err = withNFT(fd, func(c *nftables.Conn) error {
+		t, err := c.ListTableOfFamily(table, nftables.TableFamilyINet)
+		if err != nil || t == nil {
+			return err
+		}
+		chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyINet)
+		if err != nil {
+			return err
+		}
+		odd = true
+		for _, ch := range chains {
+			if ch.Table.Name != table {
+				continue
+			}
+			odd = ch.Name != masqChain || ch.Type != nftables.ChainTypeNAT
+			rules, err := c.GetRules(t, ch)
+			if err != nil {
+				return err
+			}
+			for _, rule := range rules {
+				m, ok := masqOf(rule.Exprs)
+				if odd = odd || !ok; ok {
+					list = append(list, m)
+				}
+			}
+		}
+		return nil
+	})
+	// No nftables is none of osl's.
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, false, nil
+	}
+	return list, odd, err
+}
+
+// masqOf tells what a rule does, if it is just as osl makes one.
+func masqOf(exprs []expr.Any) (m plan.Masq, ok bool) {
+	if len(exprs) != 8 {
+		return m, false
+	}
+	bits, isBits := exprs[3].(*expr.Bitwise)
+	addr, isAddr := exprs[4].(*expr.Cmp)
+	name, isName := exprs[6].(*expr.Cmp)
+	if !isBits || !isAddr || !isName {
+		return m, false
+	}
+	ip, ok := netip.AddrFromSlice(addr.Data)
+	if !ok {
+		return m, false
+	}
+	ones := 0
+	for _, b := range bits.Mask {
+		for ; b&0x80 != 0; b <<= 1 {
+			ones++
+		}
+	}
+	text, _, _ := strings.Cut(string(name.Data), "\x00")
+	m = plan.Masq{Subnet: netip.PrefixFrom(ip, ones), Uplink: text}
+	return m, m.Subnet.IsValid() && sameExprs(exprs, masqExprs(m))
+}
+
+func sameExprs(a, b []expr.Any) bool {
+	for i := range b {
+		x, err := expr.Marshal(unix.NFPROTO_INET, a[i])
+		y, err2 := expr.Marshal(unix.NFPROTO_INET, b[i])
+		if err != nil || err2 != nil || !bytes.Equal(x, y) {
+			return false
+		}
+	}
+	return true
+}
