@@ -76,7 +76,7 @@ func (n *Namespace) Socket(domain, typ, proto int) (*os.File, error) {
 // of Args are of the way in, a page of code that enters the sandbox at its key and then
 // becomes the command; what is appended to Args is the command's. If the sandbox is
 // gone when the command is started, it says so on standard error and exits with 125;
-// with 126 if the kernel does not run the command.
+// with 126 if the kernel does not run the command, with 127 if it, or its interpreter, is not there.
 //
 // The way in needs the rights that the process has: a SysProcAttr that takes them
 // (Credential, a user namespace, Chroot) is for a command that is started by

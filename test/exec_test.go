@@ -120,3 +120,23 @@ func TestParentThatCanNotBe(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The mounts of ip netns exec: /sys is the sandbox's, and files of /etc/netns/NAME are
+// over those of /etc.
+func TestExecHasTheMountsOfIPNetns(t *testing.T) {
+	w := begin(t)
+	sb := w.sandbox()
+	name := filepath.Base(sb.Key())
+	if out, code := oslExec(name, "--", "ls", "/sys/class/net"); code != 0 || strings.TrimSpace(out) != "lo" {
+		t.Errorf("%q, exit code %d", out, code)
+	}
+	// Without root /etc is not the test's to write; a copy of it in a tmpfs is.
+	script := `set -e; mkdir -p "$T" && cp -r /etc/passwd "$T"/ && mkdir -p "$T/netns/$N" && echo own >"$T/netns/$N/hosts" && echo all >"$T/hosts" &&
+		mount --bind "$T" /etc && "$OSL" exec "$N" cat /etc/hosts && cat /etc/hosts`
+	cmd := exec.Command("unshare", "-m", "sh", "-c", script)
+	cmd.Env = append(os.Environ(), "T="+filepath.Join(t.TempDir(), "etc"), "N="+name, "OSL=/proc/"+itoa(os.Getpid())+"/exe", childVar+"=osl")
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "own\nall\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

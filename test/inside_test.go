@@ -455,6 +455,9 @@ func TestInsideCommand(t *testing.T) {
 	if err := a.Command(ctx, "no-such-command").Run(); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("a command that there is not: %v", err)
 	}
+	if err := a.Command(ctx, "/etc/passwd").Run(); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("a file that is no program: %v", err)
+	}
 	script := filepath.Join(t.TempDir(), "bad")
 	if err := os.WriteFile(script, []byte("\x7fELF, it says"), 0o700); err != nil {
 		t.Fatal(err)

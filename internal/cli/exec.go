@@ -28,7 +28,12 @@ func (a *app) execCommand() *cobra.Command {
 		Long: `Run a command inside a sandbox, or with the name host beside them where osl
 works, which without root is a namespace of the user's own; and exit with its exit code: 128 and the
 signal's number if a signal ended it, 127 if there is no such command. As root osl
-becomes the command; a signal that ends it ends osl.`,
+becomes the command; a signal that ends it ends osl.
+
+As with ip netns exec, /sys shows the sandbox's network, and the files of
+/etc/netns/NAME are over those of /etc, in a mount namespace of the command's own: what
+it mounts, such as a sandbox that it makes, ends with it. With the name host it has
+the mounts that osl has.`,
 		Example: "  osl exec web -- ip -brief address",
 		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
 		ValidArgsFunction: a.completeName,
@@ -37,11 +42,16 @@ becomes the command; a signal that ends it ends osl.`,
 			if len(argv) == 0 {
 				return usagef("osl exec needs a command after --")
 			}
+			ctx := cmd.Context()
 			if args[0] == osl.HostName {
-				return a.exec(cmd.Context(), func(f func()) error { f(); return nil }, argv)
+				return a.exec(ctx, exec.CommandContext(ctx, argv[0], argv[1:]...))
 			}
-			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
-				return a.exec(cmd.Context(), ns.InvokeFunc, argv)
+			return with(ctx, args[0], func(ns *osl.Namespace) error {
+				c := ns.CommandWithMounts(ctx, argv[0], argv[1:]...)
+				if errors.Is(c.Err, osl.ErrPermission) { // it may not mount
+					c = ns.Command(ctx, argv[0], argv[1:]...)
+				}
+				return a.exec(ctx, c)
 			})
 		},
 	}
@@ -58,8 +68,7 @@ func commandOf(args []string) []string {
 	return args[1:]
 }
 
-func (a *app) exec(ctx context.Context, enter func(f func()) error, argv []string) error {
-	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+func (a *app) exec(ctx context.Context, c *exec.Cmd) error {
 	c.Stdin, c.Stdout, c.Stderr = a.stdin, a.stdout, a.stderr
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	c.WaitDelay = 5 * time.Second
@@ -70,12 +79,10 @@ func (a *app) exec(ctx context.Context, enter func(f func()) error, argv []strin
 	signal.Notify(signals, os.Interrupt, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	// A child is born into the namespace of the thread that starts it.
-	var err error
-	if entry := enter(func() { err = c.Start() }); entry != nil {
-		return entry
-	}
-	if err != nil {
+	if err := c.Start(); err != nil {
+		if e := (*osl.Error)(nil); errors.As(err, &e) {
+			return err
+		}
 		return notStarted(err)
 	}
 	waited := make(chan error, 1)

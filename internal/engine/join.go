@@ -5,6 +5,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -18,22 +20,33 @@ import (
 // there: its caller has locked it, and is about to become another program. It reports
 // whether it did. Where a change of the sandbox is under way, or anything is not as
 // it should be, it does not: Open says what, and puts it right. An error means that the
-// thread is in the sandbox and can not go on elsewhere.
+// thread is in the sandbox and can not go on elsewhere. With it go the mounts of ip netns
+// exec, where the process may mount.
 func Join(name string) (bool, error) {
 	key, err := base.Key(name)
 	if err != nil || ofThisBase(key) != nil {
 		return false, nil
 	}
-	fd, _, err := netns.Open(key)
+	fd, id, err := netns.Open(key)
 	if err != nil {
 		return false, nil
 	}
 	defer unix.Close(fd)
+	host := id == netns.HomeID() // what is beside the sandboxes keeps the files that it has
 	err = netns.Stay(fd, settled)
 	if stray := (*netns.NotHomeError)(nil); errors.As(err, &stray) {
 		return false, fail("run a function in the sandbox", key, "", err)
 	}
-	return err == nil, nil
+	if err != nil {
+		return false, nil
+	}
+	if host {
+		return true, nil
+	}
+	if err := netns.MountHere(filepath.Base(key), etcOf(key)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return false, fail("start a command in the sandbox", key, "", err)
+	}
+	return true, nil
 }
 
 // settled returns an error unless the thread's namespace has no change under way.

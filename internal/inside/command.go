@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 )
 
 // Command returns a command that enters the network namespace at the path net when it
@@ -16,6 +17,9 @@ func Command(ctx context.Context, net, mounts, name string, args ...string) *exe
 		return c
 	}
 	path, err := enterer()
+	if err == nil && filepath.IsAbs(name) { // what the kernel would refuse within Start
+		_, err = exec.LookPath(name)
+	}
 	if err != nil {
 		c.Err = err
 		return c

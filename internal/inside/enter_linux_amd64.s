@@ -54,6 +54,9 @@ run:
 	LEAQ 16(BX)(DX*8), DX
 	MOVQ $59, AX
 	SYSCALL
+	MOVQ $127, R12
+	CMPQ AX, $-2             // ENOENT
+	JEQ  say
 	MOVQ $126, R12
 	JMP  say
 

@@ -54,6 +54,9 @@ run:
 	ADD  $16, R2, R2
 	MOVD $221, R8
 	SVC
+	MOVD $127, R21
+	CMP  $-2, R0             // ENOENT
+	BEQ  say
 	MOVD $126, R21
 	B    say
 

@@ -34,7 +34,8 @@ func Mounts(fd int, name, etc string) (mnt int, err error) {
 }
 
 // MountHere gives the calling thread, which its caller has locked and which is in a
-// network namespace, the mounts of ip netns exec. It must not go back.
+// network namespace, the mounts of ip netns exec. It must not go back. Where it may not
+// mount, the error is fs.ErrPermission.
 func MountHere(name, etc string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
