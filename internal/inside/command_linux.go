@@ -22,6 +22,8 @@ import (
 
 // enter is the program's code, for a process that begins with it. It is no function of
 // this process.
+//
+//lint:ignore U1000 enterCode, in assembly, has its address
 func enter()
 
 // enterCode returns where that is.
