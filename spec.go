@@ -251,6 +251,10 @@ type InterfaceSpec struct {
 	// Remote is the other end of a tunnel. Of a vxlan it may be a multicast
 	// group, with Parent the device that it is joined on.
 	Remote netip.Addr `json:"remote,omitzero"`
+	// Remotes are the other ends of a vxlan that has several: what is for
+	// everybody, or for an address that it knows nothing of, goes to each. Instead
+	// of a Remote, and of the family of Local, else of IPv4.
+	Remotes []netip.Addr `json:"remotes,omitempty"`
 	// Port is the UDP port of a vxlan or geneve; 0 means 4789 and 6081.
 	Port int `json:"port,omitempty"`
 	// Key of a gre, gretap, ip6gre or ip6gretap, in both directions. 0 leaves it;

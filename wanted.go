@@ -55,7 +55,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 			VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, Mode: s.Mode, Flags: s.Flags, Protocol: s.Protocol,
 			IngressQoSMap: s.IngressQoSMap, EgressQoSMap: s.EgressQoSMap, Table: s.Table, MIIMon: s.MIIMon, Key: s.Key, TTL: s.TTL, TOS: s.TOS,
 			Learning: s.Learning, Policy: s.Policy, PeerPolicy: s.PeerPolicy, Owner: s.Owner, OwnerGroup: s.OwnerGroup,
-			MultiQueue: s.MultiQueue, VNetHdr: s.VNetHdr, NumTxQueues: s.NumTxQueues, NumRxQueues: s.NumRxQueues,
+			MultiQueue: s.MultiQueue, VNetHdr: s.VNetHdr, NumTxQueues: s.NumTxQueues, NumRxQueues: s.NumRxQueues, Remotes: s.Remotes,
 		},
 	}
 	s.bridging(&w)

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
@@ -29,6 +32,8 @@ type linkCase struct {
 	anew bool
 	// noIP says that it carries none.
 	noIP bool
+	// fdb and thenFDB are where what is for everybody goes.
+	fdb, thenFDB []string
 }
 
 func yes() *bool { v := true; return &v }
@@ -81,6 +86,9 @@ func linkCases() []linkCase {
 		{feature: "vxlan options", spec: osl.InterfaceSpec{Type: "vxlan", VNI: 42, Port: 8472, Learning: no(), TTL: 5, TOS: 16, Local: a("192.0.2.1")},
 			want:   []string{"vxlan id 42", "dstport 8472", "nolearning", "ttl 5", "tos 0x"},
 			change: func(s *osl.InterfaceSpec) { s.Learning, s.TTL, s.Remote = yes(), 6, a("192.0.2.3") }, then: []string{"ttl 6", "remote 192.0.2.3"}},
+		{feature: "vxlan remotes", spec: osl.InterfaceSpec{Type: "vxlan", VNI: 44, Local: a("192.0.2.1"), Remotes: []netip.Addr{a("192.0.2.2"), a("192.0.2.3")}},
+			want: []string{"vxlan id 44 local 192.0.2.1"}, fdb: []string{"192.0.2.2", "192.0.2.3"},
+			change: func(s *osl.InterfaceSpec) { s.Remotes = []netip.Addr{a("192.0.2.3"), a("192.0.2.4")} }, then: []string{"vxlan id 44"}, thenFDB: []string{"192.0.2.3", "192.0.2.4"}},
 		{feature: "vxlan group", spec: onUp(osl.InterfaceSpec{Type: "vxlan", VNI: 43, Remote: a("239.1.1.1")}), want: []string{"group 239.1.1.1 dev up"}},
 		{feature: "geneve", spec: osl.InterfaceSpec{Type: "geneve", VNI: 42, Remote: a("192.0.2.2"), TTL: 5}, want: []string{"geneve id 42 remote 192.0.2.2 ttl 5 dstport 6081"},
 			change: func(s *osl.InterfaceSpec) { s.Remote, s.TOS = a("192.0.2.3"), 16 }, then: []string{"remote 192.0.2.3 ttl 5 tos 0x10"}},
@@ -145,6 +153,7 @@ func TestFeatureLinks(t *testing.T) {
 			_, err = osl.Apply(t.Context(), net)
 			testnet.Feature(t, "link "+c.feature, err)
 			first := settledLink(t, sb, net, c.want)
+			forAll(t, sb.Key(), c.fdb)
 			if c.change != nil {
 				c.change(&net.Sandboxes[0].Interfaces[0])
 				_, err := osl.Apply(t.Context(), net)
@@ -152,6 +161,7 @@ func TestFeatureLinks(t *testing.T) {
 				if then := settledLink(t, sb, net, c.then); (then == first) == c.anew {
 					t.Errorf("the index was %d and is %d", first, then)
 				}
+				forAll(t, sb.Key(), c.thenFDB)
 			}
 			net.Sandboxes[0].Interfaces = net.Sandboxes[0].Interfaces[1:]
 			_, err = osl.Apply(t.Context(), net)
@@ -175,6 +185,7 @@ func TestFeatureLinks(t *testing.T) {
 			}
 			net = labOf(name, c)
 			shown(t, sb.Key(), "k0", c.want)
+			forAll(t, sb.Key(), c.fdb)
 			changes, err := osl.Apply(t.Context(), net)
 			must(t, err)
 			for _, x := range changes {
@@ -232,4 +243,27 @@ func shown(t *testing.T, key, dev string, words []string) string {
 		}
 	}
 	return string(out)
+}
+
+// forAll demands where k0, a vxlan, sends what is for everybody.
+func forAll(t *testing.T, key string, want []string) {
+	t.Helper()
+	if want == nil {
+		return
+	}
+	var got []string
+	witness(t, key, func(h *netlink.Handle) {
+		l, err := h.LinkByName("k0")
+		must(t, err)
+		list, err := h.NeighList(l.Attrs().Index, unix.AF_BRIDGE)
+		must(t, err)
+		for _, n := range list {
+			if n.HardwareAddr.String() == "00:00:00:00:00:00" {
+				got = append(got, n.IP.String())
+			}
+		}
+	})
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("what is for everybody goes to %v, want %v", got, want)
+	}
 }

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/types"
 )
@@ -60,6 +64,9 @@ func (m *model) spec(name string) (s osl.Spec, b *mbox, want []error) {
 		case "vxlan":
 			i.VNI = 9
 			l.vni = 9
+			if m.sometimes("ttl", 2) {
+				i.TTL, i.Learning = pick(m, "TTL", 5, 9), pick(m, "learning", yes(), no())
+			}
 		case "veth":
 			i.Peer = osl.Endpoint{Sandbox: osl.HostName, Interface: "q9"}
 			l.peer = &mlink{name: "q9", src: "q9", kind: "veth", txq: 1000, up: true, peer: l}
@@ -256,9 +263,30 @@ func (m *model) apply() {
 		b.handles = append(b.handles, n)
 	}
 	m.compare()
+	m.tunnels(s)
 	for what, f := range map[string]func(context.Context, osl.Network) (osl.Changes, error){"Diff": osl.Diff, "a second Apply": osl.Apply} {
 		if c, err := f(m.t.Context(), net); err != nil || len(c) > 0 {
 			m.t.Fatalf("%s after Apply: %v\n%v", what, err, c)
+		}
+	}
+}
+
+// tunnels compares what a spec says of its vxlan with what the kernel has.
+func (m *model) tunnels(s osl.Spec) {
+	for _, i := range s.Interfaces {
+		if i.Type != "vxlan" || i.TTL == 0 {
+			continue
+		}
+		ns, err := netns.GetFromPath(osl.GenerateKey(s.Name))
+		m.must(err)
+		defer ns.Close()
+		h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+		m.must(err)
+		defer h.Close()
+		l, err := h.LinkByName(i.Name)
+		m.must(err)
+		if v := l.(*netlink.Vxlan); v.TTL != i.TTL || v.Learning != *i.Learning {
+			m.t.Fatalf("the vxlan has the TTL %d, learning %v; want %d, %v", v.TTL, v.Learning, i.TTL, *i.Learning)
 		}
 	}
 }

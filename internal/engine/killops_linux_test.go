@@ -125,7 +125,7 @@ func recoverOps() []faultOp {
 	return list
 }
 
-func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps()) }
+func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps(), linkOps()) }
 
 // operationEnv has the operation that a process is to carry out.
 const operationEnv = "OSL_TEST_OPERATION"

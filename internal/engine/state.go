@@ -159,8 +159,8 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 			return nil, err
 		}
 		for _, n := range fdb {
-			// The default entry of a vxlan's remote is all zero.
-			if n.Bridge != 0 && t.Entries || n.Bridge == 0 && n.State&unix.NUD_PERMANENT != 0 && slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 }) {
+			// The entry of a vxlan's own remote is for all, and not osl's.
+			if n.Bridge != 0 && t.Entries || n.Bridge == 0 && n.State&unix.NUD_PERMANENT != 0 && (!n.ForAll() || n.Proto == rtnl.Protocol) {
 				list = append(list, n)
 			}
 		}

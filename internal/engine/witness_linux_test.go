@@ -248,6 +248,10 @@ func kindOf(t testing.TB, info []byte) string {
 			kind += " ?"
 		}
 		return kind + someOf(t, a[2], 1, 2, 3, 5, 6, 7, 8, 23, 25, 39)
+	case "bond":
+		return kind + someOf(t, a[2], 1, 3) + port
+	case "vrf", "macvlan", "macvtap", "ipvlan", "vlan", "geneve", "gre", "ip6gre", "ipip", "sit", "netkit":
+		return kind + hex.EncodeToString(a[2]) + port
 	case "vxlan":
 		return kind + hex.EncodeToString(attributes(t, a[2])[unix.IFLA_VXLAN_ID]) + port
 	}

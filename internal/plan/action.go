@@ -153,9 +153,9 @@ type (
 
 func (a NewLink) Request(fds FDs) rtnl.Request {
 	n := a.Link
-	if n.Kind == "bridge" && n.MAC == nil {
+	if (n.Kind == "bridge" || n.Kind == "bond") && n.MAC == nil {
 		// The one that the kernel chooses follows the ports, and each time the
-		// bridge's neighbours are dropped.
+		// neighbours are dropped.
 		n.MAC = randomMAC()
 	}
 	if a.In != nil {
@@ -315,6 +315,9 @@ func (a PutBack) Command(dev string) string {
 func (a NewNeigh) Command(dev string) string {
 	if a.Neigh.Bridge != 0 {
 		return entryCommand("replace", a.Neigh, dev)
+	}
+	if a.Neigh.ForAll() {
+		return fmt.Sprintf("bridge fdb append %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
 	}
 	if a.Neigh.FDB {
 		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)

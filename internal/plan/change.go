@@ -74,17 +74,25 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))
-	if l.Up() && (replugged || set.Name != "" && !RenamesUp) {
-		b.wire = append(b.wire, SetDown(w.Key, l, s))
-		up := true
+	cycled := l.Up() && (replugged || set.Name != "" && !RenamesUp)
+	if cycled {
+		op := SetDown(w.Key, l, s)
+		op.Half = true // what takes back the next step sets it down
+		b.wire = append(b.wire, op)
+	}
+	up := true
+	if cycled && !replugged {
 		set.Up = &up
-		b.config = append(b.config, addrsOf(w.Key, l, s)...)
 	}
 	if changed {
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
-		if set.Up != nil && replugged {
+		if cycled && replugged {
 			down := false // as a bond wants it
 			undo = append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, undo...)
+		}
+		if set.Master != nil {
+			undo = append(undo, bondMAC(w.Key, k.ByIndex(l.Master))...)
+			undo = append(undo, bondMAC(w.Key, k.ByIndex(master))...)
 		}
 		if set.MAC != nil {
 			// The kernel forgets a link's neighbours when its address changes.
@@ -97,7 +105,20 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
 	}
 	b.reshape(w, f, l)
+	if set.Master != nil && !b.gone[l.Master] {
+		b.wire = append(b.wire, bondMAC(w.Key, k.ByIndex(l.Master))...)
+	}
+	if cycled && replugged { // the kernel would set it up first
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}})
+	}
 	b.changeIPv6(w, f, k, l, tag)
+	if cycled {
+		back := slices.DeleteFunc(addrsOf(w.Key, l, s), func(op Op) bool {
+			a, is := op.Do.(NewAddr)
+			return is && b.drops(a.Addr)
+		})
+		b.config = append(b.config, b.lit(k, back)...)
+	}
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, k.State)
 	}
@@ -162,6 +183,15 @@ func (b *builder) cycles(w *Sandbox, k *known, master int) bool {
 		}
 	}
 	return kind == "bond" || kind == "vrf"
+}
+
+// bondMAC plans to give a bond that is there the hardware address that it has: when
+// its last port goes, the kernel gives it another one.
+func bondMAC(key string, l *rtnl.Link) []Op {
+	if l == nil || l.Kind != "bond" {
+		return nil
+	}
+	return []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, MAC: l.MAC}}, Quiet: true}}
 }
 
 // SetDown plans to set a link down, and to put back what goes with that.

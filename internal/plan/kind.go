@@ -127,6 +127,14 @@ func WordsOf(field string) (list []string) {
 	return list
 }
 
+// A returns the name of a type with its article.
+func A(kind string) string {
+	if kind != "" && strings.ContainsRune("aeiou", rune(kind[0])) {
+		return "an " + kind
+	}
+	return "a " + kind
+}
+
 // NeedsParent reports whether a link of this type can not do without one below.
 func (k *Kind) NeedsParent() bool { return k.needsOne }
 
@@ -136,7 +144,7 @@ func (k *Kind) Wrong(d *rtnl.LinkData) (field, text string) {
 		words := k.Words[name]
 		if f := fieldOf(name); words != nil && f != nil {
 			if got := f.text(d); got != "" && !slices.Contains(words, got) {
-				return name, fmt.Sprintf("the %s %q of a %s is none of %s%s", f.label(), got, k.Name, strings.Join(words, ", "), near.Hint(got, words))
+				return name, fmt.Sprintf("the %s %q of %s is none of %s%s", f.label(), got, A(k.Name), strings.Join(words, ", "), near.Hint(got, words))
 			}
 		}
 	}

@@ -145,7 +145,7 @@ func ipvlan(name string) *Kind {
 		Words:     map[string][]string{"mode": {"l3", "l2", "l3s"}, "flags": {"bridge", "private", "vepa"}},
 		Defaults:  rtnl.LinkData{Mode: "l3"},
 		ownParent: true, needsOne: true,
-		NoMAC: because("an " + name + " has the hardware address of its parent"),
+		NoMAC: because(A(name) + " has the hardware address of its parent"),
 		below: upper("ipvlan", "ipvtap"),
 	}
 }

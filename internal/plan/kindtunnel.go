@@ -78,16 +78,16 @@ func ipTunnel(name string, six, frames bool, headers int) *Kind {
 	k := &Kind{
 		Name: name, Fields: []string{"parent", "local", "remote", "key", "ttl", "tos"}, InPlace: []string{"local", "remote", "key", "ttl", "tos"},
 		headers: headers, silent: true, Here: true,
-		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("a %s from %v to %v", name, d.Local, d.Remote) },
-			"a " + name + " is there once for each local, remote and key"},
+		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("%s from %v to %v", A(name), d.Local, d.Remote) },
+			A(name) + " is there once for each local, remote and key"},
 		Check: func(d *rtnl.LinkData) (field, text string) {
 			switch {
 			case d.Local.IsValid() && d.Local.Is4() == six:
-				return "local", fmt.Sprintf("%v is not of the family that a %s is made of", d.Local, name)
+				return "local", fmt.Sprintf("%v is not of the family that %s is made of", d.Local, A(name))
 			case d.Remote.IsValid() && d.Remote.Is4() == six:
-				return "remote", fmt.Sprintf("%v is not of the family that a %s is made of", d.Remote, name)
+				return "remote", fmt.Sprintf("%v is not of the family that %s is made of", d.Remote, A(name))
 			case frames && !d.Remote.IsValid():
-				return "remote", fmt.Sprintf("a %s needs a remote", name)
+				return "remote", fmt.Sprintf("%s needs a remote", A(name))
 			case d.Key < 0:
 				return "key", "a key is not negative"
 			}
@@ -107,7 +107,7 @@ func ipTunnel(name string, six, frames bool, headers int) *Kind {
 		k.InPlace = slices.DeleteFunc(k.InPlace, func(f string) bool { return f == "key" })
 	}
 	if !frames {
-		k.NoMAC = because("a " + name + " carries packets without hardware addresses")
+		k.NoMAC = because(A(name) + " carries packets without hardware addresses")
 	}
 	return k
 }

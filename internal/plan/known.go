@@ -37,7 +37,7 @@ type address struct {
 type neighKey struct {
 	index int
 	ip    netip.Addr
-	mac   string // of forwarding entries, which have no ip here
+	mac   string // of forwarding entries, which have no ip here if they are for one address
 	// Of an entry of a bridge; a multicast one has an ip or a mac.
 	vlan        uint16
 	bridge, mdb bool
@@ -46,7 +46,7 @@ type neighKey struct {
 func keyOf(n rtnl.Neigh) neighKey {
 	if n.FDB {
 		k := neighKey{index: n.Index, mac: string(n.MAC), vlan: n.VLAN, bridge: n.Bridge != 0, mdb: n.MDB}
-		if n.MDB {
+		if n.MDB || n.ForAll() {
 			k.ip = n.IP
 		}
 		return k

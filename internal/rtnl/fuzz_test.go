@@ -20,6 +20,14 @@ func FuzzLinkAttributes(f *testing.F) {
 	f.Add(uint16(linux.IFLA_AF_SPEC), []byte{8, 0, 2, 0, 4, 0, 1, 0, 12, 0, 10, 0, 8, 0, 1, 0, 0, 0, 0, 128}, "bridge", []byte{4, 0})
 	f.Add(uint16(23), bytes.Repeat([]byte{1, 2}, 100), "macvlan", []byte{5, 0, 1, 0, 4})
 	f.Add(uint16(iflaPropList|linux.NLA_F_NESTED), []byte{8, 0, 53, 0, 'a', 0, 0, 0}, "tun", []byte{3, 0, 1, 0})
+	f.Add(uint16(linux.IFLA_NUM_TX_QUEUES), []byte{4, 0, 0, 0}, "vlan", []byte{16, 0, 3, 128, 12, 0, 1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 6, 0, 5, 0, 0x88, 0xa8})
+	f.Add(uint16(1), []byte{}, "gre", []byte{8, 0, 4, 0, 0, 0, 0, 7, 8, 0, 6, 0, 192, 0, 2, 1, 5, 0, 8, 0, 9})
+	f.Add(uint16(1), []byte{}, "ip6gre", []byte{8, 0, 12, 0, 1, 0, 0, 0})
+	f.Add(uint16(1), []byte{}, "netkit", []byte{5, 0, 2, 0, 0, 0, 0, 0, 8, 0, 3, 0, 2, 0, 0, 0})
+	f.Add(uint16(1), []byte{}, "ipvlan", []byte{6, 0, 1, 0, 2, 0, 0, 0, 6, 0, 2, 0, 1})
+	f.Add(uint16(1), []byte{}, "bond", []byte{5, 0, 1, 0, 4, 0, 0, 0, 8, 0, 3, 0, 100, 0, 0, 0})
+	f.Add(uint16(1), []byte{}, "tun", []byte{8, 0, 1, 0, 0xe8, 3, 0, 0, 5, 0, 7, 0, 1})
+	f.Add(uint16(1), []byte{}, "geneve", []byte{6, 0, 5, 0, 0x17, 0xc1, 0, 0, 8, 0, 2, 0, 192, 0, 2, 9})
 	f.Fuzz(func(t *testing.T, kind uint16, value []byte, link string, data []byte) {
 		if len(value) > 1<<14 || len(link) > 1<<10 || len(data) > 1<<14 {
 			return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -100,8 +101,19 @@ func (n Neigh) add(room *Room, flags uint16) Request {
 func NewNeigh(n Neigh, room *Room) Request { return n.add(room, linux.NLM_F_EXCL) }
 
 // ReplaceNeigh returns the request that adds an entry or replaces the one for
-// the address.
-func ReplaceNeigh(n Neigh) Request { return n.add(nil, linux.NLM_F_REPLACE) }
+// the address. Of those for everybody there may be several.
+func ReplaceNeigh(n Neigh) Request {
+	if n.ForAll() {
+		return n.add(nil, linux.NLM_F_APPEND)
+	}
+	return n.add(nil, linux.NLM_F_REPLACE)
+}
+
+// ForAll reports whether a forwarding entry says where what is for everybody goes,
+// and for those of whom nothing is known.
+func (n Neigh) ForAll() bool {
+	return n.FDB && n.Bridge == 0 && !slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 })
+}
 
 // DelNeigh returns the request that deletes an entry.
 func DelNeigh(n Neigh, room *Room) Request {

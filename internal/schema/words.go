@@ -67,6 +67,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.vni":                 {"vni: 42", "ip link add … type vxlan id"},
 	"InterfaceSpec.local":               {"local: 192.0.2.1", "ip link add … local"},
 	"InterfaceSpec.remote":              {"remote: 192.0.2.2", "ip link add … remote"},
+	"InterfaceSpec.remotes":             {"remotes: [192.0.2.2, 192.0.2.3]", "bridge fdb append 00:00:00:00:00:00 dev vx0 dst"},
 	"InterfaceSpec.port":                {"port: 4789", "ip link add … dstport"},
 
 	"MasqueradeSpec.subnet": {"subnet: 10.77.0.0/24", "nft … ip saddr 10.77.0.0/24"},

@@ -94,7 +94,7 @@ func given(s *Iface, d *rtnl.LinkData) []string {
 func having(field string) (list []string) {
 	for _, k := range plan.Kinds {
 		if slices.Contains(k.Fields, field) {
-			list = append(list, k.Name)
+			list = append(list, plan.A(k.Name))
 		}
 	}
 	return list
@@ -112,7 +112,7 @@ func checkKind(s *Iface, f *plan.Iface) error {
 	}
 	for _, m := range given(s, &f.Data) {
 		if !slices.Contains(kind.Fields, m) {
-			return where.In(m, "", fault.Invalidf("%s means nothing for %s: only a %s has it", m, calledKind(s, f), strings.Join(having(m), " or a ")))
+			return where.In(m, "", fault.Invalidf("%s means nothing for %s: only %s has it", m, calledKind(s, f), strings.Join(having(m), " or ")))
 		}
 	}
 	kind.Fill(&f.Data)
@@ -129,7 +129,7 @@ func checkKind(s *Iface, f *plan.Iface) error {
 func calledKind(s *Iface, f *plan.Iface) string {
 	switch {
 	case f.Kind != "":
-		return "a " + f.Kind
+		return plan.A(f.Kind)
 	case s.Name == "lo":
 		return "lo"
 	case s.Source != "":
@@ -144,21 +144,21 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
 		return "peer_master", "only a peer on the host has a peer_master: an interface of a sandbox has its own master"
 	case kind.NeedsParent() && s.Parent == "":
-		return "parent", fmt.Sprintf("a %s needs a parent", f.Kind)
+		return "parent", fmt.Sprintf("%s needs a parent", plan.A(f.Kind))
 	case s.Master == s.Name && s.Master != "":
 		return "master", "it is its own master"
 	case s.Parent == s.Name && s.Parent != "":
 		return "parent", "it is its own parent"
 	case kind.Here && strings.HasPrefix(s.Parent, HostName+"/"):
-		return "parent", fmt.Sprintf("a %s lies in the sandbox itself, and not on a link of the host", f.Kind)
+		return "parent", fmt.Sprintf("%s lies in the sandbox itself, and not on a link of the host", plan.A(f.Kind))
 	case kind.NoMAC != nil && s.MAC != nil && kind.NoMAC(&f.Data) != "":
 		return "mac", kind.NoMAC(&f.Data)
 	case kind.NoIP && len(s.Addresses)+len(s.Aliases)+len(s.Routes) > 0:
-		return "addresses", fmt.Sprintf("a %s carries no IP", f.Kind)
+		return "addresses", fmt.Sprintf("%s carries no IP", plan.A(f.Kind))
 	case f.Kind != "" && s.MTU != 0 && s.MTU < lowest:
-		return "mtu", fmt.Sprintf("the MTU %d is below %d, the lowest of a %s", s.MTU, lowest, f.Kind)
+		return "mtu", fmt.Sprintf("the MTU %d is below %d, the lowest of %s", s.MTU, lowest, plan.A(f.Kind))
 	case kind.MaxMTU != 0 && s.MTU > kind.MaxMTU:
-		return "mtu", fmt.Sprintf("the MTU %d is over the limit of a %s, %d", s.MTU, f.Kind, kind.MaxMTU)
+		return "mtu", fmt.Sprintf("the MTU %d is over the limit of %s, %d", s.MTU, plan.A(f.Kind), kind.MaxMTU)
 	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != "" || s.Peer != (Endpoint{})):
 		return "name", "lo is there already: it has no type, source, peer or master"
 	case s.Name == "lo" && s.MAC != nil:

@@ -266,5 +266,5 @@ func already(f *plan.Iface, k Keys) string {
 	case f.From != nil:
 		return "a link of the host, " + f.From.Link.Name
 	}
-	return "a " + f.Kind
+	return plan.A(f.Kind)
 }

@@ -70,6 +70,13 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 			w.Masq = append(w.Masq, x)
 		}
 	}
+	for i := range s.Interfaces {
+		list, err := s.Interfaces[i].remotes()
+		if err != nil {
+			return fault.At("", s.Interfaces[i].Name, where.In("remotes", "", err))
+		}
+		w.Neighs = append(w.Neighs, list...)
+	}
 	w.Labels = s.Labels
 	var err error
 	if w.Rules, err = planRules(s.Rules); err != nil {

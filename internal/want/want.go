@@ -83,6 +83,7 @@ type Kind struct {
 	Owner, OwnerGroup            *int
 	MultiQueue, VNetHdr          bool
 	NumTxQueues, NumRxQueues     int
+	Remotes                      []netip.Addr
 }
 
 // Route is a route of a sandbox: osl.RouteSpec.
