@@ -121,7 +121,8 @@ type InterfaceSpec struct {
 	// gre, gretap, ip6gre, ip6gretap, ipip or sit. Empty for an end of a [Link]
 	// that is a veth, for one that has a Source, and for "lo".
 	Type string `json:"type,omitempty"`
-	// Source is the name of an existing link of the host that is moved in.
+	// Source is the name of an existing link of the host that is moved in, or an
+	// alternative one, which may be longer.
 	Source string `json:"source,omitempty"`
 	// MAC is the hardware address.
 	MAC MAC `json:"mac,omitempty"`
@@ -129,6 +130,9 @@ type InterfaceSpec struct {
 	MTU int `json:"mtu,omitempty"`
 	// TxQueueLen is the length of the transmit queue in packets; nil leaves it.
 	TxQueueLen *int `json:"txqueuelen,omitempty"`
+	// AltNames are further names by which the interface is found, up to 8: of up to 127
+	// bytes each, else as a name. Those that it has from others stay.
+	AltNames []string `json:"altnames,omitempty"`
 	// Group is the number of the group that the interface is in, which the ip command
 	// can name instead of interfaces; nil leaves it.
 	Group *int `json:"group,omitempty"`

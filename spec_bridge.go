@@ -142,7 +142,7 @@ func (v *VLANRange) UnmarshalText(b []byte) (err error) {
 // bridging copies what an interface is to be as a bridge, and as a port of one, and its
 // further settings.
 func (s *InterfaceSpec) bridging(w *want.Iface) {
-	w.LinkOptions = want.LinkOptions{Group: s.Group, Promisc: s.Promisc, AllMulticast: s.AllMulticast, ARP: s.ARP,
+	w.LinkOptions = want.LinkOptions{AltNames: s.AltNames, Group: s.Group, Promisc: s.Promisc, AllMulticast: s.AllMulticast, ARP: s.ARP,
 		AddrGenMode: s.AddrGenMode, GSOMaxSize: s.GSOMaxSize, GSOMaxSegs: s.GSOMaxSegs, GROMaxSize: s.GROMaxSize}
 	if b := s.Bridge; b != nil {
 		w.Bridge = &want.Bridge{VLANFiltering: b.VLANFiltering, VLANProtocol: b.VLANProtocol, VLANDefaultPVID: b.VLANDefaultPVID,

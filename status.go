@@ -114,14 +114,16 @@ type InterfaceStatus struct {
 	Offloads map[string]bool `json:"offloads,omitempty"`
 	// Group, Promisc, AllMulticast, ARP, AddrGenMode and the sizes are as in
 	// InterfaceSpec.
-	Group        int    `json:"group,omitempty"`
-	Promisc      bool   `json:"promisc,omitempty"`
-	AllMulticast bool   `json:"allmulticast,omitempty"`
-	ARP          bool   `json:"arp"`
-	AddrGenMode  string `json:"addrgenmode,omitempty"`
-	GSOMaxSize   int    `json:"gso_max_size,omitempty"`
-	GSOMaxSegs   int    `json:"gso_max_segs,omitempty"`
-	GROMaxSize   int    `json:"gro_max_size,omitempty"`
+	Group int `json:"group,omitempty"`
+	// AltNames are its further names.
+	AltNames     []string `json:"altnames,omitempty"`
+	Promisc      bool     `json:"promisc,omitempty"`
+	AllMulticast bool     `json:"allmulticast,omitempty"`
+	ARP          bool     `json:"arp"`
+	AddrGenMode  string   `json:"addrgenmode,omitempty"`
+	GSOMaxSize   int      `json:"gso_max_size,omitempty"`
+	GSOMaxSegs   int      `json:"gso_max_segs,omitempty"`
+	GROMaxSize   int      `json:"gro_max_size,omitempty"`
 	// Bridge is what a bridge is, BridgePort what a port of one is; their VLANs are told
 	// where a bridge of the sandbox filters them.
 	Bridge     *BridgeSpec     `json:"bridge,omitempty"`

@@ -44,6 +44,11 @@ func settingsStatus(l *rtnl.Link, x *InterfaceStatus) {
 		return int(v)
 	}
 	x.Group, x.GSOMaxSize, x.GSOMaxSegs, x.GROMaxSize = get(rtnl.LinkGroup), get(rtnl.LinkGSOMaxSize), get(rtnl.LinkGSOMaxSegs), get(rtnl.LinkGROMaxSize)
+	for _, name := range l.AltName {
+		if !plan.IsOwnName(name) {
+			x.AltNames = append(x.AltNames, name)
+		}
+	}
 	x.Promisc, x.AllMulticast, x.ARP = get(rtnl.LinkPromisc) != 0, get(rtnl.LinkAllMulticast) != 0, get(rtnl.LinkARP) != 0
 	if v, ok := l.Options.Get(rtnl.LinkAddrGenMode); ok && int(v) < len(plan.AddrGenModes) {
 		x.AddrGenMode = plan.AddrGenModes[v]

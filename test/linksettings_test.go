@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
@@ -111,5 +112,67 @@ func TestLinkSettingsGoHome(t *testing.T) {
 	after := settingsSaid(t, "", a)
 	for _, what := range []string{"PROMISC", "ALLMULTI", "NOARP", "group", "inet6_addr_gen_mode", "gso_max_size", "gso_max_segs", "gro_max_size"} {
 		saysAll(t, "at home", after, what, before[what])
+	}
+}
+
+// namesSaid are the alternative names of a link, without those in which osl notes
+// something.
+func namesSaid(t *testing.T, key, dev string) (list []string) {
+	t.Helper()
+	said, _ := settingsSaid(t, key, dev)["altnames"].([]any)
+	for _, name := range said {
+		if !strings.HasPrefix(name.(string), "osl1") {
+			list = append(list, name.(string))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Alternative names come and go; those of others stay, also with a link of the host, which
+// is known by one that is longer than a name can be, and goes home with its own.
+func TestLinkAltNames(t *testing.T) {
+	w := begin(t)
+	key := newKey()
+	a, _ := w.veth()
+	const long = "the-uplink-of-the-first-rack-on-the-left"
+	nsenter(t, "/proc/thread-self/ns/net", "ip", "link", "property", "add", "dev", a, "altname", long, "altname", "short-one")
+	lab := func(source string, names ...string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "wan", Source: source, AltNames: names}, {Name: "br0", Type: "bridge", AltNames: names},
+		}}}}
+	}
+	one := lab(long, "first")
+	one.Sandboxes[0].Interfaces[1].AltNames = []string{"a-bridge-with-a-very-long-name-indeed"}
+	settled(t, one)
+	saysList(t, "wan", namesSaid(t, key, "wan"), "first", "short-one", long)
+	saysList(t, "br0", namesSaid(t, key, "br0"), "a-bridge-with-a-very-long-name-indeed")
+	nsenter(t, key, "ip", "link", "property", "add", "dev", "br0", "altname", "of-another")
+	two := lab("short-one", "second")
+	two.Sandboxes[0].Interfaces[1].AltNames = []string{"of-another", "third"}
+	settled(t, two)
+	saysList(t, "wan", namesSaid(t, key, "wan"), "second", "short-one", long)
+	saysList(t, "br0", namesSaid(t, key, "br0"), "of-another", "third")
+	bad := lab(a)
+	bad.Sandboxes[0].Interfaces = append(bad.Sandboxes[0].Interfaces, osl.InterfaceSpec{Name: "b", Type: "bridge", AltNames: []string{"of-another"}})
+	if _, err := osl.Apply(t.Context(), bad); err == nil {
+		t.Fatal("a name is there twice")
+	} else {
+		refused(t, "a name of another", err, osl.ErrExists, "the name of-another")
+	}
+	saysList(t, "wan after a failure", namesSaid(t, key, "wan"), "second", "short-one", long)
+	nothingLeft(t, two)
+	settled(t, lab(a))
+	saysList(t, "br0", namesSaid(t, key, "br0"), "of-another")
+	again := lab(a, "again")
+	again.Sandboxes[0].Interfaces[1].AltNames = nil
+	settled(t, again)
+	_, err := osl.Down(t.Context(), lab(a))
+	must(t, err)
+	saysList(t, "at home", namesSaid(t, "", a), "short-one", long)
+	for words, names := range map[string][]string{"notes what it does": {"osl1.u.1"}, "is there twice": {"x", "x"}, "has a slash": {"a/b"},
+		"128 bytes": {strings.Repeat("x", 128)}} {
+		_, err := osl.Apply(t.Context(), lab(a, names...))
+		refused(t, words, err, osl.ErrInvalid, words)
 	}
 }

@@ -224,7 +224,7 @@ func (r *run) leftovers(op plan.Op, err error) []string {
 }
 
 func (r *run) leftover(op plan.Op, err error) string {
-	if _, is := op.Do.(plan.DelAltName); is {
+	if d, is := op.Do.(plan.DelAltName); is && d.Index == 1 {
 		return fmt.Sprintf("the note in %s of what was to be undone (%v), take it away with: osl recover", spaceName(op.NS), err)
 	}
 	if home := (*notWhole)(nil); errors.As(err, &home) {

@@ -194,6 +194,10 @@ func partOf(a plan.Action) (field, entry, about string) {
 	switch a := a.(type) {
 	case plan.Sysctl:
 		return "sysctls", a.Name, cmp.Or(a.Name, sysctl.Name(a.Path))
+	case plan.NewAltName:
+		if a.Index > 1 {
+			return "altnames", a.Names[0], "the name " + a.Names[0]
+		}
 	case plan.NewAddr:
 		field, entry = "addresses", a.Addr.Prefix.String()
 		return field, entry, "the address " + entry

@@ -90,6 +90,7 @@ func settingsOfVA(with bool) osl.Network {
 	if with {
 		group, off := 9, false
 		i.Promisc, i.ARP, i.Group, i.GROMaxSize, i.AddrGenMode = &with, &off, &group, 22222, "none"
+		i.AltNames = []string{"uplink-by-another-name"}
 	}
 	return osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{i}}}}
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -26,6 +27,7 @@ func (p *prepared) sources(w *plan.Sandbox, write bool) error {
 			here = sourcesIn(p.have[w.Key])
 		}
 		err := error(nil)
+		f.From.Link.Name = sourceCalled(p.have[w.Key], f.From.Link.Name)
 		if name := f.From.Link.Name; p.run.adds || !here[name] {
 			f.From, err = p.run.hostLink(name, write)
 			if errors.Is(err, fault.ErrNotFound) && !p.run.adds {
@@ -49,6 +51,19 @@ func sourcesIn(s *plan.State) map[string]bool {
 		}
 	}
 	return names
+}
+
+// sourceCalled returns the name on the host of a link of a sandbox that came from there,
+// by that or another name of its.
+func sourceCalled(s *plan.State, name string) string {
+	for i := 0; s != nil && i < len(s.Links); i++ {
+		if l := &s.Links[i]; slices.Contains(l.AltName, name) {
+			if t, _ := plan.ParseTag(l.Alias); t.Origin == plan.Host {
+				return t.Source
+			}
+		}
+	}
+	return name
 }
 
 // elsewhere looks for a link that the host has not got: somebody may have moved it

@@ -57,6 +57,11 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			set.Alias, old.Alias = &alias, &l.Alias
 		}
 	}
+	names := b.altNames(w, f, l.Index, l, &tag)
+	if len(names) > 0 && tag.Origin != None {
+		alias := tag.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
 	}
@@ -69,7 +74,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
 		kept.Born, kept.Note = b.birth(), f.Note
-		kept.Entries, kept.Was = b.entries[end{w.Key, f.Name}], old.Options
+		kept.Entries, kept.Was, kept.Names = b.entries[end{w.Key, f.Name}], old.Options, tag.Names
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
@@ -104,6 +109,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		}
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
 	}
+	b.wire = append(b.wire, names...)
 	b.reshape(w, f, l)
 	if set.Master != nil && !b.gone[l.Master] {
 		b.wire = append(b.wire, bondMAC(w.Key, k.ByIndex(l.Master))...)

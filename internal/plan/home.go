@@ -17,8 +17,8 @@ import (
 type Home struct {
 	Tag  string // the link's, which it keeps until all is done
 	Lost int    // how many addresses, routes and neighbours were too many to note
-	// Names are the alternative names that hold its record, and Kept is what that
-	// says.
+	// Names are the alternative names that it does not keep: those that hold its record,
+	// of which Kept is what that says, and those that osl gave it.
 	Names []string
 	Kept  []rtnl.Kept
 }
@@ -43,6 +43,9 @@ func (a SetLink) Since(l *rtnl.Link) SetLink {
 		}
 	}
 	home.Kept, home.Lost = parseHomeRecord(home.Names)
+	if t, ok := ParseTag(a.Home.Tag); ok {
+		home.Names = append(home.Names, t.gaveOf(l)...)
+	}
 	a.Home = &home
 	return a
 }

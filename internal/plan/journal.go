@@ -214,6 +214,10 @@ func on(a Action) (index int, ok bool) {
 		return a.Qdisc.Index, true
 	case DelQdisc:
 		return a.Qdisc.Index, true
+	case NewAltName:
+		return a.Index, true
+	case DelAltName:
+		return a.Index, true
 	case SetBridge:
 		return a.Index, true
 	case SetPort:

@@ -62,6 +62,11 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	tag.Born, tag.Note, tag.Entries = p.birth(), w.Note, p.entries[end{key, w.Name}]
 	dev := w.device()
+	before := &rtnl.Link{}
+	if w.From != nil {
+		before = &w.From.Link
+	}
+	names := p.altNames(&Sandbox{Key: key}, w, index, before, &tag)
 	switch {
 	case w.From != nil:
 		p.make = append(p.make, moveIn(key, w, tag, index))
@@ -89,6 +94,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master},
 		Quiet: master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && w.Options.Empty()})
+	p.wire = append(p.wire, names...)
 	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6()})
 	for _, s := range w.Sysctls {

@@ -80,6 +80,7 @@ type Iface struct {
 	// exactly those that it is to be in as one or the other, nil leaves them.
 	Bridge, Port rtnl.Options
 	Options      rtnl.Options // those of rtnl.LinkOptions
+	AltNames     []string
 	VLANs        *VLANs
 }
 

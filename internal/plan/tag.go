@@ -56,6 +56,8 @@ type Tag struct {
 	Alias  string
 	// Was are those settings that osl changed.
 	Was rtnl.Options
+	// Names mark the alternative names that osl gave it.
+	Names []string
 }
 
 // TagOf returns the tag of a link that is taken over.
@@ -88,6 +90,9 @@ func (t Tag) String() string {
 	}
 	if t.Entries {
 		b.WriteString(";e=1")
+	}
+	if len(t.Names) > 0 {
+		b.WriteString(";y=" + strings.Join(t.Names, "."))
 	}
 	if t.Origin == Host || t.Origin == Kept {
 		fmt.Fprintf(&b, ";i=%d;t=%d;q=%d", t.Index, t.MTU, t.TxQLen)
@@ -154,6 +159,8 @@ func (t *Tag) set(k, v string) bool {
 		t.MTU, err = strconv.Atoi(v)
 	case "q":
 		t.TxQLen, err = strconv.Atoi(v)
+	case "y":
+		t.Names = strings.Split(v, ".")
 	case "x":
 		t.Was, err = parseOptionsTag(v)
 	case "u":

@@ -153,7 +153,8 @@ const (
 	iflaMaxMTU        = 51
 	iflaLinkNetnsid   = 37
 	iflaTargetNetnsid = 46
-	ifOperUp          = 6 // IF_OPER_UP
+	ifOperUp          = 6  // IF_OPER_UP
+	maxName           = 15 // IFNAMSIZ of linux/if.h without the closing NUL
 )
 
 // ifinfo starts a message with struct ifinfomsg.
@@ -366,7 +367,11 @@ func StaysHere(typ uint16, data []byte) bool {
 // if index is 0, into l.
 func GetLink(index int, name string, l *Link) Request {
 	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
-	if index == 0 {
+	switch {
+	case index != 0:
+	case len(name) > maxName: // an alternative one; shorter ones are found as the others
+		b.str(iflaAltIfname, name)
+	default:
 		b.str(linux.IFLA_IFNAME, name)
 	}
 	b.u32(linux.IFLA_EXT_MASK, extSkipStats)

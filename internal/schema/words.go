@@ -81,6 +81,7 @@ var words = map[string]struct{ example, ip string }{
 	"ImpairSpec.corrupt":         {"corrupt: 0.1%", "tc qdisc … netem corrupt 0.1%"},
 	"ImpairSpec.rate":            {"rate: 10mbit", "tc qdisc … tbf rate 10mbit"},
 	"ImpairSpec.limit":           {"limit: 10000", "tc qdisc … netem limit 10000"},
+	"InterfaceSpec.altnames":     {"altnames: [uplink-of-the-first-rack]", "ip link property add … altname"},
 	"InterfaceSpec.group":        {"group: 7", "ip link … group"},
 	"InterfaceSpec.promisc":      {"promisc: true", "ip link … promisc on"},
 	"InterfaceSpec.allmulticast": {"allmulticast: true", "ip link … allmulticast on"},

@@ -12,6 +12,7 @@ import (
 
 // LinkOptions are settings that any interface has: those of osl.InterfaceSpec.
 type LinkOptions struct {
+	AltNames                           []string
 	Group                              *int
 	Promisc, AllMulticast, ARP         *bool
 	AddrGenMode                        string
@@ -51,4 +52,29 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 		}
 	}
 	return s.Options, s.err
+}
+
+// maxAltNames is for how many of them there is room in a link's tag.
+const maxAltNames = 8
+
+func (s *Iface) altNames() ([]string, error) {
+	if len(s.AltNames) > maxAltNames {
+		return nil, where.In("altnames", "", fault.Invalidf("there are %d further names, and osl can keep in mind %d", len(s.AltNames), maxAltNames))
+	}
+	seen := map[string]bool{s.Name: true}
+	for _, name := range s.AltNames {
+		err := validAltName(name)
+		switch {
+		case err != nil:
+		case s.Name == "lo":
+			err = fault.Invalidf("lo has no alternative names of its own: osl keeps its notes there")
+		case seen[name]:
+			err = fault.Invalidf("the name %q is there twice", name)
+		}
+		if err != nil {
+			return nil, where.In("altnames", name, err)
+		}
+		seen[name] = true
+	}
+	return s.AltNames, nil
 }

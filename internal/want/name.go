@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 // MaxName is how many bytes the name of an interface can have: IFNAMSIZ of
@@ -11,12 +12,14 @@ import (
 const MaxName = 15
 
 // ValidName returns an error for what can not be the name of an interface.
-func ValidName(name string) error {
+func ValidName(name string) error { return validName(name, MaxName) }
+
+func validName(name string, most int) error {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return fault.Invalidf("%q is no name of an interface", name)
-	case len(name) > MaxName:
-		return fault.Invalidf("the interface name %q has %d bytes; the kernel takes %d", name, len(name), MaxName)
+	case len(name) > most:
+		return fault.Invalidf("the interface name %q has %d bytes; the kernel takes %d", name, len(name), most)
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }):
 		return fault.Invalidf("the interface name %q has a slash, a colon, a space or a control character", name)
 	case name == "all" || name == "default":
@@ -25,6 +28,17 @@ func ValidName(name string) error {
 		return fault.Invalidf("the interface name %q has a %%, which the kernel takes for a number", name)
 	}
 	return nil
+}
+
+// maxAltName is ALTIFNAMSIZ of linux/if.h without the closing NUL.
+const maxAltName = 127
+
+// validAltName returns an error for what can not be an alternative name of an interface.
+func validAltName(name string) error {
+	if plan.IsOwnName(name) {
+		return fault.Invalidf("the name %q is one by which osl notes what it does", name)
+	}
+	return validName(name, maxAltName)
 }
 
 // MaxNetworkName keeps the name of a network from filling the alias that it is

@@ -151,6 +151,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if f.Options, err = s.LinkOptions.plan(f.Kind); err != nil {
 		return nil, err
 	}
+	if f.AltNames, err = s.altNames(); err != nil {
+		return nil, err
+	}
 	if err := s.bridging(f); err != nil {
 		return nil, err
 	}
@@ -163,7 +166,7 @@ func (s *Iface) plan() (*plan.Iface, error) {
 		f.PeerMaster = &rtnl.Link{Name: s.PeerMaster}
 	}
 	if s.Source != "" {
-		if err := ValidName(s.Source); err != nil {
+		if err := validAltName(s.Source); err != nil {
 			return nil, where.In("source", "", err)
 		}
 		f.From = &plan.HostLink{Link: rtnl.Link{Name: s.Source}}

@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// IsOwnName reports whether an alternative name is one in which osl notes something.
+func IsOwnName(name string) bool {
+	return strings.HasPrefix(name, recordPrefix) || IsHomeRecord(name)
+}
+
+// nameMark stands for an alternative name that osl gave a link, in its tag: there is no
+// room for the name.
+func nameMark(name string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // it never fails
+	return strconv.FormatUint(uint64(h.Sum32()), 36)
+}
+
+// gave reports whether osl gave the link an alternative name.
+func (t *Tag) gave(name string) bool { return slices.Contains(t.Names, nameMark(name)) }
+
+// gaveOf returns those of a link's alternative names that osl gave it.
+func (t *Tag) gaveOf(l *rtnl.Link) (names []string) {
+	for _, name := range l.AltName {
+		if t.gave(name) && !IsOwnName(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// altNames plans the alternative names of a link, which has some already, and notes in the
+// tag which are osl's. Those that osl gave it and nobody wants any more go.
+func (b *builder) altNames(w *Sandbox, f *Iface, index int, l *rtnl.Link, tag *Tag) (ops []Op) {
+	op := func(do, undo Action) {
+		ops = append(ops, Op{NS: w.Key, Dev: f.device(), Do: do, Undo: []Op{{NS: w.Key, Dev: f.device(), Do: undo}}})
+	}
+	var marks []string
+	for _, name := range f.AltNames {
+		has := slices.Contains(l.AltName, name)
+		if !has {
+			op(NewAltName{index, []string{name}}, DelAltName{index, []string{name}})
+		}
+		if !has || tag.gave(name) {
+			marks = append(marks, nameMark(name))
+		}
+	}
+	for _, name := range tag.gaveOf(l) {
+		if slices.Contains(f.AltNames, name) {
+			continue
+		}
+		if !w.Prune {
+			marks = append(marks, nameMark(name))
+			continue
+		}
+		op(DelAltName{index, []string{name}}, NewAltName{index, []string{name}})
+	}
+	tag.Names = marks
+	return ops
+}
