@@ -161,7 +161,7 @@ func (n *Namespace) RemoveAddress(ctx context.Context, ifName string, a netip.Pr
 // LinkChange is what SetLink changes of a link. The zero value of a field leaves that
 // as it is.
 type LinkChange struct {
-	// Name is the new name.
+	// Name is the new name. It takes a call of its own.
 	Name string
 	// MTU in bytes.
 	MTU int
@@ -177,7 +177,8 @@ type LinkChange struct {
 // SetLink changes the link that is named name inside the sandbox, all of c or nothing;
 // it may be one that osl did not make. A network that is applied later has the last
 // word. It returns ErrNotFound where there is no such link, ErrNameInUse where the new
-// name is taken, and ErrInvalid for an MTU that the link can not have.
+// name is taken, and ErrInvalid for an MTU that the link can not have, and for a new name
+// together with something else.
 func (n *Namespace) SetLink(ctx context.Context, name string, c LinkChange) error {
 	return public(n.opened().SetLink(ctx, name, rtnl.LinkSet{
 		Name: c.Name, MTU: c.MTU, MAC: net.HardwareAddr(c.MAC), TxQLen: c.TxQueueLen, Up: c.Up}))

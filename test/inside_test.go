@@ -637,12 +637,14 @@ func TestInsideSingles(t *testing.T) {
 		t.Error("RemoveRoute removed none")
 	}
 	up, down, queue := true, false, 77
-	must(a.SetLink(ctx, "eth0", osl.LinkChange{MTU: 1400, TxQueueLen: &queue, Name: "wan0", Up: &down}))
+	must(a.SetLink(ctx, "eth0", osl.LinkChange{MTU: 1400, TxQueueLen: &queue, Up: &down}))
+	must(a.SetLink(ctx, "eth0", osl.LinkChange{Name: "wan0"}))
 	l := link("wan0").Attrs()
 	if l.MTU != 1400 || l.TxQLen != 77 || l.Flags&net.FlagUp != 0 {
 		t.Errorf("%+v", l)
 	}
-	must(a.SetLink(ctx, "wan0", osl.LinkChange{Name: "eth0", Up: &up, MAC: osl.MAC{2, 0, 0, 0, 0, 9}}))
+	must(a.SetLink(ctx, "wan0", osl.LinkChange{Up: &up, MAC: osl.MAC{2, 0, 0, 0, 0, 9}}))
+	must(a.SetLink(ctx, "wan0", osl.LinkChange{Name: "eth0"}))
 	if l := link("eth0").Attrs(); l.Flags&net.FlagUp == 0 || l.HardwareAddr.String() != "02:00:00:00:00:09" || l.MTU != 1400 {
 		t.Errorf("%+v", l)
 	}
@@ -655,7 +657,8 @@ func TestInsideSingles(t *testing.T) {
 	}{
 		{"none", osl.LinkChange{MTU: 1400}, osl.ErrNotFound},
 		{"eth0", osl.LinkChange{MTU: 17}, osl.ErrInvalid},
-		{"eth0", osl.LinkChange{MTU: 1300, Name: "br0"}, osl.ErrNameInUse},
+		{"eth0", osl.LinkChange{Name: "br0"}, osl.ErrNameInUse},
+		{"eth0", osl.LinkChange{MTU: 1300, Name: "wan0"}, osl.ErrInvalid},
 		{"eth0", osl.LinkChange{Name: "a/b"}, osl.ErrInvalid},
 		{"lo", osl.LinkChange{Name: "lo2"}, osl.ErrInvalid},
 	} {

@@ -243,6 +243,21 @@ func faultOps() []faultOp {
 			sandboxA(w)
 			w.must(w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))))
 		}, do: func(w *faultWorld) error { return w.ns("a").RemoveAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
+		{name: "SetLink, all but the name", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error {
+			queue, down := 77, false
+			return w.ns("a").SetLink(ctx, "eth0", osl.LinkChange{MTU: 1300, TxQueueLen: &queue, Up: &down})
+		}},
+		{name: "SetLink, a new name", host: richVeth, before: sandboxWithRoutes, do: func(w *faultWorld) error {
+			return w.ns("a").SetLink(ctx, "eth0", osl.LinkChange{Name: "wan0"})
+		}},
+		{name: "SetLink up", before: func(w *faultWorld) {
+			down := false
+			sandboxA(w)
+			w.must(w.ns("a").SetLink(ctx, "br0", osl.LinkChange{Up: &down}))
+		}, do: func(w *faultWorld) error {
+			up := true
+			return w.ns("a").SetLink(ctx, "br0", osl.LinkChange{Up: &up, MTU: 1400})
+		}},
 		{name: "AddLinks", before: sandboxAndB, do: func(w *faultWorld) error { return w.ns("a").AddLinks(ctx, slices.Values(vethsToB(3))) }},
 		{name: "RemoveLinks", ends: true, before: func(w *faultWorld) {
 			sandboxAndB(w)

@@ -26,6 +26,9 @@ func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) 
 		if err := want.ValidName(set.Name); err != nil {
 			return err
 		}
+		if set.MTU != 0 || set.TxQLen != nil || set.MAC != nil || set.Up != nil {
+			return fault.Invalidf("a new name takes a call of its own: with it the kernel changes the labels of the link's addresses, and nothing takes that back")
+		}
 	}
 	conn, unlock, err := n.begin(ctx)
 	if err != nil {
@@ -76,11 +79,13 @@ func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) 
 		if *up {
 			step(name, rtnl.LinkSet{Index: l.Index, Up: up}, rtnl.LinkSet{Index: l.Index, Up: &was})
 		} else {
-			s, err := readState(ctx, conn, false)
+			s, err := readState(ctx, conn, true)
 			if err != nil {
 				return err
 			}
-			ops = append(ops, plan.SetDown(n.space(), &l, s))
+			down := plan.SetDown(n.space(), &l, s)
+			down.Undo = append(down.Undo, plan.NeighsOf(n.space(), &l, s)...)
+			ops = append(ops, down)
 		}
 	}
 	if len(ops) == 0 {

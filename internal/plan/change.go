@@ -102,7 +102,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if set.MAC != nil {
 			// The kernel forgets a link's neighbours when its address changes.
 			b.forgot[end{w.Key, f.Name}] = true
-			undo = append(undo, neighsOf(w.Key, l, s)...)
+			undo = append(undo, NeighsOf(w.Key, l, s)...)
 		}
 		if set.Master != nil && l.Port != nil {
 			undo = append(undo, portBack(w.Key, l, s)...)
@@ -207,8 +207,8 @@ func SetDown(key string, l *rtnl.Link, s *State) Op {
 		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, addrsOf(key, l, s)...)}
 }
 
-// neighsOf returns what puts the neighbours of a link back.
-func neighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
+// NeighsOf returns what puts the neighbours of a link back.
+func NeighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, n := range s.Neighs {
 		if n.Index == l.Index && !n.FDB {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewNeigh{n}})
@@ -233,7 +233,7 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, r := range s.routesOf(l.Index) {
 		ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
 	}
-	return append(ops, neighsOf(key, l, s)...)
+	return append(ops, NeighsOf(key, l, s)...)
 }
 
 // WithLastIPv4 returns what puts back what the kernel takes with the last IPv4
@@ -246,7 +246,7 @@ func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 			}
 		}
 	}
-	return append(ops, slices.DeleteFunc(neighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
+	return append(ops, slices.DeleteFunc(NeighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
 }
 
 // devOf returns the device of a route that goes with a link: it may lead by way of
