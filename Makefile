@@ -1,6 +1,6 @@
 # The long forms of what CI runs for minutes. Each says what it found.
 
-.PHONY: test faults kills model soak fuzz peer kernel-test features bench
+.PHONY: test faults kills model soak fuzz clients peer kernel-test features bench
 
 test:
 	go test -timeout 30m ./... ./test/...
@@ -24,6 +24,11 @@ soak:
 # Ten minutes for each fuzz target.
 fuzz:
 	.ci/fuzz 10m
+
+# The runtimes of containers that use osl, as root: installs what is missing.
+clients:
+	test/oci/install
+	cd test/oci && GOWORK=off go test -v -timeout 30m -kills 100 ./...
 
 # The same behaviours, asked of moby's package.
 peer:

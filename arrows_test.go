@@ -23,9 +23,9 @@ var layers = [][]string{
 	{"internal/engine"},
 	{""},
 	{"internal/check", "internal/netfile", "internal/rootless"},
-	{"internal/schema", "docs", "oslfile"},
+	{"internal/schema", "internal/oci", "docs", "oslfile"},
 	{"internal/schema/gen", "internal/cli", "osltest"},
-	{"cmd/osl", "cmd/osl-cni"},
+	{"cmd/osl", "cmd/osl-cni", "examples/runtime"},
 }
 
 // systemic are the packages that ask the system; the others are the same on every

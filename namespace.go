@@ -70,6 +70,14 @@ func Open(ctx context.Context, name string) (*Namespace, error) {
 	return handle(engine.Open(ctx, name))
 }
 
+// Adopt is [GetSandboxForExternalKey] for who has a container: at leads to its network
+// namespace, such as /proc/PID/ns/net, and name to the key at which it is pinned, see
+// [KeyPath]. owner says whose it is, in words of the caller's, of up to some hundred
+// bytes: any process finds it in [Status], and so knows its own. It may be empty.
+func Adopt(ctx context.Context, at, name, owner string) (*Namespace, error) {
+	return handle(engine.Adopt(ctx, at, name, owner))
+}
+
 // Remove destroys the sandbox at the key of name, see [KeyPath]: what came
 // from the host goes home first. A key whose namespace is gone already is
 // removed. It returns ErrNotFound if there is nothing.

@@ -19,6 +19,11 @@ type Status struct {
 	Key string `json:"key"`
 	// Made reports whether osl made the sandbox.
 	Made bool `json:"made"`
+	// From is the path at which osl found the namespace that it pinned at the key
+	// as well, see [Adopt]; empty where it did not.
+	From string `json:"from,omitempty"`
+	// Owner is what who pinned it there said whose it is.
+	Owner string `json:"owner,omitempty"`
 	// Network is the name of the network that made it, empty for none.
 	Network string `json:"network,omitempty"`
 	// Labels are those of Spec.Labels.
@@ -182,7 +187,7 @@ func (n *Namespace) Interface(ctx context.Context, name string) (*InterfaceStatu
 // statusOf turns what the engine read into a Status.
 func (n *Namespace) statusOf(r *engine.Reading) *Status {
 	s := r.State
-	st := &Status{Name: n.Name(), Key: r.Key, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
+	st := &Status{Name: n.Name(), Key: r.Key, From: r.From, Owner: r.Owner, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
 		t, st.Made = plan.ParseSandboxTag(lo.Alias)

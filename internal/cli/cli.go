@@ -102,17 +102,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		a.upCommand(), a.downCommand(), a.diffCommand(), a.checkCommand(),
 		a.createCommand(), a.rmCommand(), a.lsCommand(), a.inspectCommand(),
 		a.execCommand(), a.linkCommand(), a.recoverCommand(),
-		a.importCommand(), a.schemaCommand(), a.versionCommand(),
+		a.importCommand(), a.ociCommand(), a.schemaCommand(), a.versionCommand(),
 	)
 	return root
 }
 
 // kernel marks the verbs that work on the kernel: they need rights, or
 // namespaces of the user's own. keepSignals marks those which look after
-// signals themselves.
+// signals themselves, keepUser those which look themselves for where their rights are.
 var (
 	kernel      = map[string]string{"kernel": "yes"}
 	keepSignals = map[string]string{"kernel": "yes", "signals": "own"}
+	keepUser    = map[string]string{"kernel": "yes", "user": "own"}
 )
 
 // begin runs before every verb, once its command line was understood.
@@ -128,7 +129,7 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 	if cmd.Annotations["kernel"] == "" {
 		return nil
 	}
-	if a.session == nil && rootless.Needed() {
+	if a.session == nil && cmd.Annotations["user"] == "" && rootless.Needed() {
 		return rootless.Enter(a.args)
 	}
 	a.logTo()

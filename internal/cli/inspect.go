@@ -67,6 +67,12 @@ func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
 
 func statusTables(w io.Writer, st *osl.Status) {
 	fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
+	if st.From != "" {
+		fmt.Fprintln(w, "found at: "+st.From)
+	}
+	if st.Owner != "" {
+		fmt.Fprintln(w, "owner: "+st.Owner)
+	}
 	if st.Network != "" {
 		fmt.Fprintln(w, "network: "+st.Network)
 	}

@@ -18,10 +18,9 @@ import (
 )
 
 // Adopt pins a network namespace that is there at key as well, and returns it as a
-// sandbox. at leads to it.
-func Adopt(at, key string) (*Namespace, error) {
+// sandbox. at leads to it; owner is noted with it.
+func Adopt(ctx context.Context, at, key, owner string) (*Namespace, error) {
 	const op = "adopt the namespace " // and its path
-	ctx := context.Background()
 	path, err := base.Key(key)
 	if err != nil {
 		return nil, fail(op+at, key, "", err)
@@ -35,12 +34,12 @@ func Adopt(at, key string) (*Namespace, error) {
 		return nil, fail(op+at, path, "", err)
 	}
 	defer unlock()
-	n, err := adopt(ctx, from, path)
+	n, err := adopt(ctx, from, path, owner)
 	return n, fail(op+at, path, "", err)
 }
 
 // adopt pins the namespace at from at key, too. The caller holds key's lock.
-func adopt(ctx context.Context, from, key string) (*Namespace, error) {
+func adopt(ctx context.Context, from, key, owner string) (*Namespace, error) {
 	old, err := open(from)
 	if err != nil {
 		return nil, err
@@ -49,11 +48,11 @@ func adopt(ctx context.Context, from, key string) (*Namespace, error) {
 	if err := old.heal(ctx); err != nil { // by its own key
 		return nil, err
 	}
-	return old.pinAlso(ctx, from, key)
+	return old.pinAlso(ctx, from, key, owner)
 }
 
 // pinAlso pins the namespace at another key. from is where it was found.
-func (n *Namespace) pinAlso(ctx context.Context, from, key string) (*Namespace, error) {
+func (n *Namespace) pinAlso(ctx context.Context, from, key, owner string) (*Namespace, error) {
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key string) (*Namespace, 
 	if n.host {
 		at = hostAt(key, conn)
 	}
-	if err := at.pinTo(ctx, from); err != nil {
+	if err := at.pinTo(ctx, from, owner); err != nil {
 		at.Close()
 		if undoDir != nil {
 			undoDir()
@@ -101,7 +100,7 @@ func keyDir(ctx context.Context, key string) (undo func(), err error) {
 // pinTo pins the namespace at its key and notes that on its lo, so that another
 // process knows what to do with the key; from is where it was found. Until all is
 // done lo also has what takes it back.
-func (n *Namespace) pinTo(ctx context.Context, from string) error {
+func (n *Namespace) pinTo(ctx context.Context, from, owner string) error {
 	ops, back, err := n.settings(ctx)
 	if err != nil {
 		return err
@@ -110,7 +109,7 @@ func (n *Namespace) pinTo(ctx context.Context, from string) error {
 	var names []string
 	for _, rec := range []plan.Record{
 		{Role: plan.Undo, ID: id, Steps: append(back[:len(back):len(back)], plan.Step{Unpin: n.key})},
-		plan.Pinned(n.key, from),
+		plan.Pinned(n.key, from, owner),
 		{Role: plan.Found, ID: "0", Steps: back},
 	} {
 		if rec.Role == plan.Found && len(back) == 0 {
@@ -118,7 +117,7 @@ func (n *Namespace) pinTo(ctx context.Context, from string) error {
 		}
 		fits, ok := rec.Names()
 		if !ok {
-			return fault.Invalidf("the key is too long to be noted")
+			return fault.Invalidf("the key, or what its owner is called, is too long to be noted")
 		}
 		names = append(names, fits...)
 	}

@@ -37,9 +37,9 @@ func (n *Namespace) stays(lo *rtnl.Link) *stay {
 		switch {
 		case r.Role == plan.Found:
 			found = r
-		case len(r.Parts) == 2 && canonical(r.Parts[0]) == canonical(n.key):
+		case len(r.Parts) >= 2 && canonical(r.Parts[0]) == canonical(n.key):
 			mine = r
-		case len(r.Parts) == 2 && netns.At(r.Parts[0], n.id):
+		case len(r.Parts) >= 2 && netns.At(r.Parts[0], n.id):
 			others = true
 		}
 	}
@@ -69,6 +69,17 @@ func notes(lo *rtnl.Link) (list []plan.Noted) {
 		return nil
 	}
 	return slices.DeleteFunc(plan.ParseRecords(lo.AltName), func(r plan.Noted) bool { return !r.Whole || !r.Role.IsNote() })
+}
+
+// pinned returns the record that osl pinned the namespace at this key as well; it has
+// no parts where it did not.
+func (n *Namespace) pinned(lo *rtnl.Link) (r plan.Noted) {
+	for _, r := range notes(lo) {
+		if len(r.Parts) >= 2 && canonical(r.Parts[0]) == canonical(n.key) {
+			return r
+		}
+	}
+	return r
 }
 
 // plan plans to take out of the sandbox what osl put in, and its key.
@@ -210,7 +221,7 @@ func (n *Namespace) unpin(ctx context.Context, key string) error {
 	left := false
 	all := notes(&lo)
 	for _, r := range all {
-		if r.Role == plan.AtKey && len(r.Parts) == 2 && netns.At(r.Parts[0], n.id) {
+		if r.Role == plan.AtKey && len(r.Parts) >= 2 && netns.At(r.Parts[0], n.id) {
 			left = true
 		} else if r.Role == plan.AtKey {
 			gone = append(gone, r.Names...)

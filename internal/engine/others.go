@@ -41,7 +41,9 @@ func (*Pool) Wait()             {}
 func (*Pool) Close() error      { return nil }
 
 func NewSandbox(string, bool, bool) (*Namespace, error) { return nil, no("create the sandbox") }
-func Adopt(string, string) (*Namespace, error)          { return nil, no("adopt the namespace") }
+func Adopt(context.Context, string, string, string) (*Namespace, error) {
+	return nil, no("adopt the namespace")
+}
 func Create(context.Context, string, map[string]string) (*Namespace, error) {
 	return nil, no("create the sandbox")
 }

@@ -200,6 +200,9 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 		}
 		r.State.SetVLANs(vlans)
 	}
+	if parts := n.pinned(r.State.ByIndex(1)).Parts; len(parts) > 1 {
+		r.From, r.Owner = parts[1], strings.Join(parts[2:], "")
+	}
 	inOrder(r.State.Links)
 	if r.State.Features, err = n.features(ctx); err != nil {
 		return nil, err

@@ -38,6 +38,8 @@ type Entry struct {
 type Reading struct {
 	Key   string
 	State *plan.State // the links in the order in which they came
+	// Where the namespace was found, if osl pinned it at the key, and whose it is.
+	From, Owner string
 	// Of a change that has not come to its end are all of it, or some links.
 	All  bool
 	Some map[int]bool

@@ -28,11 +28,15 @@ func (Again) Command(string) string { return "" }
 
 // Pinned is the record of a key at which osl pinned a namespace that was there:
 // by it another process knows that to destroy that sandbox is to unpin it. From
-// is the path by which it was found.
-func Pinned(key, from string) Record {
+// is the path by which it was found, owner what its program calls it.
+func Pinned(key, from, owner string) Record {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key)) // never fails
-	return Record{Role: AtKey, ID: strconv.FormatUint(h.Sum64(), 36), Parts: []string{key, from}}
+	rec := Record{Role: AtKey, ID: strconv.FormatUint(h.Sum64(), 36), Parts: []string{key, from}}
+	if owner != "" {
+		rec.Parts = append(rec.Parts, owner)
+	}
+	return rec
 }
 
 // noteOf is the record of the network that a namespace of another program's is of.

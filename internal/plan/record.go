@@ -47,7 +47,7 @@ const (
 	Redo Role = 'r' // the steps are what is left to do once it has happened
 
 	// These are of no change; they stay.
-	AtKey  Role = 'k' // Parts are a key where osl pinned this namespace, and where it was found
+	AtKey  Role = 'k' // Parts are a key where osl pinned this namespace, where it was found, and its owner if it has one
 	Found  Role = 'f' // the steps make the namespace what it was before the first such key
 	OnHost Role = 'o' // Parts are the name of a network, the steps make settings of the host what they were before it
 	Of     Role = 'n' // Parts are the name of the network that it is of, where another made it

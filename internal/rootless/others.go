@@ -11,6 +11,15 @@ func Needed() bool { return false }
 // Joined reports false: the command is in no session.
 func Joined() bool { return false }
 
+// Strange reports whether the process has no rights over its network.
+func Strange() bool { return false }
+
+// AtOwner reports false: nothing was entered.
+func AtOwner() bool { return false }
+
+// EnterOwner is not called off Linux.
+func EnterOwner(string, []string, []byte) error { return nil }
+
 // Enter is not called off Linux.
 func Enter([]string) error { return nil }
 
