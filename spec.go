@@ -163,6 +163,11 @@ type InterfaceSpec struct {
 	// where the interface has an IPv6 address, else off. A setting "ipv6.accept_ra"
 	// of Sysctls counts more.
 	IPv6 string `json:"ipv6,omitempty"`
+	// SharedSubnet lets the subnets of Addresses be on other interfaces of the
+	// sandbox too. Else that is ErrAddressConflict, since the kernel then chooses
+	// one of them for what goes there; interfaces in different VRFs may have it
+	// anyway.
+	SharedSubnet bool `json:"shared_subnet,omitempty"`
 	// Aliases are further addresses, such as a virtual service's.
 	Aliases []netip.Prefix `json:"aliases,omitempty"`
 	// Master is the bridge, bond or vrf of the sandbox that the interface is a

@@ -46,7 +46,7 @@ func (s *Spec) wanted() want.Sandbox {
 func (s *InterfaceSpec) wanted() want.Iface {
 	w := want.Iface{
 		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
-		Addresses: s.Addresses, IPv6: s.IPv6, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
+		Addresses: s.Addresses, IPv6: s.IPv6, SharedSubnet: s.SharedSubnet, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
 		Segment: s.Segment, Subnet: s.Subnet,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent,

@@ -164,3 +164,28 @@ func TestIPv6ModesRefused(t *testing.T) {
 		refused(t, toText(x.iface), err, osl.ErrInvalid, x.words)
 	}
 }
+
+// One subnet is on two interfaces where one of them says so, and stays on both.
+func TestSharedSubnet(t *testing.T) {
+	begin(t)
+	bridge := func(name, addr string, shared bool) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: name, Type: "bridge", Addresses: []netip.Prefix{netip.MustParsePrefix(addr)}, SharedSubnet: shared}
+	}
+	n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{bridge("b0", "10.0.0.1/24", false), bridge("b1", "10.0.0.2/24", false)}}}}
+	_, err := osl.Apply(t.Context(), n)
+	refused(t, "one subnet twice", err, osl.ErrAddressConflict, "shared_subnet")
+	defer func() { _, err := osl.Down(t.Context(), n); must(t, err) }()
+	for _, which := range []int{0, 1} {
+		for i := range n.Sandboxes[0].Interfaces {
+			n.Sandboxes[0].Interfaces[i].SharedSubnet = i == which
+		}
+		_, err = osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Fatalf("diff: %v\n%s", err, c)
+		}
+	}
+	n.Sandboxes[0].Interfaces[1].SharedSubnet = false
+	_, err = osl.Apply(t.Context(), n)
+	refused(t, "one subnet twice, where it is", err, osl.ErrAddressConflict, "shared_subnet")
+}

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -332,36 +331,6 @@ func (b *builder) otherEnd(f *Iface) {
 	}
 	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
 	n.Link.Peer.TxQueues, n.Link.Peer.RxQueues = f.Peer.TxQueues, f.Peer.RxQueues
-}
-
-// conflicts refuses an address whose subnet is on another interface that stays.
-func (b *builder) conflicts(w *Sandbox, k *known) error {
-	on := map[netip.Prefix]int{}
-	for _, a := range k.Addrs {
-		if !b.drops(a) && (!w.Prune || a.Proto != rtnl.AliasProtocol) { // an alias IP may be beside the subnet's own
-			on[a.Prefix.Masked()] = a.Index
-		}
-	}
-	for i := range w.Ifaces {
-		f := &w.Ifaces[i]
-		index := b.index[end{w.Key, f.Name}]
-		for _, a := range f.Addrs {
-			if !a.MayConflict() {
-				continue
-			}
-			net := a.Prefix.Masked()
-			if other, ok := on[net]; ok && other != index {
-				dev := k.nameOf(other)
-				if o := b.wanted[other]; o != nil {
-					dev = o.Name
-				}
-				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(),
-					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", net, a.Prefix, dev)}
-			}
-			on[net] = index
-		}
-	}
-	return nil
 }
 
 // named returns the names of the links that are there or wanted.

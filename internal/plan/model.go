@@ -66,8 +66,10 @@ type Iface struct {
 	MasterIndex int
 	Routes      []netip.Prefix
 	HideVIPs    bool
-	Down        bool
-	Sysctls     []Setting // %s in the path is the name
+	// SharedSubnet lets its subnets be on other interfaces too.
+	SharedSubnet bool
+	Down         bool
+	Sysctls      []Setting // %s in the path is the name
 	// Impair is what becomes of the packets that leave by it, nil for nothing.
 	Impair *rtnl.Impair
 	// Offloads are to be on or off; see Offload for their names.

@@ -31,6 +31,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.txqueuelen":          {"txqueuelen: 500", "ip link … txqueuelen"},
 	"InterfaceSpec.addresses":           {"addresses: [10.10.0.2/24, fd10::2/64]", "ip addr add"},
 	"InterfaceSpec.ipv6":                {"ipv6: auto", "sysctl …disable_ipv6, …accept_ra"},
+	"InterfaceSpec.shared_subnet":       {"shared_subnet: true", ""},
 	"InterfaceSpec.aliases":             {"aliases: [10.10.0.100/32]", "ip addr add"},
 	"InterfaceSpec.master":              {"master: br0", "ip link … master"},
 	"InterfaceSpec.routes":              {"routes: [default, 10.20.0.0/16]", "ip route add … dev"},

@@ -54,6 +54,7 @@ type Iface struct {
 	TxQueueLen             *int
 	Addresses, Aliases     []netip.Prefix
 	IPv6                   string
+	SharedSubnet           bool
 	Master                 string
 	Routes                 []netip.Prefix
 	Sysctls                map[string]string
