@@ -157,6 +157,10 @@ type InterfaceSpec struct {
 	// Addresses of both families. IPv6 is off on an interface without an IPv6
 	// address, unless IPv6 says otherwise.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// AddressOptions are what an address of Addresses or Aliases has beside itself.
+	// In a file it can also stand with the address: {address: 10.0.0.1/32, peer:
+	// 10.0.0.2}.
+	AddressOptions map[netip.Prefix]AddressOptions `json:"address_options,omitempty"`
 	// IPv6 is off, link-local (on, with the address that the kernel makes of the
 	// hardware address, and deaf to routers) or auto (on, with the addresses and
 	// routes that routers advertise, also where the sandbox forwards). Empty is on
@@ -309,6 +313,28 @@ type MasqueradeSpec struct {
 	Subnet netip.Prefix `json:"subnet"`
 	// Uplink is the link of the host by which they leave.
 	Uplink string `json:"uplink"`
+}
+
+// AddressOptions are what an address has beside itself. Of an IPv4 address that is
+// there the kernel changes the lifetimes alone; to change the rest it must go first.
+type AddressOptions struct {
+	// Peer is the address at the other end of a point-to-point link. The length of
+	// the address is then that of the peer's network.
+	Peer netip.Addr `json:"peer,omitzero"`
+	// Scope of an IPv4 address: global, site, link, host, nowhere, or a number to
+	// 255. Empty is link for 169.254.0.0/16, host for 127.0.0.0/8, else global.
+	Scope string `json:"scope,omitempty"`
+	// ValidLft is for how many seconds it is there, from when it is made; 0 means
+	// for all. What is over is made again by the next Apply. To make it longer
+	// than it was reaches an address that is there only where it is made anew.
+	ValidLft uint32 `json:"valid_lft,omitempty"`
+	// PreferredLft is for how many seconds it is chosen as a source: 0 for none,
+	// nil as long as it is there.
+	PreferredLft *uint32 `json:"preferred_lft,omitempty"`
+	// NoPrefixRoute makes no route to its subnet.
+	NoPrefixRoute bool `json:"noprefixroute,omitempty"`
+	// Home marks a home address of mobile IPv6.
+	Home bool `json:"home,omitempty"`
 }
 
 // RouteSpec is a route of a sandbox: through a next hop, or several of them, or on

@@ -109,6 +109,9 @@ type InterfaceStatus struct {
 	// Addresses are all but the aliases, those that the kernel made included.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Aliases   []netip.Prefix `json:"aliases,omitempty"`
+	// AddressOptions are what addresses that osl gave have beside themselves, with
+	// what is left of their time.
+	AddressOptions map[netip.Prefix]AddressOptions `json:"address_options,omitempty"`
 	// Others are those of Addresses that osl did not give the interface.
 	Others []netip.Prefix `json:"others,omitempty"`
 	Routes []netip.Prefix `json:"routes,omitempty"`
@@ -284,6 +287,27 @@ func otherRule(r rtnl.Rule) OtherRule {
 	return o
 }
 
+// addressOptions says what an address of osl's has beside itself.
+func addressOptions(h rtnl.Addr) (o AddressOptions, any bool) {
+	a, any := plan.AddrOptions(h)
+	if !any || h.Proto != rtnl.Protocol && h.Proto != rtnl.AliasProtocol {
+		return o, false
+	}
+	o = AddressOptions{Peer: a.Peer, NoPrefixRoute: a.Flags&linux.IFA_F_NOPREFIXROUTE != 0, Home: a.Flags&linux.IFA_F_HOMEADDRESS != 0}
+	if a.Scope != nil {
+		o.Scope = plan.ScopeName(*a.Scope)
+	}
+	if t := a.Lifetime; t != nil {
+		if t.Valid != rtnl.Forever {
+			o.ValidLft = t.Valid
+		}
+		if t.Preferred != t.Valid {
+			o.PreferredLft = &t.Preferred
+		}
+	}
+	return o, true
+}
+
 // interfaceStatus tells what an interface is. s is what is on it.
 func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
@@ -301,6 +325,12 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 		x.IPv6 = "link-local"
 	}
 	for _, a := range s.Addrs {
+		if o, any := addressOptions(a); any {
+			if x.AddressOptions == nil {
+				x.AddressOptions = map[netip.Prefix]AddressOptions{}
+			}
+			x.AddressOptions[a.Prefix] = o
+		}
 		if a.Proto == rtnl.AliasProtocol {
 			x.Aliases = append(x.Aliases, a.Prefix)
 			continue

@@ -3,6 +3,7 @@ package osl
 import (
 	"iter"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/want"
@@ -44,9 +45,16 @@ func (s *Spec) wanted() want.Sandbox {
 }
 
 func (s *InterfaceSpec) wanted() want.Iface {
+	var options map[netip.Prefix]want.AddressOptions
+	for p, o := range s.AddressOptions {
+		if options == nil {
+			options = map[netip.Prefix]want.AddressOptions{}
+		}
+		options[p] = want.AddressOptions(o)
+	}
 	w := want.Iface{
 		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
-		Addresses: s.Addresses, IPv6: s.IPv6, SharedSubnet: s.SharedSubnet, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
+		Addresses: s.Addresses, IPv6: s.IPv6, AddressOptions: options, SharedSubnet: s.SharedSubnet, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
 		Segment: s.Segment, Subnet: s.Subnet,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent,

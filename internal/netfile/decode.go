@@ -30,10 +30,11 @@ type decoder struct {
 	file     *File
 	src      *source // that is being decoded
 	problems []error
-	byFamily map[string]bool          // destinations that are "default"
-	links    map[osl.Endpoint][]layer // what links say of their ends
-	sandbox  string                   // whose interfaces are being decoded
-	partial  bool                     // a value that lacks what it needs is none yet
+	byFamily map[string]bool               // destinations that are "default"
+	options  map[string]osl.AddressOptions // of addresses, by the paths of these
+	links    map[osl.Endpoint][]layer      // what links say of their ends
+	sandbox  string                        // whose interfaces are being decoded
+	partial  bool                          // a value that lacks what it needs is none yet
 	nodes    int
 	depth    int
 }
@@ -88,6 +89,10 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		return
 	}
 	if isText {
+		if p, is := u.(*netip.Prefix); is && hasOptions.MatchString(path) && isMapping(n) {
+			d.address(n, p, path)
+			return
+		}
 		if isDestination(path) && d.isDefault(n) {
 			d.byFamily[path] = true
 			return
@@ -282,7 +287,16 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 			}
 			to := reflect.New(v.Type().Elem()).Elem()
 			d.value(e.value, nil, to, join(path, e.name))
-			v.SetMapIndex(reflect.ValueOf(e.name), to)
+			key := reflect.New(v.Type().Key())
+			if u, ok := key.Interface().(encoding.TextUnmarshaler); ok {
+				if err := u.UnmarshalText([]byte(e.name)); err != nil {
+					d.fail(e.key, "%q is not %s: %s", e.name, textForms[v.Type().Key()], reason(err))
+					return
+				}
+			} else {
+				key.Elem().SetString(e.name)
+			}
+			v.SetMapIndex(key.Elem(), to)
 		})
 	}
 }

@@ -64,5 +64,6 @@ func (d *decoder) defaults(v reflect.Value, path string) {
 			}
 		}
 		x.Routes = list
+		d.addOptions(x, path)
 	}
 }

@@ -76,6 +76,8 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[osl.Spec]():           "a sandbox",
 		reflect.TypeFor[osl.InterfaceSpec]():  "an interface",
 		reflect.TypeFor[osl.RouteSpec]():      "a route",
+		reflect.TypeFor[osl.AddressOptions](): "options of an address",
+		reflect.TypeFor[addressItem]():        "an address",
 		reflect.TypeFor[osl.RuleSpec]():       "a rule",
 		reflect.TypeFor[osl.NextHop]():        "a next hop",
 		reflect.TypeFor[osl.NeighborSpec]():   "a neighbor",

@@ -131,7 +131,7 @@ func Parse(name string, text []byte) (*File, error) {
 // read decodes what load loads.
 func read(open func(string) ([]byte, os.FileInfo, error), load func(*loader) error) (f *File, err error) {
 	f = &File{at: map[string]place{}}
-	d := &decoder{file: f, byFamily: map[string]bool{}, links: map[osl.Endpoint][]layer{}}
+	d := &decoder{file: f, byFamily: map[string]bool{}, options: map[string]osl.AddressOptions{}, links: map[osl.Endpoint][]layer{}}
 	// The parser is not ours and the text is anybody's: a panic in it is one
 	// more way for a file to be bad.
 	defer func() {

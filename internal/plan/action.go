@@ -281,15 +281,15 @@ func (a SetLink) Command(dev string) string {
 func (a DelLink) Command(dev string) string { return "link del dev " + shell.Quote(dev) }
 
 func (a NewAddr) Command(dev string) string {
-	return fmt.Sprintf("addr add %s dev %s", a.Addr.Prefix, shell.Quote(dev))
+	return fmt.Sprintf("addr add %s dev %s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr))
 }
 
 func (a DelAddr) Command(dev string) string {
-	return fmt.Sprintf("addr del %s dev %s", a.Addr.Prefix, shell.Quote(dev))
+	return fmt.Sprintf("addr del %s dev %s", addrText(a.Addr), shell.Quote(dev))
 }
 
 func (a ReplaceAddr) Command(dev string) string {
-	return fmt.Sprintf("addr replace %s dev %s proto %d", a.Addr.Prefix, shell.Quote(dev), a.Addr.Proto)
+	return fmt.Sprintf("addr replace %s dev %s%s proto %d", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr), a.Addr.Proto)
 }
 
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }

@@ -26,10 +26,10 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 		if !a.Prefix.Addr().Is4() {
 			continue
 		}
-		n := subnets[a.Prefix.Masked()]
+		n := subnets[a.Subnet().Masked()]
 		if n == nil {
 			n = &subnet{}
-			subnets[a.Prefix.Masked()] = n
+			subnets[a.Subnet().Masked()] = n
 		}
 		n.see(a, gone(a))
 	}
@@ -44,7 +44,7 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 			continue
 		}
 		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}}
-		if n := subnets[a.Prefix.Masked()]; n != nil {
+		if n := subnets[a.Subnet().Masked()]; n != nil {
 			needed = needed || n.turns || n.first && n.stays
 			for i := 0; n.turns && i < len(n.after); i++ {
 				turn = append(turn, Op{NS: key, Dev: dev, Do: DelAddr{n.after[i]}}, putBack(key, dev, n.after[i]))

@@ -11,7 +11,7 @@ import (
 )
 
 // change plans what an existing link lacks of what is wanted.
-func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, master int) {
+func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, master int) error {
 	s := k.part(l)
 	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
 	changed := false
@@ -155,7 +155,14 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			continue
 		}
 		to := a.on(l.Index)
-		if oslsAddr(h) && h.Proto != to.Proto {
+		if a.Scope == nil && h.Scope == linux.RT_SCOPE_UNIVERSE {
+			to.Scope = h.Scope // as an alias IP of the seed's calls has it
+		}
+		if oslsAddr(h) && !changesInPlace(h, to) {
+			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
+				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which of IPv4 the kernel does not change: take it out first", a.Prefix)}
+		}
+		if oslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
 			// Somebody mended it by hand.
@@ -170,6 +177,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		}
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
 	}
+	return nil
 }
 
 // RenamesUp reports whether the kernel renames links that are up, as it does

@@ -306,7 +306,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
 	}
-	b.change(w, f, k, x.link, x.tag, master)
+	if err := b.change(w, f, k, x.link, x.tag, master); err != nil {
+		return err
+	}
 	if err := b.offloads(w, f, k, x.link); err != nil {
 		return err
 	}

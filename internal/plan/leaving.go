@@ -67,7 +67,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 	for _, a := range k.Addrs {
 		f := v.wanted[a.Index]
 		if v.drops(a) || f != nil && f.Down {
-			v.lost.add(a.Prefix, a.Index)
+			v.lost.add(a.Subnet(), a.Index)
 		}
 		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a)
 	}

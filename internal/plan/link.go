@@ -213,7 +213,7 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 
 // on returns the address as it is to be on a link.
 func (a Addr) on(index int) rtnl.Addr {
-	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol}
+	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol, Peer: a.Peer, Lifetime: a.Lifetime, Flags: a.Flags}
 	if a.Alias {
 		r.Proto = rtnl.AliasProtocol
 	}
@@ -222,6 +222,9 @@ func (a Addr) on(index int) rtnl.Addr {
 	}
 	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
 		r.Scope = linux.RT_SCOPE_HOST // the kernel refuses any other
+	}
+	if a.Scope != nil {
+		r.Scope = *a.Scope
 	}
 	if index == 1 && a.isLoopback() {
 		r.Proto = 0

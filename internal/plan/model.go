@@ -122,12 +122,17 @@ type HostLink struct {
 type Addr struct {
 	Prefix netip.Prefix
 	Alias  bool
+	Peer   netip.Addr
+	// Scope of an IPv4 address, nil for the usual one.
+	Scope    *uint8
+	Lifetime *rtnl.Lifetime // nil for one that stays
+	Flags    uint32         // IFA_F_NOPREFIXROUTE, IFA_F_HOMEADDRESS
 }
 
 // MayConflict reports whether the subnet of the address may be on one link only.
 // Link-local subnets and single addresses are on many.
 func (a Addr) MayConflict() bool {
-	return !a.Alias && !a.Prefix.IsSingleIP() && !a.Prefix.Addr().IsLinkLocalUnicast()
+	return !a.Alias && !a.Peer.IsValid() && !a.Prefix.IsSingleIP() && !a.Prefix.Addr().IsLinkLocalUnicast()
 }
 
 // Route is a static route; Dev is a name in the sandbox.

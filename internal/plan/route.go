@@ -129,7 +129,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 			continue
 		}
 		for _, a := range f.Addrs {
-			try(a.Prefix, at)
+			try(a.on(at).Subnet(), at)
 		}
 		for _, p := range f.Routes {
 			try(p, at)
@@ -142,7 +142,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 	}
 	for _, a := range k.Addrs {
 		if !oslsAddr(a) {
-			try(a.Prefix, a.Index)
+			try(a.Subnet(), a.Index)
 		}
 	}
 	for _, r := range k.Others {

@@ -24,9 +24,29 @@ type Addr struct {
 	Proto  uint8
 	Flags  uint32 // IFA_F_*
 	Scope  uint8
+	// Peer is the other end of a point-to-point link, to whose subnet the length
+	// belongs; not valid for none.
+	Peer netip.Addr
+	// Lifetime is nil for an address that stays.
+	Lifetime *Lifetime
 	// Whole is all that the kernel said of an address that it lists and that is
 	// not osl's.
 	Whole *Kept
+}
+
+// Lifetime says for how many seconds an address is there, and for how many it is
+// chosen as a source; Forever for all.
+type Lifetime struct{ Valid, Preferred uint32 }
+
+// Forever is INFINITY_LIFE_TIME of net/addrconf.h.
+const Forever = 1<<32 - 1
+
+// Subnet is what the kernel takes to be on the link by the address.
+func (a Addr) Subnet() netip.Prefix {
+	if a.Peer.IsValid() {
+		return netip.PrefixFrom(a.Peer, a.Prefix.Bits())
+	}
+	return a.Prefix
 }
 
 // Secondary reports whether an IPv4 address follows another one of its subnet.
@@ -49,7 +69,7 @@ func (a Addr) message() buffer {
 	b = binary.NativeEndian.AppendUint32(b, uint32(a.Index))
 	ip := a.Prefix.Addr().AsSlice()
 	b.bytes(linux.IFA_LOCAL, ip)
-	b.bytes(linux.IFA_ADDRESS, ip)
+	b.bytes(linux.IFA_ADDRESS, a.Subnet().Addr().AsSlice())
 	if flags != 0 {
 		b.u32(linux.IFA_FLAGS, flags)
 	}
@@ -66,11 +86,15 @@ func ReplaceAddr(a Addr) Request { return a.add(linux.NLM_F_REPLACE) }
 
 func (a Addr) add(flags uint16) Request {
 	b := a.message()
-	if a.Prefix.Addr().Is4() && a.Prefix.Bits() <= 30 && !a.Prefix.Addr().IsLoopback() {
+	if a.Prefix.Addr().Is4() && a.Prefix.Bits() <= 30 && !a.Prefix.Addr().IsLoopback() && !a.Peer.IsValid() {
 		b.bytes(linux.IFA_BROADCAST, broadcast(a.Prefix))
 	}
 	if a.Proto != 0 {
 		b.u8(ifaProto, a.Proto)
+	}
+	if t := a.Lifetime; t != nil {
+		v := binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, t.Preferred), t.Valid)
+		b.bytes(linux.IFA_CACHEINFO, append(v, make([]byte, 8)...)) // when it was made and changed
 	}
 	return Request{Type: linux.RTM_NEWADDR, Flags: linux.NLM_F_CREATE | flags, Data: b}
 }
@@ -108,20 +132,29 @@ func ParseAddr(p []byte) (a Addr, ok bool) {
 	bits := int(p[1])
 	a.Flags, a.Scope = uint32(p[2]), p[3]
 	a.Index = int(getU32(p[4:]))
-	var ip netip.Addr
+	var ip, address netip.Addr
 	for t, v := range attrs(p[linux.SizeofIfAddrmsg:]) {
 		switch t {
 		case linux.IFA_LOCAL: // the own one of a point-to-point pair
 			ip, _ = netip.AddrFromSlice(v)
 		case linux.IFA_ADDRESS:
-			if !ip.IsValid() {
-				ip, _ = netip.AddrFromSlice(v)
+			address, _ = netip.AddrFromSlice(v)
+		case linux.IFA_CACHEINFO:
+			if t := (Lifetime{Preferred: getU32(v), Valid: Forever}); len(v) >= 8 {
+				if t.Valid = getU32(v[4:]); t != (Lifetime{Forever, Forever}) {
+					a.Lifetime = &t
+				}
 			}
 		case linux.IFA_FLAGS:
 			a.Flags = getU32(v)
 		case ifaProto:
 			a.Proto = getU8(v)
 		}
+	}
+	if !ip.IsValid() {
+		ip = address
+	} else if address.IsValid() && address != ip {
+		a.Peer = address
 	}
 	a.Prefix = netip.PrefixFrom(ip, bits)
 	if a.Proto != Protocol && a.Proto != AliasProtocol {

@@ -134,6 +134,9 @@ func (g *generator) typ(t reflect.Type) object {
 		if t.Elem().Kind() == reflect.Bool {
 			return object{"type": "object", "additionalProperties": object{"enum": []any{"on", "off", true, false}}}
 		}
+		if t.Elem().Kind() == reflect.Struct {
+			return object{"type": "object", "additionalProperties": g.typ(t.Elem())}
+		}
 		// A value may stand without quotes: 1 is "1".
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
 	case reflect.String:
@@ -182,6 +185,14 @@ func (g *generator) ofFile() {
 	}
 }
 
+// withOptions is an address that stands with its options.
+func (g *generator) withOptions() object {
+	s := g.structure(reflect.TypeFor[osl.AddressOptions]())
+	s["properties"].(object)["address"] = g.typ(reflect.TypeFor[netip.Prefix]())
+	s["required"] = []string{"address"}
+	return s
+}
+
 func (g *generator) structure(t reflect.Type) object {
 	props := object{}
 	required := []string{}
@@ -194,6 +205,9 @@ func (g *generator) structure(t reflect.Type) object {
 		}
 		for k, v := range limits[t.Name()+"."+name] {
 			p[k] = v
+		}
+		if t == reflect.TypeFor[osl.InterfaceSpec]() && (name == "addresses" || name == "aliases") {
+			p["items"] = object{"oneOf": []object{p["items"].(object), g.withOptions()}}
 		}
 		orVariable(p)
 		if c := g.comments[t.Name()+"."+f.Name]; c != "" {

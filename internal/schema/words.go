@@ -32,6 +32,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.addresses":           {"addresses: [10.10.0.2/24, fd10::2/64]", "ip addr add"},
 	"InterfaceSpec.ipv6":                {"ipv6: auto", "sysctl …disable_ipv6, …accept_ra"},
 	"InterfaceSpec.shared_subnet":       {"shared_subnet: true", ""},
+	"InterfaceSpec.address_options":     {"address_options: {10.10.0.1/32: {peer: 10.10.0.2}}", "ip addr add 10.10.0.1 peer 10.10.0.2/32"},
 	"InterfaceSpec.aliases":             {"aliases: [10.10.0.100/32]", "ip addr add"},
 	"InterfaceSpec.master":              {"master: br0", "ip link … master"},
 	"InterfaceSpec.routes":              {"routes: [default, 10.20.0.0/16]", "ip route add … dev"},
@@ -140,6 +141,13 @@ var words = map[string]struct{ example, ip string }{
 	"NextHop.via":    {"via: 10.10.0.9", "nexthop via"},
 	"NextHop.dev":    {"dev: eth0", "nexthop … dev"},
 	"NextHop.weight": {"weight: 3", "nexthop … weight"},
+
+	"AddressOptions.peer":          {"peer: 10.10.0.2", "ip addr add … peer"},
+	"AddressOptions.scope":         {"scope: link", "ip addr add … scope"},
+	"AddressOptions.valid_lft":     {"valid_lft: 3600", "ip addr add … valid_lft"},
+	"AddressOptions.preferred_lft": {"preferred_lft: 0", "ip addr add … preferred_lft"},
+	"AddressOptions.noprefixroute": {"noprefixroute: true", "ip addr add … noprefixroute"},
+	"AddressOptions.home":          {"home: true", "ip addr add … home"},
 
 	"RuleSpec.priority":              {"priority: 1000", "ip rule … priority"},
 	"RuleSpec.family":                {"family: ipv6", "ip -6 rule"},

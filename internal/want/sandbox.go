@@ -113,6 +113,9 @@ func (s *Iface) common() (*plan.Iface, error) {
 	for _, p := range s.Aliases {
 		f.Addrs = append(f.Addrs, plan.Addr{Prefix: p, Alias: true})
 	}
+	if err := s.addAddressOptions(f); err != nil {
+		return nil, err
+	}
 	for _, p := range s.Routes {
 		if !p.IsValid() {
 			return nil, where.In("routes", p.String(), fault.Invalidf("%v is no destination of a route", p))

@@ -54,6 +54,7 @@ type Iface struct {
 	TxQueueLen             *int
 	Addresses, Aliases     []netip.Prefix
 	IPv6                   string
+	AddressOptions         map[netip.Prefix]AddressOptions
 	SharedSubnet           bool
 	Master                 string
 	Routes                 []netip.Prefix

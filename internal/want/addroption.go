@@ -1,0 +1,85 @@
+package want
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
+)
+
+// AddressOptions are what an address has beside itself: osl.AddressOptions.
+type AddressOptions struct {
+	Peer                netip.Addr
+	Scope               string
+	ValidLft            uint32
+	PreferredLft        *uint32
+	NoPrefixRoute, Home bool
+}
+
+// addAddressOptions gives addresses what is said of them.
+func (s *Iface) addAddressOptions(f *plan.Iface) error {
+	for p := range s.AddressOptions {
+		if !slices.Contains(s.Addresses, p) && !slices.Contains(s.Aliases, p) {
+			return where.In("addresses", p.String(), fault.Invalidf("there are options of the address %v, which the interface does not have", p))
+		}
+	}
+	for i := range f.Addrs {
+		a := &f.Addrs[i]
+		if o, ok := s.AddressOptions[a.Prefix]; ok {
+			if err := o.plan(a); err != nil {
+				return where.In("addresses", a.Prefix.String(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (o AddressOptions) plan(a *plan.Addr) error {
+	no := func(format string, args ...any) error {
+		return fault.Invalidf("the address %v "+format, append([]any{a.Prefix}, args...)...)
+	}
+	ip := a.Prefix.Addr()
+	switch {
+	case o.Peer.IsValid() && (o.Peer.Is4() != ip.Is4() || o.Peer.Is4In6() || o.Peer.Zone() != "" || Unicast(netip.PrefixFrom(o.Peer, 0)) != nil):
+		return no("has a peer that is none, %v", o.Peer)
+	case o.Scope != "" && ip.Is6():
+		return no("has a scope, which of IPv6 the kernel sees by the address itself")
+	case o.Home && ip.Is4():
+		return no("is a home address of mobile IPv6, and is of IPv4")
+	case o.PreferredLft != nil && *o.PreferredLft > o.ValidLft && o.ValidLft != 0:
+		return no("is preferred for longer than it is valid, %d seconds", o.ValidLft)
+	}
+	if o.Peer != ip {
+		a.Peer = o.Peer
+	}
+	if o.Scope != "" {
+		scope, ok := plan.ScopeOf(o.Scope)
+		if !ok {
+			return no("has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", o.Scope)
+		}
+		a.Scope = &scope
+	}
+	if o.ValidLft != 0 || o.PreferredLft != nil {
+		t := rtnl.Lifetime{Valid: rtnl.Forever, Preferred: rtnl.Forever}
+		if o.ValidLft != 0 {
+			t = rtnl.Lifetime{Valid: o.ValidLft, Preferred: o.ValidLft}
+		}
+		if o.PreferredLft != nil {
+			t.Preferred = *o.PreferredLft
+		}
+		if t != (rtnl.Lifetime{Valid: rtnl.Forever, Preferred: rtnl.Forever}) {
+			a.Lifetime = &t
+		}
+	}
+	if o.NoPrefixRoute {
+		a.Flags |= linux.IFA_F_NOPREFIXROUTE
+	}
+	if o.Home {
+		a.Flags |= linux.IFA_F_HOMEADDRESS
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+//go:build linux
+
+package osltest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// addrsWithOptions are the addresses of an interface with what they have, as the ip command
+// shows them.
+func addrsWithOptions(t *testing.T, box, dev string) (list []string) {
+	t.Helper()
+	for _, l := range ipJSON(t, "-n", box, "-d", "addr", "show", "dev", dev) {
+		for _, x := range l["addr_info"].([]any) {
+			a := x.(map[string]any)
+			s := a["local"].(string)
+			if a["scope"] == "link" && strings.HasPrefix(s, "fe80") {
+				continue
+			}
+			for _, name := range []string{"address", "prefixlen", "scope", "noprefixroute", "home"} {
+				if v, ok := a[name]; ok {
+					s += fmt.Sprint(" ", name, " ", v)
+				}
+			}
+			for _, name := range []string{"valid_life_time", "preferred_life_time"} {
+				if v := a[name].(float64); v == 0 {
+					s += " no " + name
+				} else if v < 1<<32-1 {
+					s += " some " + name
+				}
+			}
+			list = append(list, s)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// What an address has beside itself is in the kernel as the network says, Diff is
+// empty then, Inspect says it, and what can be changed in place is.
+func TestAddressOptions(t *testing.T) {
+	begin(t)
+	p, a := netip.MustParsePrefix, netip.MustParseAddr
+	none := uint32(0)
+	options := map[netip.Prefix]osl.AddressOptions{
+		p("10.0.0.1/32"):     {Peer: a("10.0.0.2")},
+		p("10.1.0.1/24"):     {NoPrefixRoute: true},
+		p("10.2.0.1/24"):     {Scope: "link"},
+		p("10.3.0.1/24"):     {ValidLft: 5000, PreferredLft: &none},
+		p("10.4.0.1/32"):     {ValidLft: 5000},
+		p("fd00::1/128"):     {Peer: a("fd00::2")},
+		p("fd01::1/64"):      {NoPrefixRoute: true, Home: true},
+		p("fd02::1/64"):      {PreferredLft: &none},
+		p("2001:db8::1/128"): {ValidLft: 5000},
+	}
+	f := osl.InterfaceSpec{Name: "b0", Type: "bridge", Addresses: []netip.Prefix{p("10.9.0.1/24")}, AddressOptions: options,
+		Aliases: []netip.Prefix{p("10.4.0.1/32"), p("2001:db8::1/128")}}
+	for _, s := range []string{"10.0.0.1/32", "10.1.0.1/24", "10.2.0.1/24", "10.3.0.1/24", "fd00::1/128", "fd01::1/64", "fd02::1/64"} {
+		f.Addresses = append(f.Addresses, p(s))
+	}
+	n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{f}}}}
+	defer func() { _, err := osl.Down(t.Context(), n); must(t, err) }()
+	up := func() {
+		t.Helper()
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Fatalf("diff: %v\n%s", err, c)
+		}
+	}
+	up()
+	want := []string{
+		"10.0.0.1 address 10.0.0.2 prefixlen 32 scope global",
+		"10.1.0.1 prefixlen 24 scope global noprefixroute true",
+		"10.2.0.1 prefixlen 24 scope link",
+		"10.3.0.1 prefixlen 24 scope global some valid_life_time no preferred_life_time",
+		"10.4.0.1 prefixlen 32 scope global some valid_life_time some preferred_life_time",
+		"10.9.0.1 prefixlen 24 scope global",
+		"2001:db8::1 prefixlen 128 scope global some valid_life_time some preferred_life_time",
+		"fd00::1 address fd00::2 prefixlen 128 scope global",
+		"fd01::1 prefixlen 64 scope global noprefixroute true home true",
+		"fd02::1 prefixlen 64 scope global no preferred_life_time",
+	}
+	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want) {
+		t.Errorf("the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	edge, err := osl.Open(t.Context(), "edge")
+	must(t, err)
+	defer edge.Close()
+	st, err := edge.Inspect(t.Context())
+	must(t, err)
+	said := st.Interfaces[0].AddressOptions
+	for q, o := range options {
+		got := said[q]
+		if got.ValidLft > 0 && got.ValidLft <= o.ValidLft && got.ValidLft > o.ValidLft-60 {
+			got.ValidLft = o.ValidLft
+		}
+		if toText(got) != toText(o) {
+			t.Errorf("Inspect says of %v %s, want %s", q, toText(got), toText(o))
+		}
+	}
+	// In place: lifetimes of both families, and all of IPv6.
+	options[p("10.3.0.1/24")] = osl.AddressOptions{}
+	options[p("10.4.0.1/32")] = osl.AddressOptions{ValidLft: 100}
+	options[p("fd00::1/128")] = osl.AddressOptions{Peer: a("fd00::3")}
+	options[p("fd01::1/64")] = osl.AddressOptions{ValidLft: 100, PreferredLft: &none}
+	options[p("fd02::1/64")] = osl.AddressOptions{NoPrefixRoute: true}
+	up()
+	want[3] = "10.3.0.1 prefixlen 24 scope global"
+	want[7] = "fd00::1 address fd00::3 prefixlen 128 scope global"
+	want[8] = "fd01::1 prefixlen 64 scope global some valid_life_time no preferred_life_time"
+	want[9] = "fd02::1 prefixlen 64 scope global noprefixroute true"
+	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want) {
+		t.Errorf("after the edit the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	options[p("10.2.0.1/24")] = osl.AddressOptions{Scope: "host"}
+	_, err = osl.Apply(t.Context(), n)
+	refused(t, "another scope", err, osl.ErrInvalid, "10.2.0.1/24", "take it out first")
+	// It goes as any address does.
+	n.Sandboxes[0].Interfaces[0].Addresses, n.Sandboxes[0].Interfaces[0].Aliases, n.Sandboxes[0].Interfaces[0].AddressOptions = f.Addresses[:1], nil, nil
+	up()
+	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want[5:6]) {
+		t.Errorf("without them the interface has %v", got)
+	}
+}
+
+// lo has 127.0.0.1/8 and ::1/128 of its own, and takes others of theirs.
+func TestLoopbackAddresses(t *testing.T) {
+	begin(t)
+	p := netip.MustParsePrefix
+	n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{{Name: "lo",
+		Addresses: []netip.Prefix{p("127.0.0.1/8"), p("::1/128"), p("127.0.0.53/8"), p("127.1.0.1/32"), p("10.255.0.1/32"), p("fd00::1/128")}}}}}}
+	defer func() { _, err := osl.Down(t.Context(), n); must(t, err) }()
+	for range 2 {
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Fatalf("diff: %v\n%s", err, c)
+		}
+	}
+	want := []string{"10.255.0.1 prefixlen 32 scope global", "127.0.0.1 prefixlen 8 scope host", "127.0.0.53 prefixlen 8 scope host",
+		"127.1.0.1 prefixlen 32 scope host", "::1 prefixlen 128 scope host", "fd00::1 prefixlen 128 scope global"}
+	if got := addrsWithOptions(t, "edge", "lo"); !slices.Equal(got, want) {
+		t.Errorf("lo has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestAddressOptionsRefused(t *testing.T) {
+	begin(t)
+	over := uint32(9)
+	for _, x := range []struct {
+		addr    string
+		options osl.AddressOptions
+		words   string
+	}{
+		{"10.0.0.1/32", osl.AddressOptions{Peer: netip.MustParseAddr("fd00::1")}, "peer"},
+		{"fd00::1/64", osl.AddressOptions{Scope: "link"}, "scope"},
+		{"10.0.0.1/24", osl.AddressOptions{Scope: "moon"}, "no scope"},
+		{"10.0.0.1/24", osl.AddressOptions{Home: true}, "IPv4"},
+		{"10.0.0.1/24", osl.AddressOptions{ValidLft: 8, PreferredLft: &over}, "longer"},
+		{"10.0.0.9/24", osl.AddressOptions{}, "does not have"},
+	} {
+		p := netip.MustParsePrefix(x.addr)
+		f := osl.InterfaceSpec{Name: "b0", Type: "bridge", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("fd00::1/64")},
+			AddressOptions: map[netip.Prefix]osl.AddressOptions{p: x.options}}
+		_, err := osl.Apply(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{f}}}})
+		refused(t, x.addr+toText(x.options), err, osl.ErrInvalid, x.words)
+	}
+}
