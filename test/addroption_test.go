@@ -23,7 +23,7 @@ func addrsWithOptions(t *testing.T, box, dev string) (list []string) {
 			if a["scope"] == "link" && strings.HasPrefix(s, "fe80") {
 				continue
 			}
-			for _, name := range []string{"address", "prefixlen", "scope", "noprefixroute", "home"} {
+			for _, name := range []string{"address", "prefixlen", "scope", "noprefixroute", "home", "deprecated"} {
 				if v, ok := a[name]; ok {
 					s += fmt.Sprint(" ", name, " ", v)
 				}
@@ -54,6 +54,7 @@ func TestAddressOptions(t *testing.T) {
 		p("10.2.0.1/24"):     {Scope: "link"},
 		p("10.3.0.1/24"):     {ValidLft: 5000, PreferredLft: &none},
 		p("10.4.0.1/32"):     {ValidLft: 5000},
+		p("10.5.0.1/24"):     {PreferredLft: &none},
 		p("fd00::1/128"):     {Peer: a("fd00::2")},
 		p("fd01::1/64"):      {NoPrefixRoute: true, Home: true},
 		p("fd02::1/64"):      {PreferredLft: &none},
@@ -61,7 +62,7 @@ func TestAddressOptions(t *testing.T) {
 	}
 	f := osl.InterfaceSpec{Name: "b0", Type: "bridge", Addresses: []netip.Prefix{p("10.9.0.1/24")}, AddressOptions: options,
 		Aliases: []netip.Prefix{p("10.4.0.1/32"), p("2001:db8::1/128")}}
-	for _, s := range []string{"10.0.0.1/32", "10.1.0.1/24", "10.2.0.1/24", "10.3.0.1/24", "fd00::1/128", "fd01::1/64", "fd02::1/64"} {
+	for _, s := range []string{"10.0.0.1/32", "10.1.0.1/24", "10.2.0.1/24", "10.3.0.1/24", "10.5.0.1/24", "fd00::1/128", "fd01::1/64", "fd02::1/64"} {
 		f.Addresses = append(f.Addresses, p(s))
 	}
 	n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{f}}}}
@@ -79,13 +80,14 @@ func TestAddressOptions(t *testing.T) {
 		"10.0.0.1 address 10.0.0.2 prefixlen 32 scope global",
 		"10.1.0.1 prefixlen 24 scope global noprefixroute true",
 		"10.2.0.1 prefixlen 24 scope link",
-		"10.3.0.1 prefixlen 24 scope global some valid_life_time no preferred_life_time",
+		"10.3.0.1 prefixlen 24 scope global deprecated true some valid_life_time no preferred_life_time",
 		"10.4.0.1 prefixlen 32 scope global some valid_life_time some preferred_life_time",
+		"10.5.0.1 prefixlen 24 scope global deprecated true",
 		"10.9.0.1 prefixlen 24 scope global",
 		"2001:db8::1 prefixlen 128 scope global some valid_life_time some preferred_life_time",
 		"fd00::1 address fd00::2 prefixlen 128 scope global",
 		"fd01::1 prefixlen 64 scope global noprefixroute true home true",
-		"fd02::1 prefixlen 64 scope global no preferred_life_time",
+		"fd02::1 prefixlen 64 scope global deprecated true no preferred_life_time",
 	}
 	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want) {
 		t.Errorf("the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -113,9 +115,9 @@ func TestAddressOptions(t *testing.T) {
 	options[p("fd02::1/64")] = osl.AddressOptions{NoPrefixRoute: true}
 	up()
 	want[3] = "10.3.0.1 prefixlen 24 scope global"
-	want[7] = "fd00::1 address fd00::3 prefixlen 128 scope global"
-	want[8] = "fd01::1 prefixlen 64 scope global some valid_life_time no preferred_life_time"
-	want[9] = "fd02::1 prefixlen 64 scope global noprefixroute true"
+	want[8] = "fd00::1 address fd00::3 prefixlen 128 scope global"
+	want[9] = "fd01::1 prefixlen 64 scope global deprecated true some valid_life_time no preferred_life_time"
+	want[10] = "fd02::1 prefixlen 64 scope global noprefixroute true"
 	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want) {
 		t.Errorf("after the edit the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -125,7 +127,7 @@ func TestAddressOptions(t *testing.T) {
 	// It goes as any address does.
 	n.Sandboxes[0].Interfaces[0].Addresses, n.Sandboxes[0].Interfaces[0].Aliases, n.Sandboxes[0].Interfaces[0].AddressOptions = f.Addresses[:1], nil, nil
 	up()
-	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want[5:6]) {
+	if got := addrsWithOptions(t, "edge", "b0"); !slices.Equal(got, want[6:7]) {
 		t.Errorf("without them the interface has %v", got)
 	}
 }

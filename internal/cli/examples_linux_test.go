@@ -86,6 +86,7 @@ func TestExamples(t *testing.T) {
 		"internet":   {"ip link set dev db-lan nomaster", "ip link set dev db-lan master br-lab\n"},
 		"lossy":      {"tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 1mbit burst 16384 limit 29000", "tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 2mbit burst 16384 limit 28884\n"},
 		"segment":    {"ip -n segment.segments link set desk.eth0 nomaster", "ip -n segment.segments link set dev desk.eth0 master office\n"},
+		"uplinks":    {"ip -n edge rule del priority 1002", "ip -n edge rule add fwmark 0x2/0xffffffff priority 1002 table 100 protocol 111\n"},
 		"uplink":     {"ip -n edge link set wan0 mtu 1300", "ip -n edge link set dev wan0 mtu 1400\n"},
 	}
 	// The kernel gives and takes link-local addresses of the host in its own time.

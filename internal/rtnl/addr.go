@@ -133,6 +133,7 @@ func ParseAddr(p []byte) (a Addr, ok bool) {
 	a.Flags, a.Scope = uint32(p[2]), p[3]
 	a.Index = int(getU32(p[4:]))
 	var ip, address netip.Addr
+	life := Lifetime{Forever, Forever}
 	for t, v := range attrs(p[linux.SizeofIfAddrmsg:]) {
 		switch t {
 		case linux.IFA_LOCAL: // the own one of a point-to-point pair
@@ -140,16 +141,20 @@ func ParseAddr(p []byte) (a Addr, ok bool) {
 		case linux.IFA_ADDRESS:
 			address, _ = netip.AddrFromSlice(v)
 		case linux.IFA_CACHEINFO:
-			if t := (Lifetime{Preferred: getU32(v), Valid: Forever}); len(v) >= 8 {
-				if t.Valid = getU32(v[4:]); t != (Lifetime{Forever, Forever}) {
-					a.Lifetime = &t
-				}
+			if len(v) >= 8 {
+				life = Lifetime{Preferred: getU32(v), Valid: getU32(v[4:])}
 			}
 		case linux.IFA_FLAGS:
 			a.Flags = getU32(v)
 		case ifaProto:
 			a.Proto = getU8(v)
 		}
+	}
+	if a.Flags&linux.IFA_F_DEPRECATED != 0 {
+		life.Preferred = 0 // which is not said of an IPv4 address that stays
+	}
+	if life != (Lifetime{Forever, Forever}) {
+		a.Lifetime = &life
 	}
 	if !ip.IsValid() {
 		ip = address
