@@ -43,7 +43,8 @@ func Shed(key, dev string, l *rtnl.Link, addrs []rtnl.Addr, gone func(rtnl.Addr)
 		if !gone(a) || comes6[a.Prefix.Addr()] { // with another prefix length: it went before that came
 			continue
 		}
-		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}}
+		// Where this is refused, the first of its subnet may take it along all the same.
+		op := Op{NS: key, Dev: dev, Do: DelAddr{a}, Undo: []Op{putBack(key, dev, a)}, Half: true}
 		if n := subnets[a.Subnet().Masked()]; n != nil {
 			needed = needed || n.turns || n.first && n.stays
 			for i := 0; n.turns && i < len(n.after); i++ {
