@@ -109,8 +109,11 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 	for _, n := range s.Notes { // of the host: what may be put back, and changes with it
 		for _, x := range n.Steps {
 			for _, path := range append(plan.Disturbed(x.Path, names), x.Path) {
-				if v, err := sysctl.Read(path); err == nil {
+				switch v, err := sysctl.Read(path); {
+				case err == nil:
 					s.Settings[path] = v
+				case !errors.Is(err, fs.ErrNotExist): // one of a link that is gone
+					return err
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -52,18 +53,35 @@ func (r *run) masquerade(op plan.Op, a plan.Masquerade) error {
 		}
 		return c.Flush()
 	})
+	if err == nil {
+		err = r.masquerades(op.NS, a)
+	}
 	if err != nil {
 		r.undo = append(r.undo, op.Undo)
 	}
 	return noNFT(err)
 }
 
+// masquerades fails where the kernel has not what it was told: it drops a transaction
+// that it can not read to its end, and says nothing.
+func (r *run) masquerades(ns string, a plan.Masquerade) error {
+	list, odd, err := readMasquerade(r.ctx, r.fd(ns), a.Table)
+	if err == nil && (odd || !slices.Equal(list, a.Set)) {
+		err = fmt.Errorf("the kernel did not keep the table %s as it was told", a.Table)
+	}
+	return err
+}
+
 // noNFT says what it means where the kernel has no nftables, or none with addresses.
 func noNFT(err error) error {
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+	if isNoNFT(err) {
 		return fmt.Errorf("%w: this kernel has no nftables that masquerade (nf_tables, nft_masq, nft_chain_nat): %w", fault.ErrUnsupported, err)
 	}
 	return err
+}
+
+func isNoNFT(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // masqExprs are the parts of the rule of a subnet.
@@ -96,6 +114,17 @@ func readMasquerade(ctx context.Context, fd int, table string) (list []plan.Masq
 	if err := ctx.Err(); err != nil {
 		return nil, false, context.Cause(ctx)
 	}
+	// No nftables is none of osl's; who was refused for another reason is told the same
+	// once only.
+	for range 2 {
+		if list, odd, err = readTable(fd, table); !isNoNFT(err) {
+			return list, odd, err
+		}
+	}
+	return nil, false, nil
+}
+
+func readTable(fd int, table string) (list []plan.Masq, odd bool, err error) {
 	err = withNFT(fd, func(c *nftables.Conn) error {
 		t, err := c.ListTableOfFamily(table, nftables.TableFamilyINet)
 		if err != nil || t == nil {
@@ -124,10 +153,6 @@ func readMasquerade(ctx context.Context, fd int, table string) (list []plan.Masq
 		}
 		return nil
 	})
-	// No nftables is none of osl's.
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, false, nil
-	}
 	return list, odd, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -114,7 +115,8 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 		}
 	}
 	if len(s.Masq) > 0 || s.MasqOdd {
-		ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Masquerade{Table: plan.TableOf(d.name)}})
+		table := plan.TableOf(d.name)
+		ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Masquerade{Table: table}, Undo: []plan.Op{{NS: plan.HostNS, Do: plan.Masquerade{Table: table, Set: s.Masq}}}})
 	}
 	for _, path := range plan.Forwards {
 		for _, x := range s.PutBack(d.name, path) {
@@ -123,31 +125,26 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 	}
 	for _, n := range s.Notes {
 		if n.Network == d.name {
-			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: "lo", Do: plan.DelAltName{Index: 1, Names: n.Names}, Quiet: true})
+			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: "lo", Do: plan.DelAltName{Index: 1, Names: n.Names}, Quiet: true,
+				Undo: []plan.Op{{NS: plan.HostNS, Dev: "lo", Do: plan.NewAltName{Index: 1, Names: n.Names}}}})
 		}
 	}
 	return ops, nil
 }
 
-// endOnHost carries out what is to end on the host: links first, and the note of
-// settings when these are what they were.
+// endOnHost carries out what is to end on the host: what can be taken back first, so
+// that nothing is lost where the rest is refused, and then the links.
 func (d *doomed) endOnHost(ends []plan.Op) error {
 	host := d.run.spaces[plan.HostNS]
 	if host == nil {
 		return nil
 	}
-	var links, rest []plan.Op
+	var links []plan.Op
 	for _, op := range ends {
 		if _, is := op.Do.(plan.DelLink); is {
 			links = append(links, op)
-		} else {
-			rest = append(rest, op)
+			continue
 		}
-	}
-	if err := d.run.remove(host, links); err != nil {
-		return err
-	}
-	for _, op := range rest {
 		err := error(nil)
 		if m, is := op.Do.(plan.Message); is {
 			_, err = host.conn.Surely(d.run.ctx, m.Request(d.run.fd))
@@ -155,10 +152,15 @@ func (d *doomed) endOnHost(ends []plan.Op) error {
 			err = d.run.step(op)
 		}
 		if err != nil && !plan.Absent(err) {
-			return ofAction(op, err)
+			err = ofAction(op, err)
+			if left := d.run.back(); len(left) > 0 {
+				err = &fault.Error{Err: err, Left: left}
+			}
+			return err
 		}
+		d.run.undo = append(d.run.undo, op.Undo)
 	}
-	return nil
+	return d.run.remove(host, links)
 }
 
 // noteOnHost notes on the host what goes there with the sandboxes: who finds the
