@@ -82,6 +82,7 @@ func TestAddBesideWhatIsThere(t *testing.T) {
 	for _, bad := range []osl.Network{
 		{Sandboxes: []osl.Spec{{Name: "host", Interfaces: []osl.InterfaceSpec{{Name: "x", Source: br}}}}},
 		{Sandboxes: []osl.Spec{{Name: "host"}, {Name: "host"}}},
+		{Sandboxes: []osl.Spec{{Name: "host", Masquerade: []osl.MasqueradeSpec{{Subnet: netip.MustParsePrefix("10.91.0.0/24"), Uplink: br}}}}},
 		{Sandboxes: []osl.Spec{{Name: sb.Key(), Interfaces: []osl.InterfaceSpec{{Name: "x", Type: "bridge", Note: "a;b"}}}}},
 	} {
 		if err := osl.Add(t.Context(), bad); !errors.Is(err, osl.ErrInvalid) {

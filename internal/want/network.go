@@ -95,6 +95,9 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 		if err := net.Sandboxes[i].plan(&want[i]); err != nil {
 			return nil, fault.At(k.at(want[i].Key), "", err)
 		}
+		if net.Host && len(net.Sandboxes[i].Masquerade) > 0 {
+			return nil, fault.At(k.at(want[i].Key), "", where.In("masquerade", "", fault.Invalidf("it is of a whole network, which Apply makes")))
+		}
 		for _, f := range want[i].Ifaces {
 			if f.Name == "lo" && f.Down && !net.Host {
 				return nil, fault.At(want[i].Key, f.Name, where.In("down", "", fault.Invalidf("lo stays up")))
