@@ -244,8 +244,8 @@ func kindOf(t testing.TB, info []byte) string {
 	}
 	switch kind {
 	case "bridge":
-		if changes := attributes(t, a[2])[14]; len(changes) > 0 && changes[0] != 0 { // the ageing time is that of a change of the topology
-			kind += " ?"
+		if u32(attributes(t, a[2])[5]) == 0 { // with the spanning tree it is another while the topology changes
+			kind += someOf(t, a[2], 4)
 		}
 		return kind + someOf(t, a[2], 1, 2, 3, 5, 6, 7, 8, 23, 25, 39)
 	case "bond":
