@@ -63,3 +63,14 @@ func TestContainerlab(t *testing.T) {
 	want(t, exitDone, []string{"removed 3 sandboxes"}, "down", "clablab")
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
+
+// The example goes up, and its nodes reach each other.
+func TestExampleTopology(t *testing.T) {
+	const file = "../../examples/office.clab.yml"
+	before := traces(t)
+	want(t, exitDone, []string{"created 5 sandboxes", "passed over: image (4 times): osl runs no containers"}, "up", file)
+	want(t, exitDone, []string{"nothing to change"}, "diff", file)
+	sh(t, "ip netns exec desk ping -c 1 -W 5 10.70.2.2 && ip netns exec server ping -c 1 -W 5 10.70.1.3")
+	want(t, exitDone, []string{"removed 5 sandboxes"}, "down", "office")
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}

@@ -31,6 +31,8 @@ func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) boo
 		}
 		*peer = w[1]
 		return true
+	case "bond":
+		return b.bondOptions(f, w)
 	case "vrf":
 		return len(w) == 2 && w[0] == "table" && number(&f.Table, w[1])
 	case "vlan":
@@ -74,6 +76,21 @@ func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) boo
 		})
 	}
 	return false
+}
+
+// bondOptions reads the options of a bond; those that osl has not are noted.
+func (b *clabBox) bondOptions(f *osl.InterfaceSpec, w []string) bool {
+	return options(w, func(name string, next func() string) bool {
+		switch value := next(); name {
+		case "mode":
+			f.Mode = value
+		case "miimon":
+			return number(&f.MIIMon, value)
+		default:
+			b.d.note(b.line, "bond "+name+" "+value, notKnown)
+		}
+		return true
+	})
 }
 
 // tunnel reads an option that tunnels have.
