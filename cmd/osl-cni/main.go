@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command osl-cni is a CNI plugin that makes the interfaces of containers with osl:
 // all of an attachment or nothing, with the kernel as its only record. Called under
 // the name of one of the reference plugins it takes that one's configuration.
