@@ -42,7 +42,9 @@ func copyTo(to, from reflect.Value) {
 		to.Set(from.Convert(to.Type()))
 	case to.Kind() == reflect.Struct:
 		for i := range to.NumField() {
-			copyTo(to.Field(i), from.FieldByName(to.Type().Field(i).Name))
+			if f := from.FieldByName(to.Type().Field(i).Name); f.IsValid() { // else the engine's own
+				copyTo(to.Field(i), f)
+			}
 		}
 	case to.Kind() == reflect.Slice:
 		for i := range from.Len() {
@@ -52,6 +54,20 @@ func copyTo(to, from reflect.Value) {
 	case to.Kind() == reflect.Array:
 		for i := range from.Len() {
 			copyTo(to.Index(i), from.Index(i))
+		}
+	case to.Kind() == reflect.Map:
+		for k, v := range from.Seq2() {
+			if to.IsNil() {
+				to.Set(reflect.MakeMap(to.Type()))
+			}
+			x := reflect.New(to.Type().Elem()).Elem()
+			copyTo(x, v)
+			to.SetMapIndex(k, x)
+		}
+	case to.Kind() == reflect.Pointer:
+		if !from.IsNil() {
+			to.Set(reflect.New(to.Type().Elem()))
+			copyTo(to.Elem(), from.Elem())
 		}
 	default:
 		panic("no way from " + from.Type().String() + " to " + to.Type().String())
