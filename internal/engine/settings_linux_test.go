@@ -227,7 +227,7 @@ func TestErrorsSayThingsOnce(t *testing.T) {
 	e, f := end("e0"), end("e1")
 	e.Addresses, f.Addresses = v4("10.2.0.2/24"), v4("10.2.0.3/24")
 	_, err := osl.Diff(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{e, f}}}})
-	if !errors.Is(err, osl.ErrAddressConflict) || !strings.Contains(err.Error(), `is on "e0"`) || strings.Count(err.Error(), "subnet") != 1 {
+	if !errors.Is(err, osl.ErrAddressConflict) || !strings.Contains(err.Error(), `is on "e0"`) || strings.Count(err.Error(), "the subnet") != 1 {
 		t.Error(err)
 	}
 	for _, x := range []error{fault.Because(osl.ErrInvalid, unix.EINVAL), fault.Because(osl.ErrExists, unix.EEXIST)} {
