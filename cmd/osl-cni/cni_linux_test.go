@@ -15,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 const bridgeFile = `{"cniVersion": "1.1.0", "name": "net1", "type": "osl", "mode": "bridge", "bridge": "cni9", "isDefaultGateway": true,
@@ -252,6 +253,9 @@ func TestKinds(t *testing.T) {
 		} {
 			t.Run(v+" "+kind, func(t *testing.T) {
 				c.t = t
+				if kind == "tap" {
+					testnet.NeedTun(t)
+				}
 				if err := host.AddLink(t.Context(), osl.InterfaceSpec{Name: "m0", Type: "veth", Peer: osl.Endpoint{Sandbox: c.sandbox("far"), Interface: "m"}}); err != nil {
 					t.Fatal(err)
 				}

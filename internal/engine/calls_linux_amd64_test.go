@@ -118,6 +118,9 @@ func readWrite(f *follower, name string, arg [4]uint64) (call, bool) {
 
 func readIoctl(_ *follower, name string, arg [4]uint64) (call, bool) {
 	request := arg[1]
+	if request == 0xc0045878 { // FITHAW: its errors are the answer to whose a tmpfs is
+		return call{}, false
+	}
 	// Requests of type T are of tun devices; 0x8914 is SIOCSIFFLAGS.
 	changes := request>>8&0xff == 'T' || request == unix.SIOCSIFFLAGS
 	return call{name: name, changes: changes, text: fmt.Sprintf("%s %#x", name, request)}, true

@@ -220,7 +220,7 @@ sandboxes:
 	if text := diff(); !strings.HasPrefix(text, `n.yaml:18: sandbox "d", interface "e0": the network lists segments, and "bleu" is none of them; did you mean "blue"?`) {
 		t.Error(text)
 	}
-	err = f.About(&osl.Error{Op: "apply", Key: "/run/netns/n.segments", Err: errors.New("no")})
+	err = f.About(&osl.Error{Op: "apply", Key: keyOf(t, "n.segments"), Err: errors.New("no")})
 	if !strings.HasPrefix(err.Error(), `n.yaml:9: sandbox "n.segments": no`) {
 		t.Error(err)
 	}
@@ -268,7 +268,7 @@ func TestSeveralFiles(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	about := func(dev, field, entry string) string {
-		return f.About(&osl.Error{Op: "apply", Key: "/run/netns/a", Interface: dev, Err: where.In(field, entry, errors.New("no"))}).Error()
+		return f.About(&osl.Error{Op: "apply", Key: keyOf(t, "a"), Interface: dev, Err: where.In(field, entry, errors.New("no"))}).Error()
 	}
 	for text, want := range map[string]string{
 		about("e0", "addresses", "10.0.0.1/24"): "sites/a.yaml:9: ", about("e0", "txqueuelen", ""): "sites/a.yaml:3: ", about("e0", "mtu", ""): "main.yaml:3: ", about("e1", "", ""): "more.yaml:2: ",
@@ -308,4 +308,14 @@ func TestSeveralFiles(t *testing.T) {
 	if f, err := Read("-", strings.NewReader("include: main.yaml\n")); err != nil || len(f.Sandboxes) != 3 {
 		t.Errorf("standard input: %v, %v", f, err)
 	}
+}
+
+// keyOf is where the sandbox of a name is, for whoever runs the test.
+func keyOf(t *testing.T, name string) string {
+	t.Helper()
+	key, err := osl.KeyPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
