@@ -115,9 +115,9 @@ func TestErrors(t *testing.T) {
 		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "bridge", "bridge": "lo"}`:                                                  types.ErrInvalidNetworkConfig,
 		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "host-device", "device": "none"}`:                                           types.ErrInternal,
 		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "dummy"}`:                                                                   types.ErrInvalidNetworkConfig,
-		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "tap", "ipam": {"type": "static", "addresses": [{"address": "10.0.0.1"}]}}`: types.ErrInvalidNetworkConfig,
-		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "tap", "ipam": {"type": "fake-ipam", "dir": "LEASES", "fail": "ADD"}}`:      types.ErrTryAgainLater,
-		`{"cniVersion": "9.0.0", "name": "n", "type": "osl", "mode": "tap"}`:                                                                     types.ErrIncompatibleCNIVersion,
+		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "ptp", "ipam": {"type": "static", "addresses": [{"address": "10.0.0.1"}]}}`: types.ErrInvalidNetworkConfig,
+		`{"cniVersion": "1.0.0", "name": "n", "type": "osl", "mode": "ptp", "ipam": {"type": "fake-ipam", "dir": "LEASES", "fail": "ADD"}}`:      types.ErrTryAgainLater,
+		`{"cniVersion": "9.0.0", "name": "n", "type": "osl", "mode": "ptp"}`:                                                                     types.ErrIncompatibleCNIVersion,
 	} {
 		_, err := c.call("osl-cni", "ADD", "id1", ns, conf)
 		var e *types.Error
