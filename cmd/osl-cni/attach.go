@@ -99,16 +99,21 @@ func hostEnd(args *skel.CmdArgs) string {
 	return fmt.Sprintf("veth%x", h[:4])
 }
 
+// loadValid reads a configuration that ADD and CHECK can work by.
+func loadValid(args *skel.CmdArgs) (c *conf, m *mode, err error) {
+	if c, err = load(args); err != nil {
+		return nil, nil, err
+	}
+	if m = modes[c.kind]; m.valid != nil {
+		err = m.valid(c)
+	}
+	return c, m, err
+}
+
 func add(args *skel.CmdArgs) error {
-	c, err := load(args)
+	c, m, err := loadValid(args)
 	if err != nil {
 		return err
-	}
-	m := modes[c.kind]
-	if m.valid != nil {
-		if err := m.valid(c); err != nil {
-			return err
-		}
 	}
 	if m.needs && c.IPAM.Type == "" {
 		return invalid("a %s needs addresses: ipam is missing", c.kind)

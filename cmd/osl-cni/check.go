@@ -15,15 +15,9 @@ import (
 
 // check compares the kernel with what ADD said that there is.
 func check(args *skel.CmdArgs) error {
-	c, err := load(args)
+	c, m, err := loadValid(args)
 	if err != nil {
 		return err
-	}
-	m := modes[c.kind]
-	if m.valid != nil {
-		if err := m.valid(c); err != nil {
-			return err
-		}
 	}
 	if err := c.ask("CHECK"); err != nil {
 		return err
@@ -145,12 +139,19 @@ func (a *attachment) compareRoute(st *osl.Status, prev *current.Result, r *types
 	return differs("the route to %v is not there", want.To)
 }
 
+// hostEnd reads the host's end of the veth.
+func (a *attachment) hostEnd() (*osl.InterfaceStatus, error) {
+	end, err := a.host.Interface(a.ctx, a.end)
+	if gone(err) {
+		err = differs("the host's end %s of the interface is not there", a.end)
+	}
+	return end, err
+}
+
 // confirmBridge looks at the host's end of the veth, and at the bridge.
 func confirmBridge(a *attachment, prev *current.Result) error {
-	end, err := a.host.Interface(a.ctx, a.end)
+	end, err := a.hostEnd()
 	switch {
-	case gone(err):
-		return differs("the host's end %s of the interface is not there", a.end)
 	case err != nil:
 		return err
 	case end.Master != a.c.BrName:

@@ -42,12 +42,7 @@ func planDevice(a *attachment, lease *current.Result) (net osl.Network, err erro
 		}
 		a.inContainer(([]byte)(f.MAC), lease)
 	}
-	for _, ip := range lease.IPs {
-		ip.Interface = current.Int(0)
-	}
-	s, err := a.sandbox(f, lease)
-	net.Sandboxes = []osl.Spec{s}
-	return net, err
+	return a.only(f, lease)
 }
 
 // device finds the link that the configuration or the runtime names.

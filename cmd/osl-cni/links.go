@@ -73,12 +73,7 @@ func planOf(kind string) func(a *attachment, lease *current.Result) (osl.Network
 		if a.result.Interfaces == nil {
 			a.inContainer(([]byte)(f.MAC), lease)
 		}
-		for _, ip := range lease.IPs {
-			ip.Interface = current.Int(0)
-		}
-		s, err := a.sandbox(f, lease)
-		net.Sandboxes = []osl.Spec{s}
-		return net, err
+		return a.only(f, lease)
 	}
 }
 
@@ -109,4 +104,14 @@ func (a *attachment) below(f *osl.InterfaceSpec) error {
 	}
 	f.Parent = osl.HostName + "/" + master
 	return nil
+}
+
+// only returns the network of an attachment whose one interface has all addresses.
+func (a *attachment) only(f osl.InterfaceSpec, lease *current.Result) (net osl.Network, err error) {
+	for _, ip := range lease.IPs {
+		ip.Interface = current.Int(0)
+	}
+	s, err := a.sandbox(f, lease)
+	net.Sandboxes = []osl.Spec{s}
+	return net, err
 }

@@ -75,10 +75,8 @@ func planPTP(a *attachment, lease *current.Result) (net osl.Network, err error) 
 // confirmPTP looks at the host's end: it is up, and has the gateways' addresses and
 // the routes to the container.
 func confirmPTP(a *attachment, prev *current.Result) error {
-	end, err := a.host.Interface(a.ctx, a.end)
+	end, err := a.hostEnd()
 	switch {
-	case gone(err):
-		return differs("the host's end %s of the interface is not there", a.end)
 	case err != nil:
 		return err
 	case !end.Up:
