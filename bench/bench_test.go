@@ -26,10 +26,10 @@ const asBenchmark = "OSL_BENCH_TEST"
 // TestQuick runs each row with each contender once: all of them reach the end
 // state, and the report has a figure for each cell that should have one.
 func TestQuick(t *testing.T) {
-	with := "floor,osl,moby,ip"
+	with := "floor,calls,osl,moby,ip"
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Log("the ip command is not installed: left out")
-		with = "floor,osl,moby"
+		with = "floor,calls,osl,moby"
 	}
 	out := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-quick", "-growth", "-with", with, "-out", out)

@@ -28,6 +28,9 @@ func (b *bench) loop(n string) error {
 			continue
 		}
 		for _, c := range b.contenders {
+			if !g.has(c) {
+				continue
+			}
 			t, err := g.start(b, c)
 			if err != nil {
 				return err
@@ -70,7 +73,7 @@ func (b *bench) countCalls(r *report) error {
 			continue
 		}
 		for _, c := range b.contenders {
-			if _, is := c.(ipContender); is {
+			if _, is := c.(ipContender); is || !g.has(c) {
 				continue
 			}
 			few, err := traced(g.rows[0].Name, c.Name(), 20)

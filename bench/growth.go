@@ -38,11 +38,14 @@ func growers() []grower {
 // growthTime is how long a size is measured.
 const growthTime = 3 * time.Second
 
-// growth measures all of them, without the ip command.
+// growth measures all of them, without the ip command, and without the calls alone,
+// which are of one sandbox at a time.
 func (b *bench) growth() []growth {
 	var in []contender
 	for _, c := range b.contenders {
-		if _, is := c.(ipContender); !is {
+		switch c.(type) {
+		case ipContender, *callsContender:
+		default:
 			in = append(in, c)
 		}
 	}

@@ -35,7 +35,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.rows, "rows", "", "only rows whose name matches this regular `expression`")
-	flag.StringVar(&s.with, "with", "floor,osl,moby,ip", "the contenders, in the order of their first turns")
+	flag.StringVar(&s.with, "with", "floor,calls,osl,moby,ip", "the contenders, in the order of their first turns")
 	flag.StringVar(&s.out, "out", "", "write results.json, table.md and plots to this `directory`")
 	flag.IntVar(&s.n, "n", 0, "at most this many samples of each contender in a row; 0 for no bound")
 	flag.IntVar(&s.loops, "loops", 0, "measure beside this `number` of busy loops")
@@ -137,6 +137,7 @@ func allGroups(quick bool) []group {
 // makers make the contenders.
 var makers = map[string]func() contender{
 	"floor": func() contender { return &floorContender{} },
+	"calls": func() contender { return newCalls() },
 	"osl":   func() contender { return newOSL() },
 	"moby":  func() contender { return &mobyContender{} },
 	"ip":    func() contender { return ipContender{} },
@@ -153,7 +154,7 @@ func contenders(names string) ([]contender, error) {
 		}
 		newOne := makers[name]
 		if newOne == nil {
-			return nil, fmt.Errorf("there is no contender %q: write floor, osl, moby or ip", name)
+			return nil, fmt.Errorf("there is no contender %q: write floor, calls, osl, moby or ip", name)
 		}
 		list = append(list, newOne())
 	}

@@ -49,7 +49,8 @@ func reexec(env ...string) int {
 // dirs are where the contenders other than ip, whose place is /run/netns, pin
 // their sandboxes: each has its own, since ip netns mounts its directory on
 // itself.
-var dirs = map[string]string{"osl": "/run/osl/netns", "moby": "/run/docker/netns", "floor": "/run/floor"}
+var dirs = map[string]string{"osl": "/run/osl/netns", "moby": "/run/docker/netns", "floor": "/run/floor",
+	"calls": "/run/calls/netns"}
 
 // prepare gives the new mount namespace an empty /run and /var/run, and sets lo
 // up.

@@ -86,15 +86,20 @@ func (r *row) verdict() string {
 // cells are the table, with the notes that it refers to.
 func (r *report) cells() (table [][]string, notes []string) {
 	head := []string{"operation", "floor", "osl", "moby", "ip", "osl / floor", "osl / moby", "target", ""}
-	calls := false
+	calls, alone := false, false
 	for _, x := range r.Rows {
 		for _, s := range x.By {
 			calls = calls || s.Calls > 0
 		}
+		alone = alone || x.By["calls"].N > 0
+	}
+	if alone {
+		notes = append(notes, "osl's system calls, in osl's order, by a program that does nothing else: from the floor to it is what osl's guarantees cost the kernel, from it to osl is osl's code")
+		head = append(head, fmt.Sprintf("osl's calls alone [%d]", len(notes)), "osl / its calls")
 	}
 	if calls {
 		notes = append(notes, "system calls: of this row and the next together where that undoes it; those of the Go runtime for itself left out")
-		head = append(head, "system calls [1]: floor", "osl", "moby")
+		head = append(head, fmt.Sprintf("system calls [%d]: floor", len(notes)), "osl", "moby")
 	}
 	table = append(table, head)
 	for i := range r.Rows {
@@ -118,6 +123,9 @@ func (r *report) cells() (table [][]string, notes []string) {
 			line = append(line, x.By[c].show(x.Unit))
 		}
 		line = append(line, x.ratio("osl", "floor"), x.ratio("osl", "moby"), x.Target.text(), x.verdict())
+		if alone {
+			line = append(line, x.By["calls"].show(x.Unit), x.ratio("osl", "calls"))
+		}
 		if calls {
 			for _, c := range []string{"floor", "osl", "moby"} {
 				n := "–"

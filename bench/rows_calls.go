@@ -24,19 +24,19 @@ func calls() []group {
 	limit := upTo(1.7)
 	gw := newRoute("0.0.0.0/0", "10.1.0.1")
 	return []group{
-		single(timed("InvokeFunc, empty", limit), 50, invoke),
-		single(timed("InvokeFunc, from a locked thread", limit), 50, func(s sandbox, path string) *trial {
+		andCalls(single(timed("InvokeFunc, empty", limit), 50, invoke)),
+		andCalls(single(timed("InvokeFunc, from a locked thread", limit), 50, func(s sandbox, path string) *trial {
 			t := invoke(s, path)
 			t.before = func() error { runtime.LockOSThread(); return nil }
 			t.after = func() error { runtime.UnlockOSThread(); return nil }
 			return t
-		}),
+		})),
 		invokeMany(limit, 16, 100),
-		single(timed("InvokeFunc, after a pause of 2 ms", limit), 20, func(s sandbox, path string) *trial {
+		andCalls(single(timed("InvokeFunc, after a pause of 2 ms", limit), 20, func(s sandbox, path string) *trial {
 			t := invoke(s, path)
 			t.before = func() error { time.Sleep(2 * time.Millisecond); return nil }
 			return t
-		}),
+		})),
 		entering(),
 		afterPause(gw),
 		known("Info of an unchanged sandbox", target{Text: "≤ 2 µs", Abs: us(2)}, "10.1.0.2/16"),
@@ -47,7 +47,7 @@ func calls() []group {
 // invokeMany is the time of one call where many goroutines make them.
 func invokeMany(limit target, goroutines, each int) group {
 	r := timed(fmt.Sprintf("InvokeFunc, %d goroutines at once", goroutines), limit)
-	return group{rows: []row{r}, burst: 1, start: func(b *bench, c contender) (*trial, error) {
+	return group{rows: []row{r}, burst: 1, calls: true, start: func(b *bench, c contender) (*trial, error) {
 		if _, is := c.(ipContender); is {
 			return nil, errNotOffered
 		}

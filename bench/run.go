@@ -38,6 +38,14 @@ type group struct {
 	// measure is for what is not timed step by step: it returns a value for
 	// each row.
 	measure func(b *bench, c contender) ([]float64, error)
+	// calls lets the contender that makes osl's system calls alone take part.
+	calls bool
+}
+
+// has reports whether a contender takes part.
+func (g *group) has(c contender) bool {
+	_, is := c.(*callsContender)
+	return g.calls || !is
 }
 
 // trial is a contender that is ready to do the steps of a group, again and
@@ -106,6 +114,9 @@ func (b *bench) run(g *group) []row {
 	began := time.Now()
 	var in []*entrant
 	for _, c := range b.contenders {
+		if !g.has(c) {
+			continue
+		}
 		e := &entrant{c: c, samples: make([][]float64, len(g.rows))}
 		if g.start != nil {
 			t, err := g.start(b, c)
