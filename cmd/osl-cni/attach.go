@@ -32,6 +32,8 @@ type mode struct {
 	whole func(a *attachment) (*current.Result, error)
 	// needs says that it can not do without IPAM.
 	needs bool
+	// masq says that it takes ipMasq.
+	masq bool
 	// early says that the addresses are got first, whatever the IPAM plugin.
 	early bool
 	// confirm compares what is on the host with what the configuration says.
@@ -156,7 +158,7 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 			return
 		}
 		if done {
-			err = errors.Join(err, a.ns.RemoveLink(a.ctx, a.args.IfName))
+			err = errors.Join(err, a.ns.RemoveLink(a.ctx, a.args.IfName), a.c.delMasq(a.args))
 		}
 		_ = a.c.release() // also of what has given nothing out
 	}()
@@ -190,6 +192,9 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		if err := osl.Add(a.ctx, osl.Network{Sandboxes: []osl.Spec{s}}); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.masquerade(lease); err != nil {
+		return nil, err
 	}
 	a.result.IPs, a.result.Routes, a.result.DNS = lease.IPs, lease.Routes, lease.DNS
 	if d := a.c.DNS; d.Nameservers != nil || d.Search != nil || d.Options != nil || d.Domain != "" { // an empty list says something

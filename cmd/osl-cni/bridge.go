@@ -40,7 +40,7 @@ type vlanTrunk struct {
 	ID    *int `json:"id"`
 }
 
-var bridgeMode = &mode{valid: validBridge, plan: planBridge, confirm: confirmBridge}
+var bridgeMode = &mode{masq: true, valid: validBridge, plan: planBridge, confirm: confirmBridge}
 
 func validBridge(c *conf) error {
 	if c.BrName == "" {
@@ -62,8 +62,9 @@ func validBridge(c *conf) error {
 		return lacking("enabledad")
 	case c.MACSpoofCheck:
 		return lacking("macspoofchk")
-	case c.IPMasq:
-		return lacking("ipMasq")
+	}
+	if err := c.validMasq(); err != nil {
+		return err
 	}
 	for _, t := range c.VLANTrunk {
 		if err := t.valid(); err != nil {

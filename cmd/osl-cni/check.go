@@ -108,9 +108,11 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		}
 	}
 	if m.confirm != nil {
-		return m.confirm(a, prev)
+		if err := m.confirm(a, prev); err != nil {
+			return err
+		}
 	}
-	return nil
+	return a.checkMasq(prev)
 }
 
 // compareRoute looks for a route among those of the namespace.

@@ -25,11 +25,8 @@ func del(args *skel.CmdArgs) error {
 	if c.kind == "loopback" {
 		return fail(loopbackDown(ctx, args))
 	}
-	err = takeAway(ctx, args, c)
-	if rerr := c.release(); rerr != nil {
-		err = errors.Join(err, rerr)
-	}
-	return fail(err)
+	// The addresses are given back last, when nothing is there that has them.
+	return fail(errors.Join(takeAway(ctx, args, c), c.delMasq(args), c.release()))
 }
 
 // gone reports whether an error says that a namespace or an interface is not there.
@@ -143,6 +140,7 @@ func collect(args *skel.CmdArgs) error {
 		sweep(n)
 		n.Close()
 	}
+	failed = errors.Join(failed, unmasq(func(owner string) bool { return strings.HasPrefix(owner, c.owners()) && !valid[owner] }))
 	for owner := range stale {
 		id, ifName, _ := strings.Cut(strings.TrimPrefix(owner, c.owners()), " ")
 		failed = errors.Join(failed, c.ask("DEL", "CNI_CONTAINERID="+id, "CNI_IFNAME="+ifName, "CNI_NETNS="))

@@ -10,14 +10,7 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
-var ptpMode = &mode{needs: true, early: true, valid: validPTP, plan: planPTP, confirm: confirmPTP}
-
-func validPTP(c *conf) error {
-	if c.IPMasq {
-		return lacking("ipMasq")
-	}
-	return nil
-}
+var ptpMode = &mode{needs: true, early: true, masq: true, valid: (*conf).validMasq, plan: planPTP, confirm: confirmPTP}
 
 // planPTP makes a veth whose host's end is the gateway. All that the container sends
 // goes there, also to its own subnet: so its address is a single one, and the subnet

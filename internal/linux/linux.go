@@ -201,3 +201,18 @@ const (
 	NUD_NOARP       = 0x40
 	NUD_PERMANENT   = 0x80
 )
+
+// Of nftables.
+const (
+	NFNL_SUBSYS_NFTABLES        = 0xa
+	NFT_MSG_GETSETELEM          = 0xd
+	NFTA_DATA_VALUE             = 0x1
+	NFTA_DATA_VERDICT           = 0x2
+	NFTA_SET_ELEM_DATA          = 0x2
+	NFTA_SET_ELEM_KEY           = 0x1
+	NFTA_SET_ELEM_LIST_ELEMENTS = 0x3
+	NFTA_SET_ELEM_LIST_SET      = 0x2
+	NFTA_SET_ELEM_LIST_TABLE    = 0x1
+	NFTA_SET_ELEM_USERDATA      = 0x6
+	NFTA_VERDICT_CHAIN          = 0x2
+)

@@ -74,6 +74,9 @@ func Dial() (*Conn, error) { return dial(unix.NETLINK_ROUTE) }
 // DialGeneric opens one of generic netlink.
 func DialGeneric() (*Conn, error) { return dial(unix.NETLINK_GENERIC) }
 
+// DialNetfilter opens one of netfilter.
+func DialNetfilter() (*Conn, error) { return dial(unix.NETLINK_NETFILTER) }
+
 func dial(protocol int) (*Conn, error) {
 	s, err := dialSocket(protocol)
 	if err != nil {

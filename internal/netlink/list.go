@@ -83,6 +83,12 @@ func (c *Conn) VLANs(ctx context.Context) ([]rtnl.VLANsOf, error) {
 	return list(ctx, c, rtnl.AllVLANs(), rtnl.ParseVLANs)
 }
 
+// SetElements reads the elements of a set of nftables.
+func (c *Conn) SetElements(ctx context.Context, family uint8, table, set string) ([]rtnl.SetElement, error) {
+	all, err := list(ctx, c, rtnl.AllSetElements(family, table, set), func(p []byte) ([]rtnl.SetElement, bool) { return rtnl.ParseSetElements(p), true })
+	return slices.Concat(all...), err
+}
+
 // Rules reads the rules of policy routing of both families, those that the kernel
 // begins with left out.
 func (c *Conn) Rules(ctx context.Context) ([]rtnl.Rule, error) {

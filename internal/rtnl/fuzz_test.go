@@ -45,6 +45,7 @@ func FuzzLinkAttributes(f *testing.F) {
 		// Of each length, so that the last attribute is cut everywhere.
 		for n := range b {
 			ParseLink(b[:n])
+			ParseSetElements(b[:n])
 		}
 		ParseStats(b)
 		ParseStats(data)
