@@ -208,7 +208,6 @@ func (n *Namespace) statusOf(r *engine.Reading) *Status {
 			x.Details["parent"] = names[l.Parent]
 		}
 		bridgeStatus(s, &s.Links[i], &x)
-		settingsStatus(&s.Links[i], &x)
 		x.UnderWay = r.All || r.Some[x.Index]
 		if q, own := s.QdiscOf(&s.Links[i]); own {
 			x.Impair = impairOf(q)
@@ -345,5 +344,6 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 			x.Routes = append(x.Routes, r.Dst)
 		}
 	}
+	settingsStatus(l, &x)
 	return x
 }

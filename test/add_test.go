@@ -60,7 +60,7 @@ func TestAddBesideWhatIsThere(t *testing.T) {
 	defer n.Close()
 	x, err := n.Interface(t.Context(), "eth0")
 	must(t, err)
-	if x.Note != "c1 eth0" || !x.Up || len(x.Aliases) != 1 || x.UnderWay {
+	if x.Note != "c1 eth0" || !x.Up || !x.ARP || len(x.Aliases) != 1 || x.UnderWay {
 		t.Errorf("Interface: %+v", x)
 	}
 	if x, err := h.Interface(t.Context(), end); err != nil || x.Note != "c1 eth0" || x.Master != br {

@@ -109,6 +109,9 @@ func loadValid(args *skel.CmdArgs) (c *conf, m *mode, err error) {
 	if m = modes[c.kind]; m.valid != nil {
 		err = m.valid(c)
 	}
+	if err == nil {
+		err = c.loadTuning(args.IfName)
+	}
 	return c, m, err
 }
 
@@ -287,6 +290,7 @@ func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Sp
 		}
 		s.Routes = alternative(s.Routes, x)
 	}
+	a.tune(&s, &f)
 	s.Interfaces = []osl.InterfaceSpec{f}
 	return s, nil
 }

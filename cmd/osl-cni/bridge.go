@@ -24,7 +24,7 @@ type bridgeConf struct {
 	IsDefaultGW         bool        `json:"isDefaultGateway"`
 	ForceAddress        bool        `json:"forceAddress"`
 	Hairpin             bool        `json:"hairpinMode"`
-	Promisc             bool        `json:"promiscMode"`
+	PromiscMode         bool        `json:"promiscMode"`
 	VLAN                int         `json:"vlan"`
 	VLANTrunk           []vlanTrunk `json:"vlanTrunk"`
 	PreserveDefaultVLAN bool        `json:"preserveDefaultVlan"`
@@ -50,14 +50,12 @@ func validBridge(c *conf) error {
 	switch {
 	case c.IPAM.Type != "" && c.Disabled:
 		return invalid("cannot use IPAM when DisableContainerInterface flag is set")
-	case c.Hairpin && c.Promisc:
+	case c.Hairpin && c.PromiscMode:
 		return invalid("cannot set hairpin mode and promiscuous mode at the same time")
 	case c.VLAN < 0 || c.VLAN > 4094:
 		return invalid("invalid VLAN ID %d (must be between 0 and 4094)", c.VLAN)
 	case c.VLAN != 0 && c.IsGW:
 		return lacking("isGateway on a vlan of a bridge")
-	case c.Promisc:
-		return lacking("promiscMode")
 	case c.EnableDAD:
 		return lacking("enabledad")
 	case c.MACSpoofCheck:
@@ -217,6 +215,11 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 			continue
 		case br.Origin == "" && a.c.IsGW:
 			return a.takeOver(br, gateways)
+		case a.c.PromiscMode && !br.Promisc:
+			if err := a.host.AddLink(a.ctx, osl.InterfaceSpec{Name: name, Promisc: &a.c.PromiscMode}); err != nil {
+				return nil, err
+			}
+			continue
 		default:
 			return br, a.address(br, gateways)
 		}
@@ -225,6 +228,9 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 			sysctls["ipv6.disable_ipv6"] = "0"
 		}
 		f := osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways, Sysctls: sysctls, Note: strings.TrimSpace(a.c.owners())}
+		if a.c.PromiscMode {
+			f.Promisc = &a.c.PromiscMode
+		}
 		if filters := a.c.VLAN != 0 || a.c.VLANTrunk != nil; filters {
 			f.Bridge = &osl.BridgeSpec{VLANFiltering: &filters}
 		}

@@ -83,6 +83,9 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		case x.Up == a.c.Disabled:
 			return differs("the interface %s is down", want.Name)
 		}
+		if err := a.checkTuning(x); err != nil {
+			return err
+		}
 		for _, ip := range prev.IPs {
 			if ip.Interface != nil && *ip.Interface != i {
 				continue
@@ -169,6 +172,8 @@ func confirmBridge(a *attachment, prev *current.Result) error {
 		return err
 	case br.Type != "bridge":
 		return differs("%s is no bridge", a.c.BrName)
+	case br.Promisc != a.c.PromiscMode:
+		return differs("the bridge %s has promiscMode %v", a.c.BrName, br.Promisc)
 	}
 	if !a.c.IsGW {
 		return nil

@@ -43,11 +43,14 @@ type conf struct {
 
 	deviceConf
 	tapConf
+	tuneConf
 
 	Args struct {
 		CNI struct {
 			MAC string   `json:"mac"`
 			IPs []string `json:"ips"`
+			MTU int      `json:"mtu"`
+			tuneConf
 		} `json:"cni"`
 	} `json:"args"`
 	RuntimeConfig struct {
@@ -89,6 +92,8 @@ func load(args *skel.CmdArgs) (*conf, error) {
 			return nil, invalid(`"mode" is missing: it is one of %s`, strings.Join(modeNames(), ", "))
 		}
 		c.Mode = c.LinkMode
+	} else {
+		c.tuneConf, c.Args.CNI.tuneConf, c.Args.CNI.MTU = tuneConf{}, tuneConf{}, 0
 	}
 	if modes[c.kind] == nil {
 		return nil, invalid("osl makes no %q: it makes %s", c.kind, strings.Join(modeNames(), ", "))
