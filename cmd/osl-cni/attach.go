@@ -163,7 +163,7 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		if done {
 			err = errors.Join(err, a.ns.RemoveLink(a.ctx, a.args.IfName), a.c.delMasq(a.args))
 		}
-		_ = a.c.release() // also of what has given nothing out
+		_ = a.c.release(a.args) // also of what has given nothing out
 	}()
 	if first {
 		if lease, err = a.c.lease(a.args); err != nil {

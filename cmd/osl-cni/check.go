@@ -19,7 +19,7 @@ func check(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := c.ask("CHECK"); err != nil {
+	if err := c.ask("CHECK", args); err != nil {
 		return err
 	}
 	prev, err := c.prev()

@@ -26,7 +26,7 @@ func del(args *skel.CmdArgs) error {
 		return fail(loopbackDown(ctx, args))
 	}
 	// The addresses are given back last, when nothing is there that has them.
-	return fail(errors.Join(takeAway(ctx, args, c), c.delMasq(args), c.release()))
+	return fail(errors.Join(takeAway(ctx, args, c), c.delMasq(args), c.release(args)))
 }
 
 // gone reports whether an error says that a namespace or an interface is not there.
@@ -143,9 +143,9 @@ func collect(args *skel.CmdArgs) error {
 	failed = errors.Join(failed, unmasq(func(owner string) bool { return strings.HasPrefix(owner, c.owners()) && !valid[owner] }))
 	for owner := range stale {
 		id, ifName, _ := strings.Cut(strings.TrimPrefix(owner, c.owners()), " ")
-		failed = errors.Join(failed, c.ask("DEL", "CNI_CONTAINERID="+id, "CNI_IFNAME="+ifName, "CNI_NETNS="))
+		failed = errors.Join(failed, c.ask("DEL", &skel.CmdArgs{ContainerID: id, IfName: ifName, Args: args.Args}))
 	}
-	failed = errors.Join(failed, c.ask("GC"))
+	failed = errors.Join(failed, c.ask("GC", args))
 	return fail(failed)
 }
 
@@ -168,5 +168,5 @@ func status(args *skel.CmdArgs) error {
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, "the kernel can not be asked for the host's interfaces", err.Error())
 	}
-	return c.ask("STATUS")
+	return c.ask("STATUS", args)
 }

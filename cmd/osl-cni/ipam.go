@@ -24,7 +24,7 @@ const static = "static"
 
 // early are the IPAM plugins that give addresses out before there is an interface.
 // Any other one may work by way of it.
-var early = []string{static, "host-local", "whereabouts"}
+var early = []string{static, hostLocal, "whereabouts"}
 
 // lease asks the IPAM plugin for addresses; it is never nil, and empty without IPAM.
 func (c *conf) lease(args *skel.CmdArgs) (*current.Result, error) {
@@ -33,8 +33,14 @@ func (c *conf) lease(args *skel.CmdArgs) (*current.Result, error) {
 		return &current.Result{}, nil
 	case static:
 		return c.staticLease(args)
+	case hostLocal:
+		p, err := loadPool(c.raw, args.Args)
+		if err != nil {
+			return nil, err
+		}
+		return p.lease(args)
 	}
-	out, err := c.ipam("ADD")
+	out, err := c.ipam("ADD", args)
 	if err != nil {
 		return nil, err
 	}
@@ -50,26 +56,36 @@ func (c *conf) lease(args *skel.CmdArgs) (*current.Result, error) {
 }
 
 // release gives the addresses back.
-func (c *conf) release() error { return c.ask("DEL") }
+func (c *conf) release(args *skel.CmdArgs) error { return c.ask("DEL", args) }
 
 // ask calls the IPAM plugin, if there is one, for a verb that has no result.
-func (c *conf) ask(verb string, env ...string) error {
-	if c.IPAM.Type == "" || c.IPAM.Type == static {
+func (c *conf) ask(verb string, args *skel.CmdArgs) error {
+	switch c.IPAM.Type {
+	case "", static:
 		return nil
+	case hostLocal:
+		p, err := loadPool(c.raw, args.Args)
+		if err != nil {
+			return err
+		}
+		return p.ask(verb, args)
 	}
-	_, err := c.ipam(verb, env...)
+	_, err := c.ipam(verb, args)
 	return err
 }
 
 // ipam calls the IPAM plugin. It holds the attachment as long as it runs.
-func (c *conf) ipam(verb string, env ...string) ([]byte, error) {
+func (c *conf) ipam(verb string, args *skel.CmdArgs) ([]byte, error) {
 	path, err := find(c.IPAM.Type)
 	if err != nil {
 		return nil, err
 	}
 	var out, stderr bytes.Buffer
 	cmd := exec.Command(path)
-	cmd.Env = slices.Concat(os.Environ(), []string{"CNI_COMMAND=" + verb}, env)
+	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb)
+	if args.ContainerID != "" {
+		cmd.Env = append(cmd.Env, "CNI_CONTAINERID="+args.ContainerID, "CNI_IFNAME="+args.IfName, "CNI_NETNS="+args.Netns)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.raw), &out, &stderr
 	if c.held != nil {
 		cmd.ExtraFiles = []*os.File{c.held}

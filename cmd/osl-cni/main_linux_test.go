@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	switch name := filepath.Base(os.Args[0]); {
 	case name == "fake-ipam":
 		fakeIPAM()
-	case name == "osl-cni" || modes[name] != nil:
+	case name == "osl-cni" || name == hostLocal || modes[name] != nil:
 		main()
 	default:
 		testnet.Main(m)
@@ -91,7 +91,7 @@ func newCNI(t *testing.T) *cni {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(modeNames(), "osl-cni", "fake-ipam") {
+	for _, name := range append(modeNames(), "osl-cni", hostLocal, "fake-ipam") {
 		if err := os.Symlink(exe, filepath.Join(c.bin, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -185,7 +185,7 @@ func TestFeatureCNIMasquerade(t *testing.T) {
 // Many at once, and killed ones: what is left in the end is nothing.
 func TestFeatureCNIMasqueradeAtOnce(t *testing.T) {
 	c := newCNI(t)
-	const count = 24
+	const count = 9
 	var keys [count]string
 	for i := range keys {
 		keys[i] = c.sandbox(fmt.Sprintf("c%d", i))

@@ -18,7 +18,15 @@ import (
 const module = "github.com/containernetworking/plugins@v1.10.0"
 
 // suites are the plugins whose suites are run.
-var suites = []string{"bridge", "ptp", "loopback", "macvlan", "ipvlan", "vlan", "dummy", "host-device", "tap"}
+var suites = []string{"bridge", "ptp", "loopback", "macvlan", "ipvlan", "vlan", "dummy", "host-device", "tap", "host-local"}
+
+// place is where the module has a plugin.
+func place(name string) string {
+	if name == "host-local" {
+		return filepath.Join("plugins", "ipam", name)
+	}
+	return filepath.Join("plugins", "main", name)
+}
 
 // delegates are the plugins that the suites call for addresses.
 var delegates = []string{"ipam/host-local", "ipam/static", "ipam/dhcp"}
@@ -164,7 +172,7 @@ func source(dir, side string) (string, error) {
 	}
 	if side == "osl" {
 		for _, name := range suites {
-			if err := redirect(filepath.Join(src+".new", "plugins", "main", name), name, filepath.Join(dir, "bin", "osl-cni")); err != nil {
+			if err := redirect(filepath.Join(src+".new", place(name)), name, filepath.Join(dir, "bin", "osl-cni")); err != nil {
 				return "", err
 			}
 		}
@@ -178,10 +186,10 @@ func binary(work, src, name, side string) (string, error) {
 	if exists(out) {
 		return out, nil
 	}
-	return out, command(src, "go", "test", "-mod=mod", "-vet=off", "-c", "-o", out, "./plugins/main/"+name).Run()
+	return out, command(src, "go", "test", "-mod=mod", "-vet=off", "-c", "-o", out, "./"+place(name)).Run()
 }
 
-var calls = regexp.MustCompile(`(?m)^func (cmd(?:Add|Del|Check|Status))\(`)
+var calls = regexp.MustCompile(`(?m)^func (cmd(?:Add|Del|Check|Status|GC))\(`)
 
 // redirect makes the functions of a plugin run osl-cni under the plugin's name.
 func redirect(pkg, name, bin string) error {
@@ -286,7 +294,7 @@ func suite(work, name, side, focus string, verbose bool) (r report, err error) {
 		args = append(args, "--ginkgo.focus="+focus)
 	}
 	cmd := exec.Command("unshare", append([]string{"-mn", "--propagation", "slave", bin}, args...)...)
-	cmd.Dir = filepath.Join(src, "plugins", "main", name)
+	cmd.Dir = filepath.Join(src, place(name))
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"),
 		"GOFLAGS=-mod=mod", "GOWORK=off")
 	if verbose {
