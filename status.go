@@ -234,7 +234,7 @@ func (n *Namespace) statusOf(r *engine.Reading) *Status {
 		st.OtherRules = append(st.OtherRules, otherRule(x))
 	}
 	for _, x := range s.Neighs {
-		if !plan.Implied(s.Neighs, x) {
+		if x.Proto == rtnl.Protocol && !plan.Implied(s.Neighs, x) {
 			st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: names[x.Index], IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB && !x.MDB, MDB: x.MDB, VLAN: int(x.VLAN)})
 		}
 	}

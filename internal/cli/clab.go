@@ -55,14 +55,29 @@ const patience = time.Minute
 // of what is all or nothing: what fails is told.
 func (a *app) runCommands(ctx context.Context, f *netfile.File, made []string, files bool) error {
 	var failed []error
-	left := 0
-	for _, c := range f.Commands {
+	left, lines := 0, 0
+	for i, c := range f.Commands {
 		switch {
 		case !slices.Contains(made, c.Sandbox):
 			continue
+		case c.Args[0] == "sleep" && !files:
+			continue // for a program that is not run
 		case c.Files && !files:
-			if left++; left <= 10 {
-				a.note("%s: not run in %s, since it may change this machine's files: %s", c.Place, c.Sandbox, quoted(c.Args))
+			left++
+			same := func(o netfile.Command) bool {
+				return o.Place == c.Place && slices.Equal(o.Args, c.Args) && slices.Contains(made, o.Sandbox)
+			}
+			if slices.ContainsFunc(f.Commands[:i], same) {
+				continue // told with the first of them, of which each node has one
+			}
+			if lines++; lines <= 10 {
+				var in []string
+				for _, o := range f.Commands {
+					if same(o) {
+						in = append(in, o.Sandbox)
+					}
+				}
+				a.note("%s: not run in %s, since it may change this machine's files: %s", c.Place, some(in), quoted(c.Args))
 			}
 			continue
 		}

@@ -154,13 +154,15 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 		if l.Kind != "vxlan" && !t.Entries {
 			continue
 		}
-		fdb, err := conn.FDB(ctx, l.Index)
+		fdb, err := conn.Forwarding(ctx, l.Index)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range fdb {
-			// The entry of a vxlan's own remote is for all, and not osl's.
-			if n.Bridge != 0 && t.Entries || n.Bridge == 0 && n.State&unix.NUD_PERMANENT != 0 && (!n.ForAll() || n.Proto == rtnl.Protocol) {
+			// Those for all have one state: who adds one marks or unmarks all of them. The
+			// vxlan's own remote is one, which is not in it.
+			osls := n.Proto == rtnl.Protocol
+			if n.Bridge != 0 && osls && t.Entries || n.Bridge == 0 && (osls || n.ForAll() && n.State&unix.NUD_NOARP != 0) {
 				list = append(list, n)
 			}
 		}

@@ -198,6 +198,7 @@ const (
 	NTF_MASTER      = 0x4
 	NTF_SELF        = 0x2
 	NTF_STICKY      = 0x40
+	NUD_REACHABLE   = 0x02
 	NUD_NOARP       = 0x40
 	NUD_PERMANENT   = 0x80
 )

@@ -101,6 +101,7 @@ func TestNumbers(t *testing.T) {
 		"NLM_F_REPLACE":               {NLM_F_REPLACE, unix.NLM_F_REPLACE},
 		"NTF_SELF":                    {NTF_SELF, unix.NTF_SELF},
 		"NUD_NOARP":                   {NUD_NOARP, unix.NUD_NOARP},
+		"NUD_REACHABLE":               {NUD_REACHABLE, unix.NUD_REACHABLE},
 		"NUD_PERMANENT":               {NUD_PERMANENT, unix.NUD_PERMANENT},
 		"RTAX_ADVMSS":                 {RTAX_ADVMSS, unix.RTAX_ADVMSS},
 		"RTAX_MTU":                    {RTAX_MTU, unix.RTAX_MTU},

@@ -72,6 +72,8 @@ type clabBox struct {
 	at   string // FILE:LINE of it
 	// wait are routes whose next hops are looked at when all addresses are known.
 	wait []clabRoute
+	// lacks are the ends here of links that are passed over.
+	lacks []string
 }
 
 func isContainerlab(d *decoder, body ast.Node) bool {
@@ -142,6 +144,8 @@ func (d *decoder) place(n ast.Node) string {
 // containerlab takes the topology of the source in.
 func (d *decoder) containerlab() {
 	c := &clab{d: d, levels: map[string]map[string]mapping{}, bridges: map[string]bool{}}
+	d.orElse = []string{":="}
+	defer func() { d.orElse = nil }()
 	var nodes, links ast.Node
 	for _, e := range d.top() {
 		switch name := keyText(e.Key); name {

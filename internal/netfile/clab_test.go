@@ -236,21 +236,93 @@ topology:
         - bridge vlan add dev eth1 vid 8 pvid untagged
         - bridge vlan add dev br0 vid 5 self
         - bridge vlan del dev eth1 vid 1
+        - ip link set eth2 master br0
+        - bridge vlan del vid 1 dev eth2
+        - bridge vlan add vid 20 dev eth2 tagged
+        - bridge vlan add vid 30-39 dev eth2 master
+        - bridge vlan del vid 20-29 dev eth2
+        - bridge link set dev eth2 isolated on cost 7
+        - bridge fdb add 02:00:00:00:00:07 dev eth2 master static vlan 30
+        - bridge link set dev eth2 state 3
+        - ip link set br0 type bridge forward_delay 400 hello_time 100 max_age 600 ageing_time 6000
     h: {kind: linux}
-  links: [{endpoints: ["sw:eth1", "h:eth1"]}]
+  links: [{endpoints: ["sw:eth1", "h:eth1"]}, {endpoints: ["sw:eth2", "h:eth2"]}]
 `,
 	native: `
 name: lab
 sandboxes:
   - name: sw
-    sysctls: {}
+    sysctls: {ipv4.ip_forward: 1}
     interfaces:
-      - {name: eth1, master: br0, bridge_port: {pvid: 8, vlans: [1 untagged, 5, 8 untagged]}}
-      - {name: br0, type: bridge, bridge: {vlan_filtering: true, stp: true, pvid: 1, vlans: [1 untagged, 5]}}
-  - {name: h, interfaces: [{name: eth1}]}
-links: [[sw/eth1, h/eth1]]
+      - {name: eth1, master: br0, bridge_port: {pvid: 8, vlans: [5, 8 untagged]}}
+      - {name: eth2, master: br0, bridge_port: {pvid: 0, vlans: [30-39], isolated: true, cost: 7}}
+      - name: br0
+        type: bridge
+        bridge: {vlan_filtering: true, stp: true, pvid: 1, vlans: [1 untagged, 5], forward_delay: 4s, hello_time: 1s, max_age: 6s, ageing_time: 60s}
+    neighbors: [{dev: eth2, mac: "02:00:00:00:00:07", fdb: true, vlan: 30}]
+  - {name: h, interfaces: [{name: eth1}, {name: eth2}], sysctls: {ipv4.ip_forward: 1}}
+links: [[sw/eth1, h/eth1], [sw/eth2, h/eth2]]
 `,
-	commands: []string{"bridge vlan del dev eth1 vid 1"},
+	commands: []string{"bridge link set dev eth2 state 3"},
+}, {
+	name: "tunnels, several next hops, disciplines",
+	clab: `
+name: lab
+topology:
+  nodes:
+    a:
+      kind: linux
+      exec:
+        - ip addr add 10.0.0.1/24 dev eth1
+        - ip tunnel add g mode gre remote 10.0.0.2 local 10.0.0.1 ttl 255
+        - ip tunnel add s mode sit remote any local 10.0.0.1
+        - ip tunnel add nothing
+        - ip link add v type vxlan id 1 dev eth1 local 10.0.0.1 dstport 4789
+        - bridge fdb append to 00:00:00:00:00:00 dst 10.0.0.2 dev v
+        - bridge fdb append 00:00:00:00:00:00 dev v dst 10.0.0.3 self permanent
+        - bridge fdb append 02:00:00:00:00:03 dev v dst 10.0.0.3
+        - ip link add red type vrf table 7
+        - ip route add 10.6/16 vrf red via 10.0.0.2
+        - ip route replace 0/0 via 10.0.0.2
+        - ip route add 10.8.0.0/16 nexthop via 10.0.0.2 weight 3 nexthop via 10.0.0.3 dev eth1
+        - ip route add 10.9.0.0/16 nexthop via 10.0.0.2 nexthop via 10.1.0.3
+        - tc qdisc del dev eth1 root || true
+        - "tc qdisc add dev eth1 root handle 1: netem delay 30ms 3ms loss random 1% rate 50mbit limit 2000"
+        - tc qdisc add dev eth2 root netem delay 10ms 1ms 25%
+        - tc qdisc add dev eth2 root tbf rate 1mbit burst 32kbit latency 400ms
+        - sh -c "sleep 9 > /tmp/log 2>&1 &"
+        - ip addr add 10.3.0.1/24 dev eth3
+        - ip addr add 10.4.0.1/24 dev eth4
+    b: {kind: linux}
+  links:
+    - endpoints: ["a:eth1", "b:eth1"]
+    - endpoints: ["a:eth2", "b:${NOT_SET:=eth2}"]
+    - {type: vxlan-stitch, endpoint: {node: a, interface: eth3}, remote: 10.0.0.2, vni: 7}
+    - endpoints: ["a:eth4", "mgmt-net:a4"]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: a
+    gateway: 10.0.0.2
+    sysctls: {ipv4.ip_forward: 1}
+    interfaces:
+      - {name: eth1, addresses: [10.0.0.1/24], impair: {delay: 30ms, jitter: 3ms, loss: 1%, rate: 50mbit, limit: 2000}}
+      - {name: eth2}
+      - {name: g, type: gre, local: 10.0.0.1, remote: 10.0.0.2, ttl: 255}
+      - {name: s, type: sit, local: 10.0.0.1}
+      - {name: v, type: vxlan, vni: 1, parent: eth1, local: 10.0.0.1, port: 4789, remotes: [10.0.0.2, 10.0.0.3]}
+      - {name: red, type: vrf, table: 7}
+    routes:
+      - {to: 10.6.0.0/16, via: 10.0.0.2, table: 7}
+      - {to: 10.8.0.0/16, next_hops: [{via: 10.0.0.2, weight: 3}, {via: 10.0.0.3, dev: eth1}]}
+    neighbors: [{dev: v, mac: "02:00:00:00:00:03", ip: 10.0.0.3, fdb: true}]
+  - {name: b, sysctls: {ipv4.ip_forward: 1}, interfaces: [{name: eth1}, {name: eth2}]}
+links: [[a/eth1, b/eth1], [a/eth2, b/eth2]]
+`,
+	commands: []string{"ip tunnel add nothing", "tc qdisc add dev eth2 root netem delay 10ms 1ms 25%", "tc qdisc add dev eth2 root tbf rate 1mbit burst 32kbit latency 400ms", "[sh -c sleep 9 > /tmp/log 2>&1 &]"},
+	notes: []string{"n.clab.yml:32: passed over: a link of the type vxlan-stitch: osl has", "n.clab.yml:33: passed over: mgmt: osl makes", "n.clab.yml:26: passed over: what is about eth3: its link", "n.clab.yml:27: passed over: what is about eth4: its link",
+		"n.clab.yml:20: passed over: ip route … 10.9.0.0/16"},
 }}
 
 func TestContainerlab(t *testing.T) {
@@ -347,7 +419,7 @@ func FuzzPieces(f *testing.F) {
 		if list, ok := words(text); ok && len(list) > 0 {
 			b.line = nil
 			_ = b.sysctls(list)
-			_, _ = readRoute(list, 0)
+			_, _ = b.readRoute(list, 0)
 			_ = onlyNetwork(list)
 		}
 	})

@@ -43,7 +43,7 @@ func (b *clabBox) run(n ast.Node, text string) {
 			b.sysctl(n, m[2], strings.TrimSpace(m[1]))
 			continue
 		}
-		words, ok := words(p.text)
+		words, ok := words(toNowhere.ReplaceAllString(p.text, " "))
 		if !ok {
 			b.later(Command{Args: []string{"sh", "-c", p.text}, Files: true, MayFail: p.mayFail})
 			continue
@@ -90,7 +90,6 @@ type piece struct {
 // pieces splits what a shell is given into plain commands; not ok where it is more
 // than that.
 func pieces(text string) (list []piece, ok bool) {
-	text = toNowhere.ReplaceAllString(text, " ")
 	var quote rune
 	start, escaped := 0, false
 	or := false

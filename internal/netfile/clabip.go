@@ -33,6 +33,8 @@ func (b *clabBox) means(words []string) bool {
 		return b.ip(words[1:], 0)
 	case "sysctl":
 		return b.sysctls(words[1:])
+	case "tc":
+		return b.qdisc(words[1:])
 	case "bridge":
 		return b.bridge(words[1:])
 	case "brctl":
@@ -72,7 +74,7 @@ func (b *clabBox) ip(w []string, family int) bool {
 	if len(w) < 2 {
 		return false
 	}
-	object, verb, rest := wordOf(w[0], "address", "route", "rule", "neighbor", "neighbour", "link"), w[1], w[2:]
+	object, verb, rest := wordOf(w[0], "address", "route", "rule", "neighbor", "neighbour", "link", "tunnel"), w[1], w[2:]
 	switch object {
 	case "address":
 		if v := wordOf(verb, "add", "change", "replace", "delete"); v == "add" || v == "replace" {
@@ -84,6 +86,11 @@ func (b *clabBox) ip(w []string, family int) bool {
 			return b.linkAdd(rest)
 		case "set":
 			return b.linkSet(rest)
+		}
+	case "tunnel":
+		if i := slices.Index(rest, "mode"); wordOf(verb, "add") != "" && i >= 0 && i+1 < len(rest) {
+			options := slices.Delete(slices.Clone(rest), i, i+2)
+			return len(options) > 0 && b.linkAdd(slices.Concat(options[:1], []string{"type", rest[i+1]}, options[1:]))
 		}
 	case "rule":
 		if wordOf(verb, "add") != "" {
@@ -127,8 +134,12 @@ func options(w []string, take func(name string, next func() string) bool) bool {
 	return true
 }
 
-// prefix reads an address with or without a length.
+// prefix reads an address with or without a length. With one, zeros at the end may
+// be missing, as in 10/8.
 func prefix(text string) (netip.Prefix, bool) {
+	if a, bits, ok := strings.Cut(text, "/"); ok && !strings.Contains(a, ":") && a != "" {
+		text = a + strings.Repeat(".0", max(0, 3-strings.Count(a, "."))) + "/" + bits
+	}
 	if p, err := netip.ParsePrefix(text); err == nil {
 		return p, true
 	}
@@ -147,12 +158,19 @@ func (b *clabBox) known(name string) *osl.InterfaceSpec {
 	return b.iface(b.line, "lo")
 }
 
-// unmanaged reports that a command is about the management network, and notes it.
+// unmanaged reports that a command is about the management network, or about the end of
+// a link that is passed over, and notes it.
 func (b *clabBox) unmanaged(name string) bool {
-	if name != management || b.has(name) != nil {
+	switch {
+	case b.has(name) != nil:
+		return false
+	case slices.Contains(b.lacks, name):
+		b.d.note(b.line, "what is about "+name, "its link is passed over")
+	case name == management:
+		b.d.note(b.line, managed, noManagement)
+	default:
 		return false
 	}
-	b.d.note(b.line, managed, noManagement)
 	return true
 }
 

@@ -145,9 +145,17 @@ func (c *clab) link(n ast.Node) {
 			f.Type = "dummy"
 		}
 	case kind == clabMgmt:
-		c.d.note(n, managed, noManagement)
+		c.left(n, ends[0], managed, noManagement)
 	default:
-		c.d.note(n, "a link of the type "+kind, notKnown)
+		c.left(n, ends[0], "a link of the type "+kind, notKnown)
+	}
+}
+
+// left passes a link over that has an end at a node.
+func (c *clab) left(n ast.Node, e clabEnd, what, why string) {
+	c.d.note(n, what, why)
+	if b := c.find(e.node); b != nil {
+		b.lacks = append(b.lacks, e.iface)
 	}
 }
 
@@ -157,7 +165,7 @@ func (c *clab) veth(n ast.Node, ends []clabEnd, fields mapping) {
 		ends[0], ends[1] = ends[1], ends[0]
 	}
 	if ends[0].node == clabMgmt || ends[1].node == clabMgmt {
-		c.d.note(n, managed, noManagement)
+		c.left(n, ends[0], managed, noManagement)
 		return
 	}
 	segment, isBridge := c.bridges[ends[1].node]

@@ -14,8 +14,14 @@ import (
 
 // readRoute reads what stands behind "ip route add": false where it says more than
 // osl's routes can.
-func readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
+func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 	to := ""
+	if i := slices.Index(w, "nexthop"); i >= 0 {
+		if r.NextHops, ok = nextHops(w[i:]); !ok {
+			return r, false
+		}
+		w = w[:i]
+	}
 	ok = options(w, func(name string, next func() string) bool {
 		var err error
 		number := func(to *uint32) {
@@ -40,6 +46,12 @@ func readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 				n, err = strconv.ParseUint(text, 10, 32)
 				r.Table = uint32(n)
 			}
+		case "vrf":
+			f := b.has(next())
+			if f == nil || f.Type != "vrf" {
+				return false
+			}
+			r.Table = uint32(f.Table)
 		case "mtu":
 			number(&r.MTU)
 		case "advmss":
@@ -67,7 +79,7 @@ func readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 	if !ok || to == "" {
 		return r, false
 	}
-	six := family == 6 || r.Via.Is6() || r.Src.Is6()
+	six := family == 6 || r.Via.Is6() || r.Src.Is6() || len(r.NextHops) > 0 && r.NextHops[0].Via.Is6()
 	switch {
 	case to == Default && six:
 		r.To = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
@@ -81,8 +93,31 @@ func readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 	return r, ok
 }
 
+// nextHops reads several next hops, each behind the word nexthop.
+func nextHops(w []string) (list []osl.NextHop, ok bool) {
+	ok = options(w, func(name string, next func() string) bool {
+		if name == "nexthop" {
+			list = append(list, osl.NextHop{})
+			return true
+		}
+		var err error
+		switch h := &list[len(list)-1]; name {
+		case "via":
+			h.Via, err = netip.ParseAddr(next())
+		case "dev":
+			h.Dev = next()
+		case "weight":
+			h.Weight, err = strconv.Atoi(next())
+		default:
+			return name == "onlink"
+		}
+		return err == nil
+	})
+	return list, ok
+}
+
 func (b *clabBox) route(verb string, w []string, family int) bool {
-	r, ok := readRoute(w, family)
+	r, ok := b.readRoute(w, family)
 	if !ok || r.Via.IsValid() == (r.Type != "") && r.Via.IsValid() {
 		return false
 	}
@@ -92,7 +127,7 @@ func (b *clabBox) route(verb string, w []string, family int) bool {
 	if r.Dev != "" && b.known(r.Dev) == nil {
 		return false
 	}
-	if !r.Via.IsValid() && r.Dev == "" && r.Type == "" {
+	if !r.Via.IsValid() && r.Dev == "" && r.Type == "" && len(r.NextHops) == 0 {
 		return false
 	}
 	same := func(o clabRoute) bool {
@@ -113,7 +148,7 @@ func (b *clabBox) route(verb string, w []string, family int) bool {
 
 // routeAway takes a route away. One that is not there was the management network's.
 func (b *clabBox) routeAway(w []string, family int) bool {
-	r, ok := readRoute(w, family)
+	r, ok := b.readRoute(w, family)
 	if !ok {
 		return false
 	}
@@ -135,7 +170,8 @@ func (b *clabBox) routeAway(w []string, family int) bool {
 // reaches, and those that do not.
 func (b *clabBox) finish() {
 	for _, r := range b.wait {
-		if r.spec.Via.IsValid() && r.spec.Dev == "" && !b.reaches(r.spec.Via) {
+		hops := append(slices.Clone(r.spec.NextHops), osl.NextHop{Via: r.spec.Via, Dev: r.spec.Dev})
+		if slices.ContainsFunc(hops, func(h osl.NextHop) bool { return h.Via.IsValid() && h.Dev == "" && !b.reaches(h.Via) }) {
 			b.d.note(r.line, "ip route … "+r.text, "no address of the node reaches the next hop")
 			continue
 		}

@@ -104,7 +104,11 @@ func (b *clabBox) tunnel(f *osl.InterfaceSpec, name string, next func() string) 
 	case "key":
 		return number(&f.Key, next())
 	case "local", "remote", "group":
-		a, err := netip.ParseAddr(next())
+		text := next()
+		if text == "any" {
+			return true
+		}
+		a, err := netip.ParseAddr(text)
 		if name == "local" {
 			f.Local = a
 		} else {

@@ -34,6 +34,7 @@ type decoder struct {
 	options  map[string]osl.AddressOptions // of addresses, by the paths of these
 	links    map[osl.Endpoint][]layer      // what links say of their ends
 	sandbox  string                        // whose interfaces are being decoded
+	orElse   []string                      // what is ":-" in the file that is being decoded
 	partial  bool                          // a value that lacks what it needs is none yet
 	nodes    int
 	depth    int

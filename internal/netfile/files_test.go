@@ -40,8 +40,11 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
 		}
 	}
+	if got, err := expand("${NO:=9}${A:=9}${NO:-8}", lookup, ":="); err != nil || got != "918" {
+		t.Errorf("%q, %v", got, err)
+	}
 	for text, want := range map[string]string{
-		"${NO}": "no variable NO", "${A": "no closing brace", "${}": "is no variable", "${1}": "is no variable", "${A-b}": "is no variable", "${NO:-${A}}": "is no variable", "${A B}": "is no variable",
+		"${NO}": "no variable NO", "${NO:=9}": "is no variable", "${A": "no closing brace", "${}": "is no variable", "${1}": "is no variable", "${A-b}": "is no variable", "${NO:-${A}}": "is no variable", "${A B}": "is no variable",
 	} {
 		if got, err := expand(text, lookup); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v; want an error with %q", text, got, err, want)

@@ -31,7 +31,7 @@ func (d *decoder) expanded(n ast.Node, typed bool) (ast.Node, bool) {
 	if !strings.Contains(text, "${") {
 		return n, true
 	}
-	text, err := expand(text, os.LookupEnv)
+	text, err := expand(text, os.LookupEnv, d.orElse...)
 	if err != nil {
 		d.fail(n, "%v", err)
 		return nil, false
@@ -50,8 +50,8 @@ func (d *decoder) expanded(n ast.Node, typed bool) (ast.Node, bool) {
 }
 
 // expand puts in what ${NAME} and ${NAME:-default} stand for, the default also where
-// the variable is empty. $${ is ${.
-func expand(text string, lookup func(string) (string, bool)) (string, error) {
+// the variable is empty. $${ is ${. others are what may stand in place of ":-".
+func expand(text string, lookup func(string) (string, bool), others ...string) (string, error) {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "${")
@@ -70,6 +70,11 @@ func expand(text string, lookup func(string) (string, bool)) (string, error) {
 			return "", fmt.Errorf("${%.20s has no closing brace; a ${ that is none of a variable is written $${", rest)
 		}
 		name, or, hasDefault := strings.Cut(inside, ":-")
+		for _, o := range others {
+			if !hasDefault {
+				name, or, hasDefault = strings.Cut(inside, o)
+			}
+		}
 		if !varName.MatchString(name) || strings.Contains(or, "${") {
 			return "", fmt.Errorf("${%s} is no variable: write ${NAME} or ${NAME:-default}, and $${ for a ${", inside)
 		}

@@ -64,8 +64,13 @@ func (c *Conn) Neighs(ctx context.Context) ([]rtnl.Neigh, error) {
 
 // FDB reads the forwarding entries of osl of one link.
 func (c *Conn) FDB(ctx context.Context, index int) ([]rtnl.Neigh, error) {
-	all, err := list(ctx, c, rtnl.AllFDB(index), rtnl.ParseNeigh)
+	all, err := c.Forwarding(ctx, index)
 	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol }), err
+}
+
+// Forwarding reads the forwarding entries of a link, whoever made them.
+func (c *Conn) Forwarding(ctx context.Context, index int) ([]rtnl.Neigh, error) {
+	return list(ctx, c, rtnl.AllFDB(index), rtnl.ParseNeigh)
 }
 
 // MDB reads the multicast entries of osl of all bridges.

@@ -320,7 +320,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 		h, have := k.neighs[keyOf(n.Neigh)]
 		if have = have && !b.leftBridge(w.Key, h); have {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
-			have = sameEntry(h, n.Neigh)
+			have = sameEntry(h, n.Neigh) && h.Proto == rtnl.Protocol
 		}
 		taken := !n.FDB && (b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
 		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {

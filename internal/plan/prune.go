@@ -26,24 +26,28 @@ func (b *builder) prune(w *Sandbox, k *known) {
 				Undo: undo(r.Index, restore(r))})
 		}
 	}
-	wanted, comes := map[neighKey]rtnl.Neigh{}, map[seat]bool{}
+	wanted, comes, all := map[neighKey]rtnl.Neigh{}, map[seat]bool{}, map[int]bool{}
 	for _, n := range w.Neighs {
 		n.Index, n.Proto = b.index[end{w.Key, n.Dev}], rtnl.Protocol
 		if n.OfBridge {
 			b.seat(w, &n)
 		}
 		wanted[keyOf(n.Neigh)] = n.Neigh
+		all[n.Index] = all[n.Index] || n.ForAll()
 		if n.Bridge != 0 && !n.MDB {
 			comes[seatOf(n.Neigh)] = true
 		}
 	}
 	for _, n := range k.Neighs {
+		if n.Proto != rtnl.Protocol && !all[n.Index] {
+			continue // such as what a routing daemon tells a vxlan
+		}
 		key := keyOf(n)
 		_, stays := wanted[key]
 		if key.bridge && !key.mdb { // one that another port gets has left; one without a VLAN is in all of the port's
 			key.vlan = 0
-			_, all := wanted[key]
-			stays = stays || all || comes[seatOf(n)]
+			_, everywhere := wanted[key]
+			stays = stays || everywhere || comes[seatOf(n)]
 		}
 		if !b.gone[n.Index] && !stays && !b.leftBridge(w.Key, n) {
 			n.BridgeName = k.nameOf(n.Bridge)
@@ -171,7 +175,7 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 // kernel leaves them on it. Those that it brought stay.
 func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
 	for _, n := range s.Neighs {
-		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index {
+		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index && n.Proto == rtnl.Protocol {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
 	}

@@ -15,8 +15,9 @@ import (
 const ndaProtocol = 12
 
 // oslsFDB marks the forwarding entries of osl: they have no protocol. The kernel
-// takes each of the two states for permanent, and keeps both.
-const oslsFDB = linux.NUD_PERMANENT | linux.NUD_NOARP
+// takes an entry for permanent that has one of the first two, and keeps all. The bridge
+// command and FRR set these two, a vxlan's own remote the first and the last.
+const oslsFDB = linux.NUD_PERMANENT | linux.NUD_NOARP | linux.NUD_REACHABLE
 
 // Neigh is a neighbour entry, or with FDB a forwarding entry: of a vxlan, or of a
 // bridge, and with MDB a multicast one.

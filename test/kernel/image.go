@@ -79,14 +79,19 @@ func (i *image) tree(to, from string, wanted func(path string, d fs.DirEntry) bo
 	}))
 }
 
-// program adds a program of this machine with the libraries that it needs.
+// program adds a program of this machine with the libraries that it needs; one that is
+// named by its path stays there.
 func (i *image) program(name string) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		i.fail(err)
 		return
 	}
-	i.copy("/usr/bin/"+name, path)
+	to := name
+	if !filepath.IsAbs(name) {
+		to = "/usr/bin/" + name
+	}
+	i.copy(to, path)
 	out, err := exec.Command("ldd", path).CombinedOutput()
 	if err != nil {
 		if !bytes.Contains(out, []byte("not a dynamic executable")) {
