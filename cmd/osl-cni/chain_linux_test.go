@@ -27,6 +27,11 @@ func TestChain(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("the plugins lock a file of the machine's root")
 	}
+	for _, name := range []string{"iptables", "tc"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skip(err)
+		}
+	}
 	c := newCNI(t)
 	for _, name := range []string{"portmap", "bandwidth", "firewall", "tuning"} {
 		if err := os.Symlink(filepath.Join(chainPlugins, name), filepath.Join(c.bin, name)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -187,31 +188,42 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		rounds = 40
 	}
-	killed := 0
+	killed, dir := 0, t.TempDir()
+	local := `{"cniVersion": "1.1.0", "name": "net8", "type": "osl", "mode": "bridge", "bridge": "cni9", "isGateway": true, "ipMasq": true,
+		"ipam": {"type": "host-local", "dataDir": "` + dir + `", "subnet": "10.83.0.0/16"}}`
+	// The moments are those that an ADD has on this machine, however busy it is.
+	began := time.Now()
+	c.must("osl-cni", "ADD", "id0", c.sandbox("k0"), bridgeFile)
+	takes := time.Since(began) * 5 / 4
+	c.must("osl-cni", "DEL", "id0", "", bridgeFile)
 	for i := range rounds {
 		ns := c.sandbox("k1")
-		cmd := c.command("osl-cni", "ADD", "id1", ns, bridgeFile)
+		file := bridgeFile
+		if i%2 == 1 {
+			file = local
+		}
+		cmd := c.command("osl-cni", "ADD", "id1", ns, file)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(rand.IntN(30_000)) * time.Microsecond)
+		time.Sleep(rand.N(takes))
 		_ = cmd.Process.Kill()
 		if cmd.Wait() != nil {
 			killed++
 		}
 		switch i % 3 {
 		case 0:
-			c.must("osl-cni", "DEL", "id1", ns, bridgeFile)
+			c.must("osl-cni", "DEL", "id1", ns, file)
 		case 1:
 			if err := osl.Remove(t.Context(), "k1"); err != nil {
 				t.Fatal(err)
 			}
-			c.must("osl-cni", "DEL", "id1", ns, bridgeFile)
+			c.must("osl-cni", "DEL", "id1", ns, file)
 		default:
-			c.must("osl-cni", "GC", "", "", bridgeFile)
-			c.must("osl-cni", "DEL", "id1", ns, bridgeFile)
+			c.must("osl-cni", "GC", "", "", file)
+			c.must("osl-cni", "DEL", "id1", ns, file)
 		}
-		if left := c.left("cni9"); len(left) > 0 {
+		if left := append(c.left("cni9"), masqueraded(t)...); len(left) > 0 {
 			t.Fatalf("left: %v", left)
 		}
 		if n, err := osl.Open(t.Context(), ns); err == nil {
@@ -226,6 +238,12 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d were killed", killed, rounds)
+	// An empty reservation is free with the next ADD.
+	c.must("host-local", "ADD", "id2", "/n", local)
+	c.must("host-local", "DEL", "id2", "/n", local)
+	if left := reserved(t, filepath.Join(dir, "net8")); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 // The other kinds of interfaces, by the name of the reference plugin, in each version
