@@ -94,10 +94,11 @@ func loadPool(raw []byte, args string) (*pool, error) {
 		p.sets = append(p.sets, rangeSet{c.IPAM.addressRange})
 	}
 	p.sets = append(p.sets, c.IPAM.Ranges...)
-	return p, p.check()
+	return p, nil
 }
 
-// check completes the ranges, and says what is wrong with them.
+// check completes the ranges, and says what is wrong with them. What gives addresses
+// back does without.
 func (p *pool) check() error {
 	if len(p.sets) == 0 {
 		return invalid("no IP ranges specified")
@@ -240,6 +241,9 @@ func (s rangeSet) after(last netip.Addr) iter.Seq2[netip.Addr, *addressRange] {
 
 // lease gives an attachment an address of each set.
 func (p *pool) lease(args *skel.CmdArgs) (r *current.Result, err error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	r = &current.Result{CNIVersion: current.ImplementedSpecVersion, Routes: p.routes}
 	if p.resolvConf != "" {
 		if r.DNS, err = resolver(p.resolvConf); err != nil {
@@ -341,7 +345,7 @@ func askLocal(verb string) func(args *skel.CmdArgs) error {
 // ask does a verb that has no result.
 func (p *pool) ask(verb string, args *skel.CmdArgs) error {
 	if verb == "STATUS" {
-		return nil // the configuration is one
+		return p.check()
 	}
 	s, err := p.store()
 	if err != nil {

@@ -38,6 +38,7 @@ func main() {
 	list := flag.Bool("list", false, "list the specs that pass with the reference plugin and not with osl-cni")
 	verbose := flag.Bool("v", false, "print what the suites print")
 	rounds := flag.Int("speed", 0, "measure ADD and DEL of a bridge this `often` instead")
+	many := flag.Int("beside", 200, "measure last with this `many` containers there")
 	flag.Parse()
 	if *rounds > 0 {
 		work, err := os.Getenv(inside), error(nil)
@@ -45,7 +46,7 @@ func main() {
 			work, err = workDir()
 		}
 		if err == nil {
-			err = speed(work, *rounds)
+			err = speed(work, *rounds, *many)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "cni:", err)

@@ -18,7 +18,7 @@ const inside = "OSL_CNI_SPEED"
 // speed measures ADD and DEL of a bridge network with host-local, by the reference
 // plugin and by osl-cni in turn: one at a time, many at a time, and with many
 // containers there.
-func speed(work string, rounds int) error {
+func speed(work string, rounds, many int) error {
 	if os.Getenv(inside) == "" {
 		for _, x := range [][2]string{{"bridge", "./plugins/main/bridge"}} {
 			src, err := source(work, "reference")
@@ -33,7 +33,7 @@ func speed(work string, rounds int) error {
 		if err != nil {
 			return err
 		}
-		cmd := command("", "unshare", "-mn", "--propagation", "slave", exe, "-speed", fmt.Sprint(rounds))
+		cmd := command("", "unshare", "-mn", "--propagation", "slave", exe, "-speed", fmt.Sprint(rounds), "-beside", fmt.Sprint(many))
 		cmd.Stdout = os.Stdout
 		cmd.Env = append(os.Environ(), inside+"="+work)
 		return cmd.Run()
@@ -43,7 +43,6 @@ func speed(work string, rounds int) error {
 			return err
 		}
 	}
-	const many = 200
 	for i := range many + 16 {
 		if err := command("", "ip", "netns", "add", fmt.Sprintf("c%d", i)).Run(); err != nil {
 			return err
