@@ -15,6 +15,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/testnet"
@@ -260,6 +261,23 @@ func TestFeatureMasquerade(t *testing.T) {
 	if got := strings.Join(nftRules(t), "\n"); got != "osl_ha postrouting nat: 10.130.0.0/24 by ha-p1\nosl_ha postrouting nat: fd00::/8 by ha-p1\nosl_hb postrouting nat: 10.131.0.0/24 by hb-p1" {
 		t.Errorf("nftables has\n%s", got)
 	}
+	// A chain more, and another policy of osl's own.
+	drop := nftables.ChainPolicyDrop
+	for _, ch := range chains {
+		if ch.Table.Name != "osl_ha" {
+			continue
+		}
+		for _, change := range []nftables.Chain{
+			{Name: "theirs", Table: ch.Table},
+			{Name: ch.Name, Table: ch.Table, Type: ch.Type, Hooknum: ch.Hooknum, Priority: ch.Priority, Policy: &drop},
+		} {
+			c.AddChain(&change)
+			must(t, c.Flush())
+			if did := settles(t, lab("ha", "10.130", out, six)); len(did) == 0 {
+				t.Errorf("%+v is no difference", change)
+			}
+		}
+	}
 	settles(t, lab("ha", "10.130"))
 	if got := strings.Join(nftRules(t), "\n"); got != "osl_hb postrouting nat: 10.131.0.0/24 by hb-p1" {
 		t.Errorf("nftables has\n%s", got)
@@ -293,27 +311,25 @@ func nftRules(t *testing.T) (list []string) {
 		rules, err := c.GetRules(ch.Table, ch)
 		must(t, err)
 		for _, r := range rules {
-			var addr, mask, dev []byte
-			masq := false
+			var is [][]byte // what it compares: the family, the first bytes of an address, the device
+			ones, masq := -1, false
 			for _, e := range r.Exprs {
 				switch e := e.(type) {
 				case *expr.Bitwise:
-					mask = e.Mask
+					ones, _ = net.IPMask(e.Mask).Size()
 				case *expr.Cmp:
-					switch {
-					case mask == nil:
-					case addr == nil:
-						addr = e.Data
-					default:
-						dev = e.Data
-					}
+					is = append(is, e.Data)
 				case *expr.Masq:
 					masq = true
 				}
 			}
-			ones, _ := net.IPMask(mask).Size()
-			if masq {
-				list = append(list, fmt.Sprintf("%s %s %s: %v/%d by %s", ch.Table.Name, ch.Name, ch.Type, net.IP(addr), ones, strings.TrimRight(string(dev), "\x00")))
+			if masq && len(is) == 3 {
+				if ones < 0 { // of whole bytes there is no mask
+					ones = 8 * len(is[1])
+				}
+				addr := make(net.IP, map[byte]int{unix.NFPROTO_IPV4: net.IPv4len, unix.NFPROTO_IPV6: net.IPv6len}[is[0][0]])
+				copy(addr, is[1])
+				list = append(list, fmt.Sprintf("%s %s %s: %v/%d by %s", ch.Table.Name, ch.Name, ch.Type, addr, ones, strings.TrimRight(string(is[2]), "\x00")))
 			}
 		}
 	}

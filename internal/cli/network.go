@@ -81,10 +81,14 @@ func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
 		return false, nil
 	}
 	entries, err := osl.List(ctx)
-	if slices.ContainsFunc(entries, func(e osl.Entry) bool { return e.Network == arg }) || err != nil {
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Network)
+	}
+	if slices.Contains(names, arg) || err != nil {
 		return err == nil, err
 	}
-	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand", arg)
+	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand%s", arg, near.Hint(arg, names))
 }
 
 func (a *app) diffCommand() *cobra.Command {

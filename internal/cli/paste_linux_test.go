@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,6 +61,63 @@ func TestPasteWithoutRoot(t *testing.T) {
 		}
 	}
 	u.want(exitDone, "", "rm", "--force", "it's-a$b", "other", "keep")
+}
+
+// What diff prints of an edit makes it where it is run, and leaves nothing to up: no
+// line of it fails since one before did its work, and what it makes is osl's.
+func TestPasteOfAnEdit(t *testing.T) {
+	a := func(sandbox, iface string) string {
+		return "sandboxes: [{name: a, " + sandbox + " interfaces: [{name: e, " + iface + "}]}, {name: b, interfaces: [{name: e, addresses: [10.9.0.2/24, fd09::2/64]}]}]\nlinks: [[a/e, b/e]]"
+	}
+	host := func(sandbox, end string) string {
+		return "sandboxes: [{name: host, " + sandbox + " interfaces: [{name: br-p, type: bridge, " + end + "}, {name: va, master: br-p}]}, {name: a, interfaces: [{name: e, peer: host/va}]}]"
+	}
+	both := "addresses: [10.9.0.1/24, fd09::1/64]"
+	all := a(`routes: [{to: 10.8.0.0/16, via: 10.9.0.2}, {to: "fd08::/64", via: "fd09::2"}], neighbors: [{dev: e, ip: 10.9.0.9, mac: "02:00:00:00:00:09"}, {dev: e, ip: "fd09::9", mac: "02:00:00:00:00:09"}],`,
+		both+`, routes: [10.7.0.0/16, "fd07::/64"]`)
+	masq := func(subnet string) string { return host(`masquerade: [{subnet: "`+subnet+`", uplink: lo}],`, "") }
+	for _, x := range []struct{ what, before, after string }{
+		{"down, without any address", all, a("", "down: true")},
+		{"down, with its addresses", all, a("", "down: true, "+both)},
+		{"down, with another address and its neighbours", all,
+			a(`neighbors: [{dev: e, ip: "fd09::9", mac: "02:00:00:00:00:09"}],`, "down: true, addresses: [10.9.0.1/24, fd09::3/64]")},
+		{"IPv4 only", all, a("", "addresses: [10.9.0.1/24]")},
+		{"IPv6 only", all, a("", "addresses: [fd09::1/64]")},
+		{"another hardware address", all, a("", `mac: "02:00:00:00:00:77", `+both)},
+		{"a transmit queue", "sandboxes: [{name: a}, {name: b}]", a("", "txqueuelen: 0")},
+		{"a local route of the main table", all, a("routes: [{to: 10.8.0.5/32, type: local, dev: lo}],", both)},
+		{"a bridge of the host", "sandboxes: [{name: a}]", host("", "addresses: [10.9.0.1/24]")},
+		{"a subnet of whole bytes", host("", ""), masq("10.9.0.0/24")},
+		{"another that is not", masq("10.9.0.0/24"), masq("10.9.0.0/20")},
+		{"one of IPv6", masq("10.9.0.0/24"), masq("fd09::/64")},
+	} {
+		t.Run(x.what, func(t *testing.T) {
+			if strings.Contains(x.after, "masquerade") {
+				if _, err := exec.LookPath("nft"); err != nil {
+					t.Skip("nft is not here")
+				}
+			}
+			before := traces(t)
+			want(t, exitDone, nil, "up", fileOf(t, "lab", x.before))
+			defer func() {
+				runOSL(t, "down", "--force", "lab")
+				runOSL(t, "rm", "--force", "a", "b") // what ip netns pinned once more
+				exec.Command("umount", "/run/netns").Run()
+				eventually(t, func() []string { return difference(before, traces(t)) })
+			}()
+			file := fileOf(t, "lab", x.after)
+			code, script, _ := runOSL(t, "diff", file)
+			if code != exitDiffer {
+				t.Fatalf("diff: exit code %d\n%s", code, script)
+			}
+			sh(t, "set -e\n"+script)
+			want(t, exitDone, []string{"nothing to change"}, "up", file)
+			want(t, exitDone, nil, "down", "lab")
+			want(t, exitDone, nil, "up", fileOf(t, "lab", x.before))
+			want(t, exitDone, nil, "up", file)
+			want(t, exitDone, nil, "diff", file)
+		})
+	}
 }
 
 // Machines read the kind of each change.

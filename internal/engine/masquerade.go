@@ -84,29 +84,37 @@ func isNoNFT(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// masqExprs are the parts of the rule of a subnet.
+// masqExprs are the parts of the rule of a subnet, as nft writes it: of a length in
+// whole bytes it compares these alone.
 func masqExprs(m plan.Masq) []expr.Any {
 	proto, offset, addr := byte(unix.NFPROTO_IPV4), uint32(12), m.Subnet.Addr().AsSlice()
 	if m.Subnet.Addr().Is6() {
 		proto, offset = unix.NFPROTO_IPV6, 8
 	}
-	length := uint32(len(addr))
-	mask := make([]byte, length)
-	for i := range m.Subnet.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
+	bits := m.Subnet.Bits()
+	whole := bits > 0 && bits%8 == 0
+	if whole {
+		addr = addr[:bits/8]
 	}
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, m.Uplink)
-	return []expr.Any{
+	length := uint32(len(addr))
+	list := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: mask, Xor: make([]byte, length)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr},
+	}
+	if !whole {
+		mask := make([]byte, length)
+		for i := range bits {
+			mask[i/8] |= 0x80 >> (i % 8)
+		}
+		list = append(list, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: mask, Xor: make([]byte, length)})
+	}
+	name := make([]byte, unix.IFNAMSIZ)
+	copy(name, m.Uplink)
+	return append(list, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr},
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name},
-		&expr.Masq{},
-	}
+		&expr.Masq{})
 }
 
 // readMasquerade reads osl's table of a network: odd where somebody changed it.
@@ -134,12 +142,10 @@ func readTable(fd int, table string) (list []plan.Masq, odd bool, err error) {
 		if err != nil {
 			return err
 		}
-		odd = true
+		chains = slices.DeleteFunc(chains, func(ch *nftables.Chain) bool { return ch.Table.Name != table })
+		odd = len(chains) != 1
 		for _, ch := range chains {
-			if ch.Table.Name != table {
-				continue
-			}
-			odd = ch.Name != masqChain || ch.Type != nftables.ChainTypeNAT
+			odd = odd || !isMasqChain(ch)
 			rules, err := c.GetRules(t, ch)
 			if err != nil {
 				return err
@@ -156,33 +162,50 @@ func readTable(fd int, table string) (list []plan.Masq, odd bool, err error) {
 	return list, odd, err
 }
 
+// isMasqChain reports whether a chain is one as osl makes it.
+func isMasqChain(ch *nftables.Chain) bool {
+	return ch.Name == masqChain && ch.Type == nftables.ChainTypeNAT &&
+		ch.Hooknum != nil && *ch.Hooknum == *nftables.ChainHookPostrouting &&
+		ch.Priority != nil && *ch.Priority == *nftables.ChainPriorityNATSource &&
+		(ch.Policy == nil || *ch.Policy == nftables.ChainPolicyAccept)
+}
+
 // masqOf tells what a rule does, if it is just as osl makes one.
 func masqOf(exprs []expr.Any) (m plan.Masq, ok bool) {
-	if len(exprs) != 8 {
+	n := len(exprs)
+	if n != 7 && n != 8 {
 		return m, false
 	}
-	bits, isBits := exprs[3].(*expr.Bitwise)
-	addr, isAddr := exprs[4].(*expr.Cmp)
-	name, isName := exprs[6].(*expr.Cmp)
-	if !isBits || !isAddr || !isName {
+	proto, isProto := exprs[1].(*expr.Cmp)
+	addr, isAddr := exprs[n-4].(*expr.Cmp)
+	name, isName := exprs[n-2].(*expr.Cmp)
+	if !isProto || !isAddr || !isName {
 		return m, false
 	}
-	ip, ok := netip.AddrFromSlice(addr.Data)
-	if !ok {
-		return m, false
+	raw := make([]byte, 4)
+	if bytes.Equal(proto.Data, []byte{unix.NFPROTO_IPV6}) {
+		raw = make([]byte, 16)
 	}
-	ones := 0
-	for _, b := range bits.Mask {
-		for ; b&0x80 != 0; b <<= 1 {
-			ones++
+	copy(raw, addr.Data)
+	ones := 8 * len(addr.Data)
+	if bits, masked := exprs[3].(*expr.Bitwise); masked {
+		ones = 0
+		for _, b := range bits.Mask {
+			for ; b&0x80 != 0; b <<= 1 {
+				ones++
+			}
 		}
 	}
+	ip, _ := netip.AddrFromSlice(raw)
 	text, _, _ := strings.Cut(string(name.Data), "\x00")
 	m = plan.Masq{Subnet: netip.PrefixFrom(ip, ones), Uplink: text}
 	return m, m.Subnet.IsValid() && sameExprs(exprs, masqExprs(m))
 }
 
 func sameExprs(a, b []expr.Any) bool {
+	if len(a) != len(b) {
+		return false
+	}
 	for i := range b {
 		x, err := expr.Marshal(unix.NFPROTO_INET, a[i])
 		y, err2 := expr.Marshal(unix.NFPROTO_INET, b[i])

@@ -292,12 +292,12 @@ func TestSeveralFiles(t *testing.T) {
 		"main.yaml ./main.yaml": "main.yaml is given twice",
 		"cycle.yaml":            "cycle2.yaml:1: cycle.yaml includes itself: cycle.yaml includes cycle2.yaml includes cycle.yaml",
 		"itself.yaml":           "itself.yaml:1: itself.yaml includes itself",
-		"lacks.yaml":            "lacks.yaml:3: include: none.yaml: no such file",
+		"lacks.yaml":            "lacks.yaml:3: include: there is no file \"none.yaml\"; did you mean \"more.yaml\"?",
 		"bad.yaml":              `bad2.yaml:2: a sandbox has no field "mtu"`,
 		"onlylinks.yaml":        `onlylinks.yaml:1: a network needs a field "sandboxes"`,
 		"list.yaml":             `list.yaml:1: expected a network with fields such as "sandboxes"`,
 		"number.yaml":           "number.yaml:1: expected the path of a file, found a mapping",
-		"main.yaml none.yaml":   "none.yaml: no such file",
+		"main.yaml none.yaml":   "there is no file \"none.yaml\"",
 		"named.yaml again.yaml": `again.yaml:2: the sandbox "d" is there twice; first in named.yaml:2`,
 	} {
 		f, err := ReadAll(nil, strings.Fields(names)...)

@@ -196,7 +196,7 @@ func TestRead(t *testing.T) {
 		dir:                          "no regular file",
 		"/dev/zero":                  "no regular file",
 		huge:                         "larger than 4 MiB",
-		filepath.Join(dir, "absent"): "no such file",
+		filepath.Join(dir, "absent"): "there is no file",
 	} {
 		if _, err := Read(path, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)

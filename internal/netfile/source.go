@@ -3,6 +3,7 @@ package netfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // source is one of the files that a network is read from.
@@ -48,18 +52,34 @@ func readFile(path string) ([]byte, os.FileInfo, error) {
 	// Opening a FIFO waits for its other end, perhaps forever.
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, unread(path, err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is no regular file; to read from a pipe, give - as the file", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, unread(path, err)
 	}
 	defer f.Close()
 	b, err := readAll(path, f)
 	return b, info, err
+}
+
+// unread says why there is nothing to read at path, and which file may be meant.
+func unread(path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		var e *fs.PathError
+		if errors.As(err, &e) {
+			e.Op = "read"
+		}
+		return err
+	}
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.y*ml"))
+	for i := range files {
+		files[i] = filepath.Base(files[i])
+	}
+	return fault.Worded(fmt.Sprintf("there is no file %q%s", path, near.Hint(filepath.Base(path), files)), err)
 }
 
 // load takes a file in, after those that it includes. One that is there already
@@ -115,10 +135,6 @@ func (l *loader) include(s *source, n ast.Node) error {
 	}
 	text, info, err := l.open(path)
 	if err != nil {
-		var lacks *os.PathError
-		if errors.As(err, &lacks) {
-			err = fmt.Errorf("%s: %w", path, lacks.Err)
-		}
 		return s.problem(at, "include: %v", err)
 	}
 	for i, u := range l.under {

@@ -100,6 +100,9 @@ type (
 		To     *string
 		Master string // the name of Link.Master
 		Home   *Home  // of a link that goes home; nil for others
+		// Tagged says that a person who does the same has to give it the alias too:
+		// on the host that tells whose the link is.
+		Tagged bool
 	}
 	DelLink struct{ Index int }
 	NewAddr struct{ Addr rtnl.Addr }
@@ -217,6 +220,9 @@ func (a NewLink) Command(dev string) string {
 	if n.MTU != 0 {
 		fmt.Fprintf(&b, " mtu %d", n.MTU)
 	}
+	if n.TxQLen != nil {
+		fmt.Fprintf(&b, " txqueuelen %d", *n.TxQLen)
+	}
 	queuesCommand(&b, n.Data.TxQueues, n.Data.RxQueues)
 	fmt.Fprintf(&b, " type %s", n.Kind)
 	kind.command(&b, &a)
@@ -262,7 +268,7 @@ func (a SetLink) Command(dev string) string {
 		b.WriteString(map[bool]string{true: " up", false: " down"}[*s.Up])
 	}
 	var lines []string
-	if s.Alias != nil && b.Len() == len(start) && s.ARP == nil {
+	if s.Alias != nil && (a.Tagged || b.Len() == len(start) && s.ARP == nil) {
 		b.WriteString(" alias " + shell.Quote(*s.Alias)) // beside others it is bookkeeping
 	}
 	if b.Len() > len(start) {

@@ -80,6 +80,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))
 	cycled := l.Up() && (replugged || set.Name != "" && !RenamesUp)
+	falls := f.Down && l.Up() && (f.Name != "lo" || !w.Prune)
+	b.cycled[l.Index], b.fallen[l.Index] = cycled, falls
 	if cycled {
 		op := SetDown(w.Key, l, s)
 		op.Half = true // what takes back the next step sets it down
@@ -118,10 +120,18 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}})
 	}
 	b.changeIPv6(w, f, k, l, tag)
-	if cycled {
+	if falls { // before any address comes, which it would take along
+		down, up := false, true
+		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}
+		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}, Half: true,
+			Undo: append(undo, b.lit(k, addrsOf(w.Key, l, s))...)})
+	}
+	if cycled || falls {
 		back := slices.DeleteFunc(addrsOf(w.Key, l, s), func(op Op) bool {
-			a, is := op.Do.(NewAddr)
-			return is && b.drops(a.Addr)
+			if a, is := op.Do.(NewAddr); is {
+				return b.drops(a.Addr)
+			}
+			return falls // a link that is down has no routes
 		})
 		b.config = append(b.config, b.lit(k, back)...)
 	}
@@ -169,13 +179,10 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
 		}
 	}
-	if f.Down == l.Up() && (f.Name != "lo" || !w.Prune) {
-		up, was := !f.Down, l.Up()
-		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &was}}}}
-		if was {
-			undo = append(undo, b.lit(k, addrsOf(w.Key, l, s))...)
-		}
-		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
+	if !f.Down && !l.Up() && (f.Name != "lo" || !w.Prune) {
+		up, down := true, false
+		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true,
+			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}})
 	}
 	return nil
 }
@@ -322,7 +329,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 			have = sameEntry(h, n.Neigh) && h.Proto == rtnl.Protocol
 		}
-		taken := !n.FDB && (b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
+		taken := !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
 		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {
 			continue
 		}

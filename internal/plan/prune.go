@@ -23,7 +23,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	for _, r := range k.Routes {
 		if !r.Within(b.gone) && !b.to[KeyOfRoute(r)] {
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{r},
-				Undo: undo(r.Index, restore(r))})
+				Undo: undo(r.Index, restore(r)), Quiet: b.routeFell(w.Key, k, r)})
 		}
 	}
 	wanted, comes, all := map[neighKey]rtnl.Neigh{}, map[seat]bool{}, map[int]bool{}
@@ -51,7 +51,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		}
 		if !b.gone[n.Index] && !stays && !b.leftBridge(w.Key, n) {
 			n.BridgeName = k.nameOf(n.Bridge)
-			op := Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n}, Undo: undo(n.Index, NewNeigh{n})}
+			op := Op{NS: w.Key, Dev: k.nameOf(n.Index), Do: DelNeigh{n}, Undo: undo(n.Index, NewNeigh{n}), Quiet: b.neighFell(w.Key, k, n)}
 			if n.Bridge != 0 { // while the port is in its VLAN: the kernel deletes none of others
 				b.aside = append(b.aside, op)
 			} else {
@@ -65,8 +65,31 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	b.repair(w, k)
 	for i := range b.sheds {
 		b.sheds[i].Undo = b.lit(k, b.sheds[i].Undo)
+		if d, is := b.sheds[i].Do.(DelAddr); is && d.Addr.Prefix.Addr().Is6() && (b.cycled[d.Addr.Index] || b.fell(w.Key, k, d.Addr.Index, true)) {
+			b.sheds[i].Quiet = true
+		}
 	}
 	b.config = append(b.config, b.sheds...)
+}
+
+// fell reports whether what a link has of a family goes by a step before it is
+// taken away: with the link's IPv6, or as the link is set down. A command that
+// takes it away would fail then.
+func (b *builder) fell(key string, k *known, index int, six bool) bool {
+	return b.fallen[index] || six && b.dark[end{key, k.nameOf(index)}]
+}
+
+func (b *builder) routeFell(key string, k *known, r rtnl.Route) bool {
+	if len(r.Hops) == 0 {
+		return b.fell(key, k, r.Index, r.Dst.Addr().Is6())
+	}
+	return !slices.ContainsFunc(r.Hops, func(h rtnl.Hop) bool { return !b.fell(key, k, h.Index, r.Dst.Addr().Is6()) })
+}
+
+// neighFell is that for a neighbour, which also goes with the link's hardware
+// address, and its last IPv4 address.
+func (b *builder) neighFell(key string, k *known, n rtnl.Neigh) bool {
+	return !n.FDB && n.Bridge == 0 && (b.fell(key, k, n.Index, n.IP.Is6()) || b.forgot[end{key, b.called[place{key, n.Index}]}] || b.bare[n.Index] && n.IP.Is4())
 }
 
 // shedding plans to take addresses that nobody wants from the links that stay:

@@ -55,8 +55,11 @@ var routeAttrs = [...]routeAttr{
 	},
 	{ // where it stands
 		text: func(r rtnl.Route, _ string) (s string) {
-			if r.Table != 0 {
+			switch {
+			case r.Table != 0:
 				s = fmt.Sprintf(" table %d", r.Table)
+			case r.Type == linux.RTN_LOCAL: // which ip puts into the table local
+				s = " table main"
 			}
 			if r.Metric != 0 && r.Metric != defaultMetric(r.Dst) {
 				s += fmt.Sprintf(" metric %d", r.Metric)

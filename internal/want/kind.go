@@ -139,7 +139,9 @@ func calledKind(s *Iface, f *plan.Iface) string {
 }
 
 func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
-	lowest := cmp.Or(kind.MinMTU, plan.MinMTU)
+	if text := badMTU(f, s.MTU); text != "" {
+		return "mtu", text
+	}
 	switch {
 	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
 		return "peer_master", "only a peer on the host has a peer_master: an interface of a sandbox has its own master"
@@ -155,14 +157,23 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 		return "mac", kind.NoMAC(&f.Data)
 	case kind.NoIP && len(s.Addresses)+len(s.Aliases)+len(s.Routes) > 0:
 		return "addresses", fmt.Sprintf("%s carries no IP", plan.A(f.Kind))
-	case f.Kind != "" && s.MTU != 0 && s.MTU < lowest:
-		return "mtu", fmt.Sprintf("the MTU %d is below %d, the lowest of %s", s.MTU, lowest, plan.A(f.Kind))
-	case kind.MaxMTU != 0 && s.MTU > kind.MaxMTU:
-		return "mtu", fmt.Sprintf("the MTU %d is over the limit of %s, %d", s.MTU, plan.A(f.Kind), kind.MaxMTU)
 	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != "" || s.Peer != (Endpoint{})):
 		return "name", "lo is there already: it has no type, source, peer or master"
 	case s.Name == "lo" && s.MAC != nil:
 		return "mac", "lo has no hardware address of its own"
 	}
 	return "", ""
+}
+
+// badMTU says what is wrong with the MTU of an interface whose type is known.
+func badMTU(f *plan.Iface, mtu int) string {
+	kind := plan.KindOf(f.Kind)
+	lowest := cmp.Or(kind.MinMTU, plan.MinMTU)
+	switch {
+	case f.Kind != "" && mtu != 0 && mtu < lowest:
+		return fmt.Sprintf("the MTU %d is below %d, the lowest of %s", mtu, lowest, plan.A(f.Kind))
+	case kind.MaxMTU != 0 && mtu > kind.MaxMTU:
+		return fmt.Sprintf("the MTU %d is over the limit of %s, %d", mtu, plan.A(f.Kind), kind.MaxMTU)
+	}
+	return ""
 }

@@ -231,7 +231,7 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 func alike(first, other *plan.Iface) error {
 	if other == nil {
 		first.Kind = cmp.Or(first.Kind, "veth")
-		return nil
+		return mtuFits(first)
 	}
 	a, b := &first.Data, &other.Data
 	if first.Kind != "" && other.Kind != "" && first.Kind != other.Kind {
@@ -254,6 +254,17 @@ func alike(first, other *plan.Iface) error {
 		if no := plan.KindOf(kind).NoMAC; f.MAC != nil && no != nil && no(a) != "" {
 			return fault.Invalidf("%s", no(a))
 		}
+		if err := mtuFits(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mtuFits refuses an MTU that an end whose type comes from the link can not have.
+func mtuFits(f *plan.Iface) error {
+	if text := badMTU(f, f.MTU); text != "" {
+		return fault.Invalidf("%s", text)
 	}
 	return nil
 }

@@ -126,6 +126,9 @@ func (s *Iface) common() (*plan.Iface, error) {
 	if f.Sysctls, err = wantSettings(s.Sysctls, "link"); err == nil {
 		err = s.addIPv6(f)
 	}
+	if err == nil {
+		err = vipSettings(f)
+	}
 	return f, err
 }
 

@@ -53,6 +53,17 @@ func addSetting(list []plan.Setting, x plan.Setting) ([]plan.Setting, error) {
 	return nil, where.In("sysctls", x.Name, fault.Invalidf("%q is to be %s, and as %q %s: they are the same setting", x.Name, x.Value, list[i].Name, list[i].Value))
 }
 
+// vipSettings refuses a setting that an interface has otherwise by
+// disable_arp_for_vip.
+func vipSettings(f *plan.Iface) error {
+	for _, is := range []plan.Setting{{Path: "ipv4/conf/%s/arp_ignore", Value: "1"}, {Path: "ipv4/conf/%s/arp_announce", Value: "2"}} {
+		if x := setTo(f.Sysctls, is.Path); f.HideVIPs && x != nil && !sysctl.Same(x.Value, is.Value) {
+			return where.In("sysctls", x.Name, fault.Invalidf("%q is to be %s, and disable_arp_for_vip makes it %s", x.Name, x.Value, is.Value))
+		}
+	}
+	return nil
+}
+
 // settleSettings gives each interface the settings that name it, and makes of
 // those which turn IPv6 on or off what the interfaces are to be: of its own, that
 // of all new ones, or that of all.
@@ -76,7 +87,10 @@ func settleSettings(w *plan.Sandbox) (err error) {
 		}
 		parts[2] = "%s"
 		x.Path = strings.Join(parts, "/")
-		if f.Sysctls, err = addSetting(f.Sysctls, x); err != nil {
+		if f.Sysctls, err = addSetting(f.Sysctls, x); err == nil {
+			err = vipSettings(f)
+		}
+		if err != nil {
 			return err
 		}
 	}
