@@ -105,3 +105,8 @@ func (b Base) Down(ctx context.Context, net Network, options ...RemoveOption) (C
 func (b Base) DiffDown(ctx context.Context, net Network, options ...RemoveOption) (Changes, error) {
 	return DiffDown(b.in(ctx), net, options...)
 }
+
+// Export reads what stands as a network, as the function [Export] does.
+func (b Base) Export(ctx context.Context, names ...string) (Network, error) {
+	return Export(b.in(ctx), names...)
+}

@@ -144,3 +144,18 @@ func ExampleNamespace_SetLink() {
 	fmt.Println("no carrier:", err)
 	// Output: no carrier: <nil>
 }
+
+// What was made call by call is read as a network, which changes nothing.
+func ExampleExport() {
+	ctx := context.Background()
+	_, _, down := two(ctx)
+	defer down()
+
+	network, err := osl.Export(ctx, "web", "client")
+	if err != nil {
+		log.Fatal(err)
+	}
+	todo, err := osl.Diff(ctx, network)
+	fmt.Println(network.Links, len(todo), err)
+	// Output: [[web/eth0 client/eth0]] 0 <nil>
+}

@@ -26,8 +26,9 @@ import (
 // a zone, as in fe80::1%eth0, in what the connection says of its addresses.
 //
 // The errors are of type *net.OpError; behind it is [ErrClosed] where the sandbox is
-// gone. When this process destroys a sandbox, the connections that it has there end
-// with syscall.ECONNABORTED. It needs CAP_SYS_ADMIN over the process's user namespace.
+// gone. When osl destroys a sandbox, in whichever process, the TCP and UDP sockets that
+// are there end, connections with syscall.ECONNABORTED, where the kernel can do that. It
+// needs CAP_SYS_ADMIN over the process's user namespace.
 func (n *Namespace) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return n.opened().Inside(public).Dial(ctx, network, address)
 }

@@ -142,7 +142,8 @@ func (n *Namespace) Close() error {
 // the sandbox is gone already. If a link can not go home, the sandbox stays.
 //
 // When it returns, the other ends of its links are gone too, on the host and in
-// other sandboxes, and what osl made there on a link of the host. Where other
+// other sandboxes, and what osl made there on a link of the host; TCP and UDP sockets
+// have ended, of whatever process. Where other
 // handles of the sandbox are open, in this process or another, or a process is
 // in it, the kernel keeps the rest of what osl made there until they are closed.
 //

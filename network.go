@@ -74,9 +74,19 @@ type Change struct {
 	// it is removed, ChangeLeave where osl takes out of a namespace what it put
 	// in and that stays, and ChangeEdit otherwise.
 	Kind ChangeKind `json:"kind"`
-	// Interface is what a ChangeLeave takes out, empty for others.
+	// Interface is the one that it is about, by its name inside; empty for what is of
+	// the whole sandbox.
 	Interface string `json:"interface,omitempty"`
-	// Command does the same by the ip command.
+	// Object is what is changed: sandbox, link, address, route, rule, neighbor, setting,
+	// vlan, impairment, offloads, altname or masquerade.
+	Object string `json:"object,omitempty"`
+	// Before is what it was, in the words of the ip command: "10.0.0.2/24", "mtu 1500",
+	// "ipv4.ip_forward=0". It is empty for what is new.
+	Before string `json:"before,omitempty"`
+	// After is what it is to be, empty for what is taken away.
+	After string `json:"after,omitempty"`
+	// Command does the same by the ip command. A step for which that takes several is a
+	// Change for each, which say the same.
 	Command string `json:"command"`
 }
 
@@ -103,7 +113,8 @@ func (c Changes) String() string {
 // changesOf returns what the engine did.
 func changesOf(list []engine.Change) (c Changes) {
 	for _, x := range list {
-		c = append(c, Change{Sandbox: x.Sandbox, Kind: ChangeKind(x.Kind), Interface: x.Interface, Command: x.Command})
+		c = append(c, Change{Sandbox: x.Sandbox, Kind: ChangeKind(x.Kind), Interface: x.Interface,
+			Object: x.Object, Before: x.Before, After: x.After, Command: x.Command})
 	}
 	return c
 }

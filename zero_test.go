@@ -26,6 +26,7 @@ func TestZeroNamespaceIsClosed(t *testing.T) {
 		"InvokeFunc":       n.InvokeFunc(func() { t.Error("the function was run") }),
 		"AddInterface":     n.AddInterface("a", "b"),
 		"AddLink":          n.AddLink(ctx, iface),
+		"Spec":             func() error { _, err := n.Spec(ctx); return err }(),
 		"PlanLink":         plan(n.PlanLink(ctx, iface)),
 		"AddLinks":         n.AddLinks(ctx, slices.Values([]InterfaceSpec{iface})),
 		"RemoveLink":       n.RemoveLink(ctx, "a"),

@@ -74,6 +74,7 @@ func TestAddressOptions(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Fatalf("diff: %v\n%s", err, c)
 		}
+		asRead(t, n)
 	}
 	up()
 	want := []string{
@@ -145,6 +146,7 @@ func TestLoopbackAddresses(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Fatalf("diff: %v\n%s", err, c)
 		}
+		asRead(t, n)
 	}
 	want := []string{"10.255.0.1 prefixlen 32 scope global", "127.0.0.1 prefixlen 8 scope host", "127.0.0.53 prefixlen 8 scope host",
 		"127.1.0.1 prefixlen 32 scope host", "::1 prefixlen 128 scope host", "fd00::1 prefixlen 128 scope global"}

@@ -66,6 +66,7 @@ func nothingLeft(t *testing.T, net osl.Network) {
 	if left, err := osl.Diff(t.Context(), net); err != nil || len(left) > 0 {
 		t.Errorf("Diff after Apply: %v\n%v", err, left)
 	}
+	asRead(t, net)
 	if again, err := osl.Apply(t.Context(), net); err != nil || len(again) > 0 {
 		t.Errorf("a second Apply: %v\n%v", err, again)
 	}

@@ -54,6 +54,7 @@ func TestEdits(t *testing.T) {
 			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 				r.Fatalf("diff after that: %v\n%s", err, c)
 			}
+			asRead(r, n)
 			if got, want := standing(r, n), described(n); got != want {
 				r.Fatalf("the kernel has\n%sand the network says\n%s", got, want)
 			}

@@ -5,6 +5,7 @@ package osltest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -309,10 +310,20 @@ func TestInsideDatagramsAndUnix(t *testing.T) {
 	f.Close()
 }
 
+func init() {
+	children["remove"] = func(args []string) int {
+		if err := osl.Remove(context.Background(), args[0]); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
+	}
+}
+
 // Who waits on a connection of a sandbox that is destroyed gets an error, whichever
-// handle, of this process, destroys it.
+// handle destroys it, and whichever process.
 func TestInsideDestroyedUnderConnections(t *testing.T) {
-	for _, how := range []string{"Destroy", "Remove", "Down"} {
+	for _, how := range []string{"Destroy", "Remove", "Down", "another process"} {
 		ctx := t.Context()
 		a, b := pair(t)
 		l, err := b.Listen(ctx, "tcp", "10.0.0.2:80")
@@ -352,6 +363,8 @@ func TestInsideDestroyedUnderConnections(t *testing.T) {
 			err = osl.Remove(ctx, b.Name())
 		case "Down":
 			_, err = osl.Down(ctx, osl.Network{Sandboxes: []osl.Spec{{Name: b.Name()}}})
+		case "another process":
+			err = child("remove", b.Name()).Run()
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -86,6 +86,7 @@ func TestIPv6Modes(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Fatalf("diff %s: %v\n%s", when, err, c)
 		}
+		asRead(t, n)
 	}
 	_, err := osl.Apply(t.Context(), n)
 	must(t, err)
@@ -184,6 +185,7 @@ func TestSharedSubnet(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Fatalf("diff: %v\n%s", err, c)
 		}
+		asRead(t, n)
 	}
 	n.Sandboxes[0].Interfaces[1].SharedSubnet = false
 	_, err = osl.Apply(t.Context(), n)

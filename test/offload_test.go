@@ -68,6 +68,7 @@ func settles(t *testing.T, n osl.Network) []osl.Change {
 	if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 		t.Fatalf("after it was applied there is to do (%v): %v", err, c)
 	}
+	asRead(t, n)
 	return did
 }
 

@@ -94,6 +94,7 @@ func TestRoutes(t *testing.T) {
 			if c, err = osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 				t.Fatalf("diff: %v\n%s", err, c)
 			}
+			asRead(t, n)
 		}
 	}
 	up()
@@ -202,6 +203,7 @@ func TestRoutesOfOthers(t *testing.T) {
 	if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 		t.Errorf("what is there already is to be made: %v\n%s", err, c)
 	}
+	asRead(t, n)
 	n.Sandboxes[0].Routes[1].NextHops[0].Weight = 7
 	_, err = osl.Apply(t.Context(), n)
 	refused(t, "another weight than the others' route", err, osl.ErrExists, "10.8.0.0/16", "nexthop via 10.0.0.2 dev e0 weight 2")

@@ -83,6 +83,7 @@ func TestRules(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Fatalf("diff: %v\n%s", err, c)
 		}
+		asRead(t, n)
 	}
 	_, err := osl.Apply(t.Context(), n)
 	must(t, err)

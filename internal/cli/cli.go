@@ -102,7 +102,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		a.upCommand(), a.downCommand(), a.diffCommand(), a.checkCommand(),
 		a.createCommand(), a.rmCommand(), a.lsCommand(), a.inspectCommand(),
 		a.execCommand(), a.linkCommand(), a.recoverCommand(),
-		a.importCommand(), a.ociCommand(), a.schemaCommand(), a.versionCommand(),
+		a.exportCommand(), a.importCommand(), a.ociCommand(), a.schemaCommand(), a.versionCommand(),
 	)
 	return root
 }

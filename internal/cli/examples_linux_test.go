@@ -107,6 +107,12 @@ func TestExamples(t *testing.T) {
 			want(t, exitDone, []string{"created", "CHECK"}, "up", file)
 			want(t, exitDone, []string{"nothing to change"}, "up", file)
 			want(t, exitDone, []string{"nothing to change"}, "diff", file)
+			exported := filepath.Join(t.TempDir(), name+".yaml")
+			text := want(t, exitDone, []string{"name: " + name + "\n"}, "export", name)
+			if err := os.WriteFile(exported, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want(t, exitDone, []string{"nothing to change"}, "diff", exported)
 			change, ok := byHand[name]
 			if !ok {
 				t.Fatal("no change by hand for this example")

@@ -34,8 +34,13 @@ func commands(op plan.Op, sh shell.Shell) (c []Change) {
 	if _, ok := op.Do.(plan.MakeNS); ok {
 		kind = Make
 	}
-	for _, line := range plan.Commands(op, sh) {
-		c = append(c, Change{Sandbox: sandbox, Kind: kind, Command: line})
+	lines := plan.Commands(op, sh)
+	if len(lines) == 0 {
+		return nil
+	}
+	said := plan.Describe(op)
+	for _, line := range lines {
+		c = append(c, Change{Sandbox: sandbox, Kind: kind, Interface: op.Dev, Command: line, Said: said})
 		kind = Edit // what a new sandbox takes beside
 	}
 	return c
@@ -54,7 +59,7 @@ func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link) (c []Change, 
 	sh := shell.For(base.Path())
 	for _, op := range ops {
 		for _, x := range commands(op, sh) {
-			x.Sandbox, x.Kind, x.Interface = base.NameOf(n.key), Leave, op.Dev
+			x.Sandbox, x.Kind = base.NameOf(n.key), Leave
 			c = append(c, x)
 		}
 	}
@@ -65,5 +70,5 @@ func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link) (c []Change, 
 }
 
 func removeChange(key string) Change {
-	return Change{Sandbox: base.NameOf(key), Kind: End, Command: shell.For(base.Path()).Removal(key)}
+	return Change{Sandbox: base.NameOf(key), Kind: End, Command: shell.For(base.Path()).Removal(key), Said: plan.Said{Object: "sandbox"}}
 }

@@ -53,19 +53,24 @@ func (n *Namespace) within(f func() error) error {
 // used are the namespaces in which this process made sockets for a caller.
 var used sync.Map
 
-// endSockets ends the connections of a sandbox that is gone, where this process made
-// any there: they hold its namespace, in which no packet will come any more.
+// endSockets ends the connections of a sandbox that is gone, whoever made them: they
+// hold its namespace, in which no packet will come any more. Of its own the process
+// knows; of others the kernel counts them, which is asked first, since to list them it
+// goes through those of the whole machine.
 func (n *Namespace) endSockets() {
-	if _, is := used.LoadAndDelete(n.id); !is {
-		return
-	}
+	_, own := used.LoadAndDelete(n.id)
 	ns, err := n.file()
 	if err != nil {
 		return
 	}
 	defer ns.Release()
 	// A kernel that can not do it leaves them to their deadlines.
-	_ = netns.Do(ns.FD(), netlink.EndSockets)
+	_ = netns.Do(ns.FD(), func() error {
+		if !own && !netns.HasSockets() {
+			return nil
+		}
+		return netlink.EndSockets()
+	})
 }
 
 // etcOf is the directory with a sandbox's own files of /etc, as ip netns has it.

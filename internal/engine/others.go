@@ -71,6 +71,10 @@ func (*Namespace) InvokeFunc(func()) error                   { return no("run a 
 func (*Namespace) Enter() (func() error, error)              { return nil, no("enter the sandbox") }
 func (*Namespace) Held() *Held                               { return &Held{} }
 func (*Namespace) Inspect(context.Context) (*Reading, error) { return nil, no("inspect the sandbox") }
+func StandsOnHost(context.Context, string) (*Standing, error) {
+	return nil, no("read what the network has on the host")
+}
+func (*Namespace) Stands(context.Context) (*Standing, error) { return nil, no("read the sandbox") }
 func (*Namespace) Interface(context.Context, string) (*Reading, error) {
 	return nil, no("read the interface")
 }

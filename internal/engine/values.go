@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/types"
 )
 
@@ -19,8 +20,9 @@ const (
 type Change struct {
 	Sandbox   string
 	Kind      string
-	Interface string // that a Leave takes out
+	Interface string
 	Command   string
+	plan.Said
 }
 
 // Entry is a sandbox in a list; osl.Entry says what the fields are.
@@ -56,4 +58,22 @@ type Adopted struct {
 	Sources  map[int]string // names of links, by index
 	Gateways [2]net.IP
 	Statics  []*types.StaticRoute
+}
+
+// Standing is a reading with all that it takes to make another sandbox like it.
+type Standing struct {
+	*Reading
+	// Far are what links are connected with in other namespaces, by the indexes of
+	// these: the other end of a pair, or the link below. What is in none of the base
+	// path is not there.
+	Far map[int]Far
+	// Settings are those that differ from what a new sandbox has.
+	Settings plan.Set
+}
+
+// Far is a link of another namespace.
+type Far struct {
+	Sandbox string // its name, want.HostName for the host
+	Link    rtnl.Link
+	Master  string // the name of what it is a port of
 }

@@ -25,8 +25,8 @@ func nameMark(name string) string {
 // gave reports whether osl gave the link an alternative name.
 func (t *Tag) gave(name string) bool { return slices.Contains(t.Names, nameMark(name)) }
 
-// gaveOf returns those of a link's alternative names that osl gave it.
-func (t *Tag) gaveOf(l *rtnl.Link) (names []string) {
+// Gave returns those of a link's alternative names that osl gave it.
+func (t *Tag) Gave(l *rtnl.Link) (names []string) {
 	for _, name := range l.AltName {
 		if t.gave(name) && !IsOwnName(name) {
 			names = append(names, name)
@@ -51,7 +51,7 @@ func (b *builder) altNames(w *Sandbox, f *Iface, index int, l *rtnl.Link, tag *T
 			marks = append(marks, nameMark(name))
 		}
 	}
-	for _, name := range tag.gaveOf(l) {
+	for _, name := range tag.Gave(l) {
 		if slices.Contains(f.AltNames, name) {
 			continue
 		}

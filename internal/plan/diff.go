@@ -225,9 +225,12 @@ func (b *builder) labels(w *Sandbox, k *known) {
 		return
 	}
 	t, made := ParseSandboxTag(lo.Alias)
-	network := orElse(w.Network, t.Network)
-	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network || t.OnHost != w.OnHost) {
-		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, OnHost: w.OnHost, Labels: w.Labels}.String())
+	network, onHost := orElse(w.Network, t.Network), w.OnHost
+	if w.Network == "" { // a part alone says nothing of the rest of its network
+		onHost = t.OnHost
+	}
+	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network || t.OnHost != onHost) {
+		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, OnHost: onHost, Labels: w.Labels}.String())
 		op.Quiet, op.Half = maps.Equal(t.Labels, w.Labels), true
 		op.Undo = []Op{retag(w.Key, "lo", loopback, lo.Alias)}
 		b.config = append(b.config, op)

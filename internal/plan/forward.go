@@ -52,6 +52,9 @@ func (s *State) noted(network string, others bool, path string) (steps []Step) {
 	return steps
 }
 
+// Asked reports whether a network asked for one of Forwards.
+func (s *State) Asked(network, path string) bool { return s.noted(network, false, path) != nil }
+
 // forwarding plans the settings of the host that a network asks for, and puts back
 // what it asks for no more.
 func (b *builder) forwarding(w *Sandbox, s *State) {

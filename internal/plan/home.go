@@ -44,7 +44,7 @@ func (a SetLink) Since(l *rtnl.Link) SetLink {
 	}
 	home.Kept, home.Lost = parseHomeRecord(home.Names)
 	if t, ok := ParseTag(a.Home.Tag); ok {
-		home.Names = append(home.Names, t.gaveOf(l)...)
+		home.Names = append(home.Names, t.Gave(l)...)
 	}
 	a.Home = &home
 	return a

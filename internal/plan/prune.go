@@ -245,7 +245,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	if set.TxQLen != nil {
 		back.TxQLen = &l.TxQLen
 	}
-	for _, name := range t.gaveOf(l) {
+	for _, name := range t.Gave(l) {
 		ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelAltName{l.Index, []string{name}}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewAltName{l.Index, []string{name}}}}})
 	}
 	return append(ops, Op{NS: key, Dev: l.Name, Half: true, Do: SetLink{Link: set}, Undo: []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: back}}}})

@@ -198,3 +198,38 @@ func Nearest(path string) string {
 	}
 	return strings.TrimSuffix(dir, "/")
 }
+
+// All returns the settings of the calling thread's namespace that can be read and
+// written, by their paths.
+func All() (map[string]string, error) {
+	all := map[string]string{}
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if err == nil && strings.HasSuffix(path, "/neigh") {
+				return fs.SkipDir // of links, and nobody sets those
+			}
+			return ignoreGone(err)
+		}
+		mode, err := Mode(path)
+		if err != nil || mode&0o600 != 0o600 {
+			return ignoreGone(err)
+		}
+		value, err := Read(path)
+		if err == nil {
+			all[path] = value
+		}
+		if errors.Is(err, unix.EIO) || errors.Is(err, fs.ErrPermission) {
+			return nil // one that has no value, or that this user may not see
+		}
+		return ignoreGone(err)
+	})
+	return all, err
+}
+
+// ignoreGone passes over what went with its link.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

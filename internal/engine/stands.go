@@ -1,0 +1,166 @@
+//go:build linux
+
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/sysctl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// Stands reads what the sandbox holds, with what a Status does not tell: all that it
+// takes to make another one like it.
+func (n *Namespace) Stands(ctx context.Context) (*Standing, error) {
+	s, err := n.stands(n.in(ctx))
+	return s, fail("read the sandbox", n.key, "", err)
+}
+
+func (n *Namespace) stands(ctx context.Context) (*Standing, error) {
+	r, err := n.reading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Standing{Reading: r, Far: map[int]Far{}}
+	if err := n.farEnds(ctx, s); err != nil {
+		return nil, err
+	}
+	ns, err := n.file()
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Release()
+	var own, fresh map[string]string
+	if err := netns.Do(ns.FD(), func() (err error) { own, err = sysctl.All(); return err }); err != nil {
+		return nil, err
+	}
+	if err := netns.Make(func() (err error) { fresh, err = sysctl.All(); return err }); err != nil {
+		return nil, err
+	}
+	s.Settings = plan.Settings(own, fresh, r.State.Links)
+	return s, nil
+}
+
+// farEnds finds what links of the sandbox are connected with in other namespaces: on
+// the host, and in the other sandboxes of the base path.
+func (n *Namespace) farEnds(ctx context.Context, s *Standing) error {
+	sought := map[int]*rtnl.Link{}
+	for i := range s.State.Links {
+		if l := &s.State.Links[i]; l.ParentNS && l.Parent != 0 {
+			sought[l.Index] = l
+		}
+	}
+	if len(sought) == 0 {
+		return nil
+	}
+	host, err := openHost()
+	if err != nil {
+		return err
+	}
+	err = find(ctx, host.conn, want.HostName, sought, s.Far)
+	host.Close()
+	if err != nil || len(sought) == 0 {
+		return err
+	}
+	keys, err := baseKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		other, err := open(key)
+		if err != nil || other.id == n.id || other.host {
+			continue // what can not be opened has no end that could be named
+		}
+		err = find(ctx, other.conn, base.NameOf(key), sought, s.Far)
+		other.Close()
+		if err != nil || len(sought) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks in one namespace for what links are connected with, and takes those that
+// it finds out of sought.
+func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*rtnl.Link, far map[int]Far) error {
+	indexes := slices.Sorted(maps.Keys(sought))
+	found := make([]rtnl.Link, len(indexes))
+	reqs := make([]rtnl.Request, len(indexes))
+	for i, index := range indexes {
+		reqs[i] = rtnl.GetLink(sought[index].Parent, "", &found[i])
+	}
+	errs, err := conn.Do(ctx, reqs...)
+	if err != nil {
+		return err
+	}
+	for i, index := range indexes {
+		l, o := sought[index], &found[i]
+		if errs[i] != nil {
+			continue
+		}
+		if pair := plan.KindOf(l.Kind).Pair; pair && (o.Kind != l.Kind || o.Parent != l.Index || !o.ParentNS) || !pair && name != want.HostName {
+			continue // an index is not the only one of its number
+		}
+		x := Far{Sandbox: name, Link: *o}
+		if o.Master != 0 {
+			var m rtnl.Link
+			if err := conn.One(ctx, rtnl.GetLink(o.Master, "", &m)); err != nil && !plan.Absent(err) {
+				return err
+			}
+			x.Master = m.Name
+		}
+		far[index] = x
+		delete(sought, index)
+	}
+	return nil
+}
+
+// StandsOnHost reads what a network has on the host.
+func StandsOnHost(ctx context.Context, network string) (*Standing, error) {
+	s, err := standsOnHost(ctx, network)
+	return s, fail("read what the network has on the host", "", "", err)
+}
+
+func standsOnHost(ctx context.Context, network string) (*Standing, error) {
+	host, err := openHost()
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	s := &Standing{Reading: &Reading{}, Settings: plan.Set{Sandbox: map[string]string{}}}
+	if s.State, err = readOnHost(ctx, host.conn, network, nil); err != nil {
+		return nil, err
+	}
+	inOrder(s.State.Links)
+	if s.State.FiltersVLANs() {
+		vlans, err := host.conn.VLANs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.State.SetVLANs(vlans)
+	}
+	fd, err := netns.Home()
+	if err != nil {
+		return nil, err
+	}
+	return s, netns.Do(fd, func() error {
+		for _, path := range plan.Forwards {
+			if !s.State.Asked(network, path) {
+				continue
+			}
+			value, err := sysctl.Read(path)
+			if err != nil {
+				return err
+			}
+			s.Settings.Sandbox[path] = value
+		}
+		return nil
+	})
+}

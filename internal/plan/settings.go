@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Set are settings of a sandbox by their paths, and those of its links by the link's
+// name and the rest of the path, such as ipv4/rp_filter.
+type Set struct {
+	Sandbox map[string]string
+	Links   map[string]map[string]string
+}
+
+// Settings returns which of a sandbox's settings are others than in a new sandbox, and
+// which of its links' are others than the sandbox's default, or than a new lo's; but not those that follow
+// from something else that is said of it.
+func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
+	s := Set{map[string]string{}, map[string]map[string]string{}}
+	named := map[string]bool{}
+	for i := range links {
+		named[links[i].Name] = true
+	}
+	for path, value := range own {
+		family, name, setting, ofLink := confOf(path)
+		switch {
+		case ofLink && (name == "default" || name == "all") && slices.Contains(impliedOfAll, setting):
+		case ofLink && name != "default" && name != "all":
+			usual, known := own[family+"/conf/default/"+setting]
+			if name == "lo" {
+				usual, known = fresh[path]
+			}
+			if !named[name] || !known || usual == value || slices.Contains(impliedOfLink, family+"/"+setting) {
+				continue
+			}
+			if s.Links[name] == nil {
+				s.Links[name] = map[string]string{}
+			}
+			s.Links[name][family+"/"+setting] = value
+		case path == "ipv4/conf/all/accept_redirects" && value == "0" && own["ipv4/ip_forward"] == "1": // by that
+		case slices.Contains(impliedOfSandbox, path):
+		default:
+			if usual, known := fresh[path]; known && usual != value {
+				s.Sandbox[path] = value
+			}
+		}
+	}
+	return s
+}
+
+// confOf takes the path of a setting of links apart: ipv4/conf/eth0/rp_filter.
+func confOf(path string) (family, name, setting string, ok bool) {
+	family, rest, ok := strings.Cut(path, "/conf/")
+	if !ok {
+		return "", "", "", false
+	}
+	i := strings.LastIndexByte(rest, '/')
+	if i < 0 {
+		return "", "", "", false
+	}
+	return family, rest[:i], rest[i+1:], true
+}
+
+// impliedOfAll are settings of all links that osl gives a new sandbox.
+var impliedOfAll = []string{"disable_ipv6", "accept_dad", "ndisc_notify"}
+
+// impliedOfSandbox are those of a sandbox that go with another one, or are a secret.
+var impliedOfSandbox = []string{
+	"ipv4/conf/all/forwarding", "ipv4/conf/default/forwarding", // ipv4/ip_forward
+	"ipv6/conf/default/forwarding", // ipv6/conf/all/forwarding
+	"ipv4/tcp_fastopen_key", "ipv6/conf/all/stable_secret", "ipv6/conf/default/stable_secret",
+	"ipv4/tcp_available_congestion_control",
+}
+
+// impliedOfLink are those of a link that something else of it says, or that osl sets
+// while it announces addresses.
+var impliedOfLink = []string{
+	"ipv4/arp_ignore", "ipv4/arp_announce", "ipv4/arp_notify", "ipv4/promote_secondaries",
+	"ipv6/disable_ipv6", "ipv6/accept_dad", "ipv6/ndisc_notify", "ipv6/addr_gen_mode", "ipv6/mtu", "ipv6/stable_secret",
+}
