@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,12 +29,7 @@ func begin(t *testing.T, file string) *lab {
 		t.Skip("FRR changes to a user of its own, which a user namespace does not have")
 	}
 	l, err := start(t.Context(), file)
-	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	testnet.Feature(t, "example "+strings.TrimSuffix(file, ".yaml"), err)
 	t.Cleanup(func() {
 		if err := l.stop(); err != nil {
 			t.Error(err)
@@ -115,7 +110,7 @@ func unchanged(t *testing.T, l *lab) {
 
 // Sessions over link-local addresses bring IPv4 routes by way of them, over both
 // spines. When one path is cut the traffic goes on over the other.
-func TestBGPUnnumbered(t *testing.T) {
+func TestFeatureBGPUnnumbered(t *testing.T) {
 	l := begin(t, "bgp.yaml")
 	const lan2, both, one = "10.90.2.0/24", "[spine1 inet6 spine2 inet6]", "[spine2 inet6]"
 	eventually(t, both, func() string { return hops(t, lan2) })
@@ -134,7 +129,7 @@ func TestBGPUnnumbered(t *testing.T) {
 
 // Two VLANs, each a VXLAN between the leaves whose other end EVPN tells: where a hardware
 // address is comes by BGP, as do the addresses to which everything else is sent.
-func TestEVPN(t *testing.T) {
+func TestFeatureEVPN(t *testing.T) {
 	l := begin(t, "evpn.yaml")
 	type entry struct {
 		Dst   string

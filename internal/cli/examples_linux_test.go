@@ -101,7 +101,7 @@ func TestExamples(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := traces(t)
 			if code, _, errs := runOSL(t, "up", "--no-check", file); code != exitDone && unsupported(errs) != nil {
-				t.Skip(unsupported(errs)) // TestExampleNetworks tries it on other kernels
+				t.Skip(unsupported(errs)) // TestFeatureExamples tries it on other kernels
 			}
 			want(t, exitDone, nil, "down", file)
 			want(t, exitDone, []string{"created", "CHECK"}, "up", file)

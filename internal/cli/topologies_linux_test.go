@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // topologyChecks are what must hold in topologies that have no checks of their own.
@@ -21,7 +23,7 @@ var topologyChecks = map[string]string{
 // Topologies of others, and those that say what these do, come up as they are: what is
 // up is no difference, and nothing of it is left. OSL_TOPOLOGIES is a directory of
 // further ones.
-func TestTopologies(t *testing.T) {
+func TestFeatureTopologies(t *testing.T) {
 	files, err := filepath.Glob("testdata/clab/*.clab.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("topologies: %v, %v", files, err)
@@ -33,6 +35,7 @@ func TestTopologies(t *testing.T) {
 		}
 		files = append(files, more...)
 	}
+	var lacks error
 	t.Run("each", func(t *testing.T) {
 		// The kernel gives and takes link-local addresses of the host in its own time.
 		sh(t, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link add ens3 type veth peer name ens3p")
@@ -41,16 +44,18 @@ func TestTopologies(t *testing.T) {
 			name := strings.TrimSuffix(filepath.Base(file), ".clab.yml")
 			t.Run(name, func(t *testing.T) {
 				if err := upAndDown(t, file, topologyChecks[name]); err != nil {
+					lacks = err
 					t.Skip(err)
 				}
 			})
 		}
 	})
+	testnet.Feature(t, "containerlab topologies", lacks)
 }
 
 // Public topologies of other programs, as network files of ours, and the example that
 // needs more of the kernel.
-func TestExampleNetworks(t *testing.T) {
+func TestFeatureExamples(t *testing.T) {
 	files, err := filepath.Glob("../../examples/topologies/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("examples: %v, %v", files, err)
@@ -59,9 +64,7 @@ func TestExampleNetworks(t *testing.T) {
 	for _, file := range append(files, "../../examples/vrf.yaml") {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
-			if err := upAndDown(t, file, ""); err != nil {
-				t.Skip(err)
-			}
+			testnet.Feature(t, "example "+name, upAndDown(t, file, ""))
 		})
 	}
 }
