@@ -264,7 +264,7 @@ func (p *pool) lease(args *skel.CmdArgs) (r *current.Result, err error) {
 		if err != nil {
 			for _, ip := range r.IPs {
 				a, _ := addrOf(ip.Address.IP)
-				_ = os.Remove(s.path(a.String()))
+				_ = s.remove(a.String(), ownerOf(args.ContainerID, args.IfName))
 			}
 			r = nil
 		}

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// reserved lists the files of a directory of host-local, without the lock.
+// reserved lists the files of a directory of host-local, without the lock, and without
+// second names, of which each has to be one.
 func reserved(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	files, err := os.ReadDir(dir)
@@ -23,6 +24,13 @@ func reserved(t *testing.T, dir string) (list []string) {
 		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if name, ok := strings.CutPrefix(f.Name(), "osl."); ok {
+			_, address, _ := strings.Cut(name, ".")
+			if first, err := os.ReadFile(filepath.Join(dir, address)); err != nil || string(first) != string(b) {
+				t.Errorf("%s has %q, %v", f.Name(), b, err)
+			}
+			continue
 		}
 		if f.Name() != "lock" {
 			list = append(list, f.Name()+"="+strings.ReplaceAll(string(b), "\r\n", "/"))
@@ -106,6 +114,23 @@ func TestHostLocal(t *testing.T) {
 	c.must("host-local", "DEL", "old", "/n", file(""))
 	if x := strings.Join(reserved(t, dir), " "); strings.Contains(x, "old") {
 		t.Errorf("after DEL there is %v", x)
+	}
+	// The plugin, killed when it had taken one reservation of two names, and then another
+	// has the address: each has its own.
+	c.must("host-local", "ADD", "id6", "/n", file(`"runtimeConfig": {"ips": ["10.1.0.2"]}, `))
+	if err := os.Remove(filepath.Join(dir, "10.1.0.2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "10.1.0.2"), []byte("id8\r\neth0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.must("host-local", "DEL", "id6", "/n", file(""))
+	if x := strings.Join(reserved(t, dir), " "); !strings.Contains(x, "10.1.0.2=id8/eth0") || strings.Contains(x, "id6") {
+		t.Errorf("after DEL of id6 there is %v", x)
+	}
+	c.must("host-local", "DEL", "id8", "/n", file(""))
+	if x := strings.Join(reserved(t, dir), " "); strings.Contains(x, "id8") {
+		t.Errorf("after DEL of id8 there is %v", x)
 	}
 	// What is wrong with the ranges keeps nobody from giving addresses back.
 	c.must("host-local", "DEL", "id5", "/n", `{"cniVersion": "1.0.0", "name": "n", "ipam": {"type": "host-local", "dataDir": "LEASES"}}`)

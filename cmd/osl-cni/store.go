@@ -3,6 +3,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +22,7 @@ import (
 
 // store is the directory of a network in which host-local keeps what it has given out: a
 // file for each address, with the container's id and the interface in it. Who works
-// there holds the lock.
+// there holds the lock. osl-cni gives each a second name.
 type store struct {
 	dir  string
 	lock int // a descriptor
@@ -66,25 +69,67 @@ func (s *store) close() { unix.Close(s.lock) }
 
 func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// each calls f with the address of each reservation, and whose it is: an id, and a line
-// break and an interface in those that are not of an old version. One that was killed
-// may have left an empty one.
-func (s *store) each(f func(name, owner string) error) error {
-	d, err := os.Open(s.dir)
+// second is the second name of a reservation, a hard link: it tells whose that is, so
+// that not each has to be read. For the plugin it is one more file of the attachment,
+// which goes with it.
+func second(owner, address string) string { return hashOf(owner) + "." + address }
+
+const secondPrefix = "osl."
+
+func hashOf(owner string) string {
+	h := sha256.Sum256([]byte(owner))
+	return fmt.Sprintf("%s%x", secondPrefix, h[:8])
+}
+
+// names lists the directory: the inode of each name.
+func (s *store) names() (list map[string]uint64, err error) {
+	fd, err := unix.Open(s.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	list = map[string]uint64{}
+	for buf := make([]byte, 64<<10); ; {
+		n, err := unix.Getdents(fd, buf)
+		if err != nil || n <= 0 {
+			return list, err
+		}
+		for b := buf[:n]; len(b) > 19; { // struct linux_dirent64: the inode, an offset, the length, the type, and the name
+			size := int(binary.NativeEndian.Uint16(b[16:]))
+			name, _, _ := bytes.Cut(b[19:size], []byte{0})
+			list[string(name)] = binary.NativeEndian.Uint64(b)
+			b = b[size:]
+		}
+	}
+}
+
+// each calls f with the address of each reservation that may be of an owner, of all
+// without one, and whose it is: an id, and a line break and an interface in those that
+// are not of an old version. One that was killed may have left an empty one.
+func (s *store) each(owner string, f func(name, owner string) error) error {
+	names, err := s.names()
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	list, err := d.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	var buf [512]byte
-	for _, name := range list {
-		if name == lockFile || strings.HasPrefix(name, lastPrefix) {
+	others := map[string]bool{} // reservations that are known to be of another owner
+	for name, inode := range names {
+		if !strings.HasPrefix(name, secondPrefix) {
 			continue
 		}
-		fd, err := unix.Openat(int(d.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		hash, address, _ := strings.Cut(name[len(secondPrefix):], ".")
+		switch {
+		case names[address] != inode: // the plugin took the reservation away, and was killed
+			_ = os.Remove(s.path(name))
+		case owner != "" && secondPrefix+hash != hashOf(owner):
+			others[address] = true
+		}
+	}
+	var buf [512]byte
+	for name := range names {
+		if others[name] || name == lockFile || strings.HasPrefix(name, lastPrefix) || strings.HasPrefix(name, secondPrefix) {
+			continue
+		}
+		fd, err := unix.Open(s.path(name), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
 			continue // it is nothing of host-local's
 		}
@@ -100,21 +145,25 @@ func (s *store) each(f func(name, owner string) error) error {
 	return nil
 }
 
+// ownerOf is what is in the reservations of an attachment.
+func ownerOf(id, ifName string) string { return strings.TrimSpace(id) + lineBreak + ifName }
+
 // sweep returns the addresses that an attachment has, and removes what one that was
 // killed left.
 func (s *store) sweep(id, ifName string) (have []netip.Addr, err error) {
-	id = strings.TrimSpace(id)
-	return have, s.each(func(name, owner string) error {
+	mine := ownerOf(id, ifName)
+	err = s.each(mine, func(name, owner string) error {
 		ip, err := netip.ParseAddr(name)
 		switch {
 		case err != nil:
 		case owner == "": // who wrote it had the lock
-			return s.remove(name)
-		case owner == id+lineBreak+ifName || owner == id:
+			return s.remove(name, owner)
+		case owner == mine || owner == strings.TrimSpace(id):
 			have = append(have, ip)
 		}
 		return nil
 	})
+	return have, err
 }
 
 // take reserves an address.
@@ -150,17 +199,22 @@ func (s *store) reserve(ip netip.Addr, args *skel.CmdArgs, set int) (bool, error
 	if err != nil {
 		return false, err
 	}
-	_, err = f.WriteString(strings.TrimSpace(args.ContainerID) + lineBreak + args.IfName)
+	owner := ownerOf(args.ContainerID, args.IfName)
+	_, err = f.WriteString(owner)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.WriteFile(s.path(lastPrefix+strconv.Itoa(set)), []byte(ip.String()), 0o600)
 	}
 	if err != nil {
 		return false, errors.Join(err, os.Remove(f.Name()))
 	}
+	_ = os.Link(f.Name(), s.path(second(owner, ip.String()))) // without, it is read each time
 	return true, nil
 }
 
-func (s *store) remove(name string) error {
+// remove takes a reservation away, its second name first: one of these alone would be
+// of who has the address next.
+func (s *store) remove(name, owner string) error {
+	_ = os.Remove(s.path(second(owner, name))) // it may have none
 	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -170,22 +224,17 @@ func (s *store) remove(name string) error {
 // release gives back the addresses of an attachment: those with its interface, else
 // those of an old version with the id alone.
 func (s *store) release(id, ifName string) error {
-	id = strings.TrimSpace(id)
-	var exact, old []string
-	err := s.each(func(name, owner string) error {
-		switch owner {
-		case id + lineBreak + ifName:
-			exact = append(exact, name)
-		case id:
-			old = append(old, name)
-		}
+	mine := ownerOf(id, ifName)
+	found := map[string][]string{}
+	err := s.each(mine, func(name, owner string) error {
+		found[owner] = append(found[owner], name)
 		return nil
 	})
-	if exact == nil {
-		exact = old
+	if found[mine] == nil {
+		mine = strings.TrimSpace(id)
 	}
-	for _, name := range exact {
-		err = errors.Join(err, s.remove(name))
+	for _, name := range found[mine] {
+		err = errors.Join(err, s.remove(name, mine))
 	}
 	return err
 }
@@ -195,12 +244,12 @@ func (s *store) collect(valid []types.GCAttachment) error {
 	keep := map[string]bool{}
 	for _, a := range valid {
 		id := strings.TrimSpace(a.ContainerID)
-		keep[id+lineBreak+a.IfName], keep[id] = true, true
+		keep[ownerOf(id, a.IfName)], keep[id] = true, true
 	}
-	return s.each(func(name, owner string) error {
+	return s.each("", func(name, owner string) error {
 		if _, err := netip.ParseAddr(name); err != nil || keep[owner] {
 			return nil
 		}
-		return s.remove(name)
+		return s.remove(name, owner)
 	})
 }
