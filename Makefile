@@ -27,6 +27,8 @@ fuzz:
 
 # The runtimes of containers that use osl, as root: installs what is missing.
 clients:
+	test/cni/clients/install all
+	cd test/cni && GOWORK=off go test -v -timeout 120m ./clients -kills 200
 	test/oci/install
 	cd test/oci && GOWORK=off go test -v -timeout 30m -kills 100 ./...
 
