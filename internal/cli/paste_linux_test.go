@@ -82,6 +82,7 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"down, with another address and its neighbours", all,
 			a(`neighbors: [{dev: e, ip: "fd09::9", mac: "02:00:00:00:00:09"}],`, "down: true, addresses: [10.9.0.1/24, fd09::3/64]")},
 		{"IPv4 only", all, a("", "addresses: [10.9.0.1/24]")},
+		{"IPv4 only, and nothing is refused of IPv6", a(`routes: [{to: "fd08::/64", type: blackhole}, {to: 10.8.0.0/16, type: throw}],`, both), a("", "addresses: [10.9.0.1/24]")},
 		{"IPv6 only", all, a("", "addresses: [fd09::1/64]")},
 		{"another hardware address", all, a("", `mac: "02:00:00:00:00:77", `+both)},
 		{"a transmit queue", "sandboxes: [{name: a}, {name: b}]", a("", "txqueuelen: 0")},

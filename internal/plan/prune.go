@@ -80,6 +80,9 @@ func (b *builder) fell(key string, k *known, index int, six bool) bool {
 }
 
 func (b *builder) routeFell(key string, k *known, r rtnl.Route) bool {
+	if r.Refuses() && r.Dst.Addr().Is6() { // which the kernel has on lo
+		return b.dark[end{key, "lo"}]
+	}
 	if len(r.Hops) == 0 {
 		return b.fell(key, k, r.Index, r.Dst.Addr().Is6())
 	}
