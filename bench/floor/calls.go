@@ -32,7 +32,6 @@ func NewCalls(dir string) *Calls { return &Calls{dir: dir} }
 type Called struct {
 	*Sandbox
 	by  *Calls
-	pos int64
 }
 
 // take takes the lock of a key, whose file went with the last sandbox, and

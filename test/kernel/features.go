@@ -43,17 +43,22 @@ func (s state) String() string {
 	return [...]string{"not tried", "no", "as root", "yes", "broken"}[s]
 }
 
-// featuresOnly runs the tests of features, as root and as another user.
-func featuresOnly(dir string, o options) ([]run, bool) {
+// featuresOnly runs the tests of features, as root and as another user, and those of
+// network cards, since there is a machine that has some.
+func featuresOnly(dir string, o options) (runs []run, ok bool) {
 	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	for _, f := range files {
 		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("\nfunc TestFeature")) {
 			flags := o.flags + " -test.run=^TestFeature"
-			return []run{{env: "OSL_PHYSICAL=", command: flags},
-				{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}, true
+			runs = []run{{env: "OSL_PHYSICAL=", command: flags},
+				{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}
+			break
 		}
 	}
-	return nil, false
+	if filepath.Base(dir) == "test" {
+		runs = append(runs, onCards(o))
+	}
+	return runs, len(runs) > 0
 }
 
 // userRun ends the names of runs that are not root's.
@@ -143,7 +148,7 @@ func testHere(ctx context.Context, o options) (map[string]state, error) {
 	states := map[string]state{}
 	var failed error
 	for _, r := range runs {
-		if r.user != 0 {
+		if r.user != 0 || r.name == physicalRun {
 			continue
 		}
 		cmd := exec.CommandContext(ctx, r.binary, append([]string{"-test.v=test2json", "-test.run=^TestFeature"}, strings.Fields(o.flags)...)...)
