@@ -31,7 +31,7 @@ func NewCalls(dir string) *Calls { return &Calls{dir: dir} }
 // Called is a sandbox that was made with osl's calls.
 type Called struct {
 	*Sandbox
-	by  *Calls
+	by *Calls
 }
 
 // take takes the lock of a key, whose file went with the last sandbox, and
