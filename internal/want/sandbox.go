@@ -140,6 +140,13 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := map[netip.Prefix]bool{}
+	for i, a := range f.Addrs {
+		if seen[a.Prefix] {
+			return nil, where.In(map[bool]string{true: "addresses", false: "aliases"}[i < len(s.Addresses)], a.Prefix.String(), fault.Invalidf("the address %v is there twice", a.Prefix))
+		}
+		seen[a.Prefix] = true
+	}
 	if s.Segment != "" || len(s.Subnet) > 0 {
 		return nil, fault.Invalidf("a segment or a subnet is for the interfaces of a network, not for one that is added by itself")
 	}

@@ -104,6 +104,7 @@ func TestRefused(t *testing.T) {
 			Interfaces: []Iface{{Name: "e", Type: "bridge", DisableARPForVIP: true}}}}}, "sysctls", "disable_arp_for_vip makes it 2"},
 		{"a hardware address of many", iface(Iface{Name: "e", Type: "bridge", MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}), "mac", "single interface"},
 		{"an address", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("224.0.0.1/4")}), "addresses", "no address of an interface"},
+		{"an address twice", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("10.0.0.1/24"), Aliases: prefixes("10.0.0.1/24")}), "aliases", "there twice"},
 		{"a veth without a peer", iface(Iface{Name: "e", Type: "veth"}), "", "needs its other end"},
 		{"a setting", iface(Iface{Name: "e", Type: "bridge", Sysctls: map[string]string{"kernel.x": "1"}}), "sysctls", "no sysctl"},
 		{"IPv6 off and used", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("fd00::1/64"), Sysctls: map[string]string{"ipv6.disable_ipv6": "1"}}), "sysctls", "turns off"},
