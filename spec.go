@@ -316,7 +316,8 @@ type MasqueradeSpec struct {
 }
 
 // AddressOptions are what an address has beside itself. Of an IPv4 address that is
-// there the kernel changes the lifetimes alone; to change the rest it must go first.
+// there the kernel changes the lifetimes alone; to change the rest it must go first,
+// as must an IPv6 address that is to have no peer any more, or another one in its subnet.
 type AddressOptions struct {
 	// Peer is the address at the other end of a point-to-point link. The length of
 	// the address is then that of the peer's network.

@@ -3,27 +3,27 @@
 package osltest
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/seed59451c2b/osl"
 )
 
 // A network that is edited at random, again and again: each time it goes up,
-// and then there is nothing to change, and the kernel has what it says.
+// and then there is nothing to change, and the kernel has what it says. Edits
+// between, which fail, leave it as it is.
 func TestEdits(t *testing.T) {
 	begin(t)
+	d := probe(t)
 	draws(t, "12", "4")
 	rapid.Check(t, func(r *rapid.T) {
 		defer func() {
@@ -36,8 +36,9 @@ func TestEdits(t *testing.T) {
 				r.Fatalf("left: %v and %d links %v", left, len(links), err)
 			}
 		}()
+		d := drawer{T: r, kinds: d.kinds, rates: d.rates}
 		for range 4 {
-			n := drawNetwork(r)
+			n := d.network()
 			text, _ := json.Marshal(n)
 			r.Logf("apply %s", text)
 			would, err := osl.Diff(t.Context(), n)
@@ -48,36 +49,81 @@ func TestEdits(t *testing.T) {
 			if err != nil {
 				r.Fatalf("apply: %v\n%s", err, would)
 			}
-			if len(would) != len(did) {
+			if would.String() != did.String() {
 				r.Fatalf("diff said\n%sand apply did\n%s", would, did)
 			}
-			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
-				r.Fatalf("diff after that: %v\n%s", err, c)
+			d.stands(t, n)
+			bad := d.network()
+			if !d.spoil(&bad) {
+				continue
 			}
-			asRead(r, n)
-			if got, want := standing(r, n), described(n); got != want {
-				r.Fatalf("the kernel has\n%sand the network says\n%s", got, want)
+			text, _ = json.Marshal(bad)
+			r.Logf("a failing apply %s", text)
+			before := everySnapshot(t)
+			if did, err := osl.Apply(t.Context(), bad); err == nil {
+				r.Fatalf("it did not fail:\n%s", did)
 			}
+			for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				after := everySnapshot(t) // some routes come from a work queue
+				if maps.EqualFunc(before, after, slices.Equal) {
+					break
+				}
+				if time.Now().After(end) {
+					r.Fatalf("a change that failed has made of\n%q\nthis:\n%q", before, after)
+				}
+			}
+			d.stands(t, n)
 		}
 	})
 }
 
-// drawNetwork draws a network that can be built.
-func drawNetwork(r *rapid.T) osl.Network {
+// stands compares a network with what the kernel has.
+func (r *drawer) stands(t *testing.T, n osl.Network) {
+	if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+		r.Fatalf("diff after that: %v\n%s", err, c)
+	}
+	asRead(r.T, n)
+	if got, want := standing(t, n), described(n); !maps.Equal(got, want) {
+		for line := range want {
+			if !got[line] {
+				r.Errorf("the kernel does not have: %s", line)
+			}
+		}
+		for line := range got {
+			if !want[line] {
+				r.Errorf("the kernel has: %s", line)
+			}
+		}
+		r.FailNow()
+	}
+}
+
+// everySnapshot is what another program sees of each sandbox.
+func everySnapshot(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	files, _ := os.ReadDir("/run/netns")
+	for _, f := range files {
+		all[f.Name()] = snapshot(t, "/run/netns/"+f.Name())
+	}
+	return all
+}
+
+// network draws a network that can be built.
+func (r *drawer) network() osl.Network {
 	n := osl.Network{Name: "lab", Segments: []osl.SegmentSpec{{Name: "blue", Subnet: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}}, {Name: "green"}}}
-	draw := func(what string, list ...string) string { return rapid.SampledFrom(list).Draw(r, what) }
 	far := []string{"f0", "f1", "f2"}
 	var open []osl.Endpoint // ends of links that wait for another
 	for _, name := range []string{"sa", "sb", "sc"} {
-		if !rapid.Bool().Draw(r, name) {
+		if !r.sometimes(name, 2) {
 			continue
 		}
 		s := osl.Spec{Name: name}
-		subnets := rapid.Permutation([]int{1, 2, 3, 4, 5}).Draw(r, "subnets")
+		subnets := rapid.Permutation([]int{1, 2, 3, 4, 5}).Draw(r.T, "subnets")
 		parents := []string{}
 		for i, dev := range []string{"e0", "e1", "e2", "e3"} {
 			f := osl.InterfaceSpec{Name: dev}
-			kind := draw("kind of "+dev, "none", "bridge", "vxlan", "host", "link", "macvlan", "segment", "segment")
+			kind := draw(r, "kind of "+dev, append([]string{"none", "host", "link", "segment", "segment"}, r.kinds...)...)
 			switch {
 			case kind == "none":
 				continue
@@ -87,44 +133,51 @@ func drawNetwork(r *rapid.T) osl.Network {
 			case kind == "link":
 				open = append(open, osl.Endpoint{Sandbox: name, Interface: dev})
 			case kind == "segment":
-				f.Segment = draw("segment", "blue", "green")
+				f.Segment = draw(r, "segment", "blue", "green")
 				if slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Segment == "blue" }) {
 					f.Segment = "green" // one sandbox has one address of a subnet
 				}
 			case kind == "vxlan":
-				f.Type, f.VNI = "vxlan", 10*i+rapid.IntRange(1, 2).Draw(r, "VNI")
-				f.Remote = netip.MustParseAddr(draw("remote", "192.0.2.1", "192.0.2.2"))
-			case kind == "macvlan" && len(parents) > 0:
-				f.Type, f.Parent, f.Mode = "macvlan", draw("parent", parents...), draw("mode", "bridge", "private", "vepa")
+				f.Type, f.VNI = "vxlan", 10*i+rapid.IntRange(1, 2).Draw(r.T, "VNI")
+				f.Remote = netip.MustParseAddr(draw(r, "remote", "192.0.2.1", "192.0.2.2"))
+			case (kind == "macvlan" || kind == "macvtap") && len(parents) > 0:
+				f.Type, f.Parent, f.Mode = kind, draw(r, "parent", parents...), draw(r, "mode", "bridge", "private", "vepa")
+			case kind == "ifb" || kind == "tun" || kind == "tap":
+				f.Type = kind
 			default:
 				f.Type = "bridge"
 			}
 			if f.Type == "bridge" || f.Peer.Sandbox != "" {
 				parents = append(parents, dev)
 			}
-			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r, "addresses") {
+			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r.T, "addresses") {
 				p := netip.MustParsePrefix(fmt.Sprintf("10.%d.0.%d/24", subnets[i], host))
-				if rapid.Bool().Draw(r, "alias") {
+				if r.sometimes("alias", 2) {
 					f.Aliases = append(f.Aliases, p)
 				} else {
 					f.Addresses = append(f.Addresses, p)
 				}
 			}
-			if rapid.Bool().Draw(r, "IPv6") {
+			if r.sometimes("IPv6", 2) {
 				f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("fd0%d::1/64", subnets[i])))
+				f.IPv6 = draw(r, "ipv6", "", "link-local", "auto")
+			} else {
+				f.IPv6 = draw(r, "ipv6", "", "off", "link-local", "auto")
 			}
-			if rapid.Bool().Draw(r, "route") {
+			if r.sometimes("route", 2) {
 				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.20.%d.0/24", i)))
 			}
-			if rapid.Bool().Draw(r, "rate of "+dev) {
-				f.Impair = &osl.ImpairSpec{Rate: osl.Rate(8000 * rapid.IntRange(1, 3).Draw(r, "rate"))}
+			r.addressOptions(&f)
+			r.settings(&f)
+			if r.rates && r.sometimes("rate of "+dev, 2) {
+				f.Impair = &osl.ImpairSpec{Rate: osl.Rate(8000 * rapid.IntRange(1, 3).Draw(r.T, "rate"))}
 			}
 			s.Interfaces = append(s.Interfaces, f)
 		}
-		s.Sysctls = map[string]string{"ipv4.conf.all.promote_secondaries": draw("promote", "0", "1")}
+		s.Sysctls = map[string]string{"ipv4.conf.all.promote_secondaries": draw(r, "promote", "0", "1")}
 		n.Sandboxes = append(n.Sandboxes, s)
 	}
-	open = rapid.Permutation(open).Draw(r, "order of links")
+	open = rapid.Permutation(open).Draw(r.T, "order of links")
 	for len(open) > 1 {
 		n.Links = append(n.Links, osl.Link{open[0], open[1]})
 		open = open[2:]
@@ -134,153 +187,26 @@ func drawNetwork(r *rapid.T) osl.Network {
 		s.Interfaces = slices.DeleteFunc(s.Interfaces, func(f osl.InterfaceSpec) bool {
 			return len(open) > 0 && open[0] == osl.Endpoint{Sandbox: s.Name, Interface: f.Name} // without another end
 		})
-		s.Routes = drawRoutes(r, s.Interfaces)
+		r.furnish(s)
 	}
 	return n
 }
 
-// drawn are the destinations of the routes that are drawn.
-var drawn = netip.MustParsePrefix("172.24.0.0/13")
-
-// drawRoutes draws routes that need no address.
-func drawRoutes(r *rapid.T, on []osl.InterfaceSpec) (list []osl.RouteSpec) {
-	for i := range 3 {
-		for _, metric := range rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{0, 7, 4278198272}), 0, 2, rapid.ID).Draw(r, "metrics") {
-			x := osl.RouteSpec{To: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(24 + i), 0, 0}), 16), Metric: metric,
-				Table: rapid.SampledFrom([]uint32{0, 100, 70000}).Draw(r, "table"), MTU: rapid.SampledFrom([]uint32{0, 1300}).Draw(r, "MTU")}
-			hops := rapid.IntRange(0, 3).Draw(r, "hops")
-			if len(on) == 0 || hops == 0 {
-				x.Type = rapid.SampledFrom([]string{"blackhole", "unreachable", "prohibit", "throw"}).Draw(r, "type")
-			} else {
-				for j := range hops {
-					x.NextHops = append(x.NextHops, osl.NextHop{Via: netip.AddrFrom4([4]byte{192, 0, 2, byte(j + 1)}),
-						Dev: rapid.SampledFrom(on).Draw(r, "dev").Name, Weight: rapid.IntRange(0, 3).Draw(r, "weight")})
-				}
-			}
-			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
-				list = append(list, x)
-			}
-		}
+// spoil makes the kernel refuse a network, early or late.
+func (r *drawer) spoil(n *osl.Network) bool {
+	if len(n.Sandboxes) == 0 {
+		return false
 	}
-	return list
-}
-
-func typeOf(typ int) string {
-	return map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw", unix.RTN_UNICAST: "unicast"}[typ]
-}
-
-// described says what a network is, a line for each interface.
-func described(n osl.Network) string {
-	var lines []string
-	segments, numbered := map[string]bool{}, 0
-	for _, s := range n.Sandboxes {
-		lines = append(lines, s.Name)
-		for _, f := range s.Interfaces {
-			kind := f.Type
-			if kind == "" {
-				kind = "veth"
-			}
-			addrs := slices.Concat(f.Addresses, f.Aliases)
-			if f.Segment != "" {
-				segments[f.Segment] = true
-				lines = append(lines, line("lab.segments", s.Name+"."+f.Name, "veth on "+f.Segment, nil, 0))
-			}
-			if f.Segment == "blue" && !slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4() }) {
-				numbered++
-				addrs = append(addrs, netip.MustParsePrefix(fmt.Sprintf("10.77.0.%d/24", numbered)))
-			}
-			rate := 0
-			if f.Impair != nil {
-				rate = int(f.Impair.Rate / 8)
-			}
-			lines = append(lines, line(s.Name, f.Name, kind, addrs, rate))
-		}
-		for _, x := range s.Routes {
-			hops := max(len(x.NextHops), 1)
-			lines = append(lines, fmt.Sprint(s.Name, " route ", x.To, " table ", cmp.Or(x.Table, 254), " metric ", x.Metric, " ", cmp.Or(x.Type, "unicast"), " hops ", hops, " mtu ", x.MTU))
-		}
+	s := &n.Sandboxes[rapid.IntRange(0, len(n.Sandboxes)-1).Draw(r.T, "fails")]
+	switch draw(r, "how", "route", "source", "name") {
+	case "route": // by way of what is down
+		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "down0", Type: "bridge", Down: true})
+		s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"})
+	case "source": // which it does not have
+		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "up0", Type: "bridge"})
+		s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Dev: "up0", Src: netip.MustParseAddr("10.251.0.1")})
+	default: // which lo has
+		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "up0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "lo"}})
 	}
-	for name := range segments {
-		lines = append(lines, line("lab.segments", name, "bridge", nil, 0))
-	}
-	if len(segments) > 0 {
-		lines = append(lines, "lab.segments")
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n") + "\n"
-}
-
-func line(box, dev, kind string, addrs []netip.Prefix, rate int) string {
-	var list []string
-	for _, p := range addrs {
-		list = append(list, p.String())
-	}
-	slices.Sort(list)
-	return fmt.Sprint(box, " ", dev, " ", kind, " ", list, " rate ", rate)
-}
-
-// standing says the same of what the kernel has, read by another library.
-func standing(r *rapid.T, n osl.Network) string {
-	var lines []string
-	files, _ := os.ReadDir("/run/netns")
-	for _, file := range files {
-		lines = append(lines, file.Name())
-		ns, err := netns.GetFromPath("/run/netns/" + file.Name())
-		if err != nil {
-			r.Fatal(err)
-		}
-		h, err := netlink.NewHandleAt(ns)
-		ns.Close()
-		if err != nil {
-			r.Fatal(err)
-		}
-		links, err := h.LinkList()
-		if err != nil {
-			r.Fatal(err)
-		}
-		for _, l := range links {
-			if l.Attrs().Name == "lo" {
-				continue
-			}
-			found, err := h.AddrList(l, netlink.FAMILY_ALL)
-			if err != nil {
-				r.Fatal(err)
-			}
-			var addrs []netip.Prefix
-			for _, a := range found {
-				if p := netip.MustParsePrefix(a.IPNet.String()); !p.Addr().IsLinkLocalUnicast() {
-					addrs = append(addrs, p)
-				}
-			}
-			rate := 0
-			qdiscs, err := h.QdiscList(l)
-			if err != nil {
-				r.Fatal(err)
-			}
-			for _, q := range qdiscs {
-				if tbf, ok := q.(*netlink.Tbf); ok {
-					rate = int(tbf.Rate)
-				}
-			}
-			kind := l.Type()
-			for _, m := range links {
-				if m.Attrs().Index == l.Attrs().MasterIndex {
-					kind += " on " + m.Attrs().Name
-				}
-			}
-			lines = append(lines, line(file.Name(), l.Attrs().Name, kind, addrs, rate))
-		}
-		routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: 111}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
-		if err != nil {
-			r.Fatal(err)
-		}
-		for _, x := range routes {
-			if to := netip.MustParsePrefix(x.Dst.String()); drawn.Contains(to.Addr()) {
-				lines = append(lines, fmt.Sprint(file.Name(), " route ", to, " table ", x.Table, " metric ", x.Priority, " ", typeOf(x.Type), " hops ", max(len(x.MultiPath), 1), " mtu ", x.MTU))
-			}
-		}
-		h.Close()
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n") + "\n"
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -242,5 +243,150 @@ func TestFoundApply(t *testing.T) {
 	}
 	if c, err := apply(both); err != nil || len(c) > 0 {
 		t.Errorf("a second Apply: %v %v", c, err)
+	}
+}
+
+// What TestEdits found, in short.
+
+// edited applies networks of one sandbox, one after the other. Each is then as it is
+// wanted; of the last, which the kernel refuses where fails says so, nothing is left.
+func edited(t *testing.T, fails bool, list ...osl.Spec) (key string) {
+	t.Helper()
+	begin(t)
+	name := name("t")
+	key = osl.GenerateKey(name)
+	t.Cleanup(func() { must(t, osl.Remove(context.Background(), name)) })
+	for i, s := range list {
+		s.Name = name
+		n := osl.Network{Sandboxes: []osl.Spec{s}}
+		if !fails || i < len(list)-1 {
+			settled(t, n)
+			continue
+		}
+		n.Sandboxes[0].Interfaces = append(slices.Clone(s.Interfaces), osl.InterfaceSpec{Name: "down0", Type: "bridge", Down: true})
+		n.Sandboxes[0].Routes = append(slices.Clone(s.Routes), osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"})
+		before := snapshot(t, key)
+		if did, err := osl.Apply(t.Context(), n); err == nil {
+			t.Fatalf("it did not fail:\n%s", did)
+		}
+		same(t, "the sandbox", before, func() []string { return snapshot(t, key) })
+	}
+	return key
+}
+
+func bridgeNamed(name string, addrs ...string) osl.InterfaceSpec {
+	i := osl.InterfaceSpec{Name: name, Type: "bridge"}
+	for _, a := range addrs {
+		i.Addresses = append(i.Addresses, netip.MustParsePrefix(a))
+	}
+	return i
+}
+
+func ofInterfaces(list ...osl.InterfaceSpec) osl.Spec { return osl.Spec{Interfaces: list} }
+
+// An alternative name goes from one interface to another, also where that one goes, or
+// has it as its name.
+func TestFoundAltNameMoves(t *testing.T) {
+	named := func(i osl.InterfaceSpec, names ...string) osl.InterfaceSpec { i.AltNames = names; return i }
+	a, b := bridgeNamed("a"), bridgeNamed("b")
+	list := []osl.Spec{
+		ofInterfaces(named(a, "one"), named(b, "two")),
+		ofInterfaces(named(a, "two"), named(b, "one")),
+		ofInterfaces(named(bridgeNamed("c"), "one", "two"), a),
+		ofInterfaces(bridgeNamed("one"), named(a, "c")),
+		ofInterfaces(named(bridgeNamed("c"), "one"), a),
+	}
+	key := edited(t, false, list...)
+	saysList(t, "c", namesSaid(t, key, "c"), "one")
+	for i := range list[1:] {
+		edited(t, true, list[i], list[i+1])
+	}
+}
+
+// The kernel has one neighbor at the other end of a tun, whatever its address.
+func TestFoundNeighborOfATun(t *testing.T) {
+	s := ofInterfaces(osl.InterfaceSpec{Name: "tun0", Type: "tun", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}})
+	s.Name = name("t")
+	s.Neighbors = []osl.NeighborSpec{{Dev: "tun0", IP: netip.MustParseAddr("10.9.0.2"), MAC: osl.MAC(mac("02:00:00:00:09:02"))}}
+	begin(t)
+	_, err := osl.Apply(t.Context(), osl.Network{Sandboxes: []osl.Spec{s}})
+	refused(t, "a neighbor", err, osl.ErrInvalid, "10.9.0.2", "one only")
+}
+
+// IPv6 routes that refuse are on lo: they are there still when its IPv6 went on or off.
+func TestFoundRefusingRoutesWithoutIPv6(t *testing.T) {
+	with := func(s osl.Spec) osl.Spec {
+		s.Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("fd88::/48"), Type: "unreachable"}, {To: netip.MustParsePrefix("fd89::/48"), Type: "blackhole"}}
+		return s
+	}
+	off, on := ofInterfaces(bridgeNamed("a", "10.9.0.1/24")), ofInterfaces(bridgeNamed("a", "fd09::1/64"))
+	edited(t, false, with(off), with(on), with(off), on, off)
+	for _, list := range [][2]osl.Spec{{with(off), with(on)}, {with(on), with(off)}, {with(on), off}, {with(off), on}, {off, with(on)}} {
+		edited(t, true, list[0], list[1])
+	}
+}
+
+// With the setting of ARP the kernel drops an interface's neighbors.
+func TestFoundNeighborsStayWithoutARP(t *testing.T) {
+	with := func(arp bool) osl.Spec {
+		i := bridgeNamed("a", "10.9.0.1/24", "fd09::1/64")
+		i.ARP = &arp
+		s := ofInterfaces(i)
+		for _, ip := range []string{"10.9.0.2", "fd09::2"} {
+			s.Neighbors = append(s.Neighbors, osl.NeighborSpec{Dev: "a", IP: netip.MustParseAddr(ip), MAC: osl.MAC(mac("02:00:00:00:09:02"))})
+		}
+		return s
+	}
+	edited(t, false, with(true), with(false), with(true))
+	edited(t, true, with(true), with(false))
+	edited(t, true, with(false), with(true))
+}
+
+// An IPv6 address that stays for a while has the route to its subnet, and one with a peer
+// that to the peer, as others have.
+func TestFoundRoutesOfAddresses(t *testing.T) {
+	up := bridgeNamed("a", "fd09::1/64", "fd08::1/128")
+	up.AddressOptions = map[netip.Prefix]osl.AddressOptions{netip.MustParsePrefix("fd09::1/64"): {ValidLft: 5000},
+		netip.MustParsePrefix("fd08::1/128"): {Peer: netip.MustParseAddr("fd08::2")}}
+	down := up
+	down.Down = true
+	for _, list := range [][]osl.Spec{{ofInterfaces(up)}, {ofInterfaces(down), ofInterfaces(up)}} {
+		key := edited(t, false, list...)
+		for _, route := range []string{"fd09::/64 dev a", "fd08::2/128 dev a"} {
+			for end := time.Now().Add(5 * time.Second); !hasRoute(t, key, route); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("there is no %s: the routes are %v", route, routesOf(t, key))
+				}
+			}
+		}
+	}
+}
+
+// The kernel takes the peer from no address that has one.
+func TestFoundPeerGoes(t *testing.T) {
+	plain := bridgeNamed("a", "fd09::1/64")
+	peer := plain
+	peer.AddressOptions = map[netip.Prefix]osl.AddressOptions{netip.MustParsePrefix("fd09::1/64"): {Peer: netip.MustParseAddr("fd09::2")}}
+	key := edited(t, false, ofInterfaces(plain), ofInterfaces(peer))
+	s := ofInterfaces(plain)
+	s.Name = key
+	_, err := osl.Apply(t.Context(), osl.Network{Sandboxes: []osl.Spec{s}})
+	refused(t, "no peer", err, osl.ErrInvalid, "fd09::1/64", "take it out first")
+}
+
+// An IPv6 route keeps the MTU that it was given, whatever its link's becomes.
+func TestFoundMTUOfARoute(t *testing.T) {
+	with := func(mtu int) osl.Spec {
+		i := bridgeNamed("a", "fd09::1/64")
+		i.MTU = mtu
+		s := ofInterfaces(i)
+		s.Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("fd88::/48"), Via: netip.MustParseAddr("fd09::2"), MTU: 1300}}
+		return s
+	}
+	key := edited(t, false, with(1500), with(1300), with(1400))
+	edited(t, true, with(1500), with(1300))
+	said := asked[[]map[string]any](t, key, "ip", "-json", "-6", "route", "show", "fd88::/48")
+	if len(said) != 1 || fmt.Sprint(said[0]["metrics"]) != "[map[mtu:1300]]" {
+		t.Errorf("the kernel has %v", said)
 	}
 }

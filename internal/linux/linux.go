@@ -63,7 +63,9 @@ const (
 // Links.
 const (
 	IFF_TAP            = 0x2
+	IFF_LOOPBACK       = 0x8
 	IFF_LOWER_UP       = 0x10000
+	IFF_POINTOPOINT    = 0x10
 	IFF_UP             = 0x1
 	IFLA_ADDRESS       = 1
 	IFLA_AF_SPEC       = 26

@@ -65,6 +65,8 @@ func TestNumbers(t *testing.T) {
 		"IFF_TAP":                     {IFF_TAP, unix.IFF_TAP},
 		"IFF_LOWER_UP":                {IFF_LOWER_UP, unix.IFF_LOWER_UP},
 		"IFF_UP":                      {IFF_UP, unix.IFF_UP},
+		"IFF_LOOPBACK":                {IFF_LOOPBACK, unix.IFF_LOOPBACK},
+		"IFF_POINTOPOINT":             {IFF_POINTOPOINT, unix.IFF_POINTOPOINT},
 		"IFLA_ADDRESS":                {IFLA_ADDRESS, unix.IFLA_ADDRESS},
 		"IFLA_AF_SPEC":                {IFLA_AF_SPEC, unix.IFLA_AF_SPEC},
 		"IFLA_EXT_MASK":               {IFLA_EXT_MASK, unix.IFLA_EXT_MASK},

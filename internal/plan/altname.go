@@ -35,6 +35,32 @@ func (t *Tag) Gave(l *rtnl.Link) (names []string) {
 	return names
 }
 
+// freeNames plans to take the alternative names that osl gave from the links that another
+// interface is to have them of, before anything gets a name.
+func (b *builder) freeNames(w *Sandbox, k *known) {
+	var gets map[string]*rtnl.Link // nil for a new link
+	for i := range k.Links {
+		l, tag := &k.Links[i], k.tags[k.Links[i].Index]
+		names := tag.Gave(l)
+		if len(names) > 0 && gets == nil {
+			gets = map[string]*rtnl.Link{}
+			for j := range w.Ifaces {
+				f := &w.Ifaces[j]
+				for _, name := range append([]string{f.Name}, f.AltNames...) {
+					gets[name] = b.is[end{w.Key, f.Name}].link
+				}
+			}
+		}
+		for _, name := range names {
+			if to, wanted := gets[name]; wanted && to != l && w.Prune {
+				b.aside = append(b.aside, Op{NS: w.Key, Dev: l.Name, Do: DelAltName{l.Index, []string{name}},
+					Undo: []Op{{NS: w.Key, Dev: l.Name, Do: NewAltName{l.Index, []string{name}}}}})
+				l.AltName = slices.DeleteFunc(slices.Clone(l.AltName), func(n string) bool { return n == name })
+			}
+		}
+	}
+}
+
 // altNames plans the alternative names of a link, which has some already, and notes in the
 // tag which are osl's. Those that osl gave it and nobody wants any more go.
 func (b *builder) altNames(w *Sandbox, f *Iface, index int, l *rtnl.Link, tag *Tag) (ops []Op) {

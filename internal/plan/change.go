@@ -57,8 +57,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			set.Alias, old.Alias = &alias, &l.Alias
 		}
 	}
+	had := tag.Names
 	names := b.altNames(w, f, l.Index, l, &tag)
-	if len(names) > 0 && tag.Origin != None {
+	if tag.Origin != None && (len(names) > 0 || len(had) != len(tag.Names)) {
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
@@ -101,10 +102,19 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			undo = append(undo, bondMAC(w.Key, k.ByIndex(l.Master))...)
 			undo = append(undo, bondMAC(w.Key, k.ByIndex(master))...)
 		}
-		if set.MAC != nil {
-			// The kernel forgets a link's neighbours when its address changes.
+		if _, arp := set.Options.Get(rtnl.LinkARP); set.MAC != nil || arp {
+			// The kernel forgets a link's neighbours when its address changes, or whether
+			// it asks for theirs.
 			b.forgot[end{w.Key, f.Name}] = true
 			undo = append(undo, NeighsOf(w.Key, l, s)...)
+		}
+		if set.MTU != 0 {
+			b.resized[l.Index] = true
+			for _, r := range s.routesOf(l.Index) {
+				if sizedByLink(r) {
+					undo = append(undo, Op{NS: w.Key, Dev: devOf(r, l), Do: ReplaceRoute{r}})
+				}
+			}
 		}
 		if set.Master != nil && l.Port != nil {
 			undo = append(undo, portBack(w.Key, l, s)...)
@@ -170,7 +180,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		}
 		if oslsAddr(h) && !changesInPlace(h, to) {
 			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
-				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which of IPv4 the kernel does not change: take it out first", a.Prefix)}
+				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
 		}
 		if oslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
@@ -183,6 +193,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		up, down := true, false
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true,
 			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}})
+		b.reroute(w.Key, f.Name, l.Index, f)
 	}
 	return nil
 }
@@ -305,6 +316,16 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 	}
 }
 
+// pointToPoint reports whether a link, wanted or there, leads to one other end: all of
+// its IPv4 neighbors are one entry, 0.0.0.0.
+func pointToPoint(f *Iface, l *rtnl.Link) bool {
+	if f == nil || f.From != nil || f.Kind == "" {
+		return l != nil && l.Flags&(linux.IFF_LOOPBACK|linux.IFF_POINTOPOINT) != 0
+	}
+	tunnel := f.Kind == "gre" || f.Kind == "ipip" || f.Kind == "sit"
+	return f.Kind == "tun" || tunnel && f.Data.Remote.IsValid()
+}
+
 func (b *builder) neighbours(w *Sandbox, k *known) error {
 	ifaces, taken := map[string]*Iface{}, map[seat]string{}
 	for i := range w.Ifaces {
@@ -318,6 +339,10 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 		}
 		n.Index = index
 		n.Proto = rtnl.Protocol
+		if !n.FDB && n.IP.Is4() && pointToPoint(ifaces[n.Dev], k.ByIndex(index)) {
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: Invalid, Field: "neighbors", Entry: n.Called(),
+				Text: fmt.Sprintf("the neighbor %s is at the other end of %q, which has one only: the kernel keeps no address of it", n.Called(), n.Dev)}
+		}
 		if n.OfBridge {
 			if err := b.entry(w, &n, ifaces, taken); err != nil {
 				return err

@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, repvid: map[int]bool{}, entries: map[end]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[int]bool{}, repvid: map[int]bool{}, entries: map[end]bool{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -114,6 +114,7 @@ type builder struct {
 	reset   map[end]bool // settings, by their paths, that another setting changes
 	set     map[end]bool // settings that are planned, by their paths
 	entries map[end]bool // links that are to have forwarding entries of their bridge
+	resized map[int]bool // links whose MTU changes: IPv6 routes that had the same follow it
 	repvid  map[int]bool // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	commit Commit // empty where one sandbox changes that is there
@@ -383,6 +384,13 @@ func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
 func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
 	undo := []Op{{NS: key, Dev: dev, Do: IPv6{Index: l.Index, On: !on}}}
+	if l.Index == loopback { // the IPv6 routes that refuse are on it, whether its IPv6 is on or not
+		for _, r := range k.Routes {
+			if r.Refuses() && r.Dst.Addr().Is6() {
+				undo = append(undo, Op{NS: key, Do: ReplaceRoute{r}})
+			}
+		}
+	}
 	if !on {
 		undo = append(undo, addrsOf(key, l, k.part(l))...)
 		b.dark[end{key, l.Name}] = true

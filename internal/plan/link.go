@@ -113,6 +113,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if !w.Down {
 		up := true
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
+		p.reroute(key, dev, index, w)
 	}
 	p.verify(key, dev, index, w)
 	if unheard, at := p.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
@@ -248,6 +249,18 @@ func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == 
 func (p *phases) addr(key, dev string, index int, a Addr) {
 	r := a.on(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
+}
+
+// reroute gives the IPv6 addresses that have a peer, or stay for a while, the routes that
+// go with them: when a link goes up, the kernel makes those alone to the subnets of
+// addresses that stay for ever.
+func (p *phases) reroute(key, dev string, index int, w *Iface) {
+	for _, a := range w.Addrs {
+		r := a.on(index)
+		if r.Prefix.Addr().Is6() && (r.Peer.IsValid() || r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever) {
+			p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
+		}
+	}
 }
 
 func ifaceRoute(dst netip.Prefix, index int) rtnl.Route {

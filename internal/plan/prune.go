@@ -168,10 +168,12 @@ func (b *builder) lit(k *known, ops []Op) []Op {
 				ip, index = addr.Prefix.Addr(), addr.Index
 			}
 		case NewRoute:
-			ip = a.Route.Dst.Addr()
+			if ip = a.Route.Dst.Addr(); a.Route.Refuses() {
+				index = loopback
+			}
 		case ReplaceRoute:
 			ip = a.Route.Dst.Addr()
-			if slices.ContainsFunc(a.Route.Hops, func(h rtnl.Hop) bool { return dark(h.Index) }) {
+			if slices.ContainsFunc(a.Route.Hops, func(h rtnl.Hop) bool { return dark(h.Index) }) || a.Route.Refuses() && dark(loopback) {
 				return ip.Is6()
 			}
 		case NewNeigh:

@@ -278,6 +278,13 @@ func (b *builder) asides(want []Sandbox) error {
 				}
 				continue
 			}
+			for _, name := range f.AltNames {
+				if l := k.Link(name); l != nil && l != x.link && w.Prune && k.tags[l.Index].leaves() {
+					if _, stays := b.called[place{w.Key, l.Index}]; !stays {
+						b.setAside(w.Key, k, l)
+					}
+				}
+			}
 			l := k.Link(f.Name)
 			if l == nil || l == x.link || f.Fresh {
 				continue
@@ -286,6 +293,9 @@ func (b *builder) asides(want []Sandbox) error {
 				return &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Text: "another link has this name"}
 			}
 			b.setAside(w.Key, k, l)
+		}
+		if k != nil {
+			b.freeNames(w, k)
 		}
 	}
 	return nil

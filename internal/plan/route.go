@@ -208,10 +208,10 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 		case late:
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(restore(h))})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
-		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src]:
+		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && h.Touches(b.resized):
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
 			back := undo(ReplaceRoute{h})
-			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] {
+			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] || b.unlit(w, h) {
 				back = undo(DelRoute{r}) // h comes back with the IPv6 of its link
 			}
 			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back, Half: len(r.Hops)+len(h.Hops) > 0})
@@ -228,6 +228,14 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 	}
 	return nil
 }
+
+// unlit reports whether a route that is there refuses IPv6, and goes with that of lo.
+func (b *builder) unlit(w *Sandbox, h rtnl.Route) bool {
+	return h.Refuses() && h.Dst.Addr().Is6() && b.dark[end{w.Key, "lo"}]
+}
+
+// sizedByLink reports whether the kernel changes the MTU of a route with that of its link.
+func sizedByLink(r rtnl.Route) bool { return r.Dst.Addr().Is6() && r.MTU != 0 }
 
 // routeOfOthers looks at the routes of others to the same destination, of which
 // the kernel takes one only: the same as is wanted is left as it is, another

@@ -1,0 +1,249 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// What TestEdits draws of interfaces and sandboxes beside what they are.
+
+// drawer draws networks that can be built, on a kernel that has these kinds.
+type drawer struct {
+	*rapid.T
+	kinds []string
+	rates bool
+}
+
+func draw[T any](r *drawer, what string, list ...T) T {
+	return rapid.SampledFrom(list).Draw(r.T, what)
+}
+
+// sometimes is true one time in n.
+func (r *drawer) sometimes(what string, n int) bool {
+	return rapid.IntRange(1, n).Draw(r.T, what) == n
+}
+
+// maybe draws one of two values, or none.
+func maybe[T any](r *drawer, what string, a, b T) *T {
+	return draw(r, what, nil, nil, &a, &b)
+}
+
+// probe finds the kinds that not every kernel has.
+func probe(t *testing.T) (d drawer) {
+	t.Helper()
+	owner := &netlink.Veth{LinkAttrs: attrs("probe0"), PeerName: "probe1"}
+	must(t, netlink.LinkAdd(owner))
+	defer func() { must(t, netlink.LinkDel(owner)) }()
+	on := attrs("probe2")
+	on.ParentIndex = needLink(t, "", "probe0").Attrs().Index
+	for kind, l := range map[string]netlink.Link{
+		"bridge": &netlink.Bridge{LinkAttrs: attrs("probe2")}, "vxlan": &netlink.Vxlan{LinkAttrs: attrs("probe2"), VxlanId: 1},
+		"ifb": &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
+		"macvtap": &netlink.Macvtap{Macvlan: netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE}},
+		"tun":     &netlink.Tuntap{LinkAttrs: attrs("probe2"), Mode: netlink.TUNTAP_MODE_TUN},
+	} {
+		if err := netlink.LinkAdd(l); err == nil {
+			must(t, netlink.LinkDel(l))
+			if d.kinds = append(d.kinds, kind); kind == "tun" {
+				d.kinds = append(d.kinds, "tap")
+			}
+		} else if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOENT) {
+			t.Fatalf("the witness makes no %s: %v", kind, err)
+		}
+	}
+	slices.Sort(d.kinds)
+	tbf := &netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: on.ParentIndex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, Rate: 1000, Limit: 9000, Buffer: 90000}
+	d.rates = netlink.QdiscAdd(tbf) == nil
+	return d
+}
+
+// settings draws those of a link.
+func (r *drawer) settings(f *osl.InterfaceSpec) {
+	f.Group, f.Promisc = maybe(r, "group", 0, 77), maybe(r, "promisc", true, false)
+	f.AllMulticast, f.ARP = maybe(r, "allmulticast", true, false), maybe(r, "arp", true, false)
+	f.TxQueueLen = maybe(r, "txqueuelen", 500, 2000)
+	f.AddrGenMode = draw(r, "addrgenmode", "", "", "eui64", "none", "random")
+	f.GROMaxSize = draw(r, "gro_max_size", 0, 0, 32768, 65536)
+	if f.Type != "bridge" {
+		f.GSOMaxSize, f.GSOMaxSegs = draw(r, "gso_max_size", 0, 0, 16384, 65536), draw(r, "gso_max_segs", 0, 0, 16, 65535)
+	}
+	if !strings.HasPrefix(f.Type, "macv") { // it can't be larger than its parent's
+		f.MTU = draw(r, "mtu", 0, 0, 1300, 1400)
+	}
+	if f.Type == "bridge" && r.sometimes("bridge options", 2) {
+		age := func(what string, a, b osl.Duration) *osl.Duration { return maybe(r, what, a, b) }
+		f.Bridge = &osl.BridgeSpec{Priority: maybe(r, "bridge priority", 4096, 32768), AgeingTime: age("ageing_time", 10e9, 300e9),
+			HelloTime: age("hello_time", 1e9, 2e9), ForwardDelay: age("forward_delay", 4e9, 15e9),
+			MulticastSnooping: maybe(r, "mcast_snooping", true, false), STP: maybe(r, "stp", true, false)}
+	}
+}
+
+// addressOptions draws what addresses have beside themselves. What of an IPv4 address
+// can not be changed in its place goes by the address.
+func (r *drawer) addressOptions(f *osl.InterfaceSpec) {
+	for _, p := range slices.Concat(f.Addresses, f.Aliases) {
+		o := osl.AddressOptions{ValidLft: draw[uint32](r, "valid_lft", 0, 0, 4000, 5000)}
+		ip := p.Addr().AsSlice()
+		if ip[1] == 5 { // all of one subnet: it is made longer only with the address
+			o.PreferredLft = new(uint32)
+		}
+		switch host := ip[len(ip)-1]; {
+		case p.Addr().Is6():
+			// The kernel keeps the route of one that ends by itself: docs/kernel-notes.md.
+			o.Home, o.NoPrefixRoute = r.sometimes("home", 4), r.sometimes("noprefixroute", 4) || o.ValidLft != 0
+			if ip[1] == 4 { // which the kernel takes from none that has one
+				o.Peer = p.Addr().Next()
+			}
+		case ip[1] == 2: // all of one subnet
+			o.Scope = "link"
+		case host == 3:
+			o.NoPrefixRoute = true
+		case host == 4:
+			ip[3] = 99
+			o.Peer, _ = netip.AddrFromSlice(ip)
+		}
+		if o != (osl.AddressOptions{}) {
+			if f.AddressOptions == nil {
+				f.AddressOptions = map[netip.Prefix]osl.AddressOptions{}
+			}
+			f.AddressOptions[p] = o
+		}
+	}
+}
+
+// has6 reports whether the IPv6 of an interface is on.
+func has6(f osl.InterfaceSpec) bool {
+	return f.IPv6 != "off" && f.IPv6 != "" || slices.ContainsFunc(slices.Concat(f.Addresses, f.Aliases), func(p netip.Prefix) bool { return p.Addr().Is6() })
+}
+
+// furnish draws what of a sandbox is about several of its interfaces.
+func (r *drawer) furnish(s *osl.Spec) {
+	var bridges []string
+	for _, f := range s.Interfaces {
+		if f.Type == "bridge" {
+			bridges = append(bridges, f.Name)
+		}
+	}
+	names := rapid.Permutation([]string{"n0", "n1", "n2", "the-name-that-is-longer-than-a-name", "n4"}).Draw(r.T, "altnames")
+	for i := range s.Interfaces {
+		f := &s.Interfaces[i]
+		// Ports are links that lead nowhere, so that no loop comes of it, and that are
+		// never the parents of others: docs/reliability.md.
+		port := f.Type == "vxlan" || f.Type == "tap"
+		if port && len(bridges) > 0 && r.sometimes("port", 2) {
+			f.Master = draw(r, "master", bridges...)
+			if r.sometimes("port options", 2) {
+				f.BridgePort = &osl.BridgePortSpec{Learning: maybe(r, "learning", true, false), Flood: maybe(r, "flood", true, false), Isolated: maybe(r, "isolated", true, false),
+					Hairpin: maybe(r, "hairpin", true, false), Guard: maybe(r, "guard", true, false), RootBlock: maybe(r, "root_block", true, false),
+					FastLeave: maybe(r, "fastleave", true, false), NeighSuppress: maybe(r, "neigh_suppress", true, false)}
+			}
+		}
+		n := rapid.IntRange(0, min(2, len(names))).Draw(r.T, "number of altnames")
+		f.AltNames, names = names[:n:n], names[n:]
+	}
+	s.Routes = r.routes(s.Interfaces)
+	s.Rules = r.rules()
+	s.Neighbors = r.neighbors(s.Interfaces)
+}
+
+// routes draws routes that need no address but the source that some have.
+func (r *drawer) routes(on []osl.InterfaceSpec) (list []osl.RouteSpec) {
+	var six, four []string
+	var sources []netip.Addr
+	for _, f := range on {
+		if four = append(four, f.Name); has6(f) && f.ARP == nil {
+			six = append(six, f.Name)
+		}
+		for _, p := range f.Addresses {
+			if p.Addr().Is4() {
+				sources = append(sources, p.Addr())
+			}
+		}
+	}
+	to := []string{"172.24.0.0/16", "172.25.0.0/16", "172.26.0.0/16", "fd88:1::/48", "fd88:2::/48"}
+	for _, dst := range to {
+		for _, metric := range rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{0, 7, 4278198272}), 0, 2, rapid.ID).Draw(r.T, "metrics") {
+			x := osl.RouteSpec{To: netip.MustParsePrefix(dst), Metric: metric, Table: draw[uint32](r, "table", 0, 100, 70000),
+				MTU: draw[uint32](r, "route MTU", 0, 0, 1300), AdvMSS: draw[uint32](r, "advmss", 0, 0, 1200)}
+			devs, via := four, "192.0.2."
+			if x.To.Addr().Is6() {
+				devs, via = six, "fe80::"
+			}
+			hops := rapid.IntRange(0, 3).Draw(r.T, "hops")
+			switch {
+			case len(devs) == 0 || hops == 0:
+				x.Type = draw(r, "type", "blackhole", "unreachable", "prohibit", "throw")
+			case x.To.Addr().Is4() && len(six) > 0 && r.sometimes("by IPv6", 3):
+				x.Via, x.Dev = netip.MustParseAddr("fe80::9"), draw(r, "dev", six...)
+			default:
+				for j := range hops {
+					x.NextHops = append(x.NextHops, osl.NextHop{Via: netip.MustParseAddr(via + itoa(j+1)),
+						Dev: draw(r, "dev", devs...), Weight: rapid.IntRange(0, 3).Draw(r.T, "weight")})
+				}
+			}
+			if x.Type == "" && x.To.Addr().Is4() && len(sources) > 0 && r.sometimes("src", 3) {
+				x.Src = draw(r, "source", sources...)
+			}
+			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
+				list = append(list, x)
+			}
+		}
+	}
+	return list
+}
+
+func (r *drawer) rules() (list []osl.RuleSpec) {
+	zero := 0
+	for _, priority := range rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{100, 101, 102, 2000}), 0, 3, rapid.ID).Draw(r.T, "rules") {
+		x := draw(r, "rule", osl.RuleSpec{From: netip.MustParsePrefix("10.1.0.0/16")}, osl.RuleSpec{To: netip.MustParsePrefix("fd01::/16"), Not: true},
+			osl.RuleSpec{FWMark: 16, FWMask: 255}, osl.RuleSpec{IIF: "e0", Family: "ipv4"}, osl.RuleSpec{OIF: "e1", IPProto: "tcp", DPort: "80-90", Family: "ipv6"}, osl.RuleSpec{})
+		x.Priority = priority
+		switch draw(r, "does", "table", "main", "goto", "action", "suppress") {
+		case "table":
+			x.Table = draw[uint32](r, "table", 100, 70000)
+		case "goto":
+			x.Goto = 30000
+		case "action":
+			x.Action = draw(r, "action", "nop", "prohibit")
+		case "suppress":
+			x.SuppressPrefixLength = &zero
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// drawnMAC is the beginning of those of neighbors and entries that are drawn.
+const drawnMAC = "02:00:00:fd:00:0"
+
+func (r *drawer) neighbors(on []osl.InterfaceSpec) (list []osl.NeighborSpec) {
+	for i, f := range on {
+		mac := func(n int) osl.MAC {
+			m, _ := net.ParseMAC(drawnMAC + itoa(n))
+			return osl.MAC(m)
+		}
+		if len(f.Addresses) > 0 && f.Addresses[0].Addr().Is4() && f.Type != "tun" && r.sometimes("neighbor", 2) {
+			list = append(list, osl.NeighborSpec{Dev: f.Name, IP: netip.MustParseAddr(fmt.Sprintf("10.99.0.%d", i)), MAC: mac(draw(r, "MAC", 1, 2))})
+		}
+		if f.Type == "vxlan" && r.sometimes("entry of a vxlan", 2) {
+			list = append(list, osl.NeighborSpec{Dev: f.Name, FDB: true, IP: netip.MustParseAddr(draw(r, "endpoint", "192.0.2.7", "192.0.2.8")), MAC: mac(3)})
+		}
+		if (f.Master != "" || f.Type == "bridge") && r.sometimes("entry of a bridge", 2) {
+			list = append(list, osl.NeighborSpec{Dev: f.Name, FDB: true, MAC: mac(4 + i)})
+		}
+	}
+	return list
+}

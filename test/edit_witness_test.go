@@ -1,0 +1,315 @@
+//go:build linux
+
+package osltest
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// said collects lines of what a network, or the kernel, says.
+type said map[string]bool
+
+func (s said) line(words ...any) { s[strings.Join(strings.Fields(fmt.Sprintln(words...)), " ")] = true }
+
+func value[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+// setting adds a line for one that is set; the kernel is asked for no other.
+func (s said) setting(box, dev, what string, v any) {
+	if v != nil && v != 0 && v != "" {
+		s.line(box, dev, what, v)
+	}
+}
+
+// described says what a network is, in lines.
+func described(n osl.Network) said {
+	s := said{}
+	segments, numbered := map[string]bool{}, 0
+	for _, b := range n.Sandboxes {
+		s.line(b.Name)
+		for _, f := range b.Interfaces {
+			kind := cmp.Or(f.Type, "veth")
+			s.line(b.Name, f.Name, kind, "on", f.Master)
+			options := f.AddressOptions
+			for _, p := range slices.Concat(f.Addresses, f.Aliases) {
+				s.address(b.Name, f.Name, p, options[p])
+			}
+			if f.Segment != "" {
+				segments[f.Segment] = true
+				s.line("lab.segments", b.Name+"."+f.Name, "veth on", f.Segment)
+			}
+			if f.Segment == "blue" && !slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4() }) {
+				numbered++
+				s.address(b.Name, f.Name, netip.MustParsePrefix(fmt.Sprintf("10.77.0.%d/24", numbered)), osl.AddressOptions{})
+			}
+			if f.Impair != nil {
+				s.line(b.Name, f.Name, "rate", int(f.Impair.Rate/8))
+			}
+			for _, name := range f.AltNames {
+				s.line(b.Name, f.Name, "is", name)
+			}
+			for what, v := range settingsOf(f) {
+				s.setting(b.Name, f.Name, what, v)
+			}
+			s.line(b.Name, f.Name, "IPv6 off", !has6(f))
+			if accept := map[string]string{"link-local": "0", "auto": "2"}[f.IPv6]; accept != "" {
+				s.line(b.Name, f.Name, "accept_ra", accept)
+			}
+		}
+		for _, x := range b.Routes {
+			s.route(b.Name, x)
+		}
+		for _, x := range b.Rules {
+			for _, six := range []bool{false, true} {
+				if x.Family != map[bool]string{true: "ipv4", false: "ipv6"}[six] && (!x.From.IsValid() || x.From.Addr().Is6() == six) && (!x.To.IsValid() || x.To.Addr().Is6() == six) {
+					s.rule(b.Name, six, x)
+				}
+			}
+		}
+		for _, x := range b.Neighbors {
+			s.line(b.Name, x.Dev, "neighbor", x.IP, x.MAC, x.FDB)
+		}
+	}
+	for name := range segments {
+		s.line("lab.segments", name, "bridge on")
+		s.line("lab.segments")
+	}
+	return s
+}
+
+// settingsOf are the settings of an interface, nil where nothing is said.
+func settingsOf(f osl.InterfaceSpec) map[string]any {
+	set := map[string]any{"group": value(f.Group), "promisc": value(f.Promisc), "allmulti": value(f.AllMulticast), "arp": value(f.ARP),
+		"txqueuelen": value(f.TxQueueLen), "addr_gen_mode": map[string]any{"eui64": "0", "none": "1", "random": "3"}[f.AddrGenMode],
+		"gro_max_size": f.GROMaxSize, "gso_max_size": f.GSOMaxSize, "gso_max_segs": f.GSOMaxSegs, "mtu": f.MTU}
+	if b := f.Bridge; b != nil {
+		set["snooping"] = value(b.MulticastSnooping)
+		for what, d := range map[string]*osl.Duration{"ageing": b.AgeingTime, "hello": b.HelloTime} {
+			if d != nil {
+				set[what] = int(*d / 1e7)
+			}
+		}
+	}
+	if p := f.BridgePort; p != nil {
+		for what, v := range map[string]*bool{"learning": p.Learning, "flood": p.Flood, "isolated": p.Isolated, "hairpin": p.Hairpin,
+			"guard": p.Guard, "root_block": p.RootBlock, "fastleave": p.FastLeave, "neigh_suppress": p.NeighSuppress} {
+			set[what] = value(v)
+		}
+	}
+	return set
+}
+
+func (s said) address(box, dev string, p netip.Prefix, o osl.AddressOptions) {
+	s.line(box, dev, "address", p, "peer", o.Peer, "scope", cmp.Or(o.Scope, "global"), "ends", o.ValidLft != 0, "deprecated", o.PreferredLft != nil, "home", o.Home, "noprefixroute", o.NoPrefixRoute)
+}
+
+func (s said) route(box string, x osl.RouteSpec) {
+	var hops []string
+	for _, h := range x.NextHops {
+		if weight := max(h.Weight, 1); len(x.NextHops) == 1 {
+			hops = append(hops, fmt.Sprint(h.Via, h.Dev))
+		} else {
+			hops = append(hops, fmt.Sprint(h.Via, h.Dev, weight))
+		}
+	}
+	if x.Via.IsValid() {
+		hops = []string{fmt.Sprint(x.Via, x.Dev)}
+	}
+	if x.To.Addr().Is6() && x.Metric == 0 {
+		x.Metric = 1024
+	}
+	slices.Sort(hops)
+	s.line(box, "route", x.To, "table", cmp.Or(x.Table, 254), "metric", x.Metric, cmp.Or(x.Type, "unicast"), hops, "mtu", x.MTU, "advmss", x.AdvMSS, "src", x.Src)
+}
+
+func (s said) rule(box string, six bool, x osl.RuleSpec) {
+	if x.Table == 0 && x.Goto == 0 && x.Action == "" {
+		x.Table = 254
+	}
+	suppress := -1
+	if x.SuppressPrefixLength != nil {
+		suppress = *x.SuppressPrefixLength
+	}
+	s.line(box, "rule", x.Priority, six, x.Not, x.From, x.To, x.FWMark, x.FWMask, x.IIF, x.OIF, x.DPort, x.Table, x.Goto, suppress)
+}
+
+// standing says the same of what the kernel has, read by another library.
+func standing(t *testing.T, n osl.Network) said {
+	t.Helper()
+	s := said{}
+	files, _ := os.ReadDir("/run/netns")
+	for _, file := range files {
+		box := file.Name()
+		s.line(box)
+		var spec osl.Spec
+		for _, b := range n.Sandboxes {
+			if b.Name == box {
+				spec = b
+			}
+		}
+		witness(t, "/run/netns/"+box, func(h *netlink.Handle) {
+			names := map[int]string{0: ""}
+			links := dump(t, h.LinkList)
+			for _, l := range links {
+				names[l.Attrs().Index] = l.Attrs().Name
+			}
+			for _, l := range links {
+				if l.Attrs().Name == "lo" {
+					continue
+				}
+				var f osl.InterfaceSpec
+				for _, i := range spec.Interfaces {
+					if i.Name == l.Attrs().Name {
+						f = i
+					}
+				}
+				s.link(t, h, box, l, names[l.Attrs().MasterIndex], f)
+			}
+			s.routing(t, h, box, names)
+			for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
+				for _, x := range dump(t, func() ([]netlink.Neigh, error) { return h.NeighList(0, family) }) {
+					// Of a vxlan the kernel tells its bridge, which has an entry of its own.
+					if strings.HasPrefix(x.HardwareAddr.String(), drawnMAC) {
+						s.line(box, names[x.LinkIndex], "neighbor", toAddr(x.IP), x.HardwareAddr, family == unix.AF_BRIDGE)
+					}
+				}
+			}
+		})
+	}
+	return s
+}
+
+func toAddr(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
+
+func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, master string, f osl.InterfaceSpec) {
+	a := l.Attrs()
+	kind := l.Type()
+	if tun, ok := l.(*netlink.Tuntap); ok {
+		kind = tun.Mode.String()
+	}
+	s.line(box, a.Name, kind, "on", master)
+	for _, x := range dump(t, func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) }) {
+		p := netip.MustParsePrefix(x.IPNet.String())
+		if p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		o := osl.AddressOptions{Home: x.Flags&unix.IFA_F_HOMEADDRESS != 0, NoPrefixRoute: x.Flags&unix.IFA_F_NOPREFIXROUTE != 0,
+			Scope: map[int]string{253: "link"}[x.Scope]}
+		if x.Peer != nil && !x.Peer.IP.Equal(x.IP) {
+			o.Peer = toAddr(x.Peer.IP)
+			p = netip.PrefixFrom(p.Addr(), netip.MustParsePrefix(x.Peer.String()).Bits())
+		}
+		if x.ValidLft > 0 && uint32(x.ValidLft) != 1<<32-1 {
+			o.ValidLft = uint32(x.ValidLft)
+		}
+		if x.Flags&unix.IFA_F_DEPRECATED != 0 {
+			o.PreferredLft = new(uint32)
+		}
+		s.address(box, a.Name, p, o)
+	}
+	for _, q := range dump(t, func() ([]netlink.Qdisc, error) { return h.QdiscList(l) }) {
+		if tbf, ok := q.(*netlink.Tbf); ok {
+			s.line(box, a.Name, "rate", int(tbf.Rate))
+		}
+	}
+	for _, name := range a.AltNames {
+		s.line(box, a.Name, "is", name)
+	}
+	if f.Name == "" {
+		return // the other end of one on a segment
+	}
+	conf := func(what string) string { return sysctl(t, "/run/netns/"+box, "ipv6/conf/"+a.Name+"/"+what) }
+	has := map[string]any{"group": int(a.Group), "promisc": a.RawFlags&unix.IFF_PROMISC != 0, "allmulti": a.RawFlags&unix.IFF_ALLMULTI != 0,
+		"arp": a.RawFlags&unix.IFF_NOARP == 0, "txqueuelen": a.TxQLen, "addr_gen_mode": conf("addr_gen_mode"),
+		"gro_max_size": int(a.GROMaxSize), "gso_max_size": int(a.GSOMaxSize), "gso_max_segs": int(a.GSOMaxSegs), "mtu": a.MTU}
+	if b, ok := l.(*netlink.Bridge); ok {
+		has["snooping"], has["ageing"], has["hello"] = value(b.MulticastSnooping), int(*b.AgeingTime), int(*b.HelloTime)
+	}
+	if master != "" {
+		p, err := h.LinkGetProtinfo(l)
+		must(t, err)
+		has["learning"], has["flood"], has["isolated"], has["hairpin"] = p.Learning, p.Flood, p.Isolated, p.Hairpin
+		has["guard"], has["root_block"], has["fastleave"], has["neigh_suppress"] = p.Guard, p.RootBlock, p.FastLeave, p.NeighSuppress
+	}
+	for what, v := range settingsOf(f) {
+		if v != nil && v != 0 && v != "" {
+			s.line(box, a.Name, what, has[what])
+		}
+	}
+	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") == "1")
+	if f.IPv6 == "link-local" || f.IPv6 == "auto" {
+		s.line(box, a.Name, "accept_ra", conf("accept_ra"))
+	}
+}
+
+// routing adds the routes that are drawn, and the rules.
+func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int]string) {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		for _, x := range dump(t, func() ([]netlink.Route, error) {
+			return h.RouteListFiltered(family, &netlink.Route{Protocol: 111}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+		}) {
+			to := netip.MustParsePrefix(x.Dst.String())
+			if text := to.String(); !strings.HasPrefix(text, "172.2") || strings.HasPrefix(text, "172.20") {
+				if !strings.HasPrefix(text, "fd88") {
+					continue // an interface's own
+				}
+			}
+			r := osl.RouteSpec{To: to, Table: uint32(x.Table), Metric: uint32(x.Priority), MTU: uint32(x.MTU), AdvMSS: uint32(x.AdvMSS), Src: toAddr(x.Src),
+				Type: map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw", unix.RTN_UNICAST: "unicast"}[x.Type]}
+			hop := func(gw net.IP, via netlink.Destination) netip.Addr {
+				if v, ok := via.(*netlink.Via); ok {
+					return toAddr(v.Addr)
+				}
+				return toAddr(gw)
+			}
+			if r.Via = hop(x.Gw, x.Via); r.Via.IsValid() {
+				r.Dev = names[x.LinkIndex]
+			}
+			for _, m := range x.MultiPath {
+				r.NextHops = append(r.NextHops, osl.NextHop{Via: hop(m.Gw, m.Via), Dev: names[m.LinkIndex], Weight: m.Hops + 1})
+			}
+			s.route(box, r)
+		}
+		for _, x := range dump(t, func() ([]netlink.Rule, error) { return h.RuleList(family) }) {
+			if x.Protocol != 111 {
+				continue
+			}
+			r := osl.RuleSpec{Priority: uint32(x.Priority), Not: x.Invert, FWMark: x.Mark, IIF: x.IifName, OIF: x.OifName, Table: uint32(x.Table), Goto: uint32(max(x.Goto, 0)), Action: "told by no field"}
+			if x.Src != nil {
+				r.From = netip.MustParsePrefix(x.Src.String())
+			}
+			if x.Dst != nil {
+				r.To = netip.MustParsePrefix(x.Dst.String())
+			}
+			if x.Mask != nil {
+				r.FWMask = *x.Mask
+			}
+			if x.Dport != nil {
+				r.DPort = fmt.Sprint(x.Dport.Start, "-", x.Dport.End)
+			}
+			if x.SuppressPrefixlen >= 0 {
+				r.SuppressPrefixLength = &x.SuppressPrefixlen
+			}
+			s.rule(box, family == netlink.FAMILY_V6, r)
+		}
+	}
+}
