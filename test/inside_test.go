@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,7 +85,8 @@ func heard(ctx context.Context, n *osl.Namespace, to string) (string, error) {
 }
 
 // A thousand dials at once over fifty sandboxes: each is answered by its own
-// sandbox's server, and no thread stays in one.
+// sandbox's server, no thread stays in one, and goroutines and descriptors are what they
+// were.
 func TestInsideManyDials(t *testing.T) {
 	const sandboxes, dials = 50, 1000
 	ctx := t.Context()
@@ -97,8 +99,13 @@ func TestInsideManyDials(t *testing.T) {
 		}
 		t.Cleanup(func() { l.Close() })
 		go says(l, n.Name())
+		// The first of each: what a handle holds from then on is not of the dials.
+		if word, err := heard(ctx, n, "127.0.0.1:7000"); err != nil || word != n.Name() {
+			t.Errorf("in %s: %q, %v", n.Name(), word, err)
+		}
 		all = append(all, n)
 	}
+	goroutines, descriptors := runtime.NumGoroutine(), numDescriptors(t)
 	var wg sync.WaitGroup
 	for i := range dials {
 		wg.Go(func() {
@@ -109,6 +116,12 @@ func TestInsideManyDials(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	// The servers close their ends a moment later.
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines || numDescriptors(t) > descriptors; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines and %d descriptors; before the dials %d and %d", runtime.NumGoroutine(), numDescriptors(t), goroutines, descriptors)
+		}
+	}
 	home, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
@@ -119,6 +132,15 @@ func TestInsideManyDials(t *testing.T) {
 			t.Errorf("the thread %s is in %s", task, at)
 		}
 	}
+}
+
+func numDescriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
 
 func TestInsideDials(t *testing.T) {

@@ -4,7 +4,10 @@ package inside_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"os/exec"
 	"testing"
 
@@ -66,6 +69,54 @@ func BenchmarkCommand(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkTest is a test as users of osltest write it: three hosts and a router are
+// built, a request goes from one host to another, and all is taken down.
+func BenchmarkTest(b *testing.B) {
+	host := func(i int) osl.Spec {
+		return osl.Spec{Name: fmt.Sprint("h", i), Gateway: netip.MustParseAddr(fmt.Sprintf("10.0.%d.1", i)),
+			Interfaces: []osl.InterfaceSpec{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.2/24", i))}}}}
+	}
+	router := osl.Spec{Name: "router", Sysctls: map[string]string{"ipv4.ip_forward": "1"}}
+	var network osl.Network
+	for i := 1; i <= 3; i++ {
+		network.Sandboxes = append(network.Sandboxes, host(i))
+		to := fmt.Sprint("h", i)
+		router.Interfaces = append(router.Interfaces, osl.InterfaceSpec{Name: to, Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.1/24", i))}})
+		network.Links = append(network.Links, osl.Link{{Sandbox: to, Interface: "eth0"}, {Sandbox: "router", Interface: to}})
+	}
+	network.Sandboxes = append(network.Sandboxes, router)
+	for b.Loop() {
+		// Up takes the network down with the test, so each round is one.
+		if !testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "Request", F: func(t *testing.T) {
+			request(t, osltest.Up(t, network))
+		}}}) {
+			b.Fatal("the test failed")
+		}
+	}
+}
+
+func request(t *testing.T, n *osltest.Network) {
+	l, err := n.Sandbox("h3").Listen(t.Context(), "tcp", "10.0.3.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_, _ = io.WriteString(c, "answer") // who asked sees it
+			_ = c.Close()
+		}
+	}()
+	c, err := n.Sandbox("h1").DialContext(t.Context(), "tcp", "10.0.3.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if answer, err := io.ReadAll(c); err != nil || string(answer) != "answer" {
+		t.Fatalf("%q, %v", answer, err)
 	}
 }
 
