@@ -231,18 +231,31 @@ func tryUnmasq(stale func(owner string) bool) error {
 	}
 	return withNFT(func(nft *nftables.Conn) error {
 		chains := map[string]bool{} // of their subnets
-		for i, part := range list {
-			for _, e := range part {
-				if err := nft.SetDeleteElements(masqFamilies[i].set(), []nftables.SetElement{{Key: e.Key}}); err != nil {
-					return err
+		take := func() (err error) {
+			for i, part := range list {
+				for _, e := range part {
+					err = errors.Join(err, nft.SetDeleteElements(masqFamilies[i].set(), []nftables.SetElement{{Key: e.Key}}))
+					chains[e.Chain] = true
 				}
-				chains[e.Chain] = true
 			}
-		}
-		if err := nft.Flush(); err != nil {
 			return err
 		}
-		for name := range chains { // the kernel keeps one that another container needs
+		if err := take(); err != nil {
+			return err
+		}
+		// In one transaction, so that who is killed leaves no chain that none knows of.
+		for name := range chains {
+			nft.DelChain(&nftables.Chain{Name: name, Table: masqTable})
+		}
+		err := nft.Flush()
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		// The kernel keeps a chain that another container needs.
+		if err := errors.Join(take(), nft.Flush()); err != nil {
+			return err
+		}
+		for name := range chains {
 			nft.DelChain(&nftables.Chain{Name: name, Table: masqTable})
 			if err := nft.Flush(); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
 				return err

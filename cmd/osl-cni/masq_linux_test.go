@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -234,6 +235,44 @@ func TestMasqueradeAtOnce(t *testing.T) {
 		}
 		if left := append(c.left("cni9"), masqueraded(t)...); len(left) > 0 {
 			t.Fatalf("left: %v", left)
+		}
+	}
+	host, err := openHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	if err := host.RemoveLink(t.Context(), "cni9"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A DEL that is killed at any moment leaves nothing when another has run: no chain of a
+// subnet either, by which that one would find nothing.
+func TestMasqueradeDelKilled(t *testing.T) {
+	c := newCNI(t)
+	ns := c.sandbox("c1")
+	_, err := c.call("osl-cni", "ADD", "id1", ns, masqFile)
+	needMasq(t, err)
+	began := time.Now()
+	c.must("osl-cni", "DEL", "id1", ns, masqFile)
+	takes := time.Since(began) * 5 / 4
+	rounds := 150
+	if testing.Short() {
+		rounds = 20
+	}
+	for i := range rounds {
+		c.must("osl-cni", "ADD", "id1", ns, masqFile)
+		cmd := c.command("osl-cni", "DEL", "id1", ns, masqFile)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(takes))
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		c.must("osl-cni", "DEL", "id1", ns, masqFile)
+		if left := append(c.left("cni9"), masqueraded(t)...); len(left) > 0 {
+			t.Fatalf("kill %d left: %v", i, left)
 		}
 	}
 	host, err := openHost()
