@@ -24,9 +24,6 @@ const chainPlugins = "/usr/lib/cni"
 // the container, its link is shaped, and the firewall lets it through; with DEL of each
 // there is nothing left of them.
 func TestChain(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("the plugins lock a file of the machine's root")
-	}
 	for _, name := range []string{"iptables", "tc"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skip(err)
