@@ -140,7 +140,7 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	var mu sync.Mutex
 	end := func(i int) error {
 		n := r.spaces[ops[i].NS]
-		end := n.endKey
+		end := func() error { return n.endKey(nil) }
 		if guests[n.key] { // one may be there still
 			end = func() error { return n.destroyLocked(r.ctx) }
 		}

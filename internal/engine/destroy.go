@@ -77,7 +77,7 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 	if err != nil || !ends {
 		return err
 	}
-	return n.endKey()
+	return n.endKey(links)
 }
 
 // empty takes out of a sandbox with these links what must not end with it, and
@@ -144,10 +144,10 @@ func (n *Namespace) mark(ctx context.Context, lo *rtnl.Link, c plan.Commit) (unm
 }
 
 // endKey takes away the key of a sandbox in which nothing is of value any more, and
-// closes it. Someone may have unmounted the key, and left the file; then this
+// closes it. It had these links. Someone may have unmounted the key, and left the file; then this
 // handle was the last to keep the links. What another process put at the key since
 // is not touched.
-func (n *Namespace) endKey() error {
+func (n *Namespace) endKey(links []rtnl.Link) error {
 	if netns.At(n.key, n.id) || isDead(standing(n.key)) {
 		if err := netns.Unpin(n.key); err != nil {
 			// A file without its namespace would say nothing to who tries again.
@@ -158,6 +158,6 @@ func (n *Namespace) endKey() error {
 			return err
 		}
 	}
-	n.endSockets()
+	n.endSockets(len(links) > 1)
 	return n.Close()
 }

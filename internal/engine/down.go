@@ -267,7 +267,7 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 	}
 	end := func(i int) (err error) {
 		if ends[i] {
-			err = d.open[i].endKey()
+			err = d.open[i].endKey(links[i])
 		}
 		if err == nil {
 			unmark[i] = nil

@@ -56,9 +56,13 @@ var used sync.Map
 // endSockets ends the connections of a sandbox that is gone, whoever made them: they
 // hold its namespace, in which no packet will come any more. Of its own the process
 // knows; of others the kernel counts them, which is asked first, since to list them it
-// goes through those of the whole machine.
-func (n *Namespace) endSockets() {
+// goes through those of the whole machine. Where it had lo alone, only what was within
+// it is connected, and stays so.
+func (n *Namespace) endSockets(reached bool) {
 	_, own := used.LoadAndDelete(n.id)
+	if !own && !reached {
+		return
+	}
 	ns, err := n.file()
 	if err != nil {
 		return
