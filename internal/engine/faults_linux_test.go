@@ -112,7 +112,16 @@ func (in *injector) due(list [][]byte, again bool) (kind faultKind, msg int) {
 // link that exists can be done by half.
 func (k faultKind) fits(m []byte) bool {
 	typ, flags := binary.NativeEndian.Uint16(m[4:]), binary.NativeEndian.Uint16(m[6:])
-	return k != halfEarly && k != halfLate || typ == unix.RTM_NEWLINK && flags&unix.NLM_F_CREATE == 0
+	return k != halfEarly && k != halfLate || typ == unix.RTM_NEWLINK && flags&unix.NLM_F_CREATE == 0 && !renamesOnly(m)
+}
+
+// renamesOnly reports whether a message gives a link a new name and nothing else: then
+// there is no rest that the kernel could refuse.
+func renamesOnly(m []byte) bool {
+	const attrs = unix.NLMSG_HDRLEN + unix.SizeofIfInfomsg
+	h := binary.NativeEndian
+	return len(m) > attrs+unix.SizeofNlAttr && h.Uint32(m[attrs-4:]) == 0 && h.Uint16(m[attrs+2:]) == unix.IFLA_IFNAME &&
+		len(m) == attrs+(int(h.Uint16(m[attrs:]))+3)&^3
 }
 
 // faulty is a socket that an injector acts on.
