@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/check", "internal/netfile", "internal/rootless"},
 	{"internal/schema", "internal/oci", "docs", "oslfile"},
 	{"internal/schema/gen", "internal/cli", "osltest"},
-	{"cmd/osl", "cmd/osl-cni", "examples/runtime"},
+	{"cmd/osl", "cmd/osl-cni", "examples/frr", "examples/runtime"},
 }
 
 // systemic are the packages that ask the system; the others are the same on every
