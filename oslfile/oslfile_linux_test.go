@@ -2,7 +2,9 @@ package oslfile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -49,7 +51,7 @@ func TestErrorsHaveTheLine(t *testing.T) {
 			t.Errorf("%v, without %q", err, want)
 		}
 	}
-	if _, err := oslfile.LoadNetwork("no-such-file"); !os.IsNotExist(err) {
+	if _, err := oslfile.LoadNetwork("no-such-file"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -49,7 +49,7 @@ func TestNetwork(t *testing.T) {
 		{`{"interfaces": [{"name": "eth0", "type": "veth", "peer": "db/eth0"}]}`, `db/eth0`},
 		{`{"interfaces": 7}`, "error: the annotation org.osl.network:1"},
 		{`{`, "error: invalid argument: the annotation org.osl.network is neither"},
-		{`none.yaml`, "none.yaml: no such file"},
+		{`none.yaml`, "there is no file"},
 	} {
 		s.Annotations = map[string]string{Network: x.annotation}
 		got := ""
