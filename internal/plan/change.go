@@ -84,9 +84,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	falls := f.Down && l.Up() && (f.Name != "lo" || !w.Prune)
 	b.cycled[l.Index], b.fallen[l.Index] = cycled, falls
 	if cycled {
-		op := SetDown(w.Key, l, s)
-		op.Half = true // what takes back the next step sets it down
-		b.wire = append(b.wire, op)
+		b.wire = append(b.wire, SetDown(w.Key, l, s))
 	}
 	up := true
 	if cycled && !replugged {
@@ -229,7 +227,7 @@ func bondMAC(key string, l *rtnl.Link) []Op {
 // SetDown plans to set a link down, and to put back what goes with that.
 func SetDown(key string, l *rtnl.Link, s *State) Op {
 	down, up := false, true
-	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}},
+	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}, Half: true, // it may be down though the message failed
 		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, addrsOf(key, l, s)...)}
 }
 

@@ -43,8 +43,7 @@ func (s state) String() string {
 	return [...]string{"not tried", "no", "as root", "yes", "broken"}[s]
 }
 
-// featuresOnly runs the tests of features, as root and as another user, and those of
-// network cards, since there is a machine that has some.
+// featuresOnly runs the tests of features, as root and as another user.
 func featuresOnly(dir string, o options) (runs []run, ok bool) {
 	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	for _, f := range files {
@@ -54,9 +53,6 @@ func featuresOnly(dir string, o options) (runs []run, ok bool) {
 				{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}
 			break
 		}
-	}
-	if filepath.Base(dir) == "test" && o.kernel == newest.version { // once is enough
-		runs = append(runs, onCards(o))
 	}
 	return runs, len(runs) > 0
 }
@@ -177,7 +173,7 @@ func testHere(ctx context.Context, o options) (map[string]state, error) {
 	states := map[string]state{}
 	var failed error
 	for _, r := range runs {
-		if r.user != 0 || r.name == physicalRun {
+		if r.user != 0 {
 			continue
 		}
 		cmd := exec.CommandContext(ctx, r.binary, append([]string{"-test.v=test2json", "-test.run=^TestFeature"}, strings.Fields(o.flags)...)...)

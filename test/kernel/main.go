@@ -115,17 +115,10 @@ type selection func(dir string, o options) (as []run, ok bool)
 func everything(dir string, o options) ([]run, bool) {
 	runs := []run{{user: o.user, env: "OSL_PHYSICAL=", command: o.flags}}
 	if filepath.Base(dir) == "test" && o.user == 0 {
-		runs = append(runs, onCards(o))
+		// The machine's own network cards are theirs.
+		runs = append(runs, run{name: "physical", env: "OSL_PHYSICAL=1", command: o.flags + " -test.run=^TestPhysical"})
 	}
 	return runs, true
-}
-
-// physicalRun is the name of that of onCards.
-const physicalRun = "physical"
-
-// onCards runs the tests to which the machine's own network cards belong.
-func onCards(o options) run {
-	return run{name: physicalRun, env: "OSL_PHYSICAL=1", command: o.flags + " -test.run=^TestPhysical"}
 }
 
 // build compiles the tests of every package whose tests touch the kernel.
