@@ -149,7 +149,12 @@ func one(ctx context.Context, c osl.Check, in Enter, r *Result) {
 func persist(ctx context.Context, c osl.Check) outcome {
 	var last outcome
 	for {
+		began := time.Now()
 		o := try(ctx, c)
+		if o.kind == Unreachable && expected(c) == Timeout && time.Since(began) >= resend {
+			// Nobody answered until the kernel gave up asking for the neighbour.
+			return outcome{kind: Timeout, detail: "no answer"}
+		}
 		if o.kind == Timeout && expected(c) != Timeout && last.kind != "" {
 			return last // the time ran out in the middle of one try more
 		}

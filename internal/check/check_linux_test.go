@@ -182,6 +182,29 @@ func TestUnreachableNeighbor(t *testing.T) {
 	}
 }
 
+// Who expects no answer gets none also where the kernel gives up asking for the
+// neighbour just before the time is over.
+func TestSilentNeighbor(t *testing.T) {
+	enter := lab(t)
+	in, err := enter("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in(func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/neigh/e0/retrans_time_ms", []byte("100"), 0); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []osl.Check{{Ping: addr("10.9.9.8")}, {TCP: port("10.9.9.8:80")}} {
+		c.From, c.Expect, c.Timeout = "a", Timeout, "330ms" // it asks three times
+		if r := Run(t.Context(), []osl.Check{c}, enter)[0]; !r.Passed {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 func TestRetriesUntilItWorks(t *testing.T) {
 	enter := lab(t)
 	in, err := enter("b")
