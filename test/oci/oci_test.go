@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 			file, says string
 		}{
 			"file":    {bundle{Annotations: spec("net.yaml")}, "sandboxes:\n  - name: x\n    interfaces: [{name: eth0, tipe: veth}]\n", "net.yaml:3"},
-			"missing": {bundle{Annotations: spec("none.yaml")}, "", "none.yaml: no such file"},
+			"missing": {bundle{Annotations: spec("none.yaml")}, "", "there is no file"},
 			"several": {bundle{Annotations: spec("net.yaml")}, "sandboxes: [{name: a}, {name: b}]\n", "the file has no sandbox"},
 			"segment": {bundle{Annotations: spec("net.yaml")}, "sandboxes:\n  - name: x\n    interfaces: [{name: eth0, segment: blue}]\n", "net.yaml:3"},
 			"json":    {bundle{Annotations: spec(`{"interfaces": [}`)}, "", "neither the path of a file nor a Spec"},
