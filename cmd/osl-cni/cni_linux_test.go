@@ -166,6 +166,12 @@ func TestAtOnce(t *testing.T) {
 	if left := c.left("cni9"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
+	removeBridge(t)
+}
+
+// removeBridge takes away the bridge of the host that the test's network had.
+func removeBridge(t *testing.T) {
+	t.Helper()
 	host, err := openHost()
 	if err != nil {
 		t.Fatal(err)

@@ -198,12 +198,5 @@ func TestHostLocalAtOnce(t *testing.T) {
 	if x := reserved(t, filepath.Join(c.leases, "n")); len(x) != 1 || !strings.HasPrefix(x[0], "last_reserved_ip.0=") {
 		t.Errorf("left: %v", x)
 	}
-	host, err := openHost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer host.Close()
-	if err := host.RemoveLink(t.Context(), "cni9"); err != nil {
-		t.Error(err)
-	}
+	removeBridge(t)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -57,13 +58,9 @@ func (f *masqFamily) set() *nftables.Set {
 
 // toward matches packets that go to a subnet, or with other those that do not.
 func (f *masqFamily) toward(p netip.Prefix, op expr.CmpOp) []expr.Any {
-	mask := make([]byte, f.len)
-	for i := range p.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
-	}
 	return append(f.is(),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: f.to, Len: f.len},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.len, Mask: mask, Xor: make([]byte, f.len)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.len, Mask: net.CIDRMask(p.Bits(), 8*int(f.len)), Xor: make([]byte, f.len)},
 		&expr.Cmp{Op: op, Register: 1, Data: p.Addr().AsSlice()})
 }
 

@@ -237,14 +237,7 @@ func TestMasqueradeAtOnce(t *testing.T) {
 			t.Fatalf("left: %v", left)
 		}
 	}
-	host, err := openHost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer host.Close()
-	if err := host.RemoveLink(t.Context(), "cni9"); err != nil {
-		t.Error(err)
-	}
+	removeBridge(t)
 }
 
 // A DEL that is killed at any moment leaves nothing when another has run: no chain of a
@@ -275,12 +268,5 @@ func TestMasqueradeDelKilled(t *testing.T) {
 			t.Fatalf("kill %d left: %v", i, left)
 		}
 	}
-	host, err := openHost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer host.Close()
-	if err := host.RemoveLink(t.Context(), "cni9"); err != nil {
-		t.Error(err)
-	}
+	removeBridge(t)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -103,11 +104,7 @@ func masqExprs(m plan.Masq) []expr.Any {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
 	}
 	if !whole {
-		mask := make([]byte, length)
-		for i := range bits {
-			mask[i/8] |= 0x80 >> (i % 8)
-		}
-		list = append(list, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: mask, Xor: make([]byte, length)})
+		list = append(list, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: net.CIDRMask(bits, 8*int(length)), Xor: make([]byte, length)})
 	}
 	name := make([]byte, unix.IFNAMSIZ)
 	copy(name, m.Uplink)
