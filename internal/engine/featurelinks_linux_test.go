@@ -65,6 +65,16 @@ func linkOps() []faultOp {
 	}
 }
 
+// linkKillOps are linkOps, and what the osl command does with such links.
+func linkKillOps() []faultOp {
+	list := linkOps()
+	for _, op := range exampleOps("vrf", vrfExample) {
+		op.name = "ports of a bond and a vrf: " + op.name
+		list = append(list, op)
+	}
+	return list
+}
+
 // feature says that an operation is of a feature, and skips where that is lacking.
 func feature(t *testing.T, name string, op faultOp) {
 	t.Helper()
@@ -89,7 +99,7 @@ func TestFeatureLinkFaults(t *testing.T) {
 }
 
 func TestFeatureLinkKills(t *testing.T) {
-	for i, op := range linkOps() {
+	for i, op := range linkKillOps() {
 		t.Run(op.name, func(t *testing.T) {
 			feature(t, "kills", op)
 			driveKills(t, op, i)

@@ -128,7 +128,7 @@ func (c killCount) String() string {
 // process dies there. Then all is as before, or as wanted; after a kill, when
 // osl recover has run.
 func TestKills(t *testing.T) {
-	sum, ops := killCount{}, slices.Concat(faultOps(), commandOps(), recoverOps()) // linkOps: TestFeatureLinkKills
+	sum, ops := killCount{}, slices.Concat(faultOps(), commandOps(), recoverOps()) // linkKillOps: TestFeatureLinkKills
 	if files, _ := filepath.Glob("../../examples/*.yaml"); len(files) == 0 {
 		t.Fatal("the examples are not here")
 	}

@@ -51,19 +51,30 @@ route add 203.0.113.0/24 via 192.0.2.9 dev uplink0
 route add 2001:db8:77::/48 via 2001:db8:10::9 dev uplink0
 `
 
+// exampleOps are osl up and osl down of a file that is there.
+func exampleOps(as, file string) []faultOp {
+	host := ""
+	if filepath.Base(file) == "uplink.yaml" {
+		host = uplink
+	}
+	up := func(*faultWorld) error { return command("up", "--no-check", file) }
+	return []faultOp{
+		{name: "osl up " + as, host: host, do: up},
+		{name: "osl down " + as, host: host, ends: true, before: func(w *faultWorld) { w.must(up(w)) },
+			do: func(*faultWorld) error { return command("down", file) }},
+	}
+}
+
+// vrfExample has links that not every kernel has.
+const vrfExample = "../../examples/vrf.yaml"
+
 // commandOps are operations of the osl command.
 func commandOps() (ops []faultOp) {
 	files, _ := filepath.Glob("../../examples/*.yaml")
 	for _, file := range files {
-		name, host := strings.TrimSuffix(filepath.Base(file), ".yaml"), ""
-		if name == "uplink" {
-			host = uplink
+		if file != vrfExample { // linkKillOps
+			ops = append(ops, exampleOps(strings.TrimSuffix(filepath.Base(file), ".yaml"), file)...)
 		}
-		up := func(*faultWorld) error { return command("up", "--no-check", file) }
-		ops = append(ops,
-			faultOp{name: "osl up " + name, host: host, do: up},
-			faultOp{name: "osl down " + name, host: host, ends: true, before: func(w *faultWorld) { w.must(up(w)) },
-				do: func(*faultWorld) error { return command("down", file) }})
 	}
 	uplinkUp := func(w *faultWorld) { w.must(command("up", "--no-check", "../../examples/uplink.yaml")) }
 	return append(ops,
@@ -125,7 +136,7 @@ func recoverOps() []faultOp {
 	return list
 }
 
-func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps(), linkOps()) }
+func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps(), linkKillOps()) }
 
 // operationEnv has the operation that a process is to carry out.
 const operationEnv = "OSL_TEST_OPERATION"
