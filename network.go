@@ -3,9 +3,15 @@ package osl
 import (
 	"context"
 	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/engine"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // Apply brings the sandboxes of net, and the links between them, to what net
@@ -117,4 +123,131 @@ func changesOf(list []engine.Change) (c Changes) {
 			Object: x.Object, Before: x.Before, After: x.After, Command: x.Command})
 	}
 	return c
+}
+
+// AddLink makes the link s in the sandbox, configured and up, or moves it in
+// if it has a Source; nothing else there changes. A veth's other end, s.Peer,
+// is made in its place in the same step: on the host, there as a port of the
+// bridge s.PeerMaster if that is set, or in another sandbox. It returns
+// ErrNameInUse if the sandbox has a link of this name, and leaves that as it is;
+// an s without Type, Source and Peer configures the link that is there instead.
+func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
+	_, err := n.opened().AddLink(ctx, s.wanted(), true)
+	return public(err)
+}
+
+// PlanLink returns what AddLink would do.
+func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
+	c, err := n.opened().AddLink(ctx, s.wanted(), false)
+	return changesOf(c), public(err)
+}
+
+// AddLinks makes links as AddLink does, all of them or none.
+func (n *Namespace) AddLinks(ctx context.Context, links iter.Seq[InterfaceSpec]) error {
+	var list []want.Iface
+	for s := range links {
+		list = append(list, s.wanted())
+	}
+	return public(n.opened().AddLinks(ctx, list))
+}
+
+// RemoveLink takes the link that is named name inside the sandbox out of it:
+// back to the host as it was, or deleted if osl made it. It returns ErrNotFound
+// if osl holds no such link.
+func (n *Namespace) RemoveLink(ctx context.Context, name string) error {
+	return public(n.opened().RemoveLink(ctx, name))
+}
+
+// RemoveLinks takes links out as RemoveLink does. Those that osl made are
+// deleted together, which takes the kernel hardly longer than one. One that can
+// not be removed is in the error; the others are.
+func (n *Namespace) RemoveLinks(ctx context.Context, names iter.Seq[string]) error {
+	return public(n.opened().RemoveLinks(ctx, slices.Collect(names)))
+}
+
+// AddRoute adds a static route. One that is there already is no error.
+func (n *Namespace) AddRoute(ctx context.Context, r RouteSpec) error {
+	return n.AddRoutes(ctx, slices.Values([]RouteSpec{r}))
+}
+
+// RemoveRoute takes a static route away. One that is not there is no error.
+func (n *Namespace) RemoveRoute(ctx context.Context, r RouteSpec) error {
+	return n.RemoveRoutes(ctx, slices.Values([]RouteSpec{r}))
+}
+
+// AddAddress adds an alias IP to an interface; see [Namespace.AddAddresses].
+func (n *Namespace) AddAddress(ctx context.Context, ifName string, a netip.Prefix) error {
+	return n.AddAddresses(ctx, ifName, slices.Values([]netip.Prefix{a}))
+}
+
+// RemoveAddress takes an address away; see [Namespace.RemoveAddresses].
+func (n *Namespace) RemoveAddress(ctx context.Context, ifName string, a netip.Prefix) error {
+	return n.RemoveAddresses(ctx, ifName, slices.Values([]netip.Prefix{a}))
+}
+
+// LinkChange is what SetLink changes of a link. The zero value of a field leaves that
+// as it is.
+type LinkChange struct {
+	// Name is the new name. It takes a call of its own.
+	Name string
+	// MTU in bytes.
+	MTU int
+	// MAC is the hardware address.
+	MAC MAC
+	// TxQueueLen is the length of the transmit queue in packets.
+	TxQueueLen *int
+	// Up sets the link up or down. With down go the link's IPv4 routes and IPv6
+	// addresses, as with ip link set down; up does not bring them back, Apply does.
+	Up *bool
+}
+
+// SetLink changes the link that is named name inside the sandbox, all of c or nothing;
+// it may be one that osl did not make. A network that is applied later has the last
+// word. It returns ErrNotFound where there is no such link, ErrNameInUse where the new
+// name is taken, and ErrInvalid for an MTU that the link can not have, and for a new name
+// together with something else.
+func (n *Namespace) SetLink(ctx context.Context, name string, c LinkChange) error {
+	return public(n.opened().SetLink(ctx, name, rtnl.LinkSet{
+		Name: c.Name, MTU: c.MTU, MAC: net.HardwareAddr(c.MAC), TxQLen: c.TxQueueLen, Up: c.Up}))
+}
+
+// AddNeighbors adds permanent neighbor and forwarding entries, all of them or
+// none, as AddNeighbor without force does it: an entry of osl for one of the
+// addresses is a NeighborSearchError, and what the kernel learned by itself is
+// replaced. They are sent in one go, so that a kill finds all or none, where the
+// process has CAP_NET_ADMIN in the first user namespace and the kernel refuses
+// none; elsewhere two hundred at a time.
+func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return public(n.opened().AddNeighbors(ctx, mapped(entries, NeighborSpec.wanted)))
+}
+
+// DeleteNeighbors deletes entries, all of them or none. One that is not there
+// is no error. Of a NeighborSpec with a MAC it is taken to be what the entry has.
+func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
+	return public(n.opened().DeleteNeighbors(ctx, mapped(entries, NeighborSpec.wanted)))
+}
+
+// AddRoutes adds static routes, all of them or none, in one go as AddNeighbors.
+// One that is there already is no error.
+func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return public(n.opened().AddRoutes(ctx, mapped(routes, RouteSpec.wanted)))
+}
+
+// RemoveRoutes takes static routes away, all of them or none. One that is not
+// there is no error.
+func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
+	return public(n.opened().RemoveRoutes(ctx, mapped(routes, RouteSpec.wanted)))
+}
+
+// AddAddresses adds addresses to the interface that is named ifName inside the
+// sandbox, or has this source name, all of them or none. One that is there already
+// is no error. They are alias IPs: see AddAliasIP.
+func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return public(n.opened().AddAddresses(ctx, ifName, addrs))
+}
+
+// RemoveAddresses takes addresses away from the interface that AddAddresses finds
+// by ifName, all of them or none. One that is not there is no error.
+func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
+	return public(n.opened().RemoveAddresses(ctx, ifName, addrs))
 }

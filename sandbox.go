@@ -3,6 +3,7 @@ package osl
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/engine"
 	"github.com/seed59451c2b/osl/internal/want"
@@ -250,4 +251,93 @@ func (n *Namespace) Restore(ifsopt map[string][]IfaceOption, routes []*types.Sta
 		adopt[name] = optionsOf(options)
 	}
 	return public(n.opened().Restore(adopt, routes, gw, gw6))
+}
+
+// InterfaceOptions returns the setters of interface options.
+func (n *Namespace) InterfaceOptions() IfaceOptionSetter {
+	return ifaceOptions{}
+}
+
+// NeighborOptions returns the setters of neighbor options.
+func (n *Namespace) NeighborOptions() NeighborOptionSetter {
+	return neighborOptions{}
+}
+
+// AddInterface moves a link of the host into the sandbox; see [Sandbox].
+func (n *Namespace) AddInterface(srcName, dstPrefix string, options ...IfaceOption) error {
+	return public(n.opened().AddInterface(srcName, dstPrefix, optionsOf(options)))
+}
+
+// SetGateway sets the default IPv4 gateway; see [Sandbox].
+func (n *Namespace) SetGateway(gw net.IP) error {
+	return public(n.opened().SetGateway(gw))
+}
+
+// SetGatewayIPv6 sets the default IPv6 gateway; see [Sandbox].
+func (n *Namespace) SetGatewayIPv6(gw net.IP) error {
+	return public(n.opened().SetGatewayIPv6(gw))
+}
+
+// UnsetGateway takes the default IPv4 gateway away; see [Sandbox].
+func (n *Namespace) UnsetGateway() error {
+	return public(n.opened().UnsetGateway())
+}
+
+// UnsetGatewayIPv6 takes the default IPv6 gateway away; see [Sandbox].
+func (n *Namespace) UnsetGatewayIPv6() error {
+	return public(n.opened().UnsetGatewayIPv6())
+}
+
+// AddStaticRoute adds a route; see [Sandbox].
+func (n *Namespace) AddStaticRoute(r *types.StaticRoute) error {
+	return public(n.opened().AddStaticRoute(r))
+}
+
+// RemoveStaticRoute takes a route away; see [Sandbox].
+func (n *Namespace) RemoveStaticRoute(r *types.StaticRoute) error {
+	return public(n.opened().RemoveStaticRoute(r))
+}
+
+// AddNeighbor adds a permanent neighbor entry; see [Sandbox].
+func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force bool, option ...NeighOption) error {
+	var opts neigh
+	for _, o := range option {
+		if o != nil {
+			o(&opts)
+		}
+	}
+	return public(n.opened().AddNeighbor(dstIP, dstMac, force, opts.link, opts.family))
+}
+
+// DeleteNeighbor deletes a neighbor entry; see [Sandbox].
+func (n *Namespace) DeleteNeighbor(dstIP net.IP, dstMac net.HardwareAddr, osDelete bool) error {
+	return public(n.opened().DeleteNeighbor(dstIP, dstMac, osDelete))
+}
+
+// GetLoopbackIfaceName returns the name of the loopback interface.
+func (n *Namespace) GetLoopbackIfaceName() string {
+	return "lo"
+}
+
+// AddAliasIP adds an address to an interface; see [Sandbox].
+func (n *Namespace) AddAliasIP(ifName string, ip *net.IPNet) error {
+	return public(n.opened().AddAliasIP(ifName, ip))
+}
+
+// RemoveAliasIP takes an address away from an interface; see [Sandbox].
+func (n *Namespace) RemoveAliasIP(ifName string, ip *net.IPNet) error {
+	return public(n.opened().RemoveAliasIP(ifName, ip))
+}
+
+// DisableARPForVIP makes an interface keep quiet about addresses of others;
+// see [Sandbox].
+func (n *Namespace) DisableARPForVIP(ifName string) error {
+	return public(n.opened().DisableARPForVIP(ifName))
+}
+
+// ApplyOSTweaks sets the IPVS knobs; see [Sandbox].
+func (n *Namespace) ApplyOSTweaks(types []SandboxType) {
+	if slices.Contains(types, SandboxTypeIngress) || slices.Contains(types, SandboxTypeLoadBalancer) {
+		n.opened().BalanceLoad()
+	}
 }

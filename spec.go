@@ -305,16 +305,6 @@ type InterfaceSpec struct {
 	NumRxQueues int `json:"numrxqueues,omitempty"`
 }
 
-// MasqueradeSpec is a subnet behind an uplink of the host: what it sends there has the
-// uplink's address, and the answers find back. It is all of packet filtering that osl
-// does, in a table of nftables of each network.
-type MasqueradeSpec struct {
-	// Subnet is where the packets come from: "10.77.0.0/24".
-	Subnet netip.Prefix `json:"subnet"`
-	// Uplink is the link of the host by which they leave.
-	Uplink string `json:"uplink"`
-}
-
 // AddressOptions are what an address has beside itself. Of an IPv4 address that is
 // there the kernel changes the lifetimes alone; to change the rest it must go first,
 // as must an IPv6 address that is to have no peer any more, or another one in its subnet.
@@ -336,30 +326,6 @@ type AddressOptions struct {
 	NoPrefixRoute bool `json:"noprefixroute,omitempty"`
 	// Home marks a home address of mobile IPv6.
 	Home bool `json:"home,omitempty"`
-}
-
-// NeighborSpec is a permanent neighbor entry, or with FDB or MDB a forwarding entry: of a
-// vxlan, which has an IP, or of a bridge. Those of a bridge stay where they are, whatever
-// the bridge hears.
-type NeighborSpec struct {
-	// Dev is the interface of the entry. For one of a bridge it is the port where the
-	// address is, or the bridge itself.
-	Dev string `json:"dev"`
-	// IP is the neighbor's address; with FDB the tunnel endpoint's, and with MDB the
-	// multicast group.
-	IP netip.Addr `json:"ip,omitzero"`
-	// MAC is the neighbor's hardware address. With MDB it is the group, where that has no
-	// IP.
-	MAC MAC `json:"mac,omitempty"`
-	// FDB makes a forwarding entry. With IP it is one of the vxlan Dev: MAC is behind the
-	// tunnel endpoint IP. Without, it is one of a bridge: MAC is at its port Dev, or with
-	// Dev the bridge itself, it is heard by the sandbox.
-	FDB bool `json:"fdb,omitempty"`
-	// MDB makes a multicast entry of a bridge: the group IP, or MAC, is sent to its port
-	// Dev. It needs Linux 6.3.
-	MDB bool `json:"mdb,omitempty"`
-	// VLAN is that of an entry of a bridge which filters VLANs.
-	VLAN int `json:"vlan,omitempty"`
 }
 
 // Check is something that must hold when the network is up: one of Ping, TCP

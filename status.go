@@ -347,3 +347,11 @@ func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
 	settingsStatus(l, &x)
 	return x
 }
+
+// impairOf tells what a discipline of osl's does.
+func impairOf(q *rtnl.Qdisc) *ImpairSpec {
+	i := q.Impair
+	part := func(p uint32) Percent { return Percent(plan.Percent(p)) }
+	return &ImpairSpec{Delay: Duration(i.Delay), Jitter: Duration(i.Jitter), Loss: part(i.Loss), Duplicate: part(i.Duplicate),
+		Reorder: part(i.Reorder), Corrupt: part(i.Corrupt), Rate: Rate(8 * i.Rate), Limit: int(i.Limit)}
+}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/want"
 )
@@ -90,4 +91,43 @@ func mapped[A, B any](all iter.Seq[A], f func(A) B) iter.Seq[B] {
 			}
 		}
 	}
+}
+
+// bridging copies what an interface is to be as a bridge, and as a port of one, and its
+// further settings.
+func (s *InterfaceSpec) bridging(w *want.Iface) {
+	w.LinkOptions = want.LinkOptions{AltNames: s.AltNames, Group: s.Group, Promisc: s.Promisc, AllMulticast: s.AllMulticast, ARP: s.ARP,
+		AddrGenMode: s.AddrGenMode, GSOMaxSize: s.GSOMaxSize, GSOMaxSegs: s.GSOMaxSegs, GROMaxSize: s.GROMaxSize}
+	if b := s.Bridge; b != nil {
+		w.Bridge = &want.Bridge{VLANFiltering: b.VLANFiltering, VLANProtocol: b.VLANProtocol, VLANDefaultPVID: b.VLANDefaultPVID,
+			PVID: b.PVID, VLANs: vlans(b.VLANs), STP: b.STP, Priority: b.Priority,
+			AgeingTime: (*time.Duration)(b.AgeingTime), ForwardDelay: (*time.Duration)(b.ForwardDelay),
+			HelloTime: (*time.Duration)(b.HelloTime), MaxAge: (*time.Duration)(b.MaxAge),
+			MulticastSnooping: b.MulticastSnooping, MulticastQuerier: b.MulticastQuerier}
+	}
+	if p := s.BridgePort; p != nil {
+		w.BridgePort = &want.BridgePort{PVID: p.PVID, VLANs: vlans(p.VLANs), Learning: p.Learning, Flood: p.Flood,
+			MulticastFlood: p.MulticastFlood, BroadcastFlood: p.BroadcastFlood, Isolated: p.Isolated, Hairpin: p.Hairpin,
+			NeighSuppress: p.NeighSuppress, Guard: p.Guard, RootBlock: p.RootBlock, FastLeave: p.FastLeave,
+			Cost: p.Cost, Priority: p.Priority, MulticastRouter: p.MulticastRouter}
+	}
+}
+
+func vlans(list []VLANRange) (w []want.VLANRange) {
+	for _, v := range list {
+		w = append(w, want.VLANRange(v))
+	}
+	return w
+}
+
+func (n NeighborSpec) wanted() want.Neigh {
+	return want.Neigh{Dev: n.Dev, IP: n.IP, MAC: net.HardwareAddr(n.MAC), FDB: n.FDB, MDB: n.MDB, VLAN: n.VLAN}
+}
+
+func (s *ImpairSpec) wanted() *want.Impair {
+	if s == nil {
+		return nil
+	}
+	return &want.Impair{Delay: time.Duration(s.Delay), Jitter: time.Duration(s.Jitter), Loss: float64(s.Loss), Duplicate: float64(s.Duplicate),
+		Reorder: float64(s.Reorder), Corrupt: float64(s.Corrupt), Rate: uint64(s.Rate), Limit: s.Limit}
 }
