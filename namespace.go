@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"reflect"
@@ -286,21 +287,39 @@ func (n *Namespace) ListenPacket(ctx context.Context, network, address string) (
 
 // Dialer returns a dialer that makes its sockets in the sandbox, for who wants a
 // *net.Dialer, or sets what DialContext leaves as it is: a local address, a timeout,
-// keep-alive. It looks names up by [Namespace.Resolver]. Its ControlContext puts the
-// sandbox's socket in place: a function of the caller's own calls that one first.
+// keep-alive. It looks names up by [Namespace.Resolver], with what that says of the
+// process's own files. Its ControlContext puts the sandbox's socket in place: a function
+// of the caller's own calls that one first.
 func (n *Namespace) Dialer() *net.Dialer { return n.opened().Inside(public).Dialer() }
 
 // ListenConfig returns one that makes its sockets in the sandbox; Dialer says what for.
 // Its Control is as Dialer's ControlContext. Multipath TCP is off unless the caller
-// turns it on.
+// turns it on. It has no place for a resolver: a name to listen on is looked up by the
+// process, in its own network; Listen looks it up in the sandbox.
 func (n *Namespace) ListenConfig() *net.ListenConfig {
 	return n.opened().Inside(public).ListenConfig()
 }
 
-// Resolver returns a resolver whose questions go through the sandbox's network, to the
-// name servers of /etc/netns/NAME/resolv.conf where that is there. Package net reads
-// the process's own /etc/hosts before that, and appends the domains of its own
-// resolv.conf; DialContext does neither where the sandbox has such files.
+// LookupNetIP returns the addresses of a host, of the network "ip", "ip4" or "ip6", by
+// the sandbox's files as DialContext has it: nothing of the process's own is read where
+// the sandbox has a file. The errors are of type *net.DNSError; [ErrClosed] is behind
+// them, or they are it, where the sandbox is gone.
+func (n *Namespace) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return n.opened().Inside(public).Lookup(ctx, network, host)
+}
+
+// Resolver returns a resolver for all kinds of look-ups. Its questions are answered by
+// /etc/netns/NAME/hosts, names and addresses, and asked of the name servers of
+// /etc/netns/NAME/resolv.conf, with the domains that this says, where these files are
+// there; else of the process's own name servers. All are asked from the sandbox.
+//
+// Some of a *net.Resolver is the process's, and package net has no way to change that.
+// It reads nsswitch.conf and, where this has files before dns as is usual, /etc/hosts,
+// before it asks: a name or an address that is there is answered from there, whatever
+// the sandbox's file says. To a name it appends the domains of its own resolv.conf, and
+// asks for these first where the name has no dot; its own timeout and attempts hold as
+// well. A name that ends in a dot is taken for one without, and its errors do not have
+// [ErrClosed] behind them. All this is not so of LookupNetIP and DialContext.
 func (n *Namespace) Resolver() *net.Resolver { return n.opened().Inside(public).Resolver() }
 
 // Socket makes a socket of any kind in the sandbox, with the numbers of package syscall:

@@ -56,7 +56,7 @@ func (s *Space) query(ctx context.Context, c *config, name string, t dnsmessage.
 	var last error
 	for range c.attempts {
 		for _, server := range c.servers {
-			list, err := s.exchange(ctx, c, server, name, t)
+			list, err := s.addresses(ctx, c, server, name, t)
 			if err == nil {
 				return list, nil
 			}
@@ -78,14 +78,29 @@ var (
 	errNoAnswer = errors.New("it is no answer to this question")
 )
 
-// exchange asks one server once, and again by TCP where the answer is too long.
-func (s *Space) exchange(ctx context.Context, c *config, server, name string, t dnsmessage.Type) ([]netip.Addr, error) {
+// addresses asks one server once.
+func (s *Space) addresses(ctx context.Context, c *config, server, name string, t dnsmessage.Type) ([]netip.Addr, error) {
 	n, err := dnsmessage.NewName(name)
 	if err != nil {
 		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	question := dnsmessage.Question{Name: n, Type: t, Class: dnsmessage.ClassINET}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	q := dnsmessage.Question{Name: n, Type: t, Class: dnsmessage.ClassINET}
+	id := uint16(rand.Uint32())
+	packet, err := question(id, q)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.exchange(ctx, c.timeout, server, packet, id, q)
+	if err != nil {
+		return nil, err
+	}
+	return answers(answer, id, q)
+}
+
+// exchange sends a server a question, and again by TCP where the answer is too long, and
+// returns the answer.
+func (s *Space) exchange(ctx context.Context, timeout time.Duration, server string, packet []byte, id uint16, q dnsmessage.Question) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	d := net.Dialer{ControlContext: s.dialing}
 	for _, network := range [...]string{"udp", "tcp"} {
@@ -93,29 +108,24 @@ func (s *Space) exchange(ctx context.Context, c *config, server, name string, t 
 		if err != nil {
 			return nil, err
 		}
-		list, truncated, err := converse(ctx, conn, network == "tcp", question)
+		answer, truncated, err := converse(ctx, conn, network == "tcp", packet, id, q)
 		_ = conn.Close()
 		if !truncated || err != nil {
-			return list, err
+			return answer, err
 		}
 	}
 	return nil, errServer
 }
 
 // converse sends a question and waits for its answer.
-func converse(ctx context.Context, conn net.Conn, stream bool, q dnsmessage.Question) (list []netip.Addr, truncated bool, err error) {
+func converse(ctx context.Context, conn net.Conn, stream bool, packet []byte, id uint16, q dnsmessage.Question) (answer []byte, truncated bool, err error) {
 	end, _ := ctx.Deadline()
 	if err := conn.SetDeadline(end); err != nil {
 		return nil, false, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	id := uint16(rand.Uint32())
-	packet, err := question(id, q)
-	if err != nil {
-		return nil, false, err
-	}
 	if stream {
-		packet = append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
+		packet = framed(packet)
 	}
 	if _, err := conn.Write(packet); err != nil {
 		return nil, false, err
@@ -136,11 +146,16 @@ func converse(ctx context.Context, conn net.Conn, stream bool, q dnsmessage.Ques
 		if err != nil {
 			return nil, false, err
 		}
-		list, truncated, err = answers(buf[:n], id, q)
-		if !errors.Is(err, errNoAnswer) || stream {
-			return list, truncated, err
+		_, h, err := answerTo(buf[:n], id, q)
+		if err == nil || stream {
+			return buf[:n], h.Truncated, err
 		}
 	}
+}
+
+// framed is a packet as a stream has it.
+func framed(packet []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
 }
 
 func question(id uint16, q dnsmessage.Question) ([]byte, error) {
@@ -154,35 +169,40 @@ func question(id uint16, q dnsmessage.Question) ([]byte, error) {
 	return b.Finish()
 }
 
-// answers returns the addresses in an answer.
-func answers(packet []byte, id uint16, q dnsmessage.Question) (list []netip.Addr, truncated bool, err error) {
-	var p dnsmessage.Parser
-	h, err := p.Start(packet)
+// answerTo begins to read an answer, and returns errNoAnswer where it is another's.
+func answerTo(packet []byte, id uint16, q dnsmessage.Question) (p dnsmessage.Parser, h dnsmessage.Header, err error) {
+	h, err = p.Start(packet)
 	if err != nil || h.ID != id || !h.Response {
-		return nil, false, errNoAnswer
+		return p, h, errNoAnswer
 	}
 	asked, err := p.Question()
 	if err != nil || asked.Type != q.Type || asked.Class != q.Class || !strings.EqualFold(asked.Name.String(), q.Name.String()) {
-		return nil, false, errNoAnswer
-	}
-	switch {
-	case h.RCode == dnsmessage.RCodeNameError:
-		return nil, false, &net.DNSError{Err: "no such host", Name: q.Name.String(), IsNotFound: true}
-	case h.RCode != dnsmessage.RCodeSuccess:
-		return nil, false, errServer
-	case h.Truncated:
-		return nil, true, nil
+		return p, h, errNoAnswer
 	}
 	if err := p.SkipAllQuestions(); err != nil {
-		return nil, false, errServer
+		return p, h, errServer
+	}
+	return p, h, nil
+}
+
+// answers returns the addresses in an answer.
+func answers(packet []byte, id uint16, q dnsmessage.Question) (list []netip.Addr, err error) {
+	p, h, err := answerTo(packet, id, q)
+	switch {
+	case err != nil:
+		return nil, err
+	case h.RCode == dnsmessage.RCodeNameError:
+		return nil, &net.DNSError{Err: "no such host", Name: q.Name.String(), IsNotFound: true}
+	case h.RCode != dnsmessage.RCodeSuccess:
+		return nil, errServer
 	}
 	for {
 		r, err := p.Answer()
 		switch {
 		case errors.Is(err, dnsmessage.ErrSectionDone):
-			return list, false, nil
+			return list, nil
 		case err != nil:
-			return nil, false, errServer
+			return nil, errServer
 		}
 		switch b := r.Body.(type) {
 		case *dnsmessage.AResource:

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -122,14 +121,39 @@ func hosts(text, host string) (list []netip.Addr) {
 	return list
 }
 
+// namesOf returns the names of an address in the text of a hosts file.
+func namesOf(text string, a netip.Addr) (list []string) {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		if b, err := netip.ParseAddr(f[0]); err == nil && a == b {
+			list = append(list, f[1:]...)
+		}
+	}
+	return list
+}
+
 func wanted(family string, a netip.Addr) bool {
 	return family == "ip" || family == "ip4" && a.Is4() || family == "ip6" && a.Is6()
 }
 
 // Lookup returns the addresses of a host, at least one, of the family ip, ip4 or ip6:
-// what the hosts file says, else what the name servers say, which are asked from
-// within the sandbox. Its errors are of type *net.DNSError, or those of Run.
+// itself where it is one, what the hosts file says, else what the name servers say,
+// which are asked from within the sandbox. Its errors are of type *net.DNSError, or
+// those of Run.
 func (s *Space) Lookup(ctx context.Context, family, host string) ([]netip.Addr, error) {
+	if family != "ip" && family != "ip4" && family != "ip6" {
+		return nil, net.UnknownNetworkError(family)
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		if !wanted(family, a) {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		return []netip.Addr{a}, nil
+	}
 	path, _ := s.file("hosts")
 	text, _ := os.ReadFile(path) // there need be none
 	list := slices.DeleteFunc(hosts(string(text), host), func(a netip.Addr) bool { return !wanted(family, a) })
@@ -180,20 +204,4 @@ func isName(name string) bool {
 		}
 	}
 	return !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// Resolver returns a resolver of package net whose questions go through the sandbox's
-// network, to its name servers. Before that it reads the process's /etc/hosts, and
-// domains to search are those of the process's resolv.conf: package net has no way to
-// say otherwise.
-func (s *Space) Resolver() *net.Resolver {
-	d := &net.Dialer{ControlContext: s.dialing}
-	var turn atomic.Uint32
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		if _, own := s.file("resolv.conf"); own {
-			servers := s.config().servers
-			address = servers[int(turn.Add(1)-1)%len(servers)] // so that the next attempt asks the next
-		}
-		return d.DialContext(ctx, network, address)
-	}}
 }

@@ -215,7 +215,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, _, err := answers(b, 7, q)
+		list, err := answers(b, 7, q)
 		if err != nil && len(list) > 0 {
 			t.Errorf("%v and %v", list, err)
 		}
