@@ -155,17 +155,18 @@ func persist(ctx context.Context, c osl.Check) outcome {
 			// Nobody answered until the kernel gave up asking for the neighbour.
 			return outcome{kind: Timeout, detail: "no answer"}
 		}
-		if o.kind == Timeout && expected(c) != Timeout && last.kind != "" {
-			return last // the time ran out in the middle of one try more
-		}
-		last = o
-		if o.kind == expected(c) || o.kind == OK || o.kind == failed || ctx.Err() != nil {
+		if o.kind == expected(c) || o.kind == OK || o.kind == failed {
 			return o
+		}
+		if o.kind != Timeout || last.kind == "" { // one try more that got no answer says less
+			last = o
 		}
 		select {
 		case <-ctx.Done():
-			return o
 		case <-time.After(50 * time.Millisecond):
+		}
+		if ctx.Err() != nil {
+			return last
 		}
 	}
 }

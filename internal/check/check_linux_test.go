@@ -231,6 +231,53 @@ func TestRetriesUntilItWorks(t *testing.T) {
 	}
 }
 
+// What is sent is lost at first, as before a tunnel's handshake: a check goes on for as long
+// as it may take.
+func TestRetriesWhatIsLost(t *testing.T) {
+	enter := lab(t)
+	in, err := enter("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	way := func(mac string) {
+		if err := in(func() {
+			if out, err := exec.Command("ip", "neigh", "replace", "10.9.9.2", "lladdr", mac, "dev", "e0").CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	b, err := enter("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mac string
+	if err := b(func() {
+		link, err := net.InterfaceByName("e0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		mac = link.HardwareAddr.String()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	way("02:00:00:00:00:99")
+	found := make(chan struct{})
+	go func() {
+		defer close(found)
+		time.Sleep(2500 * time.Millisecond) // more than two tries
+		way(mac)
+	}()
+	for i, r := range Run(t.Context(), []osl.Check{{From: "a", Ping: addr("10.9.9.2"), Timeout: "20s"}, {From: "a", Ping: addr("10.9.9.2"), Timeout: "2100ms"}}, enter) {
+		if r.Passed != (i == 0) {
+			t.Errorf("%+v", r)
+		}
+	}
+	<-found
+}
+
 func TestAllAtOnceAndInOrder(t *testing.T) {
 	enter := lab(t)
 	var checks []osl.Check
