@@ -14,7 +14,7 @@ import (
 
 // layers are the packages of the house, from the ground up. An import goes down.
 var layers = [][]string{
-	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet"},
+	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet", "internal/wgkey"},
 	{"internal/sysctl", "internal/fault", "internal/rtnl"},
 	{"internal/shell", "internal/netlink", "internal/inside"},
 	{"internal/plan"},

@@ -84,7 +84,7 @@ type Change struct {
 	// the whole sandbox.
 	Interface string `json:"interface,omitempty"`
 	// Object is what is changed: sandbox, link, address, route, rule, neighbor, setting,
-	// vlan, impairment, offloads, altname or masquerade.
+	// vlan, impairment, offloads, altname, masquerade or wireguard.
 	Object string `json:"object,omitempty"`
 	// Before is what it was, in the words of the ip command: "10.0.0.2/24", "mtu 1500",
 	// "ipv4.ip_forward=0". It is empty for what is new.

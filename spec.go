@@ -118,8 +118,8 @@ type InterfaceSpec struct {
 	// Type is what to make: dummy, ifb, tun, tap or vcan; veth or netkit, which
 	// have two ends; bridge, vrf or bond, which have ports; macvlan, macvtap,
 	// ipvlan, ipvtap or vlan, which lie on a parent; or a tunnel, vxlan, geneve,
-	// gre, gretap, ip6gre, ip6gretap, ipip or sit. Empty for an end of a [Link]
-	// that is a veth, for one that has a Source, and for "lo".
+	// gre, gretap, ip6gre, ip6gretap, ipip, sit or wireguard. Empty for an end of
+	// a [Link] that is a veth, for one that has a Source, and for "lo".
 	Type string `json:"type,omitempty"`
 	// Source is the name of an existing link of the host that is moved in, or an
 	// alternative one, which may be longer.
@@ -210,6 +210,8 @@ type InterfaceSpec struct {
 
 	// Bridge is what a bridge is to be beside that.
 	Bridge *BridgeSpec `json:"bridge,omitempty"`
+	// WireGuard is what a wireguard is to be: its key and its peers.
+	WireGuard *WireGuardSpec `json:"wireguard,omitempty"`
 	// Peer is the other end of a veth or netkit: "SANDBOX/INTERFACE" or
 	// "host/INTERFACE". Instead of a [Link].
 	Peer Endpoint `json:"peer,omitzero"`

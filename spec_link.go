@@ -1,10 +1,15 @@
 package osl
 
 import (
+	"fmt"
+	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/want"
+	"github.com/seed59451c2b/osl/internal/wgkey"
 )
 
 // BridgeSpec says what a bridge should be, beside what each interface has. What is not
@@ -134,4 +139,130 @@ func (v *VLANRange) UnmarshalText(b []byte) (err error) {
 	}
 	*v = r
 	return nil
+}
+
+// WireGuardSpec says what an interface of the type wireguard should be: all of it, so that
+// peers that are not listed are taken away. Routes to the peers are those of
+// [InterfaceSpec.Routes]: AllowedIPs make none. Its UDP socket is in the sandbox.
+//
+// A private key is never printed, written down or told: not in errors, plans, logs or
+// what the kernel keeps of a change. To change one, or a preshared key, osl makes another
+// link in the place of the one that is there, and so needs none to go back.
+type WireGuardSpec struct {
+	// PrivateKey is the key of the interface. In a file it is best a variable:
+	// ${NAME}.
+	PrivateKey SecretKey `json:"private_key,omitzero"`
+	// PrivateKeyFile is a file with it instead, as "wg genkey" writes one; 32 random
+	// bytes in base64 are a key. In a network file the path is relative to that, else
+	// to the working directory. It is read by each Apply and Diff.
+	PrivateKeyFile string `json:"private_key_file,omitempty"`
+	// ListenPort is the UDP port on which peers are heard. 0 leaves it; the kernel
+	// chooses one when the interface goes up.
+	ListenPort int `json:"listen_port,omitempty"`
+	// FwMark is the mark of the packets that it sends to its peers, for rules of
+	// policy routing; 0 for none.
+	FwMark uint32 `json:"fwmark,omitempty"`
+	// Peers are those that it speaks with.
+	Peers []WireGuardPeerSpec `json:"peers,omitempty"`
+}
+
+// WireGuardPeerSpec is a peer of a wireguard.
+type WireGuardPeerSpec struct {
+	// PublicKey is the key by which the peer is known.
+	PublicKey PublicKey `json:"public_key,omitzero"`
+	// Interface is the interface of this network that the peer is, instead of
+	// PublicKey: its public key is computed from its private one.
+	Interface Endpoint `json:"interface,omitzero"`
+	// PresharedKey is a secret that both ends have beside their keys; none where it is
+	// not given.
+	PresharedKey SecretKey `json:"preshared_key,omitzero"`
+	// PresharedKeyFile is a file with it instead; see
+	// [WireGuardSpec.PrivateKeyFile].
+	PresharedKeyFile string `json:"preshared_key_file,omitempty"`
+	// Endpoint is the address and UDP port where the peer is. None leaves it: then the
+	// peer must speak first. A peer that was heard from elsewhere since is there for
+	// the kernel, until Apply says otherwise.
+	Endpoint netip.AddrPort `json:"endpoint,omitzero"`
+	// AllowedIPs are what is sent to this peer, and what it may send: each is of one
+	// peer of the interface.
+	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`
+	// PersistentKeepalive is after how many seconds without a packet an empty one is
+	// sent, so that a NAT in between remembers; 0 for never.
+	PersistentKeepalive int `json:"persistent_keepalive,omitempty"`
+}
+
+// SecretKey is a private or preshared key of WireGuard; the zero value is none. Whatever
+// prints, logs or marshals it says "(hidden)", so that a Spec with one can be shown, and
+// not be read back.
+type SecretKey struct{ key wgkey.Secret }
+
+// NewSecretKey returns the key of 32 bytes, such as a wgtypes.Key; of zeroes it is none.
+func NewSecretKey(b [32]byte) SecretKey { return SecretKey{wgkey.NewSecret(b)} }
+
+// GenerateSecretKey returns a new key, good as a private or preshared one.
+func GenerateSecretKey() SecretKey { return SecretKey{wgkey.Generate()} }
+
+// ParseSecretKey reads a key as "wg genkey" writes it: 32 bytes in base64. Else it returns
+// ErrInvalid, without the text.
+func ParseSecretKey(text string) (SecretKey, error) {
+	var k SecretKey
+	return k, k.UnmarshalText([]byte(text))
+}
+
+// IsZero reports whether there is none.
+func (k SecretKey) IsZero() bool { return k.key.IsZero() }
+
+// Public returns the public key of a private one; of none it is none.
+func (k SecretKey) Public() PublicKey { return PublicKey(k.key.Public()) }
+
+// String returns "(hidden)", for none "".
+func (k SecretKey) String() string { return k.key.String() }
+
+// Format writes what String returns, whatever the verb.
+func (k SecretKey) Format(f fmt.State, verb rune) { k.key.Format(f, verb) }
+
+// LogValue returns what String does, for log/slog.
+func (k SecretKey) LogValue() slog.Value { return k.key.LogValue() }
+
+// MarshalText returns what String does.
+func (k SecretKey) MarshalText() ([]byte, error) { return k.key.MarshalText() }
+
+// UnmarshalText reads a key as [ParseSecretKey] does.
+func (k *SecretKey) UnmarshalText(b []byte) (err error) {
+	if k.key, err = wgkey.ParseSecret(string(b)); err != nil {
+		err = fault.Invalidf("%v", err)
+	}
+	return err
+}
+
+// PublicKey is a public key of WireGuard; the zero value is none.
+type PublicKey [32]byte
+
+// String returns the key as "wg pubkey" writes it, for none "".
+func (k PublicKey) String() string { return wgkey.Public(k).String() }
+
+// MarshalText returns what String does.
+func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what String writes. What is no key is ErrInvalid.
+func (k *PublicKey) UnmarshalText(b []byte) error {
+	p, err := wgkey.ParsePublic(string(b))
+	if err != nil {
+		return fault.Invalidf("%v", err)
+	}
+	*k = PublicKey(p)
+	return nil
+}
+
+func (s *WireGuardSpec) wanted() *want.WireGuard {
+	if s == nil {
+		return nil
+	}
+	w := &want.WireGuard{PrivateKey: s.PrivateKey.key, PrivateKeyFile: s.PrivateKeyFile, ListenPort: s.ListenPort, FwMark: s.FwMark}
+	for _, p := range s.Peers {
+		w.Peers = append(w.Peers, want.WireGuardPeer{PublicKey: wgkey.Public(p.PublicKey), Interface: want.Endpoint(p.Interface),
+			PresharedKey: p.PresharedKey.key, PresharedKeyFile: p.PresharedKeyFile, Endpoint: p.Endpoint, AllowedIPs: p.AllowedIPs,
+			PersistentKeepalive: p.PersistentKeepalive})
+	}
+	return w
 }

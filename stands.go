@@ -3,6 +3,7 @@ package osl
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -21,7 +22,9 @@ import (
 // has not what others made in the sandbox; and of offloads nobody knows which were
 // asked for. An interface whose other end is in a sandbox has a name and no type, and
 // must be there, as one that is neither osl's to make nor from the host: [Export]
-// has both ends. It writes nothing and needs what Open needs.
+// has both ends. A wireguard has no keys, but the names of files for them, which are not
+// written: SANDBOX.INTERFACE.key, and SANDBOX.INTERFACE.1.psk for its first peer. It
+// writes nothing and needs what Open needs.
 func (n *Namespace) Spec(ctx context.Context) (Spec, error) {
 	s, err := n.opened().Stands(ctx)
 	if err != nil {
@@ -233,7 +236,7 @@ func interfaceSpec(sandbox string, x, master *InterfaceStatus, links map[int]*rt
 		f.changed(x, l, &tag)
 		return f, true
 	}
-	f.Type = x.Type
+	f.Type, f.WireGuard = x.Type, wireGuardSpec(sandbox, x)
 	kind := plan.KindOf(l.Kind)
 	far, found := s.Far[l.Index]
 	other := &far.Link
@@ -256,6 +259,23 @@ func interfaceSpec(sandbox string, x, master *InterfaceStatus, links map[int]*rt
 	}
 	f.made(x, l, links[l.Master], &tag, kind.Pair && found && other.MTU != usualMTU)
 	return f, true
+}
+
+// wireGuardSpec says what a wireguard is to be, with files for its keys.
+func wireGuardSpec(sandbox string, x *InterfaceStatus) *WireGuardSpec {
+	if x.WireGuard == nil {
+		return nil
+	}
+	name := strings.ReplaceAll(strings.Trim(sandbox, "/"), "/", "_") + "." + x.Name
+	w := &WireGuardSpec{PrivateKeyFile: name + ".key", ListenPort: x.WireGuard.ListenPort, FwMark: x.WireGuard.FwMark}
+	for i, p := range x.WireGuard.Peers {
+		to := WireGuardPeerSpec{PublicKey: p.PublicKey, Endpoint: p.Endpoint, AllowedIPs: p.AllowedIPs, PersistentKeepalive: p.PersistentKeepalive}
+		if p.Preshared {
+			to.PresharedKeyFile = fmt.Sprintf("%s.%d.psk", name, i+1)
+		}
+		w.Peers = append(w.Peers, to)
+	}
+	return w
 }
 
 // ipv6 says how IPv6 is on where an address does not say it.

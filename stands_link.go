@@ -56,7 +56,7 @@ func (f *InterfaceSpec) made(x *InterfaceStatus, l, master *rtnl.Link, tag *plan
 	} else if x.ARP && silent {
 		f.ARP = &yes
 	}
-	if x.AddrGenMode != plan.AddrGenModes[0] {
+	if x.AddrGenMode != plan.AddrGenModes[0] && l.Kind != "wireguard" {
 		f.AddrGenMode = x.AddrGenMode
 	}
 	if l.Kind == "bridge" {
@@ -74,7 +74,7 @@ func (f *InterfaceSpec) made(x *InterfaceStatus, l, master *rtnl.Link, tag *plan
 var usualGSO, usualSegs = 65536, 65535
 
 // silentKinds are those that the kernel makes with ARP off.
-var silentKinds = []string{"dummy", "ifb", "vrf", "tun", "gre", "ipip", "sit", "ip6gre", "vcan", "ipvlan", "ipvtap", "netkit"}
+var silentKinds = []string{"dummy", "ifb", "vrf", "tun", "gre", "ipip", "sit", "ip6gre", "vcan", "wireguard", "ipvlan", "ipvtap", "netkit"}
 
 // changed says what osl changed of a link that was there before.
 func (f *InterfaceSpec) changed(x *InterfaceStatus, l *rtnl.Link, tag *plan.Tag) {

@@ -117,6 +117,8 @@ type InterfaceStatus struct {
 	Routes []netip.Prefix `json:"routes,omitempty"`
 	// Impair is what osl does to the packets that leave by it.
 	Impair *ImpairSpec `json:"impair,omitempty"`
+	// WireGuard is what a wireguard is, without its secrets, and what its peers said.
+	WireGuard *WireGuardStatus `json:"wireguard,omitempty"`
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
@@ -180,6 +182,7 @@ func (n *Namespace) Interface(ctx context.Context, name string) (*InterfaceStatu
 		return nil, public(err)
 	}
 	x := interfaceStatus(r.State, &r.State.Links[0])
+	x.WireGuard = wireGuardStatus(r.State.WireGuards[x.Index])
 	x.UnderWay = r.All || r.Some[x.Index] || name == "lo" && len(r.Some) > 0
 	if len(r.State.Links) > 1 {
 		x.Master = r.State.Links[1].Name
@@ -212,6 +215,7 @@ func (n *Namespace) statusOf(r *engine.Reading) *Status {
 		if q, own := s.QdiscOf(&s.Links[i]); own {
 			x.Impair = impairOf(q)
 		}
+		x.WireGuard = wireGuardStatus(s.WireGuards[x.Index])
 		if f := s.Features[x.Index]; f != nil {
 			x.Offloads = plan.Changeable(f)
 		}

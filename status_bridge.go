@@ -1,6 +1,7 @@
 package osl
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -87,4 +88,42 @@ func vlanStatus(all []rtnl.VLAN) (list []VLANRange, pvid *int) {
 		}
 	}
 	return list, pvid
+}
+
+// WireGuardStatus is what the kernel says of a wireguard.
+type WireGuardStatus struct {
+	// PublicKey is that of its private one; zero where it has none.
+	PublicKey  PublicKey             `json:"public_key,omitzero"`
+	ListenPort int                   `json:"listen_port,omitempty"`
+	FwMark     uint32                `json:"fwmark,omitempty"`
+	Peers      []WireGuardPeerStatus `json:"peers,omitempty"`
+}
+
+// WireGuardPeerStatus is what the kernel says of a peer.
+type WireGuardPeerStatus struct {
+	PublicKey PublicKey `json:"public_key"`
+	// Preshared reports whether there is a preshared key.
+	Preshared bool `json:"preshared,omitempty"`
+	// Endpoint is where the peer was heard last, or is to be.
+	Endpoint   netip.AddrPort `json:"endpoint,omitzero"`
+	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`
+	// PersistentKeepalive is in seconds, 0 for never.
+	PersistentKeepalive int `json:"persistent_keepalive,omitempty"`
+	// LatestHandshake is when both agreed on keys last; zero for never.
+	LatestHandshake time.Time `json:"latest_handshake,omitzero"`
+	// RxBytes and TxBytes are what came from it and went to it.
+	RxBytes uint64 `json:"rx_bytes"`
+	TxBytes uint64 `json:"tx_bytes"`
+}
+
+func wireGuardStatus(w *rtnl.WireGuard) *WireGuardStatus {
+	if w == nil {
+		return nil
+	}
+	st := &WireGuardStatus{PublicKey: PublicKey(w.Public), ListenPort: int(w.ListenPort), FwMark: w.FwMark}
+	for _, p := range w.Peers {
+		st.Peers = append(st.Peers, WireGuardPeerStatus{PublicKey: PublicKey(p.Public), Preshared: !p.Preshared.IsZero(), Endpoint: p.Endpoint,
+			AllowedIPs: p.AllowedIPs, PersistentKeepalive: int(p.Keepalive), LatestHandshake: p.LastHandshake, RxBytes: p.Rx, TxBytes: p.Tx})
+	}
+	return st
 }

@@ -59,7 +59,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note,
 		Segment: s.Segment, Subnet: s.Subnet,
 		Peer: want.Endpoint(s.Peer), PeerMaster: s.PeerMaster, Parent: s.Parent,
-		Offloads: s.Offloads, Impair: s.Impair.wanted(),
+		Offloads: s.Offloads, Impair: s.Impair.wanted(), WireGuard: s.WireGuard.wanted(),
 		Kind: want.Kind{
 			VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, Mode: s.Mode, Flags: s.Flags, Protocol: s.Protocol,
 			IngressQoSMap: s.IngressQoSMap, EgressQoSMap: s.EgressQoSMap, Table: s.Table, MIIMon: s.MIIMon, Key: s.Key, TTL: s.TTL, TOS: s.TOS,

@@ -51,7 +51,8 @@ func probe(t *testing.T) (d drawer) {
 	on.ParentIndex = needLink(t, "", "probe0").Attrs().Index
 	for kind, l := range map[string]netlink.Link{
 		"bridge": &netlink.Bridge{LinkAttrs: attrs("probe2")}, "vxlan": &netlink.Vxlan{LinkAttrs: attrs("probe2"), VxlanId: 1},
-		"ifb": &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
+		"wireguard": &netlink.Wireguard{LinkAttrs: attrs("probe2")},
+		"ifb":       &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
 		"macvtap": &netlink.Macvtap{Macvlan: netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE}},
 		"tun":     &netlink.Tuntap{LinkAttrs: attrs("probe2"), Mode: netlink.TUNTAP_MODE_TUN},
 	} {
@@ -75,7 +76,9 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	f.Group, f.Promisc = maybe(r, "group", 0, 77), maybe(r, "promisc", true, false)
 	f.AllMulticast, f.ARP = maybe(r, "allmulticast", true, false), maybe(r, "arp", true, false)
 	f.TxQueueLen = maybe(r, "txqueuelen", 500, 2000)
-	f.AddrGenMode = draw(r, "addrgenmode", "", "", "eui64", "none", "random")
+	if f.Type != "wireguard" { // which has none
+		f.AddrGenMode = draw(r, "addrgenmode", "", "", "eui64", "none", "random")
+	}
 	f.GROMaxSize = draw(r, "gro_max_size", 0, 0, 32768, 65536)
 	if f.Type != "bridge" {
 		f.GSOMaxSize, f.GSOMaxSegs = draw(r, "gso_max_size", 0, 0, 16384, 65536), draw(r, "gso_max_segs", 0, 0, 16, 65535)
@@ -235,7 +238,7 @@ func (r *drawer) neighbors(on []osl.InterfaceSpec) (list []osl.NeighborSpec) {
 			m, _ := net.ParseMAC(drawnMAC + itoa(n))
 			return osl.MAC(m)
 		}
-		if len(f.Addresses) > 0 && f.Addresses[0].Addr().Is4() && f.Type != "tun" && r.sometimes("neighbor", 2) {
+		if len(f.Addresses) > 0 && f.Addresses[0].Addr().Is4() && f.Type != "tun" && f.Type != "wireguard" && r.sometimes("neighbor", 2) {
 			list = append(list, osl.NeighborSpec{Dev: f.Name, IP: netip.MustParseAddr(fmt.Sprintf("10.99.0.%d", i)), MAC: mac(draw(r, "MAC", 1, 2))})
 		}
 		if f.Type == "vxlan" && r.sometimes("entry of a vxlan", 2) {

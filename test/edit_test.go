@@ -120,6 +120,7 @@ func (r *drawer) network() osl.Network {
 		}
 		s := osl.Spec{Name: name}
 		subnets := rapid.Permutation([]int{1, 2, 3, 4, 5}).Draw(r.T, "subnets")
+		ports := rapid.Permutation([]int{51820, 51821, 51822, 51823}).Draw(r.T, "ports")
 		parents := []string{}
 		for i, dev := range []string{"e0", "e1", "e2", "e3"} {
 			f := osl.InterfaceSpec{Name: dev}
@@ -142,6 +143,8 @@ func (r *drawer) network() osl.Network {
 				f.Remote = netip.MustParseAddr(draw(r, "remote", "192.0.2.1", "192.0.2.2"))
 			case (kind == "macvlan" || kind == "macvtap") && len(parents) > 0:
 				f.Type, f.Parent, f.Mode = kind, draw(r, "parent", parents...), draw(r, "mode", "bridge", "private", "vepa")
+			case kind == "wireguard":
+				f.Type, f.WireGuard = kind, r.wireguard(ports[i])
 			case kind == "ifb" || kind == "tun" || kind == "tap":
 				f.Type = kind
 			default:

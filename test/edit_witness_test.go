@@ -61,6 +61,11 @@ func described(n osl.Network) said {
 			if f.Impair != nil {
 				s.line(b.Name, f.Name, "rate", int(f.Impair.Rate/8))
 			}
+			if f.WireGuard != nil {
+				for _, line := range wgLines(wgDescribed(f.WireGuard)) {
+					s.line(b.Name, f.Name, line)
+				}
+			}
 			for _, name := range f.AltNames {
 				s.line(b.Name, f.Name, "is", name)
 			}
@@ -207,6 +212,11 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 		kind = tun.Mode.String()
 	}
 	s.line(box, a.Name, kind, "on", master)
+	if kind == "wireguard" {
+		for _, line := range wgLines(wgDevice(t, "/run/netns/"+box, a.Name)) {
+			s.line(box, a.Name, line)
+		}
+	}
 	for _, x := range dump(t, func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) }) {
 		p := netip.MustParsePrefix(x.IPNet.String())
 		if p.Addr().IsLinkLocalUnicast() {

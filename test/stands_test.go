@@ -39,6 +39,7 @@ func asRead(t tester, net osl.Network) osl.Network {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rekey(read, net)
 	if c, err := osl.Diff(t.Context(), read); err != nil || len(c) > 0 {
 		t.Errorf("to apply what was read: %v\n%vof %s", err, c, text)
 	}

@@ -204,6 +204,11 @@ func snapshot(t *testing.T, key string) (out []string) {
 		}
 		out = append(out, fmt.Sprintf("link %s %s mac=%s mtu=%d txqlen=%d alias=%q altnames=%v up=%v master=%q", a.Name, l.Type(), hw,
 			a.MTU, a.TxQLen, a.Alias, a.AltNames, a.Flags&net.FlagUp != 0, names[a.MasterIndex]))
+		if l.Type() == "wireguard" {
+			for _, line := range wgLines(wgDevice(t, key, a.Name)) {
+				out = append(out, a.Name+" "+line)
+			}
+		}
 		for _, x := range addrsOf(t, key, a.Name) {
 			if strings.HasPrefix(x, "fe80:") {
 				continue // the kernel's own, which it gives a link whenever it likes

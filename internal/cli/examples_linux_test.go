@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -88,6 +90,7 @@ func TestExamples(t *testing.T) {
 		"segment":    {"ip -n segment.segments link set desk.eth0 nomaster", "ip -n segment.segments link set dev desk.eth0 master office\n"},
 		"uplinks":    {"ip -n edge rule del priority 1002", "ip -n edge rule add fwmark 0x2/0xffffffff priority 1002 table 100 protocol 111\n"},
 		"vrf":        {"ip -n edge1 route del 10.1.0.0/24 table 10", "ip -n edge1 route add 10.1.0.0/24 via 192.0.2.0 dev core.10 onlink table 10 proto 111\n"},
+		"wireguard":  {"ip -n east link set wg0 mtu 1300", "ip -n east link set dev wg0 mtu 1420\n"},
 		"uplink":     {"ip -n edge link set wan0 mtu 1300", "ip -n edge link set dev wan0 mtu 1400\n"},
 	}
 	// The kernel gives and takes link-local addresses of the host in its own time.
@@ -99,6 +102,10 @@ func TestExamples(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if name == "wireguard" {
+				file = withKeys(t, dir, file)
+			}
 			before := traces(t)
 			if code, _, errs := runOSL(t, "up", "--no-check", file); code != exitDone && unsupported(errs) != nil {
 				t.Skip(unsupported(errs)) // TestFeatureExamples tries it on other kernels
@@ -107,7 +114,7 @@ func TestExamples(t *testing.T) {
 			want(t, exitDone, []string{"created", "CHECK"}, "up", file)
 			want(t, exitDone, []string{"nothing to change"}, "up", file)
 			want(t, exitDone, []string{"nothing to change"}, "diff", file)
-			exported := filepath.Join(t.TempDir(), name+".yaml")
+			exported := filepath.Join(dir, "exported.yaml")
 			text := want(t, exitDone, []string{"name: " + name + "\n"}, "export", name)
 			if err := os.WriteFile(exported, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
@@ -128,6 +135,30 @@ func TestExamples(t *testing.T) {
 			eventually(t, func() []string { return difference(before, traces(t)) })
 		})
 	}
+}
+
+// withKeys copies the example of WireGuard to a directory with keys for it, also under the names that
+// osl export gives them.
+func withKeys(t *testing.T, dir, file string) string {
+	t.Helper()
+	write := func(text []byte, names ...string) {
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, names := range [][]string{{"east.key", "east.wg0.key"}, {"west.key", "west.wg0.key"}, {"both.psk", "east.wg0.1.psk", "west.wg0.1.psk"}} {
+		var key [32]byte
+		_, _ = rand.Read(key[:])
+		write([]byte(base64.StdEncoding.EncodeToString(key[:])+"\n"), names...)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(text, filepath.Base(file))
+	return filepath.Join(dir, filepath.Base(file))
 }
 
 // eventually demands that nothing is left within a while: the kernel deletes

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/netfile"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -17,7 +20,8 @@ func (a *app) exportCommand() *cobra.Command {
 networks by their names. To osl up and osl diff it changes nothing, and where the
 sandboxes are gone it makes others like them. It has what osl holds, and settings
 that differ from a new sandbox's; of a network by its name also what that has on
-the host. It has no checks, and not what others made.`,
+the host. It has no checks, and not what others made. The keys of a wireguard are
+not written: the file names files for them, and the commands that write these.`,
 		Example: "  osl export lab > lab.yaml",
 		Args:    atLeast(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: a.completeName,
@@ -30,10 +34,37 @@ the host. It has no checks, and not what others made.`,
 			if err != nil {
 				return err
 			}
-			_, err = a.stdout.Write(netfile.Text(&netfile.File{Network: net}))
+			_, err = a.stdout.Write(append(keyNotes(&net), netfile.Text(&netfile.File{Network: net})...))
 			return err
 		},
 	}
+}
+
+// keyNotes says, as comments, what writes the files with the keys that an exported network
+// names.
+func keyNotes(net *osl.Network) []byte {
+	var b bytes.Buffer
+	note := func(sandbox, what, file string) {
+		fmt.Fprintf(&b, "#   osl exec %s -- wg show %s >%s\n", shell.Quote(sandbox), what, shell.Quote(file))
+	}
+	for _, s := range net.Sandboxes {
+		for _, f := range s.Interfaces {
+			if f.WireGuard == nil {
+				continue
+			}
+			if b.Len() == 0 {
+				b.WriteString("# The keys are not here, but in files beside this one, which these commands write:\n#   umask 077\n")
+			}
+			dev := shell.Quote(f.Name)
+			note(s.Name, dev+" private-key", f.WireGuard.PrivateKeyFile)
+			for _, p := range f.WireGuard.Peers {
+				if p.PresharedKeyFile != "" {
+					note(s.Name, dev+" preshared-keys | awk '$1 == \""+p.PublicKey.String()+"\" {print $2}'", p.PresharedKeyFile)
+				}
+			}
+		}
+	}
+	return b.Bytes()
 }
 
 // sandboxesOf returns the sandboxes of the networks that are called so, as down has it,

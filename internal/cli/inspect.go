@@ -81,6 +81,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
 	section(w, "VLANS DEV PVID", vlanRows(st))
+	section(w, "PEER DEV ENDPOINT ALLOWED HANDSHAKE RX TX", peerRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
 	section(w, "RULE WHAT DOES BY", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
@@ -148,9 +149,36 @@ func vlanRows(st *osl.Status) (rows [][]string) {
 	return rows
 }
 
+// peerRows are those of wireguards. The key of a link is with its type.
+func peerRows(st *osl.Status) (rows [][]string) {
+	for _, i := range st.Interfaces {
+		if i.WireGuard == nil {
+			continue
+		}
+		for _, p := range i.WireGuard.Peers {
+			endpoint, since := "", "never"
+			if p.Endpoint.IsValid() {
+				endpoint = p.Endpoint.String()
+			}
+			if !p.LatestHandshake.IsZero() {
+				since = time.Since(p.LatestHandshake).Round(time.Second).String() + " ago"
+			}
+			var ips []string
+			for _, ip := range p.AllowedIPs {
+				ips = append(ips, ip.String())
+			}
+			rows = append(rows, []string{p.PublicKey.String(), i.Name, endpoint, strings.Join(ips, ","), since, fmt.Sprint(p.RxBytes), fmt.Sprint(p.TxBytes)})
+		}
+	}
+	return rows
+}
+
 // kindOf is the type of a link, with what makes it.
 func kindOf(i osl.InterfaceStatus) string {
 	words := []string{i.Type}
+	if g := i.WireGuard; g != nil {
+		words = append(words, "public_key="+g.PublicKey.String(), fmt.Sprintf("listen_port=%d", g.ListenPort))
+	}
 	for _, name := range slices.Sorted(maps.Keys(i.Details)) {
 		words = append(words, name+"="+strings.ReplaceAll(i.Details[name], " ", ","))
 	}

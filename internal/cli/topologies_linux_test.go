@@ -53,15 +53,15 @@ func TestFeatureTopologies(t *testing.T) {
 	testnet.Feature(t, "containerlab topologies", lacks)
 }
 
-// Public topologies of other programs, as network files of ours, and the example that
-// needs more of the kernel.
+// Public topologies of other programs, as network files of ours, and the examples that
+// need more of the kernel.
 func TestFeatureExamples(t *testing.T) {
 	files, err := filepath.Glob("../../examples/topologies/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("examples: %v, %v", files, err)
 	}
 	sh(t, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
-	for _, file := range append(files, "../../examples/vrf.yaml") {
+	for _, file := range append(files, "../../examples/vrf.yaml", withKeys(t, t.TempDir(), "../../examples/wireguard.yaml")) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			testnet.Feature(t, "example "+name, upAndDown(t, file, ""))

@@ -254,6 +254,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	if err := p.readTraffic(); err != nil {
 		return err
 	}
+	if err := p.readWireGuards(); err != nil {
+		return err
+	}
 	return p.readSettings()
 }
 

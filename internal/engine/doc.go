@@ -19,8 +19,8 @@
 // How a plan is carried out:
 //
 //	run.go        the executor: the steps in their order, messages together
-//	make.go step.go sysctl.go tun.go offload.go
-//	              the steps that are no netlink message
+//	make.go step.go sysctl.go tun.go offload.go generic.go wireguard.go
+//	              the steps that are no message of route netlink
 //	back.go       the way back after a failure
 //	home.go arrive.go
 //	              the way of a link to the host, before and after it has moved

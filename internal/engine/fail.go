@@ -134,9 +134,18 @@ func ofAction(op plan.Op, err error) error {
 			}
 		case errors.Is(err, unix.EBUSY) && once != nil && once.Kernel == "": // also where an index is taken
 			e.Hint = once.Hint
+		case errors.Is(err, unix.EADDRINUSE): // wireguard, vxlan and geneve listen when they go up
+			e.Hint = portTaken
 		case errors.Is(err, unix.EOPNOTSUPP) && (e.Kernel == "" || e.Kernel == "Unknown device type"):
 			is(fault.ErrUnsupported, "the kernel lacks this type of link")
 		}
+	case plan.SetWireGuard:
+		field, about := "wireguard", "wireguard"
+		if errors.Is(err, unix.EADDRINUSE) && a.Set.ListenPort != nil {
+			field, about = "wireguard.listen_port", fmt.Sprintf("the UDP port %d is taken", *a.Set.ListenPort)
+			e.Hint = portTaken
+		}
+		e.Err = where.In(field, "", fmt.Errorf("%s: %w", about, e.Err))
 	case plan.NewQdisc:
 		ofQdisc(e, a.Qdisc.Kind, is)
 	case plan.ReplaceQdisc:
@@ -177,6 +186,9 @@ func ofAction(op plan.Op, err error) error {
 	}
 	return e
 }
+
+// portTaken is the hint where a link can not listen.
+const portTaken = "another program, or another link, has the UDP port: ss -ulnp"
 
 // ofQdisc says why the kernel does not take a queueing discipline.
 func ofQdisc(e *fault.Error, kind string, is func(error, string)) {

@@ -151,11 +151,13 @@ func (r *run) last(ops []plan.Op) (failed error) {
 			ops = ops[n:]
 			continue
 		}
-		var home, rest, keys []plan.Op
+		var home, peers, rest, keys []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
 			switch ops[0].Do.(type) {
 			case plan.SetLink:
 				home = append(home, ops[0])
+			case plan.SetWireGuard:
+				peers = append(peers, ops[0])
 			case plan.Unpin:
 				keys = append(keys, ops[0])
 			default:
@@ -166,6 +168,9 @@ func (r *run) last(ops []plan.Op) (failed error) {
 		n, err := r.space(key)
 		if err == nil {
 			err = r.sendHome(n.conn, home, r.forced)
+		}
+		if err == nil || r.gone {
+			err = errors.Join(err, r.lastWireGuard(peers))
 		}
 		if err != nil && !r.gone {
 			return err

@@ -274,6 +274,11 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 				return err
 			}
 			steps = steps[1:]
+		case s.WireGuard != nil:
+			if err := n.replayWireGuard(r, *s.WireGuard); err != nil {
+				return err
+			}
+			steps = steps[1:]
 		case s.Offloads != nil:
 			err := r.offloads(plan.Op{NS: n.space()}, plan.Offloads{Index: s.Index, Set: s.Offloads, Back: true})
 			var refused *rtnl.Error

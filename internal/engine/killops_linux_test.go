@@ -65,14 +65,17 @@ func exampleOps(as, file string) []faultOp {
 	}
 }
 
-// vrfExample has links that not every kernel has.
-const vrfExample = "../../examples/vrf.yaml"
+// Examples with links that not every kernel has.
+const (
+	vrfExample       = "../../examples/vrf.yaml"
+	wireGuardExample = "../../examples/wireguard.yaml"
+)
 
 // commandOps are operations of the osl command.
 func commandOps() (ops []faultOp) {
 	files, _ := filepath.Glob("../../examples/*.yaml")
 	for _, file := range files {
-		if file != vrfExample { // linkKillOps
+		if file != vrfExample && file != wireGuardExample { // linkKillOps, wireGuardOps
 			ops = append(ops, exampleOps(strings.TrimSuffix(filepath.Base(file), ".yaml"), file)...)
 		}
 	}
@@ -136,7 +139,9 @@ func recoverOps() []faultOp {
 	return list
 }
 
-func killOps() []faultOp { return slices.Concat(faultOps(), commandOps(), recoverOps(), linkKillOps()) }
+func killOps() []faultOp {
+	return slices.Concat(faultOps(), commandOps(), recoverOps(), linkKillOps(), wireGuardOps())
+}
 
 // operationEnv has the operation that a process is to carry out.
 const operationEnv = "OSL_TEST_OPERATION"

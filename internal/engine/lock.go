@@ -119,7 +119,7 @@ func canonical(key string) string {
 
 // keysOf returns what the names of a network stand for.
 func keysOf(ctx context.Context) want.Keys {
-	return want.Keys{Same: canonical,
+	return want.Keys{Same: canonical, File: keyFile,
 		Path: func(name string) (string, error) { return base.KeyIn(ctx, name) },
 		Name: func(key string) string { return base.NameIn(ctx, key) }}
 }

@@ -11,58 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl/internal/fault"
-	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
 
-// ethtool is a socket of generic netlink in a namespace, with the number of
-// ethtool's family.
-type ethtool struct {
-	conn   *netlink.Conn
-	family uint16
-}
-
-// dialEthtool opens one in the namespace of a descriptor.
-func dialEthtool(ctx context.Context, fd int) (*ethtool, error) {
-	conn, err := dialWith(fd, netlink.DialGeneric)
-	if err != nil {
-		return nil, err
-	}
-	e := &ethtool{conn: conn}
-	if err = conn.One(ctx, rtnl.GetFamily(rtnl.EthtoolFamily, &e.family)); err == nil {
-		return e, nil
-	}
-	_ = conn.Close()
-	if errors.Is(err, unix.ENOENT) {
-		err = fmt.Errorf("%w: the kernel has no netlink interface of ethtool (CONFIG_ETHTOOL_NETLINK)", fault.ErrUnsupported)
-	}
-	return nil, err
-}
-
-// ethtool returns that of a namespace.
-func (r *run) ethtool(key string) (*ethtool, error) {
-	if e := r.tools[key]; e != nil {
-		return e, nil
-	}
-	if _, err := r.space(key); err != nil {
-		return nil, err
-	}
-	e, err := dialEthtool(r.ctx, r.fd(key))
-	if err != nil {
-		return nil, err
-	}
-	if r.tools == nil {
-		r.tools = map[string]*ethtool{}
-	}
-	r.tools[key] = e
-	return e, nil
-}
-
-func (e *ethtool) features(ctx context.Context, index int) (*rtnl.Features, error) {
+// features reads those of a link.
+func (g *generic) features(ctx context.Context, index int) (*rtnl.Features, error) {
 	var f rtnl.Features
-	err := e.conn.One(ctx, rtnl.GetFeatures(e.family, index, &f))
+	family, err := g.family(ctx, rtnl.EthtoolFamily)
+	if err != nil {
+		return nil, err
+	}
+	err = g.conn.One(ctx, rtnl.GetFeatures(family, index, &f))
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = fmt.Errorf("%w: the device has no offloads", fault.ErrUnsupported)
 	}
@@ -71,13 +32,13 @@ func (e *ethtool) features(ctx context.Context, index int) (*rtnl.Features, erro
 
 // offloads turns offloads on or off, and makes sure that they are.
 func (r *run) offloads(op plan.Op, a plan.Offloads) error {
-	e, err := r.ethtool(op.NS)
+	g, err := r.generic(op.NS)
 	if err != nil {
 		return err
 	}
 	set := a.Set
 	if !a.Back {
-		f, err := e.features(r.ctx, a.Index)
+		f, err := g.features(r.ctx, a.Index)
 		if err != nil {
 			return err
 		}
@@ -88,10 +49,14 @@ func (r *run) offloads(op plan.Op, a plan.Offloads) error {
 	if len(set) == 0 {
 		return nil
 	}
-	if _, err := e.conn.Surely(r.ctx, rtnl.SetFeatures(e.family, a.Index, set)); err != nil || a.Back {
+	family, err := g.family(r.ctx, rtnl.EthtoolFamily)
+	if err != nil {
 		return err
 	}
-	f, err := e.features(r.ctx, a.Index)
+	if _, err := g.conn.Surely(r.ctx, rtnl.SetFeatures(family, a.Index, set)); err != nil || a.Back {
+		return err
+	}
+	f, err := g.features(r.ctx, a.Index)
 	if err == nil {
 		err = badOffload(a.Holds(f))
 	}
@@ -116,15 +81,19 @@ func (n *Namespace) features(ctx context.Context) (map[int]*rtnl.Features, error
 		return nil, err
 	}
 	defer f.Release()
-	e, err := dialEthtool(ctx, f.FD())
+	g, err := dialGeneric(f.FD())
+	if err != nil {
+		return nil, err
+	}
+	defer g.conn.Close()
+	family, err := g.family(ctx, rtnl.EthtoolFamily)
 	if errors.Is(err, fault.ErrUnsupported) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer e.conn.Close()
-	list, err := e.conn.Features(ctx, e.family)
+	list, err := g.conn.Features(ctx, family)
 	all := make(map[int]*rtnl.Features, len(list))
 	for i := range list {
 		all[list[i].Index] = &list[i]
@@ -153,11 +122,11 @@ func (p *prepared) readTraffic() (err error) {
 				if l.Name != f.Name && t.Source != f.Name {
 					continue
 				}
-				e, err := p.run.ethtool(w.Key)
+				g, err := p.run.generic(w.Key)
 				if err != nil {
 					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
 				}
-				have, err := e.features(p.run.ctx, l.Index)
+				have, err := g.features(p.run.ctx, l.Index)
 				if err != nil {
 					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
 				}

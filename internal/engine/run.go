@@ -52,7 +52,7 @@ type run struct {
 	forced bool         // links go home under another name where theirs is taken
 	left   []string     // what such steps left, where not all could be done
 	waited map[string]bool
-	tools  map[string]*ethtool // by key, of those that were asked about features
+	tools  map[string]*generic // by key, of those that were asked
 }
 
 type linkID struct {
@@ -310,6 +310,8 @@ func (r *run) step(op plan.Op) error {
 		return r.holds(op, a)
 	case plan.Offloads:
 		return r.offloads(op, a)
+	case plan.SetWireGuard:
+		return r.wireguard(op, a)
 	case plan.Masquerade:
 		return r.masquerade(op, a)
 	}

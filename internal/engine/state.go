@@ -209,6 +209,9 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 	if r.State.Features, err = n.features(ctx); err != nil {
 		return nil, err
 	}
+	if r.State.WireGuards, err = n.wireguards(ctx, r.State.Links); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -235,6 +238,9 @@ func (n *Namespace) readOne(ctx context.Context, name string) (*Reading, error) 
 		return nil, err
 	}
 	if r.All, r.Some, err = unfinished(ctx, &lo); err != nil {
+		return nil, err
+	}
+	if r.State.WireGuards, err = n.wireguards(ctx, r.State.Links); err != nil {
 		return nil, err
 	}
 	if r.State.Addrs, err = conn.Addrs(ctx, l.Index); err != nil {

@@ -95,7 +95,7 @@ var chosen = [...]struct {
 var settings = []string{"ipv4/ip_forward", "ipv4/conf/all/arp_ignore", "ipv4/conf/default/arp_ignore", "ipv4/conf/all/arp_notify",
 	"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv6/conf/default/accept_dad", "ipv6/conf/all/forwarding",
 	"ipv6/conf/default/forwarding", "ipv4/conf/all/accept_redirects", "ipv4/conf/default/forwarding", "ipv4/conf/default/rp_filter",
-	"ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start"}
+	"ipv4/conf/all/send_redirects", "ipv4/ip_local_port_range", "ipv4/ip_unprivileged_port_start"}
 
 func lookIn(t testing.TB, where string, fd int) (list []string) {
 	t.Helper()
@@ -130,10 +130,18 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		say("%s", rule)
 	}
 	links := dump(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg)...)
-	names := map[uint32]string{}
+	names, wireguards := map[uint32]string{}, map[uint32]string{}
 	for _, p := range links {
 		a := attributes(t, p[unix.SizeofIfInfomsg:])
 		names[u32(p[4:])] = text(a[unix.IFLA_IFNAME])
+		if text(attributes(t, a[unix.IFLA_LINKINFO])[1]) == "wireguard" {
+			wireguards[u32(p[4:])] = names[u32(p[4:])]
+		}
+	}
+	if len(wireguards) > 0 {
+		for _, line := range wireguardIn(t, fd, wireguards) {
+			say("%s", line)
+		}
 	}
 	for _, p := range links {
 		a := attributes(t, p[unix.SizeofIfInfomsg:])

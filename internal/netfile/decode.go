@@ -85,6 +85,10 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		d.value(n, under, v.Elem(), path)
 		return
 	}
+	if key, is := u.(*osl.SecretKey); is {
+		d.secret(n, key, path)
+		return
+	}
 	n, ok := d.expanded(n, !isText && v.Kind() != reflect.String)
 	if !ok || n == nil {
 		return
@@ -115,7 +119,7 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		}
 	case reflect.String:
 		if s, ok := d.scalar(n, "text"); ok {
-			v.SetString(s)
+			v.SetString(d.located(n, s, path))
 		}
 	case reflect.Int:
 		d.integer(n, v)

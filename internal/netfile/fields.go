@@ -87,6 +87,9 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[osl.Link]():           "a link",
 		reflect.TypeFor[osl.MasqueradeSpec](): "a masquerade",
 
+		reflect.TypeFor[osl.WireGuardSpec]():     "a wireguard",
+		reflect.TypeFor[osl.WireGuardPeerSpec](): "a peer",
+
 		reflect.TypeFor[osl.BridgeSpec]():     "a bridge",
 		reflect.TypeFor[osl.BridgePortSpec](): "a port of a bridge",
 	}[t]
@@ -100,7 +103,7 @@ func describe(n ast.Node) string {
 	case ast.SequenceType:
 		return "a list"
 	}
-	text := n.GetToken().Value
+	text := hideSecrets(n.GetToken().Value)
 	if len(text) > 40 {
 		text = text[:40] + "…"
 	}

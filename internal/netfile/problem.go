@@ -24,11 +24,15 @@ type problem struct {
 	col  int
 	src  string
 	text string
+	bare bool // without the line, which has a secret
 }
 
 // Error returns "FILE:LINE: what", the source line, and a mark below it.
 func (p *problem) Error() string {
-	src, col := excerpt(p.src, p.col)
+	if p.bare {
+		return fmt.Sprintf("%s:%d: %s", p.name, p.line, p.text)
+	}
+	src, col := excerpt(hideSecrets(p.src), p.col)
 	return fmt.Sprintf("%s:%d: %s\n%5d | %s\n      | %s^",
 		p.name, p.line, p.text, p.line, src, strings.Repeat(" ", col-1))
 }

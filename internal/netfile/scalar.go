@@ -38,6 +38,7 @@ var textForms = map[reflect.Type]string{
 	reflect.TypeFor[osl.Rate]():       "a number of bits each second such as 10mbit",
 	reflect.TypeFor[osl.MAC]():        "a hardware address such as 02:00:00:00:00:01",
 	reflect.TypeFor[osl.VLANRange]():  "a VLAN such as 20, 30-39 or \"40 untagged\"",
+	reflect.TypeFor[osl.PublicKey]():  "a public key such as wg pubkey writes",
 	reflect.TypeFor[osl.Endpoint]():   "an end of a link such as web/eth0 or host/eth0",
 }
 

@@ -123,6 +123,11 @@ func (c *Conn) Features(ctx context.Context, family uint16) ([]rtnl.Features, er
 	return list(ctx, c, rtnl.AllFeatures(family), func(p []byte) (rtnl.Features, bool) { return rtnl.ParseFeatures(p), true })
 }
 
+// WireGuard reads what a wireguard link is, in parts, for a socket of generic netlink.
+func (c *Conn) WireGuard(ctx context.Context, family uint16, index int) ([]rtnl.WireGuard, error) {
+	return list(ctx, c, rtnl.GetWireGuard(family, index), func(p []byte) (rtnl.WireGuard, bool) { return rtnl.ParseWireGuard(p), true })
+}
+
 // Keep reads what the kernel forgets of a link when it leaves its namespace, in the
 // order in which it can be put back.
 func (c *Conn) Keep(ctx context.Context, index int) (all []rtnl.Kept, err error) {

@@ -190,7 +190,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if !f.Down && !l.Up() && (f.Name != "lo" || !w.Prune) {
 		up, down := true, false
 		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true,
-			Undo: []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}})
+			Undo: append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, b.redirects(w.Key, f.Name, l.Kind)...)})
 		b.reroute(w.Key, f.Name, l.Index, f)
 	}
 	return nil
@@ -321,7 +321,7 @@ func pointToPoint(f *Iface, l *rtnl.Link) bool {
 		return l != nil && l.Flags&(linux.IFF_LOOPBACK|linux.IFF_POINTOPOINT) != 0
 	}
 	tunnel := f.Kind == "gre" || f.Kind == "ipip" || f.Kind == "sit"
-	return f.Kind == "tun" || tunnel && f.Data.Remote.IsValid()
+	return f.Kind == "tun" || f.Kind == "wireguard" || tunnel && f.Data.Remote.IsValid()
 }
 
 func (b *builder) neighbours(w *Sandbox, k *known) error {

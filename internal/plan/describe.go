@@ -90,6 +90,12 @@ func value(a Action, dev string) (object, text string, there bool) {
 		return "impairment", "", false
 	case Offloads:
 		return "offloads", cutAfter(line, "ethtool -K "+shell.Quote(dev)+" "), true
+	case SetWireGuard:
+		text = cutAfter(line, "wg set "+shell.Quote(dev)+" ")
+		if a.removes() {
+			return "wireguard", strings.ReplaceAll(text, " remove", ""), false
+		}
+		return "wireguard", text, true
 	case NewAltName:
 		return "altname", strings.Join(a.Names, " "), true
 	case DelAltName:

@@ -10,6 +10,7 @@
 //	              what is of a type of link
 //	replace.go prune.go home.go
 //	              what can not stay as it is, what is not wanted, what goes home
+//	wireguard.go  what a wireguard link is, without writing a secret down
 //	address.go route.go routeattr.go leaving.go gateway.go setting.go
 //	              addresses, routes, settings, and what goes with what
 //	order.go index.go known.go

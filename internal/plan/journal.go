@@ -107,6 +107,9 @@ func (j *journal) survey(ops []Op) (changing int) {
 			}
 		}
 		changing++
+		if a, is := op.Do.(SetWireGuard); is && a.Set.Messages() > 1 {
+			changing++ // the kernel may do a part of them
+		}
 	}
 	return changing
 }
@@ -120,6 +123,8 @@ func (j *journal) note(op Op) {
 			j.add(Redo, op.NS, Step{End: true})
 		case SetLink:
 			j.add(Redo, op.NS, Step{Home: a.Link.Index})
+		case SetWireGuard:
+			j.add(Redo, op.NS, Step{WireGuard: &a.Set})
 		case Message:
 			j.add(Redo, op.NS, stepOf(a))
 		}
@@ -163,6 +168,8 @@ func (j *journal) note(op Op) {
 			j.add(Undo, u.NS, Step{Path: a.Path, Value: a.Value, Index: a.Index})
 		case Offloads:
 			j.add(Undo, u.NS, Step{Offloads: a.Set, Index: a.Index})
+		case SetWireGuard:
+			j.add(Undo, u.NS, Step{WireGuard: &a.Set})
 		case Masquerade:
 			j.add(Undo, u.NS, Step{Table: a.Table, Masq: a.Set})
 		}
@@ -206,6 +213,8 @@ func on(a Action) (index int, ok bool) {
 		return a.Index, true
 	case Offloads:
 		return a.Index, true
+	case SetWireGuard:
+		return a.Set.Index, true
 	case NewQdisc:
 		return a.Qdisc.Index, true
 	case ChangeQdisc:

@@ -65,6 +65,7 @@ var plainKinds = []*Kind{
 	{Name: "tun", MaxMTU: maxMTU, silent: true, byDevice: true, Fields: tunFields,
 		NoMAC: because("a tun has no hardware address; a tap has")},
 	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, byDevice: true, Fields: tunFields},
+	{Name: "wireguard", silent: true, NoMAC: because("a wireguard has no hardware address")},
 	{Name: "vcan", MinMTU: 16, silent: true, NoIP: true, NoMAC: because("a vcan has no hardware address")},
 }
 

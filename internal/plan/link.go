@@ -104,6 +104,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if len(w.Offloads) > 0 {
 		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
 	}
+	p.newWireGuard(key, dev, index, w.WireGuard)
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
 	}
@@ -112,7 +113,8 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	if !w.Down {
 		up := true
-		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}})
+		undo := p.redirects(key, dev, w.Kind)
+		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}, Undo: undo, Half: len(undo) > 0})
 		p.reroute(key, dev, index, w)
 	}
 	p.verify(key, dev, index, w)

@@ -72,6 +72,8 @@ type Iface struct {
 	Sysctls      []Setting // %s in the path is the name
 	// Impair is what becomes of the packets that leave by it, nil for nothing.
 	Impair *rtnl.Impair
+	// WireGuard is what a wireguard link is to be, nil for others.
+	WireGuard *WireGuard
 	// Offloads are to be on or off; see Offload for their names.
 	Offloads map[string]bool
 	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
@@ -181,6 +183,10 @@ type State struct {
 	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.
 	Features map[int]*rtnl.Features
+	// WireGuards are what the wireguard links are, by index, if they were read.
+	WireGuards map[int]*rtnl.WireGuard
+	// Redirects is whether SendRedirects is on, if a wireguard is wanted.
+	Redirects bool
 }
 
 // Link returns the link with a name, nil if there is none.

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,6 +76,8 @@ type Step struct {
 	End bool
 	// Offloads are those of the link Index, by the kernel's names.
 	Offloads map[string]bool
+	// WireGuard is what is changed of a wireguard link.
+	WireGuard *rtnl.WGSet
 	// Table is one of osl's of nftables, which is to have what Masq says.
 	Table string
 	Masq  []Masq
@@ -242,6 +245,7 @@ const (
 	stepUnpin   = 6
 	stepOffload = 7
 	stepTable   = 8
+	stepWG      = 9
 )
 
 func (r Record) marshal() []byte {
@@ -275,6 +279,10 @@ func (r Record) marshal() []byte {
 				str(m.Subnet.String())
 				str(m.Uplink)
 			}
+		case s.WireGuard != nil:
+			b = append(b, stepWG)
+			text, _ := json.Marshal(s.WireGuard) // it has nothing that has no text
+			str(string(text))
 		case s.Offloads != nil:
 			b = append(b, stepOffload)
 			num(uint64(s.Index))
@@ -357,6 +365,11 @@ func (r *Record) unmarshal(b []byte) (err error) {
 					return errRecord
 				}
 				s.Masq = append(s.Masq, Masq{p, str()})
+			}
+		case stepWG:
+			s.WireGuard = &rtnl.WGSet{}
+			if json.Unmarshal([]byte(str()), s.WireGuard) != nil || s.WireGuard.Index <= loopback {
+				return errRecord
 			}
 		case stepOffload:
 			s.Index, s.Offloads = int(uint32(num())), map[string]bool{}

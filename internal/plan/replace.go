@@ -111,7 +111,7 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 	if w.Key == HostNS && x.tag.Origin == Far && !x.farEnd(w, f) {
 		return found{}, &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Far: f.Name, Text: fmt.Sprintf("the host has another link %q already", f.Name)}
 	}
-	switch why := b.differs(f, l, x.tag); {
+	switch why := b.differs(k, f, l, x.tag); {
 	case f.Name == "lo" || f.Kind == "" && f.From == nil:
 		return x, nil
 	case x.tag.Origin == None && why == "" && w.Prune && k.made():
@@ -138,7 +138,7 @@ func (k *known) made() bool {
 }
 
 // differs says why a link can not become what is wanted, empty if it can.
-func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
+func (b *builder) differs(k *known, f *Iface, l *rtnl.Link, t Tag) string {
 	switch {
 	case f.From != nil && t.Origin == Made:
 		return "made by osl, and not " + f.From.Link.Name + " of the host"
@@ -153,7 +153,7 @@ func (b *builder) differs(f *Iface, l *rtnl.Link, t Tag) string {
 	case f.Kind != l.Kind:
 		return "of the type " + orElse(l.Kind, "physical")
 	}
-	return KindOf(f.Kind).fixed(f, l)
+	return orElse(KindOf(f.Kind).fixed(f, l), rekeyed(f.WireGuard, k.WireGuards[l.Index]))
 }
 
 // renamed finds, for those that are not there, a link that goes and has what
@@ -175,7 +175,7 @@ func (b *builder) renamed(w *Sandbox) {
 		}
 		for j, l := range going {
 			t := k.tags[l.Index]
-			if t.Origin == Made && l.Kind == f.Kind && b.differs(f, l, t) == "" && b.parented(w, f, found{link: l}) {
+			if t.Origin == Made && l.Kind == f.Kind && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l}) {
 				b.is[at] = found{link: l, tag: t}
 				going = slices.Delete(going, j, j+1)
 				break
@@ -296,6 +296,7 @@ func (b *builder) asides(want []Sandbox) error {
 		}
 		if k != nil {
 			b.freeNames(w, k)
+			b.unbind(w, k)
 		}
 	}
 	return nil

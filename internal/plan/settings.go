@@ -19,9 +19,12 @@ type Set struct {
 // from something else that is said of it.
 func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 	s := Set{map[string]string{}, map[string]map[string]string{}}
-	named := map[string]bool{}
+	named, wireguards := map[string]bool{}, map[string]bool{}
 	for i := range links {
 		named[links[i].Name] = true
+		if links[i].Kind == "wireguard" {
+			wireguards[links[i].Name] = true
+		}
 	}
 	for path, value := range own {
 		family, name, setting, ofLink := confOf(path)
@@ -32,6 +35,9 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 			if name == "lo" {
 				usual, known = fresh[path]
 			}
+			if wireguards[name] && family+"/"+setting == "ipv4/send_redirects" {
+				continue // the kernel's doing
+			}
 			if !named[name] || !known || usual == value || slices.Contains(impliedOfLink, family+"/"+setting) {
 				continue
 			}
@@ -40,6 +46,7 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 			}
 			s.Links[name][family+"/"+setting] = value
 		case path == "ipv4/conf/all/accept_redirects" && value == "0" && own["ipv4/ip_forward"] == "1": // by that
+		case path == SendRedirects && value == "0" && len(wireguards) > 0: // by these
 		case slices.Contains(impliedOfSandbox, path):
 		default:
 			if usual, known := fresh[path]; known && usual != value {

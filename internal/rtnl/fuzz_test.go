@@ -49,6 +49,7 @@ func FuzzLinkAttributes(f *testing.F) {
 		}
 		ParseStats(b)
 		ParseStats(data)
+		JoinWireGuard([]WireGuard{ParseWireGuard(data), ParseWireGuard(value)})
 
 		// Fewer counters than every kernel has are no counters.
 		s := make(buffer, sizeofStatMsg)

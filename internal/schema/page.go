@@ -26,6 +26,8 @@ var forms = map[reflect.Type]string{
 	reflect.TypeFor[osl.Percent]():    "percent",
 	reflect.TypeFor[osl.Rate]():       "rate",
 	reflect.TypeFor[osl.MAC]():        "hardware address",
+	reflect.TypeFor[osl.SecretKey]():  "key",
+	reflect.TypeFor[osl.PublicKey]():  "key",
 	reflect.TypeFor[osl.Endpoint]():   "SANDBOX/INTERFACE",
 	reflect.TypeFor[osl.VLANRange]():  "VLANs",
 }
@@ -35,7 +37,7 @@ var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
 	"NextHop": "A next hop", "RuleSpec": "A rule", "AddressOptions": "Options of an address", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets", "MasqueradeSpec": "A masquerade",
 	"BridgeSpec": "A bridge", "BridgePortSpec": "A port of a bridge",
-	"SegmentSpec": "A segment",
+	"SegmentSpec": "A segment", "WireGuardSpec": "A wireguard", "WireGuardPeerSpec": "A peer of a wireguard",
 }
 
 // Page returns the page old with its generated part made anew: a table of the fields

@@ -37,8 +37,13 @@ var scalars = map[reflect.Type]object{
 	reflect.TypeFor[osl.Rate]():       {"type": "string", "pattern": "^[0-9.]+[kmgtKMGT]?[bB][iI][tT]$", "examples": []string{"10mbit"}},
 	reflect.TypeFor[osl.MAC]():        {"type": "string", "examples": []string{"02:00:00:00:00:01"}},
 	reflect.TypeFor[osl.VLANRange]():  {"type": []string{"integer", "string"}, "pattern": "^[0-9]+(-[0-9]+)?( untagged)?$", "examples": []any{20, "30-39", "40 untagged"}},
+	reflect.TypeFor[osl.SecretKey]():  {"type": "string"}, // without an example, which somebody might use
+	reflect.TypeFor[osl.PublicKey]():  {"type": "string", "examples": []string{examplePublic}},
 	reflect.TypeFor[osl.Endpoint]():   {"type": "string", "pattern": "^.+/[^/]+$", "examples": []string{"web/eth0", "host/veth1"}},
 }
+
+// examplePublic is a public key of which nobody has the private one.
+const examplePublic = "b3NsIGV4YW1wbGUgb2YgYSBwdWJsaWMga2V5IDEyMzQ="
 
 // limits are what the types leave open.
 var limits = map[string]object{
@@ -63,6 +68,9 @@ var limits = map[string]object{
 	"RuleSpec.ipproto":     {"type": []string{"string", "integer"}},
 	"NextHop.weight":       {"minimum": 0, "maximum": 256},
 	"InterfaceSpec.routes": {"items": destination},
+
+	"WireGuardSpec.listen_port":              {"minimum": 0, "maximum": 1<<16 - 1},
+	"WireGuardPeerSpec.persistent_keepalive": {"minimum": 0, "maximum": 1<<16 - 1},
 
 	"BridgeSpec.vlan_protocol":     {"enum": slices.Sorted(maps.Keys(plan.VLANProtocols))},
 	"BridgeSpec.vlan_default_pvid": {"minimum": 0, "maximum": rtnl.MaxVLAN},

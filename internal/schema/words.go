@@ -96,6 +96,22 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.bridge":      {"bridge: {stp: true}", "ip link … type bridge"},
 	"InterfaceSpec.bridge_port": {"bridge_port: {isolated: true}", "ip link … type bridge_slave"},
 
+	"InterfaceSpec.wireguard": {"wireguard: {private_key_file: wg0.key}", "ip link add … type wireguard"},
+
+	"WireGuardSpec.private_key":      {"private_key: ${WG0_KEY}", "wg set … private-key FILE"},
+	"WireGuardSpec.private_key_file": {"private_key_file: wg0.key", "wg set … private-key wg0.key"},
+	"WireGuardSpec.listen_port":      {"listen_port: 51820", "wg set … listen-port"},
+	"WireGuardSpec.fwmark":           {"fwmark: 16", "wg set … fwmark"},
+	"WireGuardSpec.peers":            {"peers: [{interface: east/wg0, allowed_ips: [10.9.0.1/32]}]", "wg set … peer"},
+
+	"WireGuardPeerSpec.public_key":           {"public_key: " + examplePublic, "wg set … peer"},
+	"WireGuardPeerSpec.interface":            {"interface: east/wg0", "wg set … peer $(wg pubkey <east.key)"},
+	"WireGuardPeerSpec.preshared_key":        {"preshared_key: ${WG0_PSK}", "wg set … preshared-key FILE"},
+	"WireGuardPeerSpec.preshared_key_file":   {"preshared_key_file: wg0.psk", "wg set … preshared-key wg0.psk"},
+	"WireGuardPeerSpec.endpoint":             {"endpoint: 192.0.2.1:51820", "wg set … endpoint"},
+	"WireGuardPeerSpec.allowed_ips":          {"allowed_ips: [10.9.0.0/24]", "wg set … allowed-ips"},
+	"WireGuardPeerSpec.persistent_keepalive": {"persistent_keepalive: 25", "wg set … persistent-keepalive"},
+
 	"BridgeSpec.vlan_filtering":    {"vlan_filtering: true", "ip link … type bridge vlan_filtering 1"},
 	"BridgeSpec.vlan_protocol":     {"vlan_protocol: 802.1ad", "ip link … type bridge vlan_protocol"},
 	"BridgeSpec.vlan_default_pvid": {"vlan_default_pvid: 0", "ip link … type bridge vlan_default_pvid"},

@@ -87,7 +87,7 @@ func Setting(settings ...[2]string) string {
 }
 
 // tools are those that a line may begin with; ip's has it left out.
-var tools = []string{"sysctl", "bridge", "ethtool", "tc", "nft"}
+var tools = []string{"sysctl", "bridge", "ethtool", "tc", "nft", "wg"}
 
 // Command returns the command that runs line in the namespace of a key: of ip,
 // unless line begins with another tool.
@@ -120,7 +120,7 @@ func (sh Shell) Command(key, line string) string {
 		return sh.osl + " exec " + Quote(sh.short(key)) + " -- " + plain
 	case !known:
 		return "nsenter --net=" + name + " " + plain
-	case tool == "sysctl" || tool == "ethtool":
+	case tool == "sysctl" || tool == "ethtool" || tool == "wg":
 		return "ip netns exec " + name + " " + tool + " " + line
 	}
 	return tool + " -n " + name + " " + line

@@ -34,6 +34,8 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 		s.bad("addrgenmode", "stable_secret needs a secret: write the sysctl ipv6.stable_secret, which makes it so")
 	case i < 0:
 		s.bad("addrgenmode", "the mode %q is none of eui64, none, random", o.AddrGenMode)
+	case kind == "wireguard" && o.AddrGenMode != "none":
+		s.bad("addrgenmode", "a wireguard has none: the kernel sees to that each time it goes up")
 	default:
 		s.Set(rtnl.LinkAddrGenMode, uint32(i))
 	}

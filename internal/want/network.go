@@ -107,6 +107,9 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			}
 		}
 	}
+	if err := net.unlock(k, want, byName); err != nil {
+		return nil, err
+	}
 	links := slices.Clone(net.Links)
 	for i := range net.Sandboxes {
 		for _, f := range net.Sandboxes[i].Interfaces {

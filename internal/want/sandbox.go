@@ -190,6 +190,9 @@ func (s *Iface) plan() (*plan.Iface, error) {
 	if f.Impair, err = s.impair(); err != nil {
 		return nil, err
 	}
+	if f.WireGuard, err = s.wireguard(); err != nil {
+		return nil, err
+	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
 	return f, nil
 }

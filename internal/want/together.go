@@ -14,6 +14,7 @@ import (
 // together refuses what one interface says and another one decides.
 func together(w *plan.Sandbox) error {
 	modes := map[string]*plan.Iface{} // of ipvlans, by what they are on
+	ports := map[uint16]string{}      // of wireguards
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		field, err := ofBond(f, w.Iface(f.Master))
@@ -30,6 +31,12 @@ func together(w *plan.Sandbox) error {
 			case first.Data.Flags != f.Data.Flags:
 				field, err = "flags", fault.Invalidf("all on %s have the same flags, and %s has %q", parent, first.Name, first.Data.Flags)
 			}
+		}
+		if g := f.WireGuard; g != nil && g.ListenPort != 0 {
+			if first, taken := ports[g.ListenPort]; taken {
+				field, err = "wireguard.listen_port", fault.Invalidf("the port %d is that of %s already", g.ListenPort, first)
+			}
+			ports[g.ListenPort] = f.Name
 		}
 		if err != nil {
 			return fault.At("", f.Name, where.In(field, "", err))

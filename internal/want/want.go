@@ -66,6 +66,7 @@ type Iface struct {
 	Kind                   Kind
 	Offloads               map[string]bool
 	Impair                 *Impair
+	WireGuard              *WireGuard
 	Bridge                 *Bridge
 	BridgePort             *BridgePort
 	LinkOptions
@@ -121,12 +122,13 @@ type Neigh struct {
 	VLAN int
 }
 
-// Keys says which key a name stands for, when two spellings are of one key, and what
-// a key is called.
+// Keys says which key of a sandbox a name stands for, when two spellings are of one key,
+// and what a key is called. File reads the text of a file with a key of WireGuard.
 type Keys struct {
 	Path func(name string) (string, error)
 	Same func(key string) string
 	Name func(key string) string
+	File func(path string) (string, error)
 }
 
 // Masq is a subnet behind an uplink: osl.MasqueradeSpec.
