@@ -52,13 +52,16 @@ func (d *decoder) bare(n ast.Node, text string) {
 	d.problems = append(d.problems, &problem{name: d.src.name, line: pos.Line, col: pos.Column, text: text, bare: true})
 }
 
-// keyFiles are fields that name a file, relative to the one that they stand in.
-var keyFiles = regexp.MustCompile(`\.wireguard\.(private_key_file|peers\[\d+\]\.preshared_key_file)$`)
+// isKeyFile tells the fields that name a file, relative to the one that they stand in.
+// It is asked of each text in a file, so it has no regular expression.
+func isKeyFile(path string) bool {
+	return strings.HasSuffix(path, ".private_key_file") || strings.HasSuffix(path, ".preshared_key_file")
+}
 
 // located returns a text that names a file as it can be opened from here. A key in its
 // place would be shown as the name of a file that is not there.
 func (d *decoder) located(n ast.Node, text, path string) string {
-	if !keyFiles.MatchString(path) {
+	if !isKeyFile(path) {
 		return text
 	}
 	if _, err := osl.ParseSecretKey(text); err == nil {
