@@ -156,13 +156,16 @@ func (s InterfaceSpec) kept() InterfaceSpec {
 	return s
 }
 
+// hasRemote reports whether a vxlan has a remote of its own: others are entries beside it.
+func hasRemote(l *rtnl.Link) bool { return l != nil && l.Data.Remote.IsValid() }
+
 func (n *Namespace) specOf(s *engine.Standing) Spec {
 	st := n.statusOf(s.Reading)
 	spec := Spec{Name: st.Name, Gateway: st.Gateway, Gateway6: st.Gateway6, Routes: st.Routes, Rules: st.Rules,
 		Sysctls: settingsByName(s.Settings.Sandbox), Labels: st.Labels}
 	remotes := map[string][]netip.Addr{}
 	for _, x := range st.Neighbors {
-		if x.FDB && x.IP.IsValid() && bytes.Equal(x.MAC, make(MAC, 6)) {
+		if x.FDB && x.IP.IsValid() && bytes.Equal(x.MAC, make(MAC, 6)) && !hasRemote(s.State.Link(x.Dev)) {
 			remotes[x.Dev] = append(remotes[x.Dev], x.IP)
 			continue
 		}

@@ -198,3 +198,25 @@ func TestApplyOSTweaksBeforeIPVSIsLoaded(t *testing.T) {
 	}
 	same(t, "the host's sysctls", host, func() []string { return hostSettings(t) })
 }
+
+// The remote of a vxlan stays beside forwarding entries for everybody, which stay when it
+// changes.
+func TestVXLANRemoteBesideEntries(t *testing.T) {
+	begin(t)
+	key := newKey()
+	a := netip.MustParseAddr
+	lab := func(remote string, others ...string) osl.Network {
+		s := osl.Spec{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "k0", Type: "vxlan", VNI: 5, Remote: a(remote)}}}
+		for _, ip := range others {
+			s.Neighbors = append(s.Neighbors, osl.NeighborSpec{Dev: "k0", IP: a(ip), MAC: make(osl.MAC, 6), FDB: true})
+		}
+		return osl.Network{Sandboxes: []osl.Spec{s}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab("192.0.2.1")); must(t, err) }()
+	settled(t, lab("192.0.2.1", "192.0.2.2", "192.0.2.3"))
+	forAll(t, key, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"})
+	settled(t, lab("192.0.2.2", "192.0.2.2", "192.0.2.4"))
+	forAll(t, key, []string{"192.0.2.2", "192.0.2.4"})
+	settled(t, lab("192.0.2.5"))
+	forAll(t, key, []string{"192.0.2.5"})
+}

@@ -75,6 +75,9 @@ func TestPasteOfAnEdit(t *testing.T) {
 	both := "addresses: [10.9.0.1/24, fd09::1/64]"
 	all := a(`routes: [{to: 10.8.0.0/16, via: 10.9.0.2}, {to: "fd08::/64", via: "fd09::2"}], neighbors: [{dev: e, ip: 10.9.0.9, mac: "02:00:00:00:00:09"}, {dev: e, ip: "fd09::9", mac: "02:00:00:00:00:09"}],`,
 		both+`, routes: [10.7.0.0/16, "fd07::/64"]`)
+	vxlan := func(sandbox, iface string) string {
+		return "sandboxes: [{name: a, " + sandbox + " interfaces: [{name: vx, type: vxlan, vni: 9, " + iface + "}]}, {name: b}]"
+	}
 	masq := func(subnet string) string { return host(`masquerade: [{subnet: "`+subnet+`", uplink: lo}],`, "") }
 	for _, x := range []struct{ what, before, after string }{
 		{"down, without any address", all, a("", "down: true")},
@@ -87,6 +90,11 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"another hardware address", all, a("", `mac: "02:00:00:00:00:77", `+both)},
 		{"a transmit queue", "sandboxes: [{name: a}, {name: b}]", a("", "txqueuelen: 0")},
 		{"a local route of the main table", all, a("routes: [{to: 10.8.0.5/32, type: local, dev: lo}],", both)},
+		{"a vxlan", "sandboxes: [{name: a}, {name: b}]", vxlan("", "remotes: [192.0.2.2, 192.0.2.3]")},
+		{"other remotes of a vxlan", vxlan("", "remotes: [192.0.2.2, 192.0.2.3]"), vxlan("", "remotes: [192.0.2.3, 192.0.2.4]")},
+		{"remotes of a vxlan that had one", vxlan("", "remote: 192.0.2.2"), vxlan("", "remotes: [192.0.2.2, 192.0.2.3]")},
+		{"one remote of a vxlan that had several", vxlan("", "remotes: [192.0.2.2, 192.0.2.3]"), vxlan("", "remote: 192.0.2.2")},
+		{"a forwarding entry of a vxlan", vxlan("", "learning: false"), vxlan(`neighbors: [{dev: vx, ip: 192.0.2.2, mac: "02:00:00:00:00:09", fdb: true}],`, "learning: false")},
 		{"a bridge of the host", "sandboxes: [{name: a}]", host("", "addresses: [10.9.0.1/24]")},
 		{"a subnet of whole bytes", host("", ""), masq("10.9.0.0/24")},
 		{"another that is not", masq("10.9.0.0/24"), masq("10.9.0.0/20")},

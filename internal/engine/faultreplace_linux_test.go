@@ -38,6 +38,9 @@ func replaceOps() []faultOp {
 		{name: "Apply that drops the leader", before: standing(osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a"}, {Name: "b"}}}),
 			do: apply(osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "b", Labels: map[string]string{"only": "one"}}, {Name: "c"}}})},
 		{name: "Apply that replaces links by others", before: standing(shapes(5, "vx0", "veth", "bridge")), do: apply(shapes(6, "vx1", "bridge", "veth"))},
+		{name: "Apply that gives a vxlan another remote", before: standing(spread("192.0.2.1", "192.0.2.3", "192.0.2.4")), do: apply(spread("192.0.2.2", "192.0.2.3", "192.0.2.5"))},
+		{name: "Apply that gives a vxlan remotes for one", before: standing(spread("192.0.2.1")), do: apply(spread("", "192.0.2.1", "192.0.2.2"))},
+		{name: "Apply that gives a vxlan one remote for several", before: standing(spread("", "192.0.2.1", "192.0.2.2")), do: apply(spread("192.0.2.1"))},
 		{name: "Apply that changes tunnels in place", before: standing(tunnel("192.0.2.1", "bridge")), do: apply(tunnel("192.0.2.2", "private"))},
 		{name: "Apply that takes over what was made by hand", before: func(w *faultWorld) {
 			standing(osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a"}, {Name: "b"}}})(w)
@@ -102,6 +105,23 @@ func tunnel(remote, mode string) osl.Network {
 		{Name: "vx", Type: "vxlan", VNI: 5, MAC: osl.MAC(hw(95)), Remote: netip.MustParseAddr(remote)},
 		{Name: "mv", Type: "macvlan", Parent: "br0", Mode: mode, MAC: osl.MAC(hw(96))},
 	}}}}
+}
+
+// spread is a vxlan with a remote of its own, if that is not empty, and with others:
+// beside it, or in its place.
+func spread(remote string, others ...string) osl.Network {
+	s := osl.Spec{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "vx", Type: "vxlan", VNI: 5, MAC: osl.MAC(hw(95))}}}
+	if remote != "" {
+		s.Interfaces[0].Remote = netip.MustParseAddr(remote)
+	}
+	for _, ip := range others {
+		if remote == "" {
+			s.Interfaces[0].Remotes = append(s.Interfaces[0].Remotes, netip.MustParseAddr(ip))
+		} else {
+			s.Neighbors = append(s.Neighbors, osl.NeighborSpec{Dev: "vx", IP: netip.MustParseAddr(ip), MAC: make(osl.MAC, 6), FDB: true})
+		}
+	}
+	return osl.Network{Sandboxes: []osl.Spec{s}}
 }
 
 // besides is a sandbox, and namespaces of others with a link in each.

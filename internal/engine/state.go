@@ -159,8 +159,11 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 			return nil, err
 		}
 		for _, n := range fdb {
-			// Those for all have one state: who adds one marks or unmarks all of them. The
-			// vxlan's own remote is one, which is not in it.
+			// Those for all have one state: who adds one marks or unmarks all of them, also
+			// that of the vxlan's own remote.
+			if l.HasAsRemote(n) {
+				continue
+			}
 			osls := n.Proto == rtnl.Protocol
 			if n.Bridge != 0 && osls && t.Entries || n.Bridge == 0 && (osls || n.ForAll() && n.State&unix.NUD_NOARP != 0) {
 				list = append(list, n)

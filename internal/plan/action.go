@@ -322,11 +322,15 @@ func (a NewNeigh) Command(dev string) string {
 	if a.Neigh.Bridge != 0 {
 		return entryCommand("replace", a.Neigh, dev)
 	}
-	if a.Neigh.ForAll() {
-		return fmt.Sprintf("bridge fdb append %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
-	}
 	if a.Neigh.FDB {
-		return fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP)
+		verb, state := "replace", "permanent"
+		if a.Neigh.ForAll() {
+			verb = "append"
+		}
+		if a.Neigh.Proto == rtnl.Protocol {
+			state = "permanent static" // together the mark by which one is osl's
+		}
+		return fmt.Sprintf("bridge fdb %s %s dev %s dst %s self %s", verb, a.Neigh.MAC, shell.Quote(dev), a.Neigh.IP, state)
 	}
 	return fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent proto %d", a.Neigh.IP, a.Neigh.MAC, shell.Quote(dev), a.Neigh.Proto)
 }

@@ -346,17 +346,27 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 				return err
 			}
 		}
+		f, l := ifaces[n.Dev], k.ByIndex(index)
+		if n.ForAll() && f != nil && remoteOf(f, l) == n.IP {
+			continue // it is there by the vxlan's own remote
+		}
 		var undo []Op
 		h, have := k.neighs[keyOf(n.Neigh)]
 		if have = have && !b.leftBridge(w.Key, h); have {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
 			have = sameEntry(h, n.Neigh) && h.Proto == rtnl.Protocol
 		}
-		taken := !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
+		taken := n.ForAll() && f != nil && b.turned(f, l) || !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
 		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {
 			continue
 		}
-		if undo == nil {
+		switch {
+		case undo != nil:
+		case l != nil && l.HasAsRemote(n.Neigh): // until this change, and again when that is taken back
+			n := n.Neigh
+			n.Proto, n.State = 0, linux.NUD_PERMANENT|linux.NUD_REACHABLE
+			undo = []Op{{NS: w.Key, Dev: l.Name, Do: NewNeigh{n}}}
+		default:
 			undo = b.entryBack(w.Key, n, k)
 		}
 		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -19,7 +20,7 @@ var tunnelKinds = []*Kind{
 		Name: "vxlan", MaxMTU: maxMTU, Fields: []string{"vni", "parent", "local", "remote", "port", "ttl", "tos", "learning"},
 		InPlace:  []string{"local", "remote", "ttl", "tos", "learning"},
 		Defaults: rtnl.LinkData{Port: vxlanPort}, Check: checkUDPTunnel("vxlan", vxlanPort),
-		headers: 50, silent: true, needsID: true,
+		headers: 50, silent: true, needsID: true, differs: otherFamily,
 		Once: &Once{"VNI", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
 			"a VNI is there once for each UDP port of the namespace that the tunnel is in"},
 	},
@@ -34,14 +35,25 @@ var tunnelKinds = []*Kind{
 		},
 		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
 			"a geneve is there once for each VNI, remote and port"},
-		// Another family needs another socket.
-		differs: func(f *Iface, l *rtnl.Link) string {
-			if f.Data.Remote.Is4() != l.Data.Remote.Is4() {
-				return fmt.Sprintf("to %v", l.Data.Remote)
-			}
-			return ""
-		},
+		differs: otherFamily,
 	},
+}
+
+// otherFamily says what a link has of another family than it is to be of: the kernel
+// changes an address for one of the same alone, since another needs another socket.
+func otherFamily(f *Iface, l *rtnl.Link) string {
+	for _, ip := range append([]netip.Addr{f.Data.Local, f.Data.Remote}, f.Remotes...) {
+		switch local, remote := l.Data.Local, l.Data.Remote; {
+		case !ip.IsValid():
+		case remote.IsValid() && remote.Is4() != ip.Is4():
+			return fmt.Sprintf("with the remote %v", remote)
+		case local.IsValid() && local.Is4() != ip.Is4():
+			return fmt.Sprintf("with the local %v", local)
+		case !local.IsValid() && !remote.IsValid() && ip.Is6():
+			return "of IPv4" // as the kernel makes one without addresses
+		}
+	}
+	return ""
 }
 
 func checkUDPTunnel(kind string, port int) func(d *rtnl.LinkData) (field, text string) {

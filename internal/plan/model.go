@@ -72,6 +72,9 @@ type Iface struct {
 	Sysctls      []Setting // %s in the path is the name
 	// Impair is what becomes of the packets that leave by it, nil for nothing.
 	Impair *rtnl.Impair
+	// Remotes are where a vxlan sends what is for everybody, in the place of one remote
+	// of its own; none where nothing is said of them.
+	Remotes []netip.Addr
 	// WireGuard is what a wireguard link is to be, nil for others.
 	WireGuard *WireGuard
 	// Offloads are to be on or off; see Offload for their names.

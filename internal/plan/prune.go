@@ -42,6 +42,9 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		if n.Proto != rtnl.Protocol && !all[n.Index] {
 			continue // such as what a routing daemon tells a vxlan
 		}
+		if f := b.wanted[n.Index]; f != nil && n.ForAll() && remoteOf(f, k.ByIndex(n.Index)) == n.IP {
+			continue // from now on it is there by that
+		}
 		key := keyOf(n)
 		_, stays := wanted[key]
 		if key.bridge && !key.mdb { // one that another port gets has left; one without a VLAN is in all of the port's
@@ -203,7 +206,7 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 // kernel leaves them on it. Those that it brought stay.
 func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
 	for _, n := range s.Neighs {
-		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index && n.Proto == rtnl.Protocol {
+		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index && n.Proto == rtnl.Protocol && !l.HasAsRemote(n) {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
 	}

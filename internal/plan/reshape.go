@@ -70,6 +70,9 @@ func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 			}
 		}
 	}
+	if remote := remoteOf(f, l); remote != to.Data.Remote { // it sends to others instead
+		to.Data.Remote = Unspecified(l.Data.Remote)
+	}
 	if !kind.ownParent && slices.Contains(kind.Fields, "parent") { // the device of a tunnel
 		parent := f.HostParent
 		if f.Parent != "" {
@@ -81,8 +84,40 @@ func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 	}
 	from.Was = to.Data
 	if to.Data != l.Data || to.Parent != from.Parent {
-		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: from}}})
+		undo := []Op{{NS: w.Key, Dev: f.Name, Do: from}}
+		if b.turned(f, l) {
+			undo = append(undo, b.forAll(w.Key, l)...)
+		}
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
 	}
+}
+
+// remoteOf returns the remote that a vxlan is to have itself, which is not valid for
+// none. The kernel makes a forwarding entry of it, and takes that away with it.
+func remoteOf(f *Iface, l *rtnl.Link) netip.Addr {
+	switch {
+	case len(f.Remotes) > 0:
+		return netip.Addr{}
+	case f.Data.Remote.IsValid() || l == nil:
+		return f.Data.Remote
+	}
+	return l.Data.Remote
+}
+
+// turned reports whether a vxlan gets another remote, or none any more. With one the
+// kernel takes the mark from all of its entries for everybody that says they are osl's.
+func (b *builder) turned(f *Iface, l *rtnl.Link) bool {
+	return l != nil && l.Kind == "vxlan" && remoteOf(f, l) != l.Data.Remote
+}
+
+// forAll returns what makes the entries for everybody osl's again.
+func (b *builder) forAll(key string, l *rtnl.Link) (ops []Op) {
+	for _, n := range b.known[key].linkNbs[l.Index] {
+		if n.ForAll() && n.Proto == rtnl.Protocol {
+			ops = append(ops, Op{NS: key, Dev: l.Name, Do: NewNeigh{n}})
+		}
+	}
+	return ops
 }
 
 func (b *builder) parentIndex(w *Sandbox, f *Iface, parent *rtnl.Link) int {

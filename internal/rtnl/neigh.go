@@ -116,6 +116,9 @@ func (n Neigh) ForAll() bool {
 	return n.FDB && n.Bridge == 0 && !slices.ContainsFunc(n.MAC, func(b byte) bool { return b != 0 })
 }
 
+// HasAsRemote reports whether a forwarding entry is there by the link's own remote.
+func (l *Link) HasAsRemote(n Neigh) bool { return n.ForAll() && n.IP == l.Data.Remote }
+
 // DelNeigh returns the request that deletes an entry.
 func DelNeigh(n Neigh, room *Room) Request {
 	if n.MDB {

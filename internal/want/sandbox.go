@@ -75,7 +75,7 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		if err != nil {
 			return fault.At("", s.Interfaces[i].Name, where.In("remotes", "", err))
 		}
-		w.Neighs = append(w.Neighs, list...)
+		w.Neighs, w.Ifaces[i].Remotes = append(w.Neighs, list...), s.Interfaces[i].Kind.Remotes
 	}
 	w.Labels = s.Labels
 	var err error
