@@ -2,17 +2,14 @@ package osl
 
 import (
 	"context"
-	"iter"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/seed59451c2b/osl/internal/engine"
-	"github.com/seed59451c2b/osl/types"
 )
 
 // Namespace is an open sandbox. It implements [Sandbox]. While it is open it
@@ -189,68 +186,6 @@ func (n *Namespace) Enter() (leave func() error, err error) {
 		return nil, public(err)
 	}
 	return func() error { return public(out()) }, nil
-}
-
-// Inspect reads what the sandbox holds.
-func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
-	r, err := n.opened().Inspect(ctx)
-	if err != nil {
-		return nil, public(err)
-	}
-	return n.statusOf(r), nil
-}
-
-// Watch yields what the sandbox holds, at once and then after each change of
-// it, whoever made the change. Changes within some milliseconds are yielded as
-// one, and a change that is taken back at once is not. Each Status is a fresh
-// reading: it holds also where the kernel had no room for the events of many
-// changes.
-//
-// It ends with an error: with ctx's when that is done, with ErrClosed when the
-// sandbox is gone from its key, or the handle was closed. While it waits it holds
-// no thread, and four descriptors; it holds nothing when the loop is left.
-func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
-	return func(yield func(*Status, error) bool) {
-		var last *Status
-		err := n.opened().Watch(ctx, func(r *engine.Reading) bool {
-			st := n.statusOf(r)
-			if reflect.DeepEqual(st, last) {
-				return true
-			}
-			last = st
-			return yield(st, nil)
-		})
-		if err != nil {
-			yield(nil, public(err))
-		}
-	}
-}
-
-// WaitFor returns when f holds for what the sandbox holds: at once, or after a change
-// of it, see [Namespace.Watch], which also says which errors end it.
-func (n *Namespace) WaitFor(ctx context.Context, f func(*Status) bool) error {
-	for st, err := range n.Watch(ctx) {
-		if err != nil {
-			return err
-		}
-		if f(st) {
-			return nil
-		}
-	}
-	return nil
-}
-
-// Statistics reads the counters of all interfaces, by their names in the sandbox.
-func (n *Namespace) Statistics(ctx context.Context) (map[string]types.InterfaceStatistics, error) {
-	all, err := n.opened().AllStatistics(ctx)
-	if err != nil {
-		return nil, public(err)
-	}
-	there := make(map[string]types.InterfaceStatistics, len(all))
-	for name, s := range maps.All(all) {
-		there[name] = statistics(s)
-	}
-	return there, nil
 }
 
 // DialContext connects from within the sandbox, as [net.Dialer] does from without: to

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/engine"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
@@ -69,6 +67,32 @@ func DiffDown(ctx context.Context, net Network, options ...RemoveOption) (Change
 	return changesOf(c), public(err)
 }
 
+// Spec reads what the sandbox is, as a Spec: to Apply it changes nothing, and where the
+// sandbox is gone makes one like it. It has what osl holds, with the hardware addresses
+// and the MTUs as they are, and of settings those that differ from a new sandbox's. It
+// has not what others made in the sandbox; and of offloads nobody knows which were
+// asked for. An interface whose other end is in a sandbox has a name and no type, and
+// must be there, as one that is neither osl's to make nor from the host: [Export]
+// has both ends. A wireguard has no keys, but the names of files for them, which are not
+// written: SANDBOX.INTERFACE.key, and SANDBOX.INTERFACE.1.psk for its first peer. It
+// writes nothing and needs what Open needs.
+func (n *Namespace) Spec(ctx context.Context) (Spec, error) {
+	s, err := n.opened().Spec(ctx)
+	return specOf(&s), public(err)
+}
+
+// Export reads what the sandboxes with these names are, as a network: as
+// [Namespace.Spec] does, with a veth between two of them as one of its links. Where they
+// are all that there are of one network, it has that one's name and what it has on the
+// host. Checks are nowhere to be read.
+func Export(ctx context.Context, names ...string) (Network, error) {
+	net, err := engine.Export(ctx, names...)
+	if err != nil {
+		return Network{}, public(err)
+	}
+	return networkOf(net), nil
+}
+
 // Changes are what Apply did, or what Diff and a dry run would do, in order.
 type Changes []Change
 
@@ -114,15 +138,6 @@ func (c Changes) String() string {
 		fmt.Fprintln(&b, x.Command)
 	}
 	return b.String()
-}
-
-// changesOf returns what the engine did.
-func changesOf(list []engine.Change) (c Changes) {
-	for _, x := range list {
-		c = append(c, Change{Sandbox: x.Sandbox, Kind: ChangeKind(x.Kind), Interface: x.Interface,
-			Object: x.Object, Before: x.Before, After: x.After, Command: x.Command})
-	}
-	return c
 }
 
 // AddLink makes the link s in the sandbox, configured and up, or moves it in
@@ -207,8 +222,7 @@ type LinkChange struct {
 // name is taken, and ErrInvalid for an MTU that the link can not have, and for a new name
 // together with something else.
 func (n *Namespace) SetLink(ctx context.Context, name string, c LinkChange) error {
-	return public(n.opened().SetLink(ctx, name, rtnl.LinkSet{
-		Name: c.Name, MTU: c.MTU, MAC: net.HardwareAddr(c.MAC), TxQLen: c.TxQueueLen, Up: c.Up}))
+	return public(n.opened().SetLink(ctx, name, c.wanted()))
 }
 
 // AddNeighbors adds permanent neighbor and forwarding entries, all of them or

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
-	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/internal/wgkey"
 )
 
@@ -252,17 +251,4 @@ func (k *PublicKey) UnmarshalText(b []byte) error {
 	}
 	*k = PublicKey(p)
 	return nil
-}
-
-func (s *WireGuardSpec) wanted() *want.WireGuard {
-	if s == nil {
-		return nil
-	}
-	w := &want.WireGuard{PrivateKey: s.PrivateKey.key, PrivateKeyFile: s.PrivateKeyFile, ListenPort: s.ListenPort, FwMark: s.FwMark}
-	for _, p := range s.Peers {
-		w.Peers = append(w.Peers, want.WireGuardPeer{PublicKey: wgkey.Public(p.PublicKey), Interface: want.Endpoint(p.Interface),
-			PresharedKey: p.PresharedKey.key, PresharedKeyFile: p.PresharedKeyFile, Endpoint: p.Endpoint, AllowedIPs: p.AllowedIPs,
-			PersistentKeepalive: p.PersistentKeepalive})
-	}
-	return w
 }

@@ -2,13 +2,14 @@ package osl
 
 import (
 	"context"
+	"iter"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/engine"
-	"github.com/seed59451c2b/osl/internal/linux"
-	"github.com/seed59451c2b/osl/internal/plan"
-	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
+	"github.com/seed59451c2b/osl/types"
 )
 
 // Status is what a sandbox holds, as the kernel says.
@@ -140,6 +141,32 @@ type InterfaceStatus struct {
 	BridgePort *BridgePortSpec `json:"bridge_port,omitempty"`
 }
 
+// WireGuardStatus is what the kernel says of a wireguard.
+type WireGuardStatus struct {
+	// PublicKey is that of its private one; zero where it has none.
+	PublicKey  PublicKey             `json:"public_key,omitzero"`
+	ListenPort int                   `json:"listen_port,omitempty"`
+	FwMark     uint32                `json:"fwmark,omitempty"`
+	Peers      []WireGuardPeerStatus `json:"peers,omitempty"`
+}
+
+// WireGuardPeerStatus is what the kernel says of a peer.
+type WireGuardPeerStatus struct {
+	PublicKey PublicKey `json:"public_key"`
+	// Preshared reports whether there is a preshared key.
+	Preshared bool `json:"preshared,omitempty"`
+	// Endpoint is where the peer was heard last, or is to be.
+	Endpoint   netip.AddrPort `json:"endpoint,omitzero"`
+	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`
+	// PersistentKeepalive is in seconds, 0 for never.
+	PersistentKeepalive int `json:"persistent_keepalive,omitempty"`
+	// LatestHandshake is when both agreed on keys last; zero for never.
+	LatestHandshake time.Time `json:"latest_handshake,omitzero"`
+	// RxBytes and TxBytes are what came from it and went to it.
+	RxBytes uint64 `json:"rx_bytes"`
+	TxBytes uint64 `json:"tx_bytes"`
+}
+
 // Entry is a sandbox in a list.
 type Entry struct {
 	// Name is the key's name in the base path.
@@ -173,189 +200,105 @@ func List(ctx context.Context) ([]Entry, error) {
 	return list, nil
 }
 
+// Inspect reads what the sandbox holds.
+func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
+	s, err := n.opened().Inspect(ctx)
+	if err != nil {
+		return nil, public(err)
+	}
+	return statusOf(s), nil
+}
+
 // Interface reads one link of the sandbox, by its name there: also "lo", which is
 // UnderWay where a change of anything is, and those that osl does not hold. It returns
 // ErrNotFound if there is none.
 func (n *Namespace) Interface(ctx context.Context, name string) (*InterfaceStatus, error) {
-	r, err := n.opened().Interface(ctx, name)
+	x, err := n.opened().Interface(ctx, name)
 	if err != nil {
 		return nil, public(err)
 	}
-	x := interfaceStatus(r.State, &r.State.Links[0])
-	x.WireGuard = wireGuardStatus(r.State.WireGuards[x.Index])
-	x.UnderWay = r.All || r.Some[x.Index] || name == "lo" && len(r.Some) > 0
-	if len(r.State.Links) > 1 {
-		x.Master = r.State.Links[1].Name
-	}
-	return &x, nil
+	st := interfaceStatusOf(x)
+	return &st, nil
 }
 
-// statusOf turns what the engine read into a Status.
-func (n *Namespace) statusOf(r *engine.Reading) *Status {
-	s := r.State
-	st := &Status{Name: n.Name(), Key: r.Key, From: r.From, Owner: r.Owner, Interfaces: []InterfaceStatus{}, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
-	if lo := s.ByIndex(1); lo != nil {
-		var t plan.SandboxTag
-		t, st.Made = plan.ParseSandboxTag(lo.Alias)
-		st.Network, st.Labels = plan.NetworkOf(lo), t.Labels
-	}
-	names := map[int]string{}
-	for i := range s.Links {
-		names[s.Links[i].Index] = s.Links[i].Name
-	}
-	parts := s.Parts()
-	for i := range s.Links {
-		x := interfaceStatus(parts[s.Links[i].Index], &s.Links[i])
-		x.Master = names[s.Links[i].Master]
-		if l := &s.Links[i]; plan.IsOnParent(l) && names[l.Parent] != "" {
-			x.Details["parent"] = names[l.Parent]
-		}
-		bridgeStatus(s, &s.Links[i], &x)
-		x.UnderWay = r.All || r.Some[x.Index]
-		if q, own := s.QdiscOf(&s.Links[i]); own {
-			x.Impair = impairOf(q)
-		}
-		x.WireGuard = wireGuardStatus(s.WireGuards[x.Index])
-		if f := s.Features[x.Index]; f != nil {
-			x.Offloads = plan.Changeable(f)
-		}
-		if x.Name != "lo" || len(x.Aliases) > 0 || slices.ContainsFunc(x.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
-			st.Interfaces = append(st.Interfaces, x)
+// Watch yields what the sandbox holds, at once and then after each change of
+// it, whoever made the change. Changes within some milliseconds are yielded as
+// one, and a change that is taken back at once is not. Each Status is a fresh
+// reading: it holds also where the kernel had no room for the events of many
+// changes.
+//
+// It ends with an error: with ctx's when that is done, with ErrClosed when the
+// sandbox is gone from its key, or the handle was closed. While it waits it holds
+// no thread, and four descriptors; it holds nothing when the loop is left.
+func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
+	return func(yield func(*Status, error) bool) {
+		err := n.opened().Watch(ctx, func(s *stand.Sandbox) bool { return yield(statusOf(s), nil) })
+		if err != nil {
+			yield(nil, public(err))
 		}
 	}
-	for _, x := range s.Routes {
-		if plan.IsStatic(x) {
-			st.Routes = append(st.Routes, routeSpec(x, names, linux.RT_SCOPE_SITE))
-		}
-	}
-	for _, x := range s.Others {
-		st.OtherRoutes = append(st.OtherRoutes, OtherRoute{routeSpec(x, names, linux.RT_SCOPE_LINK), x.Metric, plan.ProtocolName(x.Proto)})
-	}
-	for _, x := range s.Rules {
-		st.Rules = append(st.Rules, ruleSpec(x))
-	}
-	for _, x := range s.OtherRules {
-		st.OtherRules = append(st.OtherRules, otherRule(x))
-	}
-	for _, x := range s.Neighs {
-		if x.Proto == rtnl.Protocol && !plan.Implied(s.Neighs, x) {
-			st.Neighbors = append(st.Neighbors, NeighborSpec{Dev: names[x.Index], IP: x.IP, MAC: MAC(x.MAC), FDB: x.FDB && !x.MDB, MDB: x.MDB, VLAN: int(x.VLAN)})
-		}
-	}
-	return st
 }
 
-// routeSpec says what a route is. usual is the scope of one on a device, which is not
-// told.
-func routeSpec(r rtnl.Route, names map[int]string, usual uint8) RouteSpec {
-	s := RouteSpec{To: r.Dst, Via: r.Via, Dev: names[r.Index], Type: plan.RouteTypeName(r.Type), Table: r.Table, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS}
-	if !plan.HasUsualMetric(r) {
-		s.Metric = r.Metric
+// WaitFor returns when f holds for what the sandbox holds: at once, or after a change
+// of it, see [Namespace.Watch], which also says which errors end it.
+func (n *Namespace) WaitFor(ctx context.Context, f func(*Status) bool) error {
+	for st, err := range n.Watch(ctx) {
+		if err != nil {
+			return err
+		}
+		if f(st) {
+			return nil
+		}
 	}
-	for _, h := range r.Hops {
-		s.NextHops = append(s.NextHops, NextHop{Via: h.Via, Dev: names[h.Index], Weight: h.Weight})
-	}
-	if want := plan.UsualScope(r); r.Scope != want && (want != linux.RT_SCOPE_LINK || r.Scope != usual) {
-		s.Scope = plan.ScopeName(r.Scope)
-	}
-	return s
+	return nil
 }
 
-// ruleSpec says what a rule is.
-func ruleSpec(r rtnl.Rule) RuleSpec {
-	s := RuleSpec{Priority: r.Priority, Not: r.Not, From: r.From, To: r.To, IIF: r.In, OIF: r.Out, FWMark: r.Mark, FWMask: r.Mask,
-		IPProto: plan.IPProtoName(r.IPProto), SPort: plan.PortsText(r.SPort), DPort: plan.PortsText(r.DPort),
-		Table: r.Table, Goto: r.Goto, L3MDev: r.L3MDev}
-	if !r.From.IsValid() && !r.To.IsValid() {
-		s.Family = map[bool]string{true: "ipv4", false: "ipv6"}[r.Family == linux.AF_INET]
-	}
-	if r.Mark != 0 && r.Mask == 1<<32-1 {
-		s.FWMask = 0
-	}
-	if r.Suppress != 0 {
-		n := int(r.Suppress - 1)
-		s.SuppressPrefixLength = &n
-	}
-	if r.Action != linux.FR_ACT_GOTO {
-		s.Action = plan.RuleActionName(r.Action)
-	}
-	return s
+// Statistics reads the counters of all interfaces, by their names in the sandbox.
+func (n *Namespace) Statistics(ctx context.Context) (map[string]types.InterfaceStatistics, error) {
+	all, err := n.opened().AllStatistics(ctx)
+	return all, public(err)
 }
 
-func otherRule(r rtnl.Rule) OtherRule {
-	o := OtherRule{Priority: int(r.Priority), From: r.From, To: r.To, In: r.In, Out: r.Out, Mark: r.Mark, Rule: ruleSpec(r)}
-	if o.Action = plan.RuleActionName(r.Action); o.Action == "" {
-		o.Table = int(r.Table)
-	}
-	return o
+// info is what the sandbox held when Info was called.
+type info struct {
+	*stand.Info
+	of     *stand.Held
+	ifaces []Interface
 }
 
-// addressOptions says what an address of osl's has beside itself.
-func addressOptions(h rtnl.Addr) (o AddressOptions, any bool) {
-	a, any := plan.AddrOptions(h)
-	if !any || h.Proto != rtnl.Protocol && h.Proto != rtnl.AliasProtocol {
-		return o, false
-	}
-	o = AddressOptions{Peer: a.Peer, NoPrefixRoute: a.Flags&linux.IFA_F_NOPREFIXROUTE != 0, Home: a.Flags&linux.IFA_F_HOMEADDRESS != 0}
-	if a.Scope != nil {
-		o.Scope = plan.ScopeName(*a.Scope)
-	}
-	if t := a.Lifetime; t != nil {
-		if t.Valid != rtnl.Forever {
-			o.ValidLft = t.Valid
-		}
-		if t.Preferred != t.Valid {
-			o.PreferredLft = &t.Preferred
-		}
-	}
-	return o, true
+// iface is one interface as Info read it.
+type iface struct {
+	stand.Interface
+	n *Namespace
 }
 
-// interfaceStatus tells what an interface is. s is what is on it.
-func interfaceStatus(s *plan.State, l *rtnl.Link) InterfaceStatus {
-	x := InterfaceStatus{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(),
-		Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: MAC(l.MAC), Details: plan.Details(l)}
-	if t, ok := plan.ParseTag(l.Alias); ok {
-		x.Source, x.Note = t.Source, t.Note
-		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]
+// Info returns what the sandbox holds at this moment, and of a sandbox that is gone
+// nothing. From the second call on the handle listens to what the kernel tells of
+// changes, for which it takes a descriptor more, and reads only what may be otherwise.
+func (n *Namespace) Info() Info {
+	held := n.opened().Held()
+	if last := n.info.Load(); last != nil && last.of == held {
+		return last
 	}
-	switch {
-	case l.Inet.DisableIPv6:
-		x.IPv6 = "off"
-	case l.Inet.HearsRouters:
-		x.IPv6 = "auto"
-	default:
-		x.IPv6 = "link-local"
+	i := &info{Info: held.Info(), of: held}
+	for _, x := range i.All() {
+		i.ifaces = append(i.ifaces, &iface{x, n})
 	}
-	for _, a := range s.Addrs {
-		if o, any := addressOptions(a); any {
-			if x.AddressOptions == nil {
-				x.AddressOptions = map[netip.Prefix]AddressOptions{}
-			}
-			x.AddressOptions[a.Prefix] = o
-		}
-		if a.Proto == rtnl.AliasProtocol {
-			x.Aliases = append(x.Aliases, a.Prefix)
-			continue
-		}
-		x.Addresses = append(x.Addresses, a.Prefix)
-		if a.Proto != rtnl.Protocol {
-			x.Others = append(x.Others, a.Prefix)
-		}
-	}
-	for _, r := range s.Routes {
-		if !r.Via.IsValid() && !plan.IsStatic(r) {
-			x.Routes = append(x.Routes, r.Dst)
-		}
-	}
-	settingsStatus(l, &x)
-	return x
+	n.info.Store(i)
+	return i
 }
 
-// impairOf tells what a discipline of osl's does.
-func impairOf(q *rtnl.Qdisc) *ImpairSpec {
-	i := q.Impair
-	part := func(p uint32) Percent { return Percent(plan.Percent(p)) }
-	return &ImpairSpec{Delay: Duration(i.Delay), Jitter: Duration(i.Jitter), Loss: part(i.Loss), Duplicate: part(i.Duplicate),
-		Reorder: part(i.Reorder), Corrupt: part(i.Corrupt), Rate: Rate(8 * i.Rate), Limit: int(i.Limit)}
+func (i *info) Interfaces() []Interface { return slices.Clone(i.ifaces) }
+
+// Remove takes the interface out of the sandbox; see [Interface].
+func (i *iface) Remove() error {
+	index, alias := i.Found()
+	return public(i.n.opened().RemoveFound(context.Background(), i.DstName(), index, alias))
+}
+
+// Statistics reads the counters of the interface.
+func (i *iface) Statistics() (*types.InterfaceStatistics, error) {
+	index, _ := i.Found()
+	s, err := i.n.opened().Statistics(context.Background(), i.DstName(), index)
+	return s, public(err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 )
 
 // memo is what Held read last, and what tells whether the sandbox is still so. Who
@@ -23,13 +24,13 @@ type memo struct {
 	mu     sync.Mutex // guards what follows
 	asked  bool
 	follow *netlink.Follower
-	held   *Held // nil where nothing is known
+	held   *stand.Held // nil where nothing is known
 }
 
 // Held reads the sandbox for a call that can return no error, with what this handle
 // was told to adopt. It returns the same again for as long as nothing changed; nobody
 // writes to it.
-func (n *Namespace) Held() *Held {
+func (n *Namespace) Held() *stand.Held {
 	n.mu.Lock()
 	if n.memo == nil {
 		n.memo = &memo{}
@@ -43,12 +44,12 @@ func (n *Namespace) Held() *Held {
 		if !errors.Is(err, fault.ErrClosed) {
 			slog.Error("osl: the sandbox can not be read", "key", n.key, "error", err)
 		}
-		return &Held{}
+		return &stand.Held{}
 	}
 	return held
 }
 
-func (n *Namespace) held(m *memo) (*Held, error) {
+func (n *Namespace) held(m *memo) (*stand.Held, error) {
 	ctx := context.Background()
 	conn, err := n.live()
 	if err != nil {
@@ -68,7 +69,7 @@ func (n *Namespace) held(m *memo) (*Held, error) {
 		}
 	}
 	n.mu.Lock()
-	held := &Held{Adopted: n.lookup.adopted}
+	held := &stand.Held{Adopted: n.lookup.adopted}
 	n.mu.Unlock()
 	s, err := readState(ctx, conn, false)
 	if err != nil {

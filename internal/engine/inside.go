@@ -20,6 +20,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/types"
 )
 
 // Inside returns the sandbox as who makes sockets there knows it. Errors about the
@@ -178,7 +179,7 @@ func (n *Namespace) mounts() (string, error) {
 }
 
 // AllStatistics reads the counters of all links of the sandbox, by their names.
-func (n *Namespace) AllStatistics(ctx context.Context) (map[string]rtnl.Stats, error) {
+func (n *Namespace) AllStatistics(ctx context.Context) (map[string]types.InterfaceStatistics, error) {
 	const op = "read the statistics of the sandbox"
 	conn, err := n.live()
 	if err != nil {
@@ -189,14 +190,14 @@ func (n *Namespace) AllStatistics(ctx context.Context) (map[string]rtnl.Stats, e
 		return nil, fail(op, n.key, "", err)
 	}
 	all := make([]rtnl.Stats, len(links))
-	there := map[string]rtnl.Stats{}
+	there := map[string]types.InterfaceStatistics{}
 	for i := range links {
 		switch err := conn.One(ctx, rtnl.GetStats(links[i].Index, &all[i])); {
 		case errors.Is(err, unix.ENODEV): // it went meanwhile
 		case err != nil:
 			return nil, fail(op, n.key, links[i].Name, err)
 		default:
-			there[links[i].Name] = all[i]
+			there[links[i].Name] = statistics(all[i])
 		}
 	}
 	return there, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
+	"github.com/seed59451c2b/osl/types"
 )
 
 // AddLink makes the link s in the sandbox, or moves it in, and nothing else there
@@ -229,10 +230,20 @@ func (r *run) loopbackOff(n *Namespace, s *plan.State, gone ...int) []plan.Op {
 }
 
 // Statistics reads the counters of a link that was found there as dev.
-func (n *Namespace) Statistics(ctx context.Context, dev string, index int) (s rtnl.Stats, err error) {
+func (n *Namespace) Statistics(ctx context.Context, dev string, index int) (*types.InterfaceStatistics, error) {
+	var s rtnl.Stats
 	conn, err := n.live()
 	if err == nil {
 		err = conn.One(ctx, rtnl.GetStats(index, &s))
 	}
-	return s, fail("read the statistics of interface", n.key, dev, err)
+	if err != nil {
+		return nil, fail("read the statistics of interface", n.key, dev, err)
+	}
+	x := statistics(s)
+	return &x, nil
+}
+
+func statistics(s rtnl.Stats) types.InterfaceStatistics {
+	return types.InterfaceStatistics{RxBytes: s.RxBytes, RxPackets: s.RxPackets, RxErrors: s.RxErrors, RxDropped: s.RxDropped,
+		TxBytes: s.TxBytes, TxPackets: s.TxPackets, TxErrors: s.TxErrors, TxDropped: s.TxDropped}
 }

@@ -6,12 +6,13 @@ import (
 	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 )
 
 // lookup is what a handle remembers beside its socket: only what the kernel
 // can not say.
 type lookup struct {
-	adopted Adopted
+	adopted stand.Adopted
 	links   map[string]linkRef      // index by source name
 	neighs  map[neighKey]rtnl.Neigh // entries that this handle added
 }

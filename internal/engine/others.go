@@ -12,7 +12,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/inside"
-	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
 )
@@ -63,22 +63,28 @@ func (*Pool) Create(context.Context, string) (*Namespace, error) {
 	return nil, no("create the sandbox")
 }
 
-func (*Namespace) Name() string                              { return "" }
-func (*Namespace) Key() string                               { return "" }
-func (*Namespace) Close() error                              { return no("close the sandbox") }
-func (*Namespace) Destroy() error                            { return no("destroy the sandbox") }
-func (*Namespace) InvokeFunc(func()) error                   { return no("run a function in the sandbox") }
-func (*Namespace) Enter() (func() error, error)              { return nil, no("enter the sandbox") }
-func (*Namespace) Held() *Held                               { return &Held{} }
-func (*Namespace) Inspect(context.Context) (*Reading, error) { return nil, no("inspect the sandbox") }
-func StandsOnHost(context.Context, string) (*Standing, error) {
-	return nil, no("read what the network has on the host")
+func (*Namespace) Name() string                 { return "" }
+func (*Namespace) Key() string                  { return "" }
+func (*Namespace) Close() error                 { return no("close the sandbox") }
+func (*Namespace) Destroy() error               { return no("destroy the sandbox") }
+func (*Namespace) InvokeFunc(func()) error      { return no("run a function in the sandbox") }
+func (*Namespace) Enter() (func() error, error) { return nil, no("enter the sandbox") }
+func (*Namespace) Held() *stand.Held            { return &stand.Held{} }
+func (*Namespace) Inspect(context.Context) (*stand.Sandbox, error) {
+	return nil, no("inspect the sandbox")
 }
-func (*Namespace) Stands(context.Context) (*Standing, error) { return nil, no("read the sandbox") }
-func (*Namespace) Interface(context.Context, string) (*Reading, error) {
+func (*Namespace) Spec(context.Context) (want.Sandbox, error) {
+	return want.Sandbox{}, no("read the sandbox")
+}
+func Export(context.Context, ...string) (want.Network, error) {
+	return want.Network{}, no("list the sandboxes")
+}
+func (*Namespace) Interface(context.Context, string) (*stand.Iface, error) {
 	return nil, no("read the interface")
 }
-func (*Namespace) Watch(context.Context, func(*Reading) bool) error { return no("watch the sandbox") }
+func (*Namespace) Watch(context.Context, func(*stand.Sandbox) bool) error {
+	return no("watch the sandbox")
+}
 func (*Namespace) Apply(_ context.Context, _ want.Sandbox, do bool) ([]Change, error) {
 	return noneOf(do, "apply to the sandbox", "compare the sandbox")
 }
@@ -96,8 +102,8 @@ func (*Namespace) RemoveLinks(context.Context, []string) error  { return no("rem
 func (*Namespace) RemoveFound(context.Context, string, int, string) error {
 	return no("remove interface")
 }
-func (*Namespace) Statistics(context.Context, string, int) (rtnl.Stats, error) {
-	return rtnl.Stats{}, no("read the statistics of interface")
+func (*Namespace) Statistics(context.Context, string, int) (*types.InterfaceStatistics, error) {
+	return nil, no("read the statistics of interface")
 }
 
 func (*Namespace) SetGateway(net.IP) error                    { return no("set gateway") }
@@ -144,10 +150,10 @@ func (*Namespace) Command(ctx context.Context, public func(error) error, _ bool,
 	c.Err = public(no("start a command in the sandbox"))
 	return c
 }
-func (*Namespace) AllStatistics(context.Context) (map[string]rtnl.Stats, error) {
+func (*Namespace) AllStatistics(context.Context) (map[string]types.InterfaceStatistics, error) {
 	return nil, no("read the statistics of the sandbox")
 }
 func (*Namespace) OpenTun(string) (*os.File, error) { return nil, no("open the device of") }
-func (*Namespace) SetLink(context.Context, string, rtnl.LinkSet) error {
+func (*Namespace) SetLink(context.Context, string, want.LinkChange) error {
 	return no("set link")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
 )
@@ -120,7 +121,7 @@ func (n *Namespace) Restore(ifaces map[string]*want.Options, routes []*types.Sta
 	if err != nil {
 		return fail(op, n.key, "", err)
 	}
-	a := Adopted{Sources: map[int]string{}}
+	a := adoption{stand.Adopted{Sources: map[int]string{}}}
 	for name, options := range ifaces {
 		if err := a.link(s, name, options); err != nil {
 			return fail(op, n.key, name, err)
@@ -137,14 +138,17 @@ func (n *Namespace) Restore(ifaces map[string]*want.Options, routes []*types.Sta
 		}
 	}
 	n.mu.Lock()
-	n.lookup.adopted = a
+	n.lookup.adopted = a.Adopted
 	memo := n.memo
 	n.mu.Unlock()
 	memo.forget()
 	return nil
 }
 
-func (a *Adopted) link(s *plan.State, name string, i *want.Options) error {
+// adoption takes over what it is told of, where it is there.
+type adoption struct{ stand.Adopted }
+
+func (a *adoption) link(s *plan.State, name string, i *want.Options) error {
 	at := strings.LastIndexByte(name, '+')
 	if at < 0 {
 		return fault.Invalidf("%q is not <source name>+<prefix>", name)
@@ -170,7 +174,7 @@ func (a *Adopted) link(s *plan.State, name string, i *want.Options) error {
 	return fmt.Errorf("%w: no interface of the sandbox has this name and these addresses", fault.ErrNotFound)
 }
 
-func (a *Adopted) gateway(family int, gw net.IP, all []rtnl.Route) error {
+func (a *adoption) gateway(family int, gw net.IP, all []rtnl.Route) error {
 	if len(gw) == 0 || gw.IsUnspecified() {
 		return nil
 	}
@@ -189,7 +193,7 @@ func (a *Adopted) gateway(family int, gw net.IP, all []rtnl.Route) error {
 	return fmt.Errorf("%w: the sandbox has no gateway %v", fault.ErrNotFound, ip)
 }
 
-func (a *Adopted) route(w *types.StaticRoute, all []rtnl.Route) error {
+func (a *adoption) route(w *types.StaticRoute, all []rtnl.Route) error {
 	dst, via, err := want.FromStatic(w)
 	if err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
-// SetLink changes what set says of the link that is named name inside the sandbox, all
+// SetLink changes what c says of the link that is named name inside the sandbox, all
 // of it or nothing. To set it down comes last, since routes and addresses go with that.
-func (n *Namespace) SetLink(ctx context.Context, name string, set rtnl.LinkSet) error {
+func (n *Namespace) SetLink(ctx context.Context, name string, c want.LinkChange) error {
+	set := rtnl.LinkSet{Name: c.Name, MTU: c.MTU, MAC: c.MAC, TxQLen: c.TxQueueLen, Up: c.Up}
 	return fail("set link", n.key, name, n.setLink(ctx, name, set))
 }
 

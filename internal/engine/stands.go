@@ -12,23 +12,76 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
-// Stands reads what the sandbox holds, with what a Status does not tell: all that it
-// takes to make another one like it.
-func (n *Namespace) Stands(ctx context.Context) (*Standing, error) {
+// Spec reads what the sandbox is, as what it is to be.
+func (n *Namespace) Spec(ctx context.Context) (want.Sandbox, error) {
 	s, err := n.stands(n.in(ctx))
-	return s, fail("read the sandbox", n.key, "", err)
+	if err != nil {
+		return want.Sandbox{}, fail("read the sandbox", n.key, "", err)
+	}
+	return stand.Alone(s.Spec()), nil
 }
 
-func (n *Namespace) stands(ctx context.Context) (*Standing, error) {
+// Export reads what the sandboxes with these names are, as a network.
+func Export(ctx context.Context, names ...string) (net want.Network, err error) {
+	all, err := List(ctx)
+	if err != nil {
+		return net, err
+	}
+	onHost := false
+	for i, name := range names {
+		s, tag, err := export(ctx, name)
+		if err != nil {
+			return net, err
+		}
+		net.Sandboxes = append(net.Sandboxes, s)
+		if onHost = onHost || tag.OnHost; i == 0 {
+			net.Name = tag.Network
+		} else if tag.Network != net.Name {
+			net.Name = ""
+		}
+	}
+	if slices.ContainsFunc(all, func(e Entry) bool { return e.Network == net.Name && stand.Named(&net, e.Name) == nil }) {
+		net.Name = "" // to Apply, the others would be those that it does not list any more
+	}
+	if onHost && net.Name != "" {
+		s, err := standsOnHost(ctx, net.Name)
+		if err != nil {
+			return net, fail("read what the network has on the host", "", "", err)
+		}
+		net.Sandboxes = slices.Insert(net.Sandboxes, 0, s.Spec())
+	}
+	stand.Connect(&net)
+	return net, nil
+}
+
+func export(ctx context.Context, name string) (spec want.Sandbox, tag plan.SandboxTag, err error) {
+	n, err := Open(ctx, name)
+	if err != nil {
+		return spec, tag, err
+	}
+	s, err := n.stands(n.in(ctx))
+	if err != nil {
+		_ = n.Close() // it was only read
+		return spec, tag, fail("read the sandbox", n.key, "", err)
+	}
+	tag, _ = plan.ParseSandboxTag(s.State.ByIndex(1).Alias)
+	tag.Network = plan.NetworkOf(s.State.ByIndex(1))
+	return s.Spec(), tag, n.Close()
+}
+
+// stands reads what the sandbox holds, with what Inspect does not tell: all that it takes
+// to make another one like it.
+func (n *Namespace) stands(ctx context.Context) (*stand.Standing, error) {
 	r, err := n.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Standing{Reading: r, Far: map[int]Far{}}
+	s := &stand.Standing{Reading: r, Far: map[int]stand.Far{}}
 	if err := n.farEnds(ctx, s); err != nil {
 		return nil, err
 	}
@@ -50,7 +103,7 @@ func (n *Namespace) stands(ctx context.Context) (*Standing, error) {
 
 // farEnds finds what links of the sandbox are connected with in other namespaces: on
 // the host, and in the other sandboxes of the base path.
-func (n *Namespace) farEnds(ctx context.Context, s *Standing) error {
+func (n *Namespace) farEnds(ctx context.Context, s *stand.Standing) error {
 	sought := map[int]*rtnl.Link{}
 	for i := range s.State.Links {
 		if l := &s.State.Links[i]; l.ParentNS && l.Parent != 0 {
@@ -89,7 +142,7 @@ func (n *Namespace) farEnds(ctx context.Context, s *Standing) error {
 
 // find looks in one namespace for what links are connected with, and takes those that
 // it finds out of sought.
-func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*rtnl.Link, far map[int]Far) error {
+func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*rtnl.Link, far map[int]stand.Far) error {
 	indexes := slices.Sorted(maps.Keys(sought))
 	found := make([]rtnl.Link, len(indexes))
 	reqs := make([]rtnl.Request, len(indexes))
@@ -108,7 +161,7 @@ func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*
 		if pair := plan.KindOf(l.Kind).Pair; pair && (o.Kind != l.Kind || o.Parent != l.Index || !o.ParentNS) || !pair && name != want.HostName {
 			continue // an index is not the only one of its number
 		}
-		x := Far{Sandbox: name, Link: *o}
+		x := stand.Far{Sandbox: name, Link: *o}
 		if o.Master != 0 {
 			var m rtnl.Link
 			if err := conn.One(ctx, rtnl.GetLink(o.Master, "", &m)); err != nil && !plan.Absent(err) {
@@ -122,19 +175,14 @@ func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*
 	return nil
 }
 
-// StandsOnHost reads what a network has on the host.
-func StandsOnHost(ctx context.Context, network string) (*Standing, error) {
-	s, err := standsOnHost(ctx, network)
-	return s, fail("read what the network has on the host", "", "", err)
-}
-
-func standsOnHost(ctx context.Context, network string) (*Standing, error) {
+// standsOnHost reads what a network has on the host.
+func standsOnHost(ctx context.Context, network string) (*stand.Standing, error) {
 	host, err := openHost()
 	if err != nil {
 		return nil, err
 	}
 	defer host.Close()
-	s := &Standing{Reading: &Reading{}, Settings: plan.Set{Sandbox: map[string]string{}}}
+	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}}}
 	if s.State, err = readOnHost(ctx, host.conn, network, nil); err != nil {
 		return nil, err
 	}

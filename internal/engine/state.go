@@ -15,6 +15,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/stand"
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
@@ -181,17 +182,20 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 }
 
 // Inspect reads what the sandbox holds.
-func (n *Namespace) Inspect(ctx context.Context) (*Reading, error) {
+func (n *Namespace) Inspect(ctx context.Context) (*stand.Sandbox, error) {
 	r, err := n.reading(ctx)
-	return r, fail("inspect the sandbox", n.key, "", err)
+	if err != nil {
+		return nil, fail("inspect the sandbox", n.key, "", err)
+	}
+	return r.Sandbox(), nil
 }
 
-func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
+func (n *Namespace) reading(ctx context.Context) (*stand.Reading, error) {
 	conn, err := n.live()
 	if err != nil {
 		return nil, err
 	}
-	r := &Reading{Key: n.key}
+	r := &stand.Reading{Name: n.Name(), Key: n.key}
 	if r.State, err = readState(ctx, conn, true); err != nil {
 		return nil, err
 	}
@@ -218,14 +222,18 @@ func (n *Namespace) reading(ctx context.Context) (*Reading, error) {
 	return r, nil
 }
 
-// Interface reads one link of the sandbox: it is the first of those that are read,
-// and its master the second, where it has one.
-func (n *Namespace) Interface(ctx context.Context, name string) (*Reading, error) {
+// Interface reads one link of the sandbox.
+func (n *Namespace) Interface(ctx context.Context, name string) (*stand.Iface, error) {
 	r, err := n.readOne(ctx, name)
-	return r, fail("read the interface", n.key, name, err)
+	if err != nil {
+		return nil, fail("read the interface", n.key, name, err)
+	}
+	return r.Interface(), nil
 }
 
-func (n *Namespace) readOne(ctx context.Context, name string) (*Reading, error) {
+// readOne reads a link: it is the first of those that are read, and its master the
+// second, where it has one.
+func (n *Namespace) readOne(ctx context.Context, name string) (*stand.Reading, error) {
 	if err := want.ValidName(name); err != nil {
 		return nil, err
 	}
@@ -233,7 +241,7 @@ func (n *Namespace) readOne(ctx context.Context, name string) (*Reading, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Reading{Key: n.key, State: &plan.State{Links: make([]rtnl.Link, 1)}}
+	r := &stand.Reading{Key: n.key, State: &plan.State{Links: make([]rtnl.Link, 1)}}
 	var lo rtnl.Link
 	l := &r.State.Links[0]
 	errs, err := conn.Do(ctx, rtnl.GetLink(0, name, l), rtnl.GetLink(1, "", &lo))

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -13,15 +14,16 @@ import (
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/stand"
 )
 
-// Watch yields what the sandbox holds, at once and after each event that may have
-// changed it, until yield returns false.
-func (n *Namespace) Watch(ctx context.Context, yield func(*Reading) bool) error {
+// Watch yields what the sandbox holds, at once and after each event that has changed it,
+// until yield returns false.
+func (n *Namespace) Watch(ctx context.Context, yield func(*stand.Sandbox) bool) error {
 	return fail("watch the sandbox", n.key, "", n.watch(ctx, yield))
 }
 
-func (n *Namespace) watch(ctx context.Context, yield func(*Reading) bool) error {
+func (n *Namespace) watch(ctx context.Context, yield func(*stand.Sandbox) bool) error {
 	events, err := n.listen()
 	if err != nil {
 		return err
@@ -39,7 +41,7 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Reading) bool) error 
 			<-woken
 		}
 	}()
-	for {
+	for last := (*stand.Sandbox)(nil); ; {
 		r, err := n.reading(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -58,8 +60,10 @@ func (n *Namespace) watch(ctx context.Context, yield func(*Reading) bool) error 
 		if err != nil {
 			return err
 		}
-		if !yield(r) {
-			return nil
+		if now := r.Sandbox(); !reflect.DeepEqual(now, last) {
+			if last = now; !yield(now) {
+				return nil
+			}
 		}
 		err = events.Wait(func() bool { _, err := n.live(); return err != nil })
 		if ctx.Err() != nil {

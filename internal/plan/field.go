@@ -136,21 +136,26 @@ func (k *Kind) Fill(d *rtnl.LinkData) {
 	}
 }
 
-// Details returns what makes a link of its kind, by the names of files. One queue
+// Own returns what makes a link of its kind, and nothing else of what it says. One queue
 // is nothing to tell of.
+func Own(l *rtnl.Link) (d rtnl.LinkData) {
+	for _, name := range KindOf(l.Kind).Fields {
+		if x := fieldOf(name); x != nil && !(slices.Contains(queueFields, name) && x.text(&l.Data) == "1") {
+			x.copy(&d, &l.Data)
+		}
+	}
+	return d
+}
+
+// Details returns what Own does, by the names of files.
 func Details(l *rtnl.Link) map[string]string {
 	var m map[string]string
-	for _, name := range KindOf(l.Kind).Fields {
-		x := fieldOf(name)
-		if x == nil || slices.Contains(queueFields, name) && x.text(&l.Data) == "1" {
-			continue
+	d := Own(l)
+	for _, name := range Given(&d) {
+		if m == nil {
+			m = map[string]string{}
 		}
-		if text := x.text(&l.Data); text != "" {
-			if m == nil {
-				m = map[string]string{}
-			}
-			m[name] = text
-		}
+		m[name] = fieldOf(name).text(&d)
 	}
 	return m
 }

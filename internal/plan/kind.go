@@ -38,6 +38,14 @@ type Kind struct {
 	NoMAC func(d *rtnl.LinkData) string
 	// NoIP says that it carries no IP.
 	NoIP bool
+	// NoARP says that the kernel makes it with ARP off.
+	NoARP bool
+	// NoAddrGen says that it gets no IPv6 link-local address: the kernel turns that off
+	// each time it goes up.
+	NoAddrGen bool
+	// QueueLen is the length of the transmit queue that the kernel gives one, in
+	// packets; 0 is what most have, 1000.
+	QueueLen int
 	// Here says that the link below it is in its own namespace.
 	Here bool
 
@@ -60,13 +68,13 @@ type Kind struct {
 var Kinds = slices.Concat([]*Kind{{Name: "bridge", MaxMTU: maxMTU, Ports: true}}, pairKinds, masterKinds, upperKinds, tunnelKinds, ipTunnelKinds, plainKinds)
 
 var plainKinds = []*Kind{
-	{Name: "dummy", silent: true},
-	{Name: "ifb", silent: true, Fields: queueFields},
-	{Name: "tun", MaxMTU: maxMTU, silent: true, byDevice: true, Fields: tunFields,
+	{Name: "dummy", silent: true, NoARP: true},
+	{Name: "ifb", silent: true, NoARP: true, QueueLen: 32, Fields: queueFields},
+	{Name: "tun", MaxMTU: maxMTU, silent: true, NoARP: true, QueueLen: 500, byDevice: true, Fields: tunFields,
 		NoMAC: because("a tun has no hardware address; a tap has")},
-	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, byDevice: true, Fields: tunFields},
-	{Name: "wireguard", silent: true, NoMAC: because("a wireguard has no hardware address")},
-	{Name: "vcan", MinMTU: 16, silent: true, NoIP: true, NoMAC: because("a vcan has no hardware address")},
+	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, QueueLen: 500, byDevice: true, Fields: tunFields},
+	{Name: "wireguard", silent: true, NoARP: true, NoAddrGen: true, NoMAC: because("a wireguard has no hardware address")},
+	{Name: "vcan", MinMTU: 16, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
 }
 
 var (

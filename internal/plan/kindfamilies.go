@@ -13,7 +13,7 @@ import (
 var pairKinds = []*Kind{
 	{Name: "veth", MaxMTU: maxMTU, Pair: true, Fields: slices.Concat([]string{"peer"}, queueFields)},
 	{
-		Name: "netkit", MaxMTU: maxMTU, Pair: true, Fields: []string{"mode", "policy", "peer_policy", "peer"},
+		Name: "netkit", MaxMTU: maxMTU, Pair: true, NoARP: true, Fields: []string{"mode", "policy", "peer_policy", "peer"},
 		InPlace:  []string{"policy", "peer_policy"},
 		Words:    map[string][]string{"mode": {"l3", "l2"}, "policy": netkitPolicies, "peer_policy": netkitPolicies},
 		Defaults: rtnl.LinkData{Mode: "l3"},
@@ -61,7 +61,7 @@ func queuesCommand(b *strings.Builder, tx, rx int) {
 // masterKinds have ports, as a bridge has.
 var masterKinds = []*Kind{
 	{
-		Name: "vrf", Ports: true, Fields: []string{"table"}, silent: true,
+		Name: "vrf", Ports: true, Fields: []string{"table"}, silent: true, NoARP: true,
 		Check: func(d *rtnl.LinkData) (field, text string) {
 			if d.Table < 1 || d.Table == 254 || d.Table == 255 {
 				return "table", "a vrf needs a table of its own, from 1 on, and not 254 or 255"
@@ -144,7 +144,7 @@ func ipvlan(name string) *Kind {
 		Name: name, MaxMTU: maxMTU, Fields: []string{"mode", "flags", "parent"}, InPlace: []string{"mode", "flags"},
 		Words:     map[string][]string{"mode": {"l3", "l2", "l3s"}, "flags": {"bridge", "private", "vepa"}},
 		Defaults:  rtnl.LinkData{Mode: "l3"},
-		ownParent: true, needsOne: true,
+		ownParent: true, needsOne: true, NoARP: true,
 		NoMAC: because(A(name) + " has the hardware address of its parent"),
 		below: upper("ipvlan", "ipvtap"),
 	}

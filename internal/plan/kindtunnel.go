@@ -119,7 +119,7 @@ func ipTunnel(name string, six, frames bool, headers int) *Kind {
 		k.InPlace = slices.DeleteFunc(k.InPlace, func(f string) bool { return f == "key" })
 	}
 	if !frames {
-		k.NoMAC = because(A(name) + " carries packets without hardware addresses")
+		k.NoARP, k.NoMAC = true, because(A(name)+" carries packets without hardware addresses")
 	}
 	return k
 }

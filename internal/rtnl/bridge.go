@@ -115,7 +115,10 @@ func (o *Options) Is(at int, value uint32) bool {
 }
 
 // Drop forgets one.
-func (o *Options) Drop(at int) { o.has &^= 1 << at }
+func (o *Options) Drop(at int) {
+	o.has &^= 1 << at
+	o.value[at] = 0
+}
 
 // Borrowed reports whether what the kernel tells of a time of a bridge is not its own:
 // that of the spanning tree's root, which is another bridge, or for an ageing time that

@@ -83,3 +83,24 @@ func (o AddressOptions) plan(a *plan.Addr) error {
 	}
 	return nil
 }
+
+// AddressOptionsOf says what an address of osl's has beside itself, if anything.
+func AddressOptionsOf(h rtnl.Addr) (o AddressOptions, any bool) {
+	a, any := plan.AddrOptions(h)
+	if !any || h.Proto != rtnl.Protocol && h.Proto != rtnl.AliasProtocol {
+		return o, false
+	}
+	o = AddressOptions{Peer: a.Peer, NoPrefixRoute: a.Flags&linux.IFA_F_NOPREFIXROUTE != 0, Home: a.Flags&linux.IFA_F_HOMEADDRESS != 0}
+	if a.Scope != nil {
+		o.Scope = plan.ScopeName(*a.Scope)
+	}
+	if t := a.Lifetime; t != nil {
+		if t.Valid != rtnl.Forever {
+			o.ValidLft = t.Valid
+		}
+		if t.Preferred != t.Valid {
+			o.PreferredLft = &t.Preferred
+		}
+	}
+	return o, true
+}

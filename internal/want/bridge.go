@@ -142,14 +142,19 @@ func (b *Bridge) options() (rtnl.Options, error) {
 	return s.Options, s.err
 }
 
+// flags are those of its settings that are on or off.
+func (p *BridgePort) flags() map[int]**bool {
+	return map[int]**bool{
+		rtnl.PortLearning: &p.Learning, rtnl.PortFlood: &p.Flood, rtnl.PortMulticastFlood: &p.MulticastFlood,
+		rtnl.PortBroadcastFlood: &p.BroadcastFlood, rtnl.PortIsolated: &p.Isolated, rtnl.PortHairpin: &p.Hairpin,
+		rtnl.PortNeighSuppress: &p.NeighSuppress, rtnl.PortGuard: &p.Guard, rtnl.PortRootBlock: &p.RootBlock, rtnl.PortFastLeave: &p.FastLeave,
+	}
+}
+
 func (p *BridgePort) options() (rtnl.Options, error) {
 	var s settings
-	for at, on := range map[int]*bool{
-		rtnl.PortLearning: p.Learning, rtnl.PortFlood: p.Flood, rtnl.PortMulticastFlood: p.MulticastFlood,
-		rtnl.PortBroadcastFlood: p.BroadcastFlood, rtnl.PortIsolated: p.Isolated, rtnl.PortHairpin: p.Hairpin,
-		rtnl.PortNeighSuppress: p.NeighSuppress, rtnl.PortGuard: p.Guard, rtnl.PortRootBlock: p.RootBlock, rtnl.PortFastLeave: p.FastLeave,
-	} {
-		s.flag(at, on)
+	for at, on := range p.flags() {
+		s.flag(at, *on)
 	}
 	s.number(rtnl.PortCost, "bridge_port.cost", p.Cost, 1, 1<<16-1)
 	s.number(rtnl.PortPriority, "bridge_port.priority", p.Priority, 0, 63)
@@ -184,4 +189,72 @@ func vlanSet(of string, pvid *int, list []VLANRange) (*plan.VLANs, error) {
 		set.SetPVID(*pvid)
 	}
 	return set, nil
+}
+
+// BridgeOf says what a bridge with these settings is, and which VLANs it is in itself.
+func BridgeOf(o *rtnl.Options, vlans []rtnl.VLAN) *Bridge {
+	is := told{o}
+	b := &Bridge{VLANFiltering: is.flag(rtnl.BridgeVLANFiltering), VLANDefaultPVID: is.number(rtnl.BridgeVLANDefaultPVID),
+		STP: is.flag(rtnl.BridgeSTP), Priority: is.number(rtnl.BridgePriority),
+		AgeingTime: is.duration(rtnl.BridgeAgeingTime), ForwardDelay: is.duration(rtnl.BridgeForwardDelay),
+		HelloTime: is.duration(rtnl.BridgeHelloTime), MaxAge: is.duration(rtnl.BridgeMaxAge),
+		MulticastSnooping: is.flag(rtnl.BridgeMulticastSnooping), MulticastQuerier: is.flag(rtnl.BridgeMulticastQuerier)}
+	if v, ok := o.Get(rtnl.BridgeVLANProtocol); ok {
+		b.VLANProtocol = plan.VLANProtocol(v)
+	}
+	b.PVID, b.VLANs = vlansOf(vlans)
+	return b
+}
+
+// BridgePortOf says what a port of a bridge with these settings is, and its VLANs.
+func BridgePortOf(o *rtnl.Options, vlans []rtnl.VLAN) *BridgePort {
+	is := told{o}
+	p := &BridgePort{Cost: is.number(rtnl.PortCost), Priority: is.number(rtnl.PortPriority), MulticastRouter: is.number(rtnl.PortMulticastRouter)}
+	for at, to := range p.flags() {
+		*to = is.flag(at)
+	}
+	p.PVID, p.VLANs = vlansOf(vlans)
+	return p
+}
+
+func vlansOf(all []rtnl.VLAN) (pvid *int, list []VLANRange) {
+	for _, v := range all {
+		list = append(list, VLANRange{int(v.First), int(v.Last), v.Untagged})
+		if v.PVID {
+			id := int(v.First)
+			pvid = &id
+		}
+	}
+	return pvid, list
+}
+
+// told are settings, of which each is in the words of a caller; nil where it is none of
+// them.
+type told struct{ *rtnl.Options }
+
+func (o told) flag(at int) *bool {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	on := v != 0
+	return &on
+}
+
+func (o told) number(at int) *int {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	n := int(v)
+	return &n
+}
+
+func (o told) duration(at int) *time.Duration {
+	v, ok := o.Get(at)
+	if !ok {
+		return nil
+	}
+	d := time.Duration(v) * tick
+	return &d
 }

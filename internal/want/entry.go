@@ -34,3 +34,8 @@ func (x *Neigh) plan() (plan.Neigh, error) {
 	}
 	return n, fault.Invalidf("a neighbor needs dev, ip and mac, six bytes of it")
 }
+
+// NeighOf says what a neighbor or a forwarding entry is, on the device dev.
+func NeighOf(n rtnl.Neigh, dev string) Neigh {
+	return Neigh{Dev: dev, IP: n.IP, MAC: n.MAC, FDB: n.FDB && !n.MDB, MDB: n.MDB, VLAN: int(n.VLAN)}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
@@ -61,4 +62,10 @@ func (s *Iface) impair() (*rtnl.Impair, error) {
 		return bad("a rate alone lets no packets through of more than %d bytes, and the MTU is %d: say a limit too", rtnl.TBFMaxMTU, s.MTU)
 	}
 	return &r, nil
+}
+
+// ImpairOf says what a discipline of osl's does.
+func ImpairOf(i rtnl.Impair) *Impair {
+	return &Impair{Delay: i.Delay, Jitter: i.Jitter, Loss: plan.Percent(i.Loss), Duplicate: plan.Percent(i.Duplicate),
+		Reorder: plan.Percent(i.Reorder), Corrupt: plan.Percent(i.Corrupt), Rate: 8 * i.Rate, Limit: int(i.Limit)}
 }

@@ -48,6 +48,22 @@ func (s *Kind) data() (d rtnl.LinkData, field string, err error) {
 	return d, "", nil
 }
 
+// KindOf says what makes a link of its type: of what nobody asked for, what the kernel
+// made it.
+func KindOf(l *rtnl.Link) Kind {
+	d := plan.Own(l)
+	k := Kind{VNI: d.VNI, Local: d.Local, Remote: d.Remote, Port: d.Port, VLAN: d.VLAN, Mode: d.Mode, Flags: d.Flags,
+		Protocol: d.Protocol, Table: d.Table, MIIMon: d.MIIMon, Key: d.Key, TTL: d.TTL, TOS: d.TOS, Policy: d.Policy, PeerPolicy: d.PeerPolicy,
+		Owner: numberOf(d.Owner), OwnerGroup: numberOf(d.OwnerGroup), MultiQueue: d.MultiQueue, VNetHdr: d.VNetHdr,
+		NumTxQueues: d.TxQueues, NumRxQueues: d.RxQueues,
+		IngressQoSMap: qosOf(d.IngressQoS), EgressQoSMap: qosOf(d.EgressQoS)}
+	if d.Learning != "" {
+		on := d.Learning == "on"
+		k.Learning = &on
+	}
+	return k
+}
+
 // maxQueues is what the kernel takes, in rtnl_create_link.
 const maxQueues = 4096
 
@@ -56,6 +72,14 @@ func number(n *int) string {
 		return ""
 	}
 	return strconv.Itoa(*n)
+}
+
+func numberOf(text string) *int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return nil
+	}
+	return &n
 }
 
 // qos turns a mapping of priorities into text. To map one to 0 says nothing.
@@ -75,6 +99,16 @@ func qos(m map[string]string) (string, error) {
 		}
 	}
 	return rtnl.QoSText(list), nil
+}
+
+func qosOf(text string) (m map[string]string) {
+	for _, pair := range rtnl.QoS(text) {
+		if m == nil {
+			m = map[string]string{}
+		}
+		m[strconv.FormatUint(uint64(pair[0]), 10)] = strconv.FormatUint(uint64(pair[1]), 10)
+	}
+	return m
 }
 
 // given are the fields of an interface that mean something for some types only, and

@@ -2,6 +2,7 @@ package want
 
 import (
 	"math"
+	"net"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -19,6 +20,15 @@ type LinkOptions struct {
 	GSOMaxSize, GSOMaxSegs, GROMaxSize int
 }
 
+// LinkChange is what is changed of a link that is there: osl.LinkChange.
+type LinkChange struct {
+	Name       string
+	MTU        int
+	MAC        net.HardwareAddr
+	TxQueueLen *int
+	Up         *bool
+}
+
 // maxGSO is GSO_MAX_SIZE of linux/netdevice.h.
 const maxGSO = 8 * 65535
 
@@ -34,8 +44,8 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 		s.bad("addrgenmode", "stable_secret needs a secret: write the sysctl ipv6.stable_secret, which makes it so")
 	case i < 0:
 		s.bad("addrgenmode", "the mode %q is none of eui64, none, random", o.AddrGenMode)
-	case kind == "wireguard" && o.AddrGenMode != "none":
-		s.bad("addrgenmode", "a wireguard has none: the kernel sees to that each time it goes up")
+	case plan.KindOf(kind).NoAddrGen && o.AddrGenMode != "none":
+		s.bad("addrgenmode", "%s has none: the kernel sees to that each time it goes up", plan.A(kind))
 	default:
 		s.Set(rtnl.LinkAddrGenMode, uint32(i))
 	}
@@ -79,4 +89,19 @@ func (s *Iface) altNames() ([]string, error) {
 		seen[name] = true
 	}
 	return s.AltNames, nil
+}
+
+// LinkOptionsOf says which settings these are; nil and zero for what is not among them.
+func LinkOptionsOf(o *rtnl.Options) LinkOptions {
+	is := told{o}
+	x := LinkOptions{Group: is.number(rtnl.LinkGroup), Promisc: is.flag(rtnl.LinkPromisc), AllMulticast: is.flag(rtnl.LinkAllMulticast), ARP: is.flag(rtnl.LinkARP)}
+	if v, ok := o.Get(rtnl.LinkAddrGenMode); ok && int(v) < len(plan.AddrGenModes) {
+		x.AddrGenMode = plan.AddrGenModes[v]
+	}
+	for at, to := range map[int]*int{rtnl.LinkGSOMaxSize: &x.GSOMaxSize, rtnl.LinkGSOMaxSegs: &x.GSOMaxSegs, rtnl.LinkGROMaxSize: &x.GROMaxSize} {
+		if v, ok := o.Get(at); ok {
+			*to = int(v)
+		}
+	}
+	return x
 }

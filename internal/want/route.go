@@ -95,3 +95,19 @@ func deviceOf(via netip.Addr, dev string) string {
 	}
 	return dev
 }
+
+// RouteOf says what a route is; devices have names by their indexes. usual is the scope of
+// one on a device, which is not told.
+func RouteOf(r rtnl.Route, names map[int]string, usual uint8) Route {
+	x := Route{To: r.Dst, Via: r.Via, Dev: names[r.Index], Type: plan.RouteTypeName(r.Type), Table: r.Table, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS}
+	if !plan.HasUsualMetric(r) {
+		x.Metric = r.Metric
+	}
+	for _, h := range r.Hops {
+		x.NextHops = append(x.NextHops, NextHop{Via: h.Via, Dev: names[h.Index], Weight: h.Weight})
+	}
+	if scope := plan.UsualScope(r); r.Scope != scope && (scope != linux.RT_SCOPE_LINK || r.Scope != usual) {
+		x.Scope = plan.ScopeName(r.Scope)
+	}
+	return x
+}

@@ -168,3 +168,24 @@ func portsOf(text string) (p rtnl.Ports, ok bool) {
 	p = rtnl.Ports{First: uint16(a), Last: uint16(b)}
 	return p, err == nil && err2 == nil && a > 0 && a <= b
 }
+
+// RuleOf says what a rule is.
+func RuleOf(r rtnl.Rule) Rule {
+	x := Rule{Priority: r.Priority, Not: r.Not, From: r.From, To: r.To, IIF: r.In, OIF: r.Out, FWMark: r.Mark, FWMask: r.Mask,
+		IPProto: plan.IPProtoName(r.IPProto), SPort: plan.PortsText(r.SPort), DPort: plan.PortsText(r.DPort),
+		Table: r.Table, Goto: r.Goto, L3MDev: r.L3MDev}
+	if !r.From.IsValid() && !r.To.IsValid() {
+		x.Family = map[bool]string{true: "ipv4", false: "ipv6"}[r.Family == linux.AF_INET]
+	}
+	if r.Mark != 0 && r.Mask == 1<<32-1 {
+		x.FWMask = 0
+	}
+	if r.Suppress != 0 {
+		n := int(r.Suppress - 1)
+		x.SuppressPrefixLength = &n
+	}
+	if r.Action != linux.FR_ACT_GOTO {
+		x.Action = plan.RuleActionName(r.Action)
+	}
+	return x
+}

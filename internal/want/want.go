@@ -1,6 +1,7 @@
 // Package want has what a caller asks for, and turns it into what plans are made
 // of: it checks all that can be known without the kernel, and says what is wrong in
-// the caller's words. It makes no system call.
+// the caller's words. Beside each way down is the way up: what the kernel has, in the
+// same words (RouteOf, RuleOf, KindOf …). It makes no system call.
 package want
 
 import (

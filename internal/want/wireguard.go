@@ -9,6 +9,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/wgkey"
 	"github.com/seed59451c2b/osl/internal/where"
 )
@@ -87,6 +88,19 @@ func (g *WireGuardPeer) plan() (p plan.WGPeer, field string, err error) {
 	slices.SortFunc(p.AllowedIPs, netip.Prefix.Compare)
 	p.AllowedIPs = slices.Compact(p.AllowedIPs)
 	return p, "", nil
+}
+
+// WireGuardOf says what a wireguard is, with files for its keys that begin with name.
+func WireGuardOf(w *rtnl.WireGuard, name string) *WireGuard {
+	x := &WireGuard{PrivateKeyFile: name + ".key", ListenPort: int(w.ListenPort), FwMark: w.FwMark}
+	for i, p := range w.Peers {
+		to := WireGuardPeer{PublicKey: p.Public, Endpoint: p.Endpoint, AllowedIPs: p.AllowedIPs, PersistentKeepalive: int(p.Keepalive)}
+		if !p.Preshared.IsZero() {
+			to.PresharedKeyFile = fmt.Sprintf("%s.%d.psk", name, i+1)
+		}
+		x.Peers = append(x.Peers, to)
+	}
+	return x
 }
 
 // unlock finds the keys of all wireguard links: first the private ones, since the public

@@ -1,0 +1,165 @@
+package stand
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+)
+
+// Spec says what a sandbox is to be that is as this one.
+func (s *Standing) Spec() want.Sandbox {
+	is := s.Sandbox()
+	spec := want.Sandbox{Name: is.Name, Gateway: is.Gateway, Gateway6: is.Gateway6, Routes: is.Routes, Rules: is.Rules,
+		Sysctls: byName(s.Settings.Sandbox), Labels: is.Labels}
+	remotes := map[string][]netip.Addr{}
+	for _, n := range is.Neighbors {
+		if n.FDB && n.IP.IsValid() && bytes.Equal(n.MAC, make(net.HardwareAddr, 6)) && !hasRemote(s.State.Link(n.Dev)) {
+			remotes[n.Dev] = append(remotes[n.Dev], n.IP)
+			continue
+		}
+		spec.Neighbors = append(spec.Neighbors, n)
+	}
+	links := map[int]*rtnl.Link{}
+	for i := range s.State.Links {
+		links[s.State.Links[i].Index] = &s.State.Links[i]
+	}
+	subnets := map[netip.Prefix]string{}
+	shared := map[string]bool{}
+	for i := range is.Interfaces {
+		f, ours := s.iface(is.Name, &is.Interfaces[i], links)
+		if !ours {
+			continue
+		}
+		f.Kind.Remotes = remotes[f.Name]
+		for _, p := range f.Addresses {
+			if first, there := subnets[p.Masked()]; there && first != f.Name {
+				shared[first], shared[f.Name] = true, true
+			}
+			subnets[p.Masked()] = f.Name
+		}
+		spec.Interfaces = append(spec.Interfaces, f)
+	}
+	for _, m := range s.State.Masq {
+		spec.Masquerade = append(spec.Masquerade, want.Masq(m))
+	}
+	for i := range spec.Interfaces {
+		spec.Interfaces[i].SharedSubnet = shared[spec.Interfaces[i].Name]
+	}
+	return spec
+}
+
+// hasRemote reports whether a vxlan has a remote of its own: others are entries beside it.
+func hasRemote(l *rtnl.Link) bool { return l != nil && l.Data.Remote.IsValid() }
+
+// iface says what an interface is to be, if it is one of osl's.
+func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f want.Iface, ours bool) {
+	l := links[x.Index]
+	tag, ours := plan.ParseTag(l.Alias)
+	if f.Name = x.Name; f.Name == "lo" {
+		ours = true
+	}
+	f.Aliases, f.AddressOptions, f.Impair, f.Note = x.Aliases, x.AddressOptions, x.Impair, x.Note
+	for _, p := range x.Addresses {
+		if !slices.Contains(x.Others, p) {
+			f.Addresses = append(f.Addresses, p)
+		}
+	}
+	if !ours || f.Name == "lo" && len(f.Addresses)+len(f.Aliases)+len(s.Settings.Links["lo"])+len(x.Routes) == 0 {
+		return f, false
+	}
+	f.Master, f.Routes, f.Down = x.Master, x.Routes, !x.Up && f.Name != "lo"
+	f.Sysctls = byName(s.Settings.Links[x.Name])
+	ipv6(&f, x.IPv6)
+	if f.Name == "lo" {
+		return f, true
+	}
+	master := links[l.Master]
+	switch tag.Origin {
+	case plan.Far:
+		made(&f, l, master, &tag, false)
+	case plan.Host, plan.Kept:
+		if tag.Origin == plan.Host {
+			f.Source = x.Source
+		}
+		changed(&f, l, &tag)
+	default:
+		f.Type, f.Kind, f.Parent = x.Type, want.KindOf(l), x.Details["parent"]
+		if w := s.State.WireGuards[l.Index]; w != nil {
+			f.WireGuard = want.WireGuardOf(w, strings.ReplaceAll(strings.Trim(sandbox, "/"), "/", "_")+"."+x.Name)
+		}
+		far := s.connected(&f, sandbox, l, links[l.Parent])
+		made(&f, l, master, &tag, far != nil && far.MTU != usualMTU) // of a pair both ends have one, or none
+	}
+	f.DisableARPForVIP = l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2
+	f.AltNames = tag.Gave(l)
+	f.Bridge, f.BridgePort = bridge(l, s.State.VLANs), bridgePort(l, master, s.State.VLANs)
+	return f, true
+}
+
+// connected says what a link that osl made is connected with: the other end of a pair,
+// which it returns if it is found, or the link below. below is that link, or end, where it
+// is in the sandbox too.
+func (s *Standing) connected(f *want.Iface, sandbox string, l, below *rtnl.Link) (end *rtnl.Link) {
+	far, found := s.Far[l.Index]
+	if !found && !l.ParentNS && below != nil {
+		far, found = Far{Sandbox: sandbox, Link: *below}, true
+	}
+	onHost := far.Sandbox == want.HostName
+	switch pair := plan.KindOf(l.Kind).Pair; {
+	case pair && found:
+		f.Peer = want.Endpoint{Sandbox: far.Sandbox, Interface: far.Link.Name}
+		if onHost {
+			f.PeerMaster = far.Master
+		}
+		return &far.Link
+	case pair:
+		f.Peer.Sandbox = "?" // where no name leads
+	case found && onHost:
+		f.Parent = want.HostName + "/" + far.Link.Name
+	}
+	return nil
+}
+
+// ipv6 says how IPv6 is on where an address does not say it. mode is what it is.
+func ipv6(f *want.Iface, mode string) {
+	const accept, disable = "ipv6.accept_ra", "ipv6.disable_ipv6"
+	six := slices.ContainsFunc(slices.Concat(f.Addresses, f.Aliases), func(p netip.Prefix) bool { return p.Addr().Is6() })
+	heard := f.Sysctls[accept]
+	switch {
+	case mode == "off":
+		delete(f.Sysctls, accept)
+	case f.Name == "lo":
+	case heard == "0", heard == "2":
+		f.IPv6 = map[string]string{"0": "link-local", "2": "auto"}[heard]
+		delete(f.Sysctls, accept)
+	case !six:
+		if f.Sysctls == nil {
+			f.Sysctls = map[string]string{}
+		}
+		f.Sysctls[disable] = "0"
+	}
+	if len(f.Sysctls) == 0 {
+		f.Sysctls = nil
+	}
+}
+
+// byName returns settings by their names.
+func byName(paths map[string]string) map[string]string {
+	if len(paths) == 0 {
+		return nil
+	}
+	names := make(map[string]string, len(paths))
+	for path, value := range paths {
+		if !strings.Contains(path, ".") {
+			path = strings.ReplaceAll(path, "/", ".")
+		}
+		names[path] = strings.Join(strings.Fields(value), " ")
+	}
+	return names
+}
