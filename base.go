@@ -7,8 +7,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/base"
 )
 
-// SetBasePath sets the base url prefix for the ns path: the keys of names and
-// ids are path/netns/NAME from now on. An empty path is the default again, see
+// SetBasePath sets the directory below which the keys of names and ids are, as
+// path/netns/NAME, from now on. An empty path is the default again, see
 // [BasePath]. Sandboxes that are open keep their keys.
 func SetBasePath(path string) { base.Set(path) }
 
@@ -36,9 +36,9 @@ func GenerateKey(containerID string) string { return base.Generate(containerID) 
 
 // Base is a base path of its own: what its methods name, list and apply is below it,
 // whatever [SetBasePath] says, so that two users of this package in one process do not
-// meet. What it opens takes names of other sandboxes as its own too. The functions of
-// this package are those of the process's base path. Links of the host are there once,
-// for all.
+// meet. So is what a handle that it opened names, such as the sandbox of another end. The
+// functions of this package are those of the process's base path. Links of the host are
+// there once, for all.
 type Base struct{ path string }
 
 // At returns the base path at a directory, which is made with the first sandbox; its

@@ -96,7 +96,7 @@ func Export(ctx context.Context, names ...string) (Network, error) {
 // Changes are what Apply did, or what Diff and a dry run would do, in order.
 type Changes []Change
 
-// Change is one step.
+// Change is one step of a change, for a person.
 type Change struct {
 	// Sandbox is the name or key of the sandbox, "host" for the host.
 	Sandbox string `json:"sandbox"`

@@ -160,7 +160,8 @@ type Interface interface {
 // IfaceOption is an option of AddInterface.
 type IfaceOption func(i *nwIface)
 
-// IfaceOptionSetter makes the interface options of the seed.
+// IfaceOptionSetter makes the options of AddInterface that every engine knows; further
+// ones are functions of this package, such as [WithMTU].
 type IfaceOptionSetter interface {
 	// Bridge says that the interface is a bridge.
 	Bridge(bool) IfaceOption
@@ -182,7 +183,7 @@ type IfaceOptionSetter interface {
 // NeighOption is an option of AddNeighbor.
 type NeighOption func(nh *neigh)
 
-// NeighborOptionSetter makes the neighbor options of the seed.
+// NeighborOptionSetter makes the options of AddNeighbor.
 type NeighborOptionSetter interface {
 	// LinkName names the interface of the entry, by its source name.
 	LinkName(string) NeighOption

@@ -318,7 +318,7 @@ type AddressOptions struct {
 	// 255. Empty is link for 169.254.0.0/16, host for 127.0.0.0/8, else global.
 	Scope string `json:"scope,omitempty"`
 	// ValidLft is for how many seconds it is there, from when it is made; 0 means
-	// for all. What is over is made again by the next Apply. To make it longer
+	// for good. What is over is made again by the next Apply. To make it longer
 	// than it was reaches an address that is there only where it is made anew.
 	ValidLft uint32 `json:"valid_lft,omitempty"`
 	// PreferredLft is for how many seconds it is chosen as a source: 0 for none,

@@ -29,10 +29,12 @@ type Status struct {
 	Network string `json:"network,omitempty"`
 	// Labels are those of Spec.Labels.
 	Labels map[string]string `json:"labels,omitempty"`
-	// Interfaces are all links of the sandbox but an untouched "lo".
+	// Interfaces are all links of the sandbox but an untouched "lo", in the order in
+	// which they came.
 	Interfaces []InterfaceStatus `json:"interfaces"`
-	Gateway    netip.Addr        `json:"gateway,omitzero"`
-	Gateway6   netip.Addr        `json:"gateway6,omitzero"`
+	// Gateway and Gateway6 are the default gateways that osl holds; not valid for none.
+	Gateway  netip.Addr `json:"gateway,omitzero"`
+	Gateway6 netip.Addr `json:"gateway6,omitzero"`
 	// Routes are the static routes that osl holds.
 	Routes []RouteSpec `json:"routes,omitempty"`
 	// Neighbors are the permanent entries that osl holds.
@@ -49,8 +51,8 @@ type Status struct {
 // OtherRoute is a route that osl does not hold.
 type OtherRoute struct {
 	RouteSpec
-	// Metric is the route's priority: of two routes to one destination the
-	// kernel takes the lower.
+	// Metric is the route's priority, also where it is the usual one: of two routes to
+	// one destination the kernel takes the lower.
 	Metric uint32 `json:"metric,omitempty"`
 	// Proto says who made it, as the ip command does: kernel, boot, static,
 	// dhcp, ra, or a number.
@@ -79,10 +81,12 @@ type OtherRule struct {
 	Rule RuleSpec `json:"rule"`
 }
 
-// InterfaceStatus is one link of a sandbox.
+// InterfaceStatus is one link of a sandbox. Fields that are called as those of an
+// [InterfaceSpec] mean the same, and say what is so.
 type InterfaceStatus struct {
-	Name  string `json:"name"`
-	Index int    `json:"index"`
+	Name string `json:"name"`
+	// Index is the kernel's number of it in the sandbox.
+	Index int `json:"index"`
 	// Type is the kernel's name of the kind: bridge, veth, vxlan …; empty for
 	// a physical device.
 	Type string `json:"type,omitempty"`
@@ -98,12 +102,14 @@ type InterfaceStatus struct {
 	// Note is that of InterfaceSpec.Note.
 	Note string `json:"note,omitempty"`
 	// UnderWay reports that a change of the link has not come to its end.
-	UnderWay bool   `json:"under_way,omitempty"`
-	MAC      MAC    `json:"mac,omitempty"`
-	MTU      int    `json:"mtu"`
-	Up       bool   `json:"up"`
-	Carrier  bool   `json:"carrier"`
-	Master   string `json:"master,omitempty"`
+	UnderWay bool `json:"under_way,omitempty"`
+	MAC      MAC  `json:"mac,omitempty"`
+	MTU      int  `json:"mtu"`
+	// Up is whether it was set up, Carrier whether there is something at its other side,
+	// so that packets pass.
+	Up      bool   `json:"up"`
+	Carrier bool   `json:"carrier"`
+	Master  string `json:"master,omitempty"`
 	// IPv6 is what [InterfaceSpec.IPv6] calls it: off, link-local where it is on
 	// and takes nothing that routers advertise, auto where it does.
 	IPv6 string `json:"ipv6,omitempty"`
@@ -115,6 +121,7 @@ type InterfaceStatus struct {
 	AddressOptions map[netip.Prefix]AddressOptions `json:"address_options,omitempty"`
 	// Others are those of Addresses that osl did not give the interface.
 	Others []netip.Prefix `json:"others,omitempty"`
+	// Routes are those that osl holds.
 	Routes []netip.Prefix `json:"routes,omitempty"`
 	// Impair is what osl does to the packets that leave by it.
 	Impair *ImpairSpec `json:"impair,omitempty"`
@@ -123,10 +130,8 @@ type InterfaceStatus struct {
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
-	// Group, Promisc, AllMulticast, ARP, AddrGenMode and the sizes are as in
-	// InterfaceSpec.
-	Group int `json:"group,omitempty"`
-	// AltNames are its further names.
+	Group    int             `json:"group,omitempty"`
+	// AltNames are its further names, of whomever.
 	AltNames     []string `json:"altnames,omitempty"`
 	Promisc      bool     `json:"promisc,omitempty"`
 	AllMulticast bool     `json:"allmulticast,omitempty"`
@@ -144,13 +149,14 @@ type InterfaceStatus struct {
 // WireGuardStatus is what the kernel says of a wireguard.
 type WireGuardStatus struct {
 	// PublicKey is that of its private one; zero where it has none.
-	PublicKey  PublicKey             `json:"public_key,omitzero"`
+	PublicKey PublicKey `json:"public_key,omitzero"`
+	// ListenPort, FwMark and Peers are as in [WireGuardSpec].
 	ListenPort int                   `json:"listen_port,omitempty"`
 	FwMark     uint32                `json:"fwmark,omitempty"`
 	Peers      []WireGuardPeerStatus `json:"peers,omitempty"`
 }
 
-// WireGuardPeerStatus is what the kernel says of a peer.
+// WireGuardPeerStatus is what the kernel says of a peer of a wireguard.
 type WireGuardPeerStatus struct {
 	PublicKey PublicKey `json:"public_key"`
 	// Preshared reports whether there is a preshared key.
@@ -162,7 +168,7 @@ type WireGuardPeerStatus struct {
 	PersistentKeepalive int `json:"persistent_keepalive,omitempty"`
 	// LatestHandshake is when both agreed on keys last; zero for never.
 	LatestHandshake time.Time `json:"latest_handshake,omitzero"`
-	// RxBytes and TxBytes are what came from it and went to it.
+	// RxBytes and TxBytes are how many bytes came from it and went to it.
 	RxBytes uint64 `json:"rx_bytes"`
 	TxBytes uint64 `json:"tx_bytes"`
 }
@@ -200,7 +206,8 @@ func List(ctx context.Context) ([]Entry, error) {
 	return list, nil
 }
 
-// Inspect reads what the sandbox holds.
+// Inspect reads what the sandbox holds, as the kernel has it at this moment: also what
+// others put there. It writes nothing.
 func (n *Namespace) Inspect(ctx context.Context) (*Status, error) {
 	s, err := n.opened().Inspect(ctx)
 	if err != nil {
