@@ -148,7 +148,8 @@ type InterfaceSpec struct {
 	// hardware address, none or random; empty leaves it.
 	AddrGenMode string `json:"addrgenmode,omitempty"`
 	// GSOMaxSize is the most bytes that the kernel hands to the device in one piece, to be
-	// cut there; 0 leaves it, as with the two after it. A bridge has what its ports allow.
+	// cut there: 193 or more, by the kernel up to 321. 0 leaves it, as with the two after
+	// it. A bridge has what its ports allow.
 	GSOMaxSize int `json:"gso_max_size,omitempty"`
 	// GSOMaxSegs is the most segments of such a piece.
 	GSOMaxSegs int `json:"gso_max_segs,omitempty"`

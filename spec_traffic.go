@@ -40,9 +40,10 @@ type RouteSpec struct {
 	Metric uint32 `json:"metric,omitempty"`
 	// Src is the preferred source address, one of the sandbox.
 	Src netip.Addr `json:"src,omitzero"`
-	// MTU in bytes of the path; 0 is the interface's.
+	// MTU in bytes of the path, 65520 at most; 0 is the interface's.
 	MTU uint32 `json:"mtu,omitempty"`
-	// AdvMSS is the segment size in bytes that TCP announces; 0 is the kernel's.
+	// AdvMSS is the segment size in bytes that TCP announces, 65495 at most; 0 is the
+	// kernel's.
 	AdvMSS uint32 `json:"advmss,omitempty"`
 	// Scope of an IPv4 route: global, site, link, host, nowhere, or a number to
 	// 255. Empty is global through a next hop, host for local, and site on a

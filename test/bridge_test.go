@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -183,6 +184,20 @@ func TestBridgeSpanningTreeAndShortDelay(t *testing.T) {
 	}
 	own, _ = linkSays(t, key, "br0")
 	saysAll(t, "br0 after a failure", own, "stp_state", 0, "forward_delay", 0)
+	settled(t, portLab(key, &osl.BridgeSpec{STP: ptr(true)}, nil))
+	for _, delay := range []string{"0s", "1.9s", "30.1s"} { // the spanning tree stands
+		too := portLab(key, &osl.BridgeSpec{ForwardDelay: dur(delay), HelloTime: dur("1s")}, nil)
+		if _, err := osl.Apply(t.Context(), too); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(fmt.Sprint(err), "spanning tree on") {
+			t.Errorf("a delay of %s: %v", delay, err)
+		}
+		if _, err := osl.Diff(t.Context(), too); !errors.Is(err, osl.ErrInvalid) {
+			t.Errorf("diff of a delay of %s: %v", delay, err)
+		}
+	}
+	own, _ = linkSays(t, key, "br0")
+	saysAll(t, "br0 after what is refused", own, "stp_state", 1, "forward_delay", 200, "hello_time", 200)
+	settled(t, portLab(key, &osl.BridgeSpec{ForwardDelay: dur("30s")}, nil))
+	settled(t, portLab(key, &osl.BridgeSpec{STP: ptr(false), ForwardDelay: dur("30.1s")}, nil))
 }
 
 // A port that goes to another bridge loses its settings; where the change fails, it is

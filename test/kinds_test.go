@@ -220,3 +220,29 @@ func TestVXLANRemoteBesideEntries(t *testing.T) {
 	settled(t, lab("192.0.2.5"))
 	forAll(t, key, []string{"192.0.2.5"})
 }
+
+// A neighbor that the kernel would take, and not keep as it is, is refused before anything
+// is made.
+func TestNeighborsRefused(t *testing.T) {
+	begin(t)
+	key := newKey()
+	a, mac := netip.MustParseAddr, osl.MAC{2, 0, 0, 0, 0, 7}
+	for says, x := range map[string]osl.NeighborSpec{
+		"without %e0":    {Dev: "e0", IP: a("fe80::7%e0"), MAC: mac},
+		"one only":       {Dev: "lo", IP: a("192.0.2.7"), MAC: mac},
+		`"e0" is none`:   {Dev: "e0", IP: a("192.0.2.7"), MAC: mac, FDB: true},
+		`"x6" does not`:  {Dev: "x6", IP: a("192.0.2.7"), MAC: mac, FDB: true},
+		`"x4" does not`:  {Dev: "x4", IP: a("2001:db8::7"), MAC: make(osl.MAC, 6), FDB: true},
+		"another family": {Dev: "x4", IP: a("2001:db8::7"), MAC: mac, FDB: true},
+	} {
+		lab := osl.Network{Sandboxes: []osl.Spec{{Name: key, Neighbors: []osl.NeighborSpec{x}, Interfaces: []osl.InterfaceSpec{
+			{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}, {Name: "e1"},
+			{Name: "x4", Type: "vxlan", VNI: 4}, {Name: "x6", Type: "vxlan", VNI: 6, Remote: a("2001:db8::2")}}}}}
+		if _, err := osl.Apply(t.Context(), lab); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("%+v: %v", x, err)
+		}
+		if _, err := osl.Open(t.Context(), key); !errors.Is(err, osl.ErrNotFound) {
+			t.Errorf("%+v: the sandbox: %v", x, err)
+		}
+	}
+}

@@ -147,7 +147,8 @@ func (d *decoder) containerlab() {
 	d.orElse = []string{":="}
 	defer func() { d.orElse = nil }()
 	var nodes, links ast.Node
-	for _, e := range d.top() {
+	entries, _ := d.top()
+	for _, e := range entries {
 		switch name := keyText(e.Key); name {
 		case "name":
 			d.networkName(e)

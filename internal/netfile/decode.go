@@ -290,6 +290,9 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 				d.fail(e.key, "a variable stands for a value, never for a name")
 				return
 			}
+			if !strings.HasSuffix(path, ".labels") && !d.says(e.value, v.Type().Elem()) {
+				return // false or "" would be a value of its own
+			}
 			to := reflect.New(v.Type().Elem()).Elem()
 			d.value(e.value, nil, to, join(path, e.name))
 			key := reflect.New(v.Type().Key())
@@ -304,6 +307,18 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 			v.SetMapIndex(key.Elem(), to)
 		})
 	}
+}
+
+// says reports whether a value is there, when its variables are known, that becomes one of
+// type t. What is wrong with it is found when it is decoded.
+func (d *decoder) says(n ast.Node, t reflect.Type) bool {
+	before := len(d.problems)
+	defer func() { d.problems = d.problems[:before] }()
+	if n = d.resolve(n); n == nil {
+		return true
+	}
+	n, ok := d.expanded(n, t.Kind() != reflect.String)
+	return !ok || n != nil && n.Type() != ast.NullType
 }
 
 // switches are what is on or off, as other tools write it.
@@ -330,6 +345,13 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 	for i, e := range seq.Values {
 		if d.nodes > maxNodes {
 			return
+		}
+		switch says := d.says(e, v.Type().Elem()); {
+		case !says && v.Kind() == reflect.Slice && d.resolve(e) != nil && d.resolve(e).Type() != ast.NullType:
+			continue // a variable that is empty
+		case !says:
+			d.fail(e, "there is nothing in this place of the list")
+			continue
 		}
 		if v.Kind() == reflect.Slice {
 			i = v.Len() // behind what other files have

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // What a file has at its top beside the fields of a network.
@@ -25,19 +26,22 @@ var (
 	NotOfALink = append([]string{"type", "parent"}, NotOfAll...)
 )
 
-// top returns the pairs at the top of the file, whose names are fields.
-func (d *decoder) top() []*ast.MappingValueNode {
-	entries, ok := d.entries(d.resolve(d.src.body))
-	if !ok {
-		d.fail(d.src.body, "expected a network with fields such as \"sandboxes\", found %s", describe(d.src.body))
+// top returns the pairs at the top of the file, whose names are fields. What has none is
+// no network, and that is said.
+func (d *decoder) top() (list []*ast.MappingValueNode, ok bool) {
+	body := d.resolve(d.src.body)
+	entries, ok := d.entries(body)
+	if !ok && body != nil {
+		d.fail(body, "expected a network with fields such as \"sandboxes\", found %s", describe(body))
 	}
-	return slices.DeleteFunc(entries, func(e *ast.MappingValueNode) bool { return isOwn(keyText(e.Key)) })
+	return slices.DeleteFunc(entries, func(e *ast.MappingValueNode) bool { return isOwn(keyText(e.Key)) }), ok
 }
 
 // head decodes what the file says of itself, and returns the values that name files
 // to include.
 func (d *decoder) head() (includes []ast.Node) {
-	for _, e := range d.top() {
+	entries, _ := d.top()
+	for _, e := range entries {
 		n := d.resolve(e.Value)
 		if n == nil || n.Type() == ast.NullType {
 			continue
@@ -147,7 +151,9 @@ func (d *decoder) network(sources []*source) {
 				}
 				continue
 			}
-			for _, e := range d.top() {
+			entries, ok := d.top()
+			sandboxes = sandboxes || !ok
+			for _, e := range entries {
 				name := keyText(e.Key)
 				f := find(known, name)
 				switch {
@@ -183,6 +189,9 @@ func (d *decoder) networkName(e *ast.MappingValueNode) {
 	d.value(e.Value, nil, reflect.ValueOf(&name).Elem(), "name")
 	if !d.src.given || name == "" {
 		return
+	}
+	if err := want.ValidNetwork(name); err != nil {
+		d.fail(e.Key, "%s", reason(err))
 	}
 	if other := d.file.Name; other != "" && other != name {
 		d.fail(e.Key, "the network is called %q in %s", other, d.file.placeOf("name"))

@@ -127,6 +127,8 @@ func TestProblems(t *testing.T) {
 		{"empty", "", []string{"n.yaml is empty"}},
 		{"comments only", "# nothing\n---\n", []string{"n.yaml is empty"}},
 		{"a list", "- a\n- b\n", []string{"n.yaml:1: ", `expected a network with fields such as "sandboxes"`}},
+		{"a name of a network", sandbox + "name: a/b\n", []string{"n.yaml:3: ", `the network name "a/b" has a slash`}},
+		{"an empty entry", sandbox + "    interfaces:\n      - name: e\n        addresses: [10.0.0.1/8, ~]\n", []string{"n.yaml:5: ", "nothing in this place"}},
 		{"tabs", "sandboxes:\n\t- name: web\n", []string{"n.yaml:2: "}},
 		{"unclosed", "sandboxes: [{name: web\n", []string{"n.yaml:1: "}},
 		{"binary", "\x7fELF\x00\x01", []string{"no text in UTF-8"}},
@@ -239,4 +241,32 @@ func FuzzParse(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// What is no network at all is said once.
+func TestNoNetwork(t *testing.T) {
+	for _, text := range []string{"[]", "5", "~", "&a []", "*a", "- a"} {
+		_, err := Parse("n.yaml", []byte(text))
+		if err == nil || strings.Count(err.Error(), "n.yaml:1: ") != 1 {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// What is empty is left out of maps and lists, too.
+func TestEmptyWithin(t *testing.T) {
+	f, err := Parse("n.yaml", []byte(`
+sandboxes:
+  - name: web
+    sysctls: {ipv4.ip_forward: , ipv4.ip_default_ttl: "${NONE_OF_THESE:-}"}
+    interfaces:
+      - {name: e, type: bridge, addresses: ["${NONE_OF_THESE:-}", 10.0.0.1/8], offloads: {tso: , gso: "${NONE_OF_THESE:-}"}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := f.Sandboxes[0]
+	if e := s.Interfaces[0]; len(s.Sysctls) > 0 || len(e.Offloads) > 0 || len(e.Addresses) != 1 {
+		t.Errorf("sysctls %v, offloads %v, addresses %v", s.Sysctls, e.Offloads, e.Addresses)
+	}
 }

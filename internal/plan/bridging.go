@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
@@ -120,9 +121,9 @@ func (b *builder) unknown(w *Sandbox, f *Iface, field string, table []rtnl.Optio
 	return nil
 }
 
-// fastest is the shortest forward delay that the kernel lets a bridge with the spanning
-// tree have.
-const fastest = 200
+// The shortest and the longest forward delay that the kernel lets a bridge with the
+// spanning tree have, in hundredths of a second.
+const fastest, slowest = 200, 3000
 
 func (b *builder) bridge(w *Sandbox, f *Iface, l *rtnl.Link, index int) error {
 	op := func(o rtnl.Options, undo ...rtnl.Options) {
@@ -144,6 +145,12 @@ func (b *builder) bridge(w *Sandbox, f *Iface, l *rtnl.Link, index int) error {
 		op(f.Bridge)
 		return nil
 	}
+	delay, said := f.Bridge.Get(rtnl.BridgeForwardDelay)
+	if said && (delay < fastest || delay > slowest) && b.bridgeOption(w, index, rtnl.BridgeSTP, 0) != 0 {
+		return &Problem{Key: w.Key, Dev: f.device(), Kind: Invalid, Field: "bridge.forward_delay",
+			Text: fmt.Sprintf("the bridge has the spanning tree on, and with that its forward_delay is %v to %v, not %v: write stp: false, or another delay",
+				ticks(fastest), ticks(slowest), ticks(delay))}
+	}
 	to, from := lacking(rtnl.BridgeOptions, f.Bridge, l.Bridge)
 	for at := range rtnl.BridgeOptions {
 		if l.Bridge.Borrowed(at) { // what it has itself is not to be known
@@ -163,12 +170,12 @@ func (b *builder) bridge(w *Sandbox, f *Iface, l *rtnl.Link, index int) error {
 		op(to, from)
 		return nil
 	}
-	stp, before, delay := rtnl.Options{}, rtnl.Options{}, rtnl.Options{}
+	stp, before, short := rtnl.Options{}, rtnl.Options{}, rtnl.Options{}
 	was, _ := from.Get(rtnl.BridgeSTP)
 	stp.Set(rtnl.BridgeSTP, on)
 	before.Set(rtnl.BridgeSTP, was)
 	if old, ok := l.Bridge.Get(rtnl.BridgeForwardDelay); ok && old < fastest {
-		delay.Set(rtnl.BridgeForwardDelay, old)
+		short.Set(rtnl.BridgeForwardDelay, old)
 	}
 	to.Drop(rtnl.BridgeSTP)
 	from.Drop(rtnl.BridgeSTP)
@@ -178,9 +185,11 @@ func (b *builder) bridge(w *Sandbox, f *Iface, l *rtnl.Link, index int) error {
 		return nil
 	}
 	op(to, from)
-	op(stp, before, delay)
+	op(stp, before, short)
 	return nil
 }
+
+func ticks(n uint32) time.Duration { return time.Duration(n) * 10 * time.Millisecond }
 
 // vlansBack returns what puts the VLANs back of a bridge and of its ports: a change of
 // the default PVID moves them.

@@ -134,7 +134,7 @@ func (b *builder) know(want []Sandbox) {
 		}
 		if b.known[want[i].Key] == nil {
 			b.known[want[i].Key] = know(&State{
-				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: linux.IFF_UP, Inet: rtnl.Inet{DisableIPv6: true}}},
+				Links: []rtnl.Link{{Index: loopback, Name: "lo", Flags: linux.IFF_UP | linux.IFF_LOOPBACK, Inet: rtnl.Inet{DisableIPv6: true}}},
 				Addrs: []rtnl.Addr{{Index: loopback, Prefix: LoopbackIPv4}}})
 		}
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
 	"syscall"
 
@@ -72,6 +73,33 @@ func (b *builder) seat(w *Sandbox, n *Neigh) {
 	if f := w.Iface(n.Dev); f != nil && f.Kind != "bridge" {
 		n.Bridge, n.BridgeName = b.index[end{w.Key, f.Master}], f.Master
 	}
+}
+
+// misplaced says why a vxlan's entry can not be on a device, wanted or there: the kernel
+// keeps one of another type of link, too, and passes over where it leads to.
+func misplaced(f *Iface, l *rtnl.Link, n Neigh) string {
+	if !n.FDB || n.OfBridge {
+		return ""
+	}
+	var d, has rtnl.LinkData
+	kind := ""
+	if l != nil {
+		kind, has = l.Kind, l.Data
+	}
+	if f != nil {
+		d = f.Data
+		if kind = orElse(f.Kind, kind); f.From != nil {
+			kind, has = f.From.Link.Kind, f.From.Link.Data
+		}
+	}
+	six := slices.ContainsFunc([]netip.Addr{d.Local, d.Remote, has.Local, has.Remote}, netip.Addr.Is6)
+	switch {
+	case kind != "vxlan":
+		return fmt.Sprintf("a forwarding entry with ip is one of a vxlan, and %q is none: without ip it is one of a bridge", n.Dev)
+	case n.IP.Is6() != six:
+		return fmt.Sprintf("the vxlan %q does not send to %v, which is of another family than its remote or local address", n.Dev, n.IP)
+	}
+	return ""
 }
 
 // leftBridge reports whether an entry of a bridge goes by itself, since its port leaves.

@@ -52,6 +52,7 @@ type Kind struct {
 	// Once is what makes one and is there once only: it is known by that.
 	Once *Once
 
+	groups    bool // its remote may be a multicast group
 	ownParent bool // the link below is fixed, and said where the link is made
 	needsOne  bool // it can not do without
 	headers   int  // of a tunnel, in bytes
@@ -156,6 +157,9 @@ func (k *Kind) Wrong(d *rtnl.LinkData) (field, text string) {
 				return name, fmt.Sprintf("the %s %q of %s is none of %s%s", f.label(), got, A(k.Name), strings.Join(words, ", "), near.Hint(got, words))
 			}
 		}
+	}
+	if field, text := k.wrongEnd(d); text != "" {
+		return field, text
 	}
 	if k.Check != nil {
 		return k.Check(d)

@@ -20,7 +20,7 @@ var tunnelKinds = []*Kind{
 		Name: "vxlan", MaxMTU: maxMTU, Fields: []string{"vni", "parent", "local", "remote", "port", "ttl", "tos", "learning"},
 		InPlace:  []string{"local", "remote", "ttl", "tos", "learning"},
 		Defaults: rtnl.LinkData{Port: vxlanPort}, Check: checkUDPTunnel("vxlan", vxlanPort),
-		headers: 50, silent: true, needsID: true, differs: otherFamily,
+		headers: 50, silent: true, needsID: true, groups: true, differs: otherFamily,
 		Once: &Once{"VNI", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
 			"a VNI is there once for each UDP port of the namespace that the tunnel is in"},
 	},
@@ -37,6 +37,30 @@ var tunnelKinds = []*Kind{
 			"a geneve is there once for each VNI, remote and port"},
 		differs: otherFamily,
 	},
+}
+
+// wrongEnd says which address of a tunnel is none of an end of it. The kernel takes the
+// unspecified one for nothing said, and then tells of nothing.
+func (k *Kind) wrongEnd(d *rtnl.LinkData) (field, text string) {
+	for _, end := range []struct {
+		field string
+		ip    netip.Addr
+	}{{"local", d.Local}, {"remote", d.Remote}} {
+		switch ip := end.ip; {
+		case !ip.IsValid():
+		case ip.IsUnspecified():
+			return end.field, fmt.Sprintf("%s is %v, which is no address: leave it out where there is none", end.field, ip)
+		case ip.IsMulticast() && end.field == "local":
+			return end.field, fmt.Sprintf("local is the address of this end, and %v is a multicast group", ip)
+		case ip.IsMulticast() && !k.groups:
+			return end.field, fmt.Sprintf("the remote of %s is one other end, and %v is a multicast group", A(k.Name), ip)
+		case ip.Is4In6():
+			return end.field, fmt.Sprintf("%s is of IPv4, and written as IPv6: write %v", end.field, ip.Unmap())
+		case ip.Zone() != "":
+			return end.field, fmt.Sprintf("%s is %v: write it without %%%s, which is the parent of a tunnel", end.field, ip, ip.Zone())
+		}
+	}
+	return "", ""
 }
 
 // otherFamily says what a link has of another family than it is to be of: the kernel
@@ -63,6 +87,8 @@ func checkUDPTunnel(kind string, port int) func(d *rtnl.LinkData) (field, text s
 			return "vni", fmt.Sprintf("a %s needs a vni from 1 to %d", kind, 1<<24-1)
 		case d.Port < 0 || d.Port > 65535:
 			return "port", fmt.Sprintf("the port %d is none: it is from 1 to 65535, or 0 for %d", d.Port, port)
+		case d.Local.IsValid() && d.Remote.IsValid() && d.Local.Is4() != d.Remote.Is4():
+			return "remote", fmt.Sprintf("the remote %v is not of the family of local, %v", d.Remote, d.Local)
 		}
 		return checkTTL(d)
 	}

@@ -75,8 +75,8 @@ func FromStatic(r *types.StaticRoute) (dst netip.Prefix, via netip.Addr, err err
 		if err == nil && via.Is4() != dst.Addr().Is4() {
 			err = fault.Invalidf("the next hop %v and the destination %v are of different families", via, dst)
 		}
-		if err == nil && via.IsUnspecified() {
-			err = fault.Invalidf("the next hop is %v", via)
+		if err == nil && !ofOne(via) {
+			err = fault.Invalidf("the next hop %v is no address of one host", via)
 		}
 		return dst, via, err
 	}

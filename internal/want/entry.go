@@ -12,6 +12,8 @@ func (x *Neigh) plan() (plan.Neigh, error) {
 		Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, FDB: x.FDB || x.MDB, MDB: x.MDB}}
 	isMAC := len(x.MAC) == 6
 	switch {
+	case x.IP.Zone() != "":
+		return n, fault.Invalidf("ip is %v: write it without %%%s, since dev says the link", x.IP, x.IP.Zone())
 	case x.VLAN != 0 && !n.OfBridge:
 		return n, fault.Invalidf("vlan means nothing for it: only an entry of a bridge has one")
 	case x.VLAN < 0 || x.VLAN > rtnl.MaxVLAN:

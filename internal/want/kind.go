@@ -179,6 +179,8 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 	switch {
 	case s.PeerMaster != "" && s.Peer.Sandbox != HostName:
 		return "peer_master", "only a peer on the host has a peer_master: an interface of a sandbox has its own master"
+	case f.Data.Remote.IsMulticast() && s.Parent == "":
+		return "parent", fmt.Sprintf("%s to the group %v needs a parent: the link by which it joins that", plan.A(f.Kind), f.Data.Remote)
 	case kind.NeedsParent() && s.Parent == "":
 		return "parent", fmt.Sprintf("%s needs a parent", plan.A(f.Kind))
 	case s.Master == s.Name && s.Master != "":

@@ -29,8 +29,12 @@ type LinkChange struct {
 	Up         *bool
 }
 
-// maxGSO is GSO_MAX_SIZE of linux/netdevice.h.
-const maxGSO = 8 * 65535
+// What a piece to send may be: more than MAX_TCP_HEADER of net/tcp.h, of the kernel that
+// has the lowest, and up to GSO_MAX_SIZE of linux/netdevice.h.
+const (
+	minGSO = 193
+	maxGSO = 8 * 65535
+)
 
 func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 	var s settings
@@ -50,16 +54,16 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 		s.Set(rtnl.LinkAddrGenMode, uint32(i))
 	}
 	for _, x := range []struct {
-		field       string
-		at, n, most int
+		field              string
+		at, n, least, most int
 	}{
-		{"gso_max_size", rtnl.LinkGSOMaxSize, o.GSOMaxSize, maxGSO}, {"gso_max_segs", rtnl.LinkGSOMaxSegs, o.GSOMaxSegs, 65535},
-		{"gro_max_size", rtnl.LinkGROMaxSize, o.GROMaxSize, maxGSO},
+		{"gso_max_size", rtnl.LinkGSOMaxSize, o.GSOMaxSize, minGSO, maxGSO}, {"gso_max_segs", rtnl.LinkGSOMaxSegs, o.GSOMaxSegs, 1, 65535},
+		{"gro_max_size", rtnl.LinkGROMaxSize, o.GROMaxSize, 1, maxGSO},
 	} {
 		if x.n == 0 {
 			continue
 		}
-		if s.number(x.at, x.field, &x.n, 1, x.most); kind == "bridge" && x.at != rtnl.LinkGROMaxSize {
+		if s.number(x.at, x.field, &x.n, x.least, x.most); kind == "bridge" && x.at != rtnl.LinkGROMaxSize {
 			return s.Options, where.In(x.field, "", fault.Invalidf("a bridge has the %s that its ports allow", x.field))
 		}
 	}

@@ -1,7 +1,6 @@
 package want
 
 import (
-	"math"
 	"net/netip"
 
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -9,6 +8,12 @@ import (
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// What the kernel makes of a greater number, in ip_metrics_convert.
+const (
+	maxRouteMTU = 65535 - 15
+	maxAdvMSS   = 65535 - 40
 )
 
 // ToRoute checks a route and turns it into one of osl, whose devices are names.
@@ -33,8 +38,10 @@ func ToRoute(x Route) (r plan.Route, err error) {
 		return r, no("needs via, dev or both")
 	case x.Src.IsValid() && (x.Src.Is4() != x.To.Addr().Is4() || x.Src.Is4In6() || x.Src.Zone() != ""):
 		return r, no("has a preferred source of another family, %v", x.Src)
-	case x.MTU > math.MaxInt32 || x.AdvMSS > math.MaxInt32:
-		return r, no("has an MTU or MSS that no packet has")
+	case x.MTU > maxRouteMTU:
+		return r, no("has the MTU %d: the kernel keeps none over %d", x.MTU, maxRouteMTU)
+	case x.AdvMSS > maxAdvMSS:
+		return r, no("has the segment size %d: the kernel keeps none over %d", x.AdvMSS, maxAdvMSS)
 	}
 	if len(x.NextHops) == 1 { // the kernel knows no difference
 		x.Via, x.Dev, x.NextHops = x.NextHops[0].Via, x.NextHops[0].Dev, nil
@@ -49,6 +56,8 @@ func ToRoute(x Route) (r plan.Route, err error) {
 			return fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, via)
 		case one && !via.IsValid() && (dev == "" || x.To.Addr().Is6()): // the kernel makes routes for themselves of those
 			return no("has a next hop without via")
+		case via.IsValid() && !ofOne(via):
+			return no("has the next hop (via) %v, which is no address of one host", via)
 		case via.Zone() != "" && dev != "" && via.Zone() != dev:
 			return no("has a next hop on %q and on %q", via.Zone(), dev)
 		}
@@ -86,6 +95,11 @@ func ToRoute(x Route) (r plan.Route, err error) {
 		r.Scope = linux.RT_SCOPE_SITE
 	}
 	return r, nil
+}
+
+// ofOne reports whether an address may be that of one host.
+func ofOne(ip netip.Addr) bool {
+	return !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // deviceOf is the device of a next hop: a link-local address may say it itself.

@@ -30,15 +30,16 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		return err
 	}
 	for _, g := range []struct {
-		ip   netip.Addr
-		zero netip.Addr
-	}{{s.Gateway, netip.IPv4Unspecified()}, {s.Gateway6, netip.IPv6Unspecified()}} {
-		if !g.ip.IsValid() {
+		field    string
+		ip, zero netip.Addr
+	}{{"gateway", s.Gateway, netip.IPv4Unspecified()}, {"gateway6", s.Gateway6, netip.IPv6Unspecified()}} {
+		switch {
+		case !g.ip.IsValid():
 			continue
-		}
-		if g.ip.Is4() != g.zero.Is4() || g.ip.Is4In6() {
-			field := map[bool]string{true: "gateway", false: "gateway6"}[g.zero.Is4()]
-			return where.In(field, "", fault.Invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip))
+		case g.ip.Is4() != g.zero.Is4() || g.ip.Is4In6():
+			return where.In(g.field, "", fault.Invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip))
+		case !ofOne(g.ip):
+			return where.In(g.field, "", fault.Invalidf("the %s %v is no address of one host", g.field, g.ip))
 		}
 		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
 	}

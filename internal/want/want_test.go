@@ -80,6 +80,10 @@ func TestPlan(t *testing.T) {
 // What can never work is refused, with the sandbox, the interface and the field.
 func TestRefused(t *testing.T) {
 	iface := func(f Iface) Network { return Network{Sandboxes: []Sandbox{{Name: "a", Interfaces: []Iface{f}}}} }
+	route := func(r Route) Network {
+		r.To = prefixes("10.9.0.0/16")[0]
+		return Network{Sandboxes: []Sandbox{{Name: "a", Routes: []Route{r}}}}
+	}
 	for _, x := range []struct {
 		what  string
 		net   Network
@@ -113,6 +117,16 @@ func TestRefused(t *testing.T) {
 		{"a sandbox twice", Network{Sandboxes: []Sandbox{{Name: "a"}, {Name: "b/../a"}}}, "", "there twice"},
 		{"a gateway", Network{Sandboxes: []Sandbox{{Name: "a", Gateway: netip.MustParseAddr("fd00::1")}}}, "gateway", "no gateway of its family"},
 		{"a route", Network{Sandboxes: []Sandbox{{Name: "a", Routes: []Route{{To: prefixes("10.0.0.0/8")[0]}}}}}, "routes", "needs via, dev or both"},
+		{"a gateway that is no host", Network{Sandboxes: []Sandbox{{Name: "a", Gateway: netip.MustParseAddr("0.0.0.0")}}}, "gateway", "gateway 0.0.0.0 is no address of one host"},
+		{"a gateway of many hosts", Network{Sandboxes: []Sandbox{{Name: "a", Gateway6: netip.MustParseAddr("ff02::1")}}}, "gateway6", "gateway6 ff02::1 is no address of one host"},
+		{"a next hop that is no host", route(Route{Via: netip.MustParseAddr("0.0.0.0"), Dev: "e"}), "routes", "next hop (via) 0.0.0.0"},
+		{"a next hop of many hosts", route(Route{Via: netip.MustParseAddr("ff02::1")}), "routes", "next hop (via) ff02::1"},
+		{"a next hop that is all hosts", route(Route{Via: netip.MustParseAddr("255.255.255.255"), Dev: "e"}), "routes", "no address of one host"},
+		{"one of several next hops", route(Route{NextHops: []NextHop{{Via: netip.MustParseAddr("10.0.0.1")}, {Via: netip.MustParseAddr("239.1.1.1"), Dev: "e"}}}), "routes", "next hop (via) 239.1.1.1"},
+		{"an MTU of a route", route(Route{Dev: "e", MTU: 65521}), "routes", "none over 65520"},
+		{"a segment size of a route", route(Route{Dev: "e", AdvMSS: 65496}), "routes", "none over 65495"},
+		{"a zone of a neighbor", Network{Sandboxes: []Sandbox{{Name: "a", Neighbors: []Neigh{{Dev: "e", IP: netip.MustParseAddr("fe80::1%e"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}}}}}, "neighbors", "without %e"},
+		{"pieces that are too small", iface(Iface{Name: "e", Type: "tap", LinkOptions: LinkOptions{GSOMaxSize: 192}}), "gso_max_size", "is 193 to 524280"},
 		{"a neighbor", Network{Sandboxes: []Sandbox{{Name: "a", Neighbors: []Neigh{{Dev: "e"}}}}}, "neighbors", "six bytes"},
 		{"a link to nothing", Network{Sandboxes: []Sandbox{{Name: "web"}}, Links: []Link{{{"web", "e"}, {"wep", "e"}}}}, "links", `did you mean "web"`},
 		{"a link on the host", Network{Links: []Link{{{HostName, "e"}, {HostName, "f"}}}}, "links", "both ends are on the host"},
