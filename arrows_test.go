@@ -14,6 +14,7 @@ import (
 
 // layers are the packages of the house, from the ground up. An import goes down.
 var layers = [][]string{
+	{"internal/loopback"},
 	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet", "internal/wgkey"},
 	{"internal/sysctl", "internal/fault", "internal/rtnl"},
 	{"internal/shell", "internal/netlink", "internal/inside"},
@@ -30,7 +31,7 @@ var layers = [][]string{
 
 // systemic are the packages that ask the system; the others are the same on every
 // one.
-var systemic = []string{"internal/netns", "internal/testnet", "internal/sysctl", "internal/netlink", "internal/base", "internal/engine",
+var systemic = []string{"internal/loopback", "internal/netns", "internal/testnet", "internal/sysctl", "internal/netlink", "internal/base", "internal/engine",
 	"internal/check", "internal/rootless", "internal/inside", "cmd/osl-cni", "osltest"}
 
 // kernel are the packages of whose values a caller sees nothing.

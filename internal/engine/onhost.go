@@ -64,26 +64,10 @@ func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names m
 		}
 		own[l.Index] = t.OnHostFor(network) || names[l.Name] && t.Origin == plan.Far && t.Network == ""
 	}
-	for _, a := range all.Addrs {
-		if own[a.Index] {
-			s.Addrs = append(s.Addrs, a)
-		}
-	}
-	for _, r := range all.Routes {
-		if own[r.Index] {
-			s.Routes = append(s.Routes, r)
-		}
-	}
-	for _, n := range all.Neighs {
-		if own[n.Index] {
-			s.Neighs = append(s.Neighs, n)
-		}
-	}
-	for _, q := range all.Qdiscs {
-		if own[q.Index] {
-			s.Qdiscs = append(s.Qdiscs, q)
-		}
-	}
+	s.Addrs = slices.DeleteFunc(all.Addrs, func(a rtnl.Addr) bool { return !own[a.Index] })
+	s.Routes = slices.DeleteFunc(all.Routes, func(r rtnl.Route) bool { return !own[r.Index] })
+	s.Neighs = slices.DeleteFunc(all.Neighs, func(n rtnl.Neigh) bool { return !own[n.Index] })
+	s.Qdiscs = slices.DeleteFunc(all.Qdiscs, func(q rtnl.Qdisc) bool { return !own[q.Index] })
 	fd, err := netns.Home()
 	if err != nil {
 		return nil, err

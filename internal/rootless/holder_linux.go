@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/loopback"
 )
 
 // holder identifies the holder beyond doubt: a process id alone may belong to
@@ -245,7 +245,7 @@ func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("make / a slave mount: %w", err)
 	}
-	if err := netns.LoopbackUp(); err != nil {
+	if err := loopback.Up(); err != nil {
 		return fmt.Errorf("set lo up: %w", err)
 	}
 	return nil

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/loopback"
 )
 
 // inside marks the process that runs in the namespaces.
@@ -132,17 +134,7 @@ func prepare() error {
 	if err := os.Setenv("XDG_RUNTIME_DIR", "/run"); err != nil {
 		return err
 	}
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+	return loopback.Up()
 }
 
 // settle compares with before until nothing is left or twenty seconds are over:

@@ -1,11 +1,10 @@
-//go:build linux
-
-package netns
+// Package loopback sets lo up, without netlink.
+package loopback
 
 import "golang.org/x/sys/unix"
 
-// LoopbackUp sets lo of the calling thread's namespace up, without netlink.
-func LoopbackUp() error {
+// Up sets lo of the calling thread's namespace up.
+func Up() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
