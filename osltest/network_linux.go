@@ -2,7 +2,6 @@ package osltest
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,9 +20,10 @@ type Network struct {
 	t         testing.TB
 	dir       string // its own base path
 	mu        sync.Mutex
-	spec      osl.Network // what stands: names are keys
+	spec      osl.Network // as it was asked for, and the relays: names are keys
 	sandboxes map[string]*osl.Namespace
 	relays    map[osl.Link]*relay // of links by their two ends in the file
+	netem     map[osl.Link]bool   // those that the kernel impairs
 	groups    map[string]int      // of a partition, by address
 	recorders []*recorder
 	captures  []*Capture
@@ -43,7 +43,7 @@ func Up(t testing.TB, network osl.Network) *Network {
 	if os.Getenv(inside) == "" {
 		t.Fatal("osltest.Main(m) must be called from TestMain")
 	}
-	n := &Network{t: t, sandboxes: map[string]*osl.Namespace{}, relays: map[osl.Link]*relay{}}
+	n := &Network{t: t, sandboxes: map[string]*osl.Namespace{}, relays: map[osl.Link]*relay{}, netem: map[osl.Link]bool{}}
 	err := os.MkdirAll("/run/osltest", 0o755)
 	if err == nil {
 		n.dir, err = os.MkdirTemp("/run/osltest", "")
@@ -63,7 +63,13 @@ func Up(t testing.TB, network osl.Network) *Network {
 	for _, s := range network.Sandboxes {
 		n.open(s.Name)
 	}
-	n.forward()
+	for _, s := range n.spec.Sandboxes {
+		for _, x := range s.Interfaces {
+			if !x.Down {
+				n.forward(osl.Endpoint{Sandbox: s.Name, Interface: x.Name})
+			}
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(n.sandboxes)) {
 		n.recorders = append(n.recorders, record(t, name, n.sandboxes[name]))
 	}
@@ -109,22 +115,15 @@ func (n *Network) open(name string) *osl.Namespace {
 	return s
 }
 
-// forward returns when all links take packets. Of a link that went up the kernel tells
+// forward returns when an interface takes packets. Of a link that went up the kernel tells
 // its queue, and the bridge that it is a port of, some milliseconds later, and what is
 // sent before is lost; a question for a hardware address, say, which is repeated after a
 // second. Or it does so when it is asked for the link, as SetLink does, which has nothing
 // to set here.
-func (n *Network) forward() {
+func (n *Network) forward(e osl.Endpoint) {
 	n.t.Helper()
-	for _, s := range n.spec.Sandboxes {
-		for _, x := range s.Interfaces {
-			if x.Down {
-				continue
-			}
-			if err := n.sandboxes[n.short(s.Name)].SetLink(n.t.Context(), x.Name, osl.LinkChange{}); err != nil {
-				n.t.Fatal(n.short(err.Error()))
-			}
-		}
+	if err := n.sandboxes[n.short(e.Sandbox)].SetLink(n.t.Context(), e.Interface, osl.LinkChange{}); err != nil {
+		n.t.Fatal(n.short(err.Error()))
 	}
 }
 
@@ -200,136 +199,5 @@ func (n *Network) down() {
 	}
 	if err := os.RemoveAll(n.dir); err != nil {
 		n.t.Error(err)
-	}
-}
-
-// ends returns the links that a and b name: each is a sandbox, or one's interface
-// ("web/eth0"). An empty b is any.
-func (n *Network) links(a, b string) []osl.Link {
-	n.t.Helper()
-	is := func(e osl.Endpoint, name string) bool {
-		short := n.short(e.Sandbox)
-		return name == "" || name == short || name == short+"/"+e.Interface
-	}
-	var list []osl.Link
-	for _, l := range n.all() {
-		if is(l[0], a) && is(l[1], b) || is(l[0], b) && is(l[1], a) {
-			list = append(list, l)
-		}
-	}
-	if len(list) == 0 {
-		n.t.Fatalf("the network has no link between %s and %s", a, b)
-	}
-	return list
-}
-
-// all returns the links of the network as they were asked for, those that have a relay
-// by now included.
-func (n *Network) all() (list []osl.Link) {
-	list = slices.AppendSeq(list, maps.Keys(n.relays))
-	between := func(l osl.Link) bool {
-		return slices.ContainsFunc(l[:], func(e osl.Endpoint) bool {
-			return e.Sandbox == osl.HostName || strings.HasPrefix(n.short(e.Sandbox), relayName)
-		})
-	}
-	for _, l := range n.spec.Links {
-		if !between(l) {
-			list = append(list, l)
-		}
-	}
-	for _, s := range n.spec.Sandboxes {
-		for _, x := range s.Interfaces {
-			if l := (osl.Link{{Sandbox: s.Name, Interface: x.Name}, x.Peer}); x.Peer != (osl.Endpoint{}) && !between(l) {
-				list = append(list, l)
-			}
-		}
-	}
-	slices.SortFunc(list, func(a, b osl.Link) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-	return list
-}
-
-// Cut lets nothing through the links between a and b any more, without a word to
-// either: packets are lost, as in a cable that is cut somewhere on its way. Each of a
-// and b is a sandbox, or an interface of one: "web/eth0". Connections stay, until they
-// time out by themselves.
-func (n *Network) Cut(a, b string) { n.each(a, b, func(r *relay) { r.cut.Store(true) }) }
-
-// Heal takes back what Cut and Impair did to the links between a and b.
-func (n *Network) Heal(a, b string) {
-	n.each(a, b, func(r *relay) { r.cut.Store(false); r.impair.Store(&Impairment{}) })
-}
-
-// Impairment says what becomes of the packets of a link, in each direction. The zero
-// value of a field leaves that as it is on a good link.
-type Impairment struct {
-	// Delay is how long each packet is on its way.
-	Delay time.Duration
-	// Jitter is what is added to Delay, at random from 0 on. Packets keep their order.
-	Jitter time.Duration
-	// Loss is the part of the packets that is lost, at random: 0.01 is one of a hundred.
-	Loss float64
-	// Rate is what goes through, in bits per second. What comes in faster waits, 1000
-	// packets at most; the others are lost.
-	Rate int64
-}
-
-// Impair makes the links between a and b, as Cut knows them, as bad as i says, in place
-// of what Impair said before.
-func (n *Network) Impair(a, b string, i Impairment) {
-	n.t.Helper()
-	if i.Delay < 0 || i.Jitter < 0 || i.Loss < 0 || i.Loss > 1 || i.Rate < 0 {
-		n.t.Fatalf("no link can be like this: %+v", i)
-	}
-	n.each(a, b, func(r *relay) { r.impair.Store(&i) })
-}
-
-// each calls f with the relays of the links between a and b.
-func (n *Network) each(a, b string, f func(*relay)) {
-	n.t.Helper()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, r := range n.relayed(n.links(a, b)) {
-		f(r)
-	}
-}
-
-// Partition loses what sandboxes of one group send to those of another, over whatever
-// links and routers; each is in one group at most, and what is in none is reached by
-// all. It takes the place of the partition before; without groups there is none.
-func (n *Network) Partition(groups ...[]string) {
-	n.t.Helper()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	of := map[string]int{}
-	var links []osl.Link
-	for i, g := range groups {
-		for _, name := range g {
-			s := n.sandboxes[name]
-			if s == nil {
-				n.t.Fatalf("the network has no sandbox %q", name)
-			}
-			st, err := s.Inspect(n.t.Context())
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			for _, x := range st.Interfaces {
-				for _, p := range slices.Concat(x.Addresses, x.Aliases) {
-					if was, ok := of[p.Addr().String()]; ok && was != i {
-						n.t.Fatalf("%s is in two groups", p.Addr())
-					}
-					of[p.Addr().String()] = i
-				}
-			}
-			for _, l := range n.links(name, "") {
-				if !slices.Contains(links, l) {
-					links = append(links, l)
-				}
-			}
-		}
-	}
-	n.groups = of
-	n.relayed(links)
-	for _, r := range n.relays {
-		r.groups.Store(&of)
 	}
 }

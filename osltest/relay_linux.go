@@ -17,7 +17,7 @@ import (
 // A link whose packets are to be lost or delayed is taken apart: both ends are plugged
 // into a sandbox of their own, in the one step that Apply makes of it, and what arrives
 // at one end there is sent at the other by this process. That works on every kernel,
-// without netem and without the rights to /dev/net/tun, and tells neither end.
+// and without the rights to /dev/net/tun, and tells neither end.
 
 // relayName begins the names of the sandboxes in the middle.
 const relayName = "osltest-relay-"
@@ -35,25 +35,39 @@ type relay struct {
 // relayed returns the relays of links, and makes those that there are not yet.
 func (n *Network) relayed(links []osl.Link) (list []*relay) {
 	n.t.Helper()
-	var fresh []osl.Link
-	var names []string
-	spec := n.spec
-	spec.Sandboxes, spec.Links = slices.Clone(spec.Sandboxes), slices.Clone(spec.Links)
-	for _, l := range links {
-		if n.relays[l] != nil {
-			continue
-		}
-		name := fmt.Sprint(relayName, len(n.relays)+len(fresh))
-		fresh, names = append(fresh, l), append(names, name)
-		n.interpose(&spec, l, name)
-	}
+	fresh := slices.DeleteFunc(slices.Clone(links), func(l osl.Link) bool { return n.relays[l] != nil })
 	if len(fresh) > 0 {
-		if _, err := osl.Apply(n.t.Context(), spec); err != nil {
-			n.t.Fatal(n.short(err.Error()))
-		}
-		n.spec = spec
+		n.interpose(fresh)
 	}
-	for i, l := range fresh {
+	for _, l := range links {
+		list = append(list, n.relays[l])
+	}
+	return list
+}
+
+// interpose puts a sandbox in the middle of each link. The ends keep their hardware
+// addresses, so that nobody has to learn.
+func (n *Network) interpose(links []osl.Link) {
+	n.t.Helper()
+	net := n.standing(links)
+	var names []string
+	for i, l := range links {
+		name := fmt.Sprint(relayName, len(n.relays)+i)
+		names = append(names, name)
+		middle := osl.Spec{Name: n.key(name)}
+		for i, e := range l {
+			end := osl.Endpoint{Sandbox: middle.Name, Interface: [2]string{"a", "b"}[i]}
+			n.end(&net, e)
+			middle.Interfaces = append(middle.Interfaces, osl.InterfaceSpec{Name: end.Interface})
+			net.Links = append(net.Links, osl.Link{e, end})
+		}
+		net.Sandboxes = append(net.Sandboxes, middle)
+	}
+	if _, err := osl.Apply(n.t.Context(), net); err != nil {
+		n.t.Fatal(n.short(err.Error()))
+	}
+	for i, l := range links {
+		n.spec.Sandboxes = append(n.spec.Sandboxes, osl.Spec{Name: n.key(names[i])})
 		r, err := startRelay(n.open(names[i]))
 		if err != nil {
 			n.t.Fatal(err)
@@ -63,52 +77,11 @@ func (n *Network) relayed(links []osl.Link) (list []*relay) {
 		}
 		n.relays[l] = r
 	}
-	if len(fresh) > 0 {
-		n.forward()
-	}
-	for _, l := range links {
-		list = append(list, n.relays[l])
-	}
-	return list
-}
-
-// interpose puts a sandbox in the middle of a link. The ends keep their hardware
-// addresses, so that nobody has to learn.
-func (n *Network) interpose(spec *osl.Network, l osl.Link, name string) {
-	n.t.Helper()
-	key := n.key(name)
-	middle := osl.Spec{Name: key}
-	spec.Links = slices.DeleteFunc(spec.Links, func(x osl.Link) bool { return x == l || x == osl.Link{l[1], l[0]} })
-	for i, e := range l {
-		end := osl.Endpoint{Sandbox: key, Interface: [2]string{"a", "b"}[i]}
-		middle.Interfaces = append(middle.Interfaces, osl.InterfaceSpec{Name: end.Interface})
-		spec.Links = append(spec.Links, osl.Link{e, end})
-		at := slices.IndexFunc(spec.Sandboxes, func(s osl.Spec) bool { return s.Name == e.Sandbox })
-		if at < 0 {
-			n.t.Fatalf("the link %v does not end in two sandboxes of the test", l)
-		}
-		s := &spec.Sandboxes[at]
-		s.Interfaces = slices.Clone(s.Interfaces)
-		j := slices.IndexFunc(s.Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface })
-		if j < 0 {
-			s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: e.Interface})
-			j = len(s.Interfaces) - 1
-		}
-		x := &s.Interfaces[j]
-		x.Type, x.Peer = "", osl.Endpoint{}
-		if x.MAC == nil {
-			st, err := n.sandboxes[n.short(e.Sandbox)].Inspect(n.t.Context())
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			for _, have := range st.Interfaces {
-				if have.Name == e.Interface {
-					x.MAC = have.MAC
-				}
-			}
+	for _, l := range net.Links {
+		for _, e := range l {
+			n.forward(e)
 		}
 	}
-	spec.Sandboxes = append(spec.Sandboxes, middle)
 }
 
 func startRelay(s *osl.Namespace) (*relay, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestFeatureTopologies(t *testing.T) {
 		for _, file := range files {
 			name := strings.TrimSuffix(filepath.Base(file), ".clab.yml")
 			t.Run(name, func(t *testing.T) {
-				if err := upAndDown(t, file, topologyChecks[name]); err != nil {
+				if err := upAndDown(t, t.TempDir(), file, topologyChecks[name]); err != nil {
 					lacks = err
 					t.Skip(err)
 				}
@@ -61,17 +62,18 @@ func TestFeatureExamples(t *testing.T) {
 		t.Fatalf("examples: %v, %v", files, err)
 	}
 	sh(t, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
-	for _, file := range append(files, "../../examples/vrf.yaml", withKeys(t, t.TempDir(), "../../examples/wireguard.yaml")) {
+	dir := t.TempDir()
+	for _, file := range append(files, "../../examples/vrf.yaml", withKeys(t, dir, "../../examples/wireguard.yaml")) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
-			testnet.Feature(t, "example "+name, upAndDown(t, file, ""))
+			testnet.Feature(t, "example "+name, upAndDown(t, dir, file, ""))
 		})
 	}
 }
 
-// upAndDown brings a file up and down, with its checks and further ones; the error says
-// what the kernel lacks.
-func upAndDown(t *testing.T, file, checks string) error {
+// upAndDown brings a file up and down, with its checks and further ones, and once more of
+// what is exported to dir; the error says what the kernel lacks.
+func upAndDown(t *testing.T, dir, file, checks string) error {
 	t.Helper()
 	before := traces(t)
 	code, out, errs := runOSL(t, "up", file)
@@ -92,6 +94,15 @@ func upAndDown(t *testing.T, file, checks string) error {
 		}
 		want(t, exitDone, nil, "check", file, more)
 	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+	if m := regexp.MustCompile(`(?m)^name: *(\S+)`).FindSubmatch(text); m != nil {
+		name = string(m[1])
+	}
+	madeOfExport(t, dir, name, file)
 	want(t, exitDone, []string{"removed"}, "down", file)
 	eventually(t, func() []string { return difference(before, traces(t)) })
 	return nil

@@ -29,7 +29,7 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 	for path, value := range own {
 		family, name, setting, ofLink := confOf(path)
 		switch {
-		case ofLink && (name == "default" || name == "all") && slices.Contains(impliedOfAll, setting):
+		case ofLink && (name == "default" || name == "all") && slices.Contains(impliedOfAll, setting) && path != noIPv6:
 		case ofLink && name != "default" && name != "all":
 			usual, known := own[family+"/conf/default/"+setting]
 			if name == "lo" {
@@ -69,6 +69,9 @@ func confOf(path string) (family, name, setting string, ok bool) {
 	}
 	return family, rest[:i], rest[i+1:], true
 }
+
+// noIPv6 turns IPv6 off on all links at once, which a new sandbox does not.
+const noIPv6 = "ipv6/conf/all/disable_ipv6"
 
 // impliedOfAll are settings of all links that osl gives a new sandbox.
 var impliedOfAll = []string{"disable_ipv6", "accept_dad", "ndisc_notify"}

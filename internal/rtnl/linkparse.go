@@ -15,6 +15,7 @@ func ParseLink(p []byte) (l Link) {
 	l.Index = int(int32(getU32(p[4:])))
 	l.Flags = getU32(p[8:])
 	l.Options.flags(l.Flags)
+	parent := 0
 	for t, v := range attrs(p[linux.SizeofIfInfomsg:]) {
 		switch t {
 		case linux.IFLA_IFNAME:
@@ -38,7 +39,7 @@ func ParseLink(p []byte) (l Link) {
 		case linux.IFLA_MASTER:
 			l.Master = int(getU32(v))
 		case linux.IFLA_LINK:
-			l.Parent = int(getU32(v))
+			parent = int(getU32(v))
 		case iflaLinkNetnsid:
 			l.ParentNS = true
 		case iflaPropList:
@@ -59,6 +60,11 @@ func ParseLink(p []byte) (l Link) {
 		case linux.IFLA_GROUP, 40, 41, 58:
 			l.Options.parse(LinkOptions, t, v)
 		}
+	}
+	// The data of a vxlan has said it. Of a tunnel in another namespace than its own the
+	// kernel says else that it lies on itself.
+	if l.Parent == 0 && !(parent == l.Index && kinds[l.Kind].tunnel) {
+		l.Parent = parent
 	}
 	return l
 }

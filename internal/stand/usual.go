@@ -59,7 +59,6 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	switch {
 	case l.Kind == "bridge":
 		f.MTU = tag.MTU
-	case ofBond:
 	case l.MTU != usualMTU || mtu:
 		f.MTU = l.MTU
 	}
