@@ -56,8 +56,10 @@ func TestInsideCommand(t *testing.T) {
 	if want := fmt.Sprintf("net:[%d]\nzero one x\n/usr\nin", st.Ino); string(out) != want {
 		t.Errorf("%q, not %q", out, want)
 	}
-	if err := a.Command(ctx, "no-such-command").Run(); !errors.Is(err, exec.ErrNotFound) {
-		t.Errorf("a command that there is not: %v", err)
+	for _, name := range []string{"no-such-command", ""} {
+		if err := a.Command(ctx, name).Run(); !errors.Is(err, exec.ErrNotFound) {
+			t.Errorf("the command %q, which there is not: %v", name, err)
+		}
 	}
 	if err := a.Command(ctx, "/etc/passwd").Run(); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("a file that is no program: %v", err)
@@ -71,8 +73,16 @@ func TestInsideCommand(t *testing.T) {
 	}
 	gone := opened(t)
 	late := gone.Command(ctx, "true")
-	if err := gone.Destroy(); err != nil {
+	held, err := gone.File()
+	if err != nil {
 		t.Fatal(err)
+	}
+	held.Close()
+	if err := osl.Remove(ctx, gone.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.File(); !errors.Is(err, osl.ErrClosed) {
+		t.Errorf("the namespace of a sandbox that is gone: %v", err)
 	}
 	if out, err := late.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 125 || !strings.Contains(string(out), gone.Key()) {
 		t.Errorf("a sandbox that is gone: %q, %v", out, err)

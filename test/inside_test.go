@@ -313,11 +313,18 @@ func TestInsideDatagramsAndUnix(t *testing.T) {
 		}
 	}
 	// Raw IP, and a packet socket.
-	r, err := a.DialContext(ctx, "ip4:253", "10.0.0.2")
-	if err != nil {
-		t.Fatal(err)
+	for network, address := range map[string]string{"ip4:253": "10.0.0.2", "ip6:253": "fd00::2"} {
+		r, err := a.DialContext(ctx, network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		p, err := b.ListenPacket(ctx, network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
 	}
-	r.Close()
 	f, err := a.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,9 @@ func (n *Namespace) Do(ctx context.Context, f func(context.Context) error) error
 // File returns a descriptor of the namespace, which the caller closes.
 func (n *Namespace) File() (*os.File, error) {
 	const op = "open the namespace of the sandbox"
+	if _, err := n.live(); err != nil {
+		return nil, fail(op, n.key, "", err)
+	}
 	ns, err := n.file()
 	if err != nil {
 		return nil, fail(op, n.key, "", err)

@@ -17,6 +17,9 @@ func Command(ctx context.Context, net, mounts, name string, args ...string) *exe
 		return c
 	}
 	path, err := enterer()
+	if err == nil && name == "" { // else the way in would be started
+		err = &exec.Error{Name: name, Err: exec.ErrNotFound}
+	}
 	if err == nil && filepath.IsAbs(name) { // what the kernel would refuse within Start
 		_, err = exec.LookPath(name)
 	}

@@ -3,6 +3,7 @@ package inside
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -14,11 +15,12 @@ import (
 )
 
 // file returns the path of a file of /etc as the sandbox has it, and whether that is
-// one of its own.
+// one of its own. A directory of that name is none, nor is a pipe: who reads it may wait
+// for ever.
 func (s *Space) file(name string) (path string, own bool) {
 	if s.Etc != "" {
 		path = filepath.Join(s.Etc, name)
-		if _, err := os.Stat(path); err == nil {
+		if st, err := os.Stat(path); err == nil && st.Mode()&(fs.ModeDir|fs.ModeNamedPipe|fs.ModeSocket) == 0 {
 			return path, true
 		}
 	}
@@ -114,6 +116,7 @@ func hosts(text, host string) (list []netip.Addr) {
 		if err != nil {
 			continue
 		}
+		a = a.Unmap() // as package net takes one of IPv4 that is written as IPv6
 		if slices.ContainsFunc(f[1:], func(n string) bool { return strings.EqualFold(strings.TrimSuffix(n, "."), host) }) && !slices.Contains(list, a) {
 			list = append(list, a)
 		}
@@ -129,7 +132,7 @@ func namesOf(text string, a netip.Addr) (list []string) {
 		if len(f) < 2 {
 			continue
 		}
-		if b, err := netip.ParseAddr(f[0]); err == nil && a == b {
+		if b, err := netip.ParseAddr(f[0]); err == nil && a == b.Unmap() {
 			list = append(list, f[1:]...)
 		}
 	}

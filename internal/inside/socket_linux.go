@@ -24,7 +24,7 @@ func replace(fd int, network string, listens bool) error {
 	}
 	defer unix.Close(s)
 	for _, o := range options {
-		if o.listens && !listens || o.domain != 0 && o.domain != kind[0] || o.packets && kind[1] == unix.SOCK_STREAM {
+		if o.listens && !listens || o.domain != 0 && o.domain != kind[0] || o.packets && kind[1] == unix.SOCK_STREAM || o.ports && kind[1] == unix.SOCK_RAW {
 			continue
 		}
 		want, err := unix.GetsockoptInt(fd, o.level, o.name)
@@ -47,8 +47,9 @@ var options = [...]struct {
 	domain      int  // only of this, 0 for all
 	listens     bool // only of one that listens
 	packets     bool // not of a stream
+	ports       bool // not of a raw one, which refuses it
 }{
-	{level: unix.IPPROTO_IPV6, name: unix.IPV6_V6ONLY, domain: unix.AF_INET6},
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_V6ONLY, domain: unix.AF_INET6, ports: true},
 	{level: unix.SOL_SOCKET, name: unix.SO_BROADCAST, packets: true},
 	{level: unix.SOL_SOCKET, name: unix.SO_REUSEADDR, listens: true},
 	{level: unix.SOL_SOCKET, name: unix.SO_REUSEPORT, listens: true},
