@@ -223,8 +223,9 @@ func (n *Namespace) ListenPacket(ctx context.Context, network, address string) (
 // Dialer returns a dialer that makes its sockets in the sandbox, for who wants a
 // *net.Dialer, or sets what DialContext leaves as it is: a local address, a timeout,
 // keep-alive. It looks names up by [Namespace.Resolver], with what that says of the
-// process's own files. Its ControlContext puts the sandbox's socket in place: a function
-// of the caller's own calls that one first.
+// process's own files, and takes the name of a zone, as in fe80::1%eth0, for a link of
+// the process's network: give it the index. Its ControlContext puts the sandbox's socket
+// in place: a function of the caller's own calls that one first.
 func (n *Namespace) Dialer() *net.Dialer { return n.opened().Inside(public).Dialer() }
 
 // ListenConfig returns one that makes its sockets in the sandbox; Dialer says what for.
@@ -270,7 +271,10 @@ func (n *Namespace) Socket(domain, typ, proto int) (*os.File, error) {
 // of Args are of the way in, a page of code that enters the sandbox at its key and then
 // becomes the command; what is appended to Args is the command's. If the sandbox is
 // gone when the command is started, it says so on standard error and exits with 125;
-// with 126 if the kernel does not run the command, with 127 if it, or its interpreter, is not there.
+// with 126 if the kernel does not run the command, with 127 if it, or its interpreter, is
+// not there. A sandbox that was made at the key meanwhile is entered. A name that is no
+// program's is the Cmd's Err, as with package os/exec, and so is ErrClosed where the
+// sandbox is gone already.
 //
 // The way in needs the rights that the process has: a SysProcAttr that takes them
 // (Credential, a user namespace, Chroot) is for a command that is started by
@@ -289,14 +293,16 @@ func (n *Namespace) CommandWithMounts(ctx context.Context, name string, args ...
 }
 
 // Do runs f in the sandbox, on the caller's thread as [Namespace.InvokeFunc] does, and
-// returns f's error as it is. A ctx that is done keeps it from being run; later it is
-// f's affair.
+// returns f's error as it is. A ctx that is done keeps it from being run, with ctx's
+// error; later it is f's affair. Where the sandbox is gone it is ErrClosed, and without an
+// f ErrInvalid.
 func (n *Namespace) Do(ctx context.Context, f func(context.Context) error) error {
 	return public(n.opened().Do(ctx, f))
 }
 
 // File returns a descriptor of the network namespace, for setns and what takes one. It
-// keeps the namespace, and is the caller's to close.
+// keeps the namespace, and is the caller's to close. Where the sandbox is gone it is
+// ErrClosed.
 func (n *Namespace) File() (*os.File, error) {
 	f, err := n.opened().File()
 	return f, public(err)

@@ -84,7 +84,8 @@ func (n *Namespace) Spec(ctx context.Context) (Spec, error) {
 // Export reads what the sandboxes with these names are, as a network: as
 // [Namespace.Spec] does, with a veth between two of them as one of its links. Where they
 // are all that there are of one network, it has that one's name and what it has on the
-// host. Checks are nowhere to be read.
+// host. Checks are nowhere to be read. A sandbox that is not there is ErrNotFound; one
+// that is named twice is there once.
 func Export(ctx context.Context, names ...string) (Network, error) {
 	net, err := engine.Export(ctx, names...)
 	if err != nil {
@@ -242,7 +243,9 @@ func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[Neighb
 }
 
 // AddRoutes adds static routes, all of them or none, in one go as AddNeighbors.
-// One that is there already is no error.
+// One that is there already is no error; another one of its destination, table and
+// metric is ErrExists, a next hop that no interface reaches ErrUnreachable, and a device
+// that is not there ErrNotFound.
 func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
 	return public(n.opened().AddRoutes(ctx, mapped(routes, RouteSpec.wanted)))
 }
@@ -255,7 +258,8 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]
 
 // AddAddresses adds addresses to the interface that is named ifName inside the
 // sandbox, or has this source name, all of them or none. One that is there already
-// is no error. They are alias IPs: see AddAliasIP.
+// is no error; an interface that is not there is ErrNotFound. They are alias IPs: see
+// AddAliasIP. So their subnets may be on other interfaces.
 func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return public(n.opened().AddAddresses(ctx, ifName, addrs))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed59451c2b/osl/internal/engine"
+	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/stand"
 	"github.com/seed59451c2b/osl/types"
 )
@@ -247,8 +248,12 @@ func (n *Namespace) Watch(ctx context.Context) iter.Seq2[*Status, error] {
 }
 
 // WaitFor returns when f holds for what the sandbox holds: at once, or after a change
-// of it, see [Namespace.Watch], which also says which errors end it.
+// of it, see [Namespace.Watch], which also says which errors end it. Without an f it is
+// ErrInvalid.
 func (n *Namespace) WaitFor(ctx context.Context, f func(*Status) bool) error {
+	if f == nil {
+		return public(&fault.Error{Op: "wait for the sandbox", Key: n.Key(), Err: fault.Invalidf("the function is nil")})
+	}
 	for st, err := range n.Watch(ctx) {
 		if err != nil {
 			return err
@@ -260,7 +265,8 @@ func (n *Namespace) WaitFor(ctx context.Context, f func(*Status) bool) error {
 	return nil
 }
 
-// Statistics reads the counters of all interfaces, by their names in the sandbox.
+// Statistics reads the counters of all interfaces, those of others and lo too, by their
+// names in the sandbox. Where the sandbox is gone it is ErrClosed.
 func (n *Namespace) Statistics(ctx context.Context) (map[string]types.InterfaceStatistics, error) {
 	all, err := n.opened().AllStatistics(ctx)
 	return all, public(err)

@@ -38,20 +38,27 @@ func ExampleLoadNetwork() {
 func TestErrorsHaveTheLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"sandboxes:\n  - name: a\n    interfacs: []\n":                                    "lab.yaml:3",
-		"sandboxes: [{name: a}]\nchecks:\n  - {from: a, ping: 10.0.0.1, expect: maybe}\n": "maybe",
+		"sandboxes: [{name: a}]\nchecks:\n  - {from: a, ping: 10.0.0.1, expect: maybe}\n": "lab.yaml:3",
+		"sandboxes: [{name: a}]\nchecks:\n  - {from: a}\n":                                "lab.yaml:3",
+		"sandboxes: [{name: a}]\nchecks:\n  - {from: b, ping: 10.0.0.1}\n":                "lab.yaml:3",
+		"include: [no-such-file]\n":                                                       "lab.yaml:1",
+		"":                                                                                "empty",
 	} {
-		if _, err := oslfile.ParseNetwork("lab.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := oslfile.ParseNetwork("lab.yaml", []byte(text)); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, without %q", err, want)
 		}
 		path := filepath.Join(t.TempDir(), "lab.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := oslfile.LoadNetwork(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := oslfile.LoadNetwork(path); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, without %q", err, want)
 		}
 	}
-	if _, err := oslfile.LoadNetwork("no-such-file"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := oslfile.LoadNetwork("no-such-file"); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, osl.ErrInvalid) {
+		t.Error(err)
+	}
+	if _, err := oslfile.RunChecks(t.Context(), osl.Network{Checks: []osl.Check{{From: "a"}}}); !errors.Is(err, osl.ErrInvalid) {
 		t.Error(err)
 	}
 }

@@ -236,8 +236,24 @@ func TestInsideSingles(t *testing.T) {
 		t.Error("RemoveAddress removed none")
 	}
 	route := osl.RouteSpec{To: netip.MustParsePrefix("192.0.2.0/24"), Via: netip.MustParseAddr("10.0.0.2")}
+	for _, c := range []struct {
+		route osl.RouteSpec
+		want  error
+		text  string
+	}{
+		{osl.RouteSpec{}, osl.ErrInvalid, "a route needs a destination"},
+		{osl.RouteSpec{To: route.To, Via: netip.MustParseAddr("198.51.100.1")}, osl.ErrUnreachable, "the route to 192.0.2.0/24"},
+		{osl.RouteSpec{To: route.To, Dev: "none"}, osl.ErrNotFound, "none"},
+	} {
+		if err := a.AddRoute(ctx, c.route); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("AddRoute %+v: %v", c.route, err)
+		}
+	}
 	must(a.AddRoute(ctx, route))
 	must(a.AddRoute(ctx, route))
+	if err := a.AddRoute(ctx, osl.RouteSpec{To: route.To, Via: netip.MustParseAddr("10.0.0.3")}); !errors.Is(err, osl.ErrExists) {
+		t.Errorf("another route to the same destination: %v", err)
+	}
 	routes := func() int {
 		list, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: &net.IPNet{IP: net.IPv4(192, 0, 2, 0).To4(), Mask: net.CIDRMask(24, 32)}}, netlink.RT_FILTER_DST)
 		must(err)
@@ -292,6 +308,9 @@ func TestInsideSingles(t *testing.T) {
 
 func TestInsideWaitFor(t *testing.T) {
 	a := opened(t)
+	if err := a.WaitFor(t.Context(), nil); !errors.Is(err, osl.ErrInvalid) {
+		t.Errorf("without a function: %v", err)
+	}
 	go func() {
 		time.Sleep(20 * time.Millisecond)
 		if err := a.AddLink(t.Context(), osl.InterfaceSpec{Name: "br0", Type: "bridge"}); err != nil {

@@ -110,6 +110,9 @@ func TestStandsAgain(t *testing.T) {
 	if again := asRead(t, net); !reflect.DeepEqual(again, read) {
 		t.Errorf("made of\n%+v\nit is read as\n%+v", read, again)
 	}
+	if twice, err := osl.Export(t.Context(), "sta", "stb", "sta", osl.GenerateKey("stb")); err != nil || !reflect.DeepEqual(twice, read) {
+		t.Errorf("named twice: %+v, %v", twice, err)
+	}
 	// Not all of a network: it is not that network.
 	if part, err := osl.Export(t.Context(), "sta"); err != nil || part.Name != "" || len(part.Links) != 1 {
 		t.Errorf("%+v, %v", part, err)

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // Enter runs f on a thread that is in a sandbox's network namespace, and
@@ -60,11 +62,38 @@ type Invalid struct {
 
 func (e *Invalid) Error() string { return fmt.Sprintf("check %d: %s", e.Index+1, e.Text) }
 
+// Is makes it an osl.ErrInvalid.
+func (e *Invalid) Is(target error) bool { return target == osl.ErrInvalid }
+
+// Path is where in a file it is.
+func (e *Invalid) Path() string {
+	return strings.TrimSuffix(fmt.Sprintf("checks[%d].%s", e.Index, e.Field), ".")
+}
+
 // Validate returns an *Invalid for the first check that can't be made.
 func Validate(checks []osl.Check) error {
 	for i, c := range checks {
 		if field, text := invalid(c); text != "" {
 			return &Invalid{Index: i, Field: field, Text: text}
+		}
+	}
+	return nil
+}
+
+// ValidateFile is Validate for the checks of a file, which are of its sandboxes.
+func ValidateFile(network osl.Network) error {
+	if err := Validate(network.Checks); err != nil {
+		return err
+	}
+	names := []string{osl.HostName}
+	for _, s := range network.Sandboxes {
+		names = append(names, s.Name)
+	}
+	for i, c := range network.Checks {
+		for _, of := range [...][2]string{{"from", c.From}, {"to", c.To}} {
+			if name := of[1]; name != "" && !slices.Contains(names, name) {
+				return &Invalid{Index: i, Field: of[0], Text: fmt.Sprintf("the file has no sandbox %q%s", name, near.Hint(name, names))}
+			}
 		}
 	}
 	return nil

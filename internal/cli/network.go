@@ -140,26 +140,13 @@ func (a *app) network(paths []string) (*netfile.File, error) {
 		return nil, usageError{err}
 	}
 	var bad *check.Invalid
-	if err := check.Validate(f.Checks); errors.As(err, &bad) {
-		return nil, usageError{f.Problem(checkPath(bad.Index, bad.Field), "%s", bad.Text)}
+	if err := check.ValidateFile(f.Network); errors.As(err, &bad) {
+		return nil, usageError{f.Problem(bad.Path(), "%s", bad.Text)}
 	}
-	names := []string{osl.HostName}
 	for _, s := range f.Sandboxes {
-		names = append(names, s.Name)
 		a.wantsIn = a.wantsIn || slices.ContainsFunc(s.Interfaces, fromHost)
 	}
-	for i, c := range f.Checks {
-		for field, name := range map[string]string{"from": c.From, "to": c.To} {
-			if name != "" && !slices.Contains(names, name) {
-				return nil, usageError{f.Problem(checkPath(i, field), "the file has no sandbox %q%s", name, near.Hint(name, names))}
-			}
-		}
-	}
 	return f, nil
-}
-
-func checkPath(index int, field string) string {
-	return strings.TrimSuffix(fmt.Sprintf("checks[%d].%s", index, field), ".")
 }
 
 // fromHost reports whether an interface needs a link that the host has.

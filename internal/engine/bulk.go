@@ -88,7 +88,7 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[want.Route]) 
 		b.again = func(i int) rtnl.Request { return rtnl.ReplaceRoute(list[i]) }
 		b.refused = func(i int, err error) error {
 			if !errors.Is(err, unix.EEXIST) {
-				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{}}, err)
+				return ofAction(plan.Op{NS: n.key, Do: plan.NewRoute{Route: list[i]}}, err)
 			}
 			if have == nil {
 				have = map[plan.RouteKey][]rtnl.Route{}

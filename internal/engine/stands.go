@@ -38,7 +38,9 @@ func Export(ctx context.Context, names ...string) (net want.Network, err error) 
 		if err != nil {
 			return net, err
 		}
-		net.Sandboxes = append(net.Sandboxes, s)
+		if stand.Named(&net, s.Name) == nil { // it may be named twice
+			net.Sandboxes = append(net.Sandboxes, s)
+		}
 		if onHost = onHost || tag.OnHost; i == 0 {
 			net.Name = tag.Network
 		} else if tag.Network != net.Name {

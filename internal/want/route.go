@@ -24,8 +24,10 @@ func ToRoute(x Route) (r plan.Route, err error) {
 	typ, known := plan.RouteTypeOf(x.Type)
 	refuses := rtnl.Route{Type: typ}.Refuses()
 	switch {
-	case !x.To.IsValid() || x.To.Addr().Is4In6():
-		return r, no("has no destination")
+	case !x.To.IsValid():
+		return r, fault.Invalidf("a route needs a destination")
+	case x.To.Addr().Is4In6():
+		return r, no("is of IPv4, and written as one of IPv6")
 	case !known:
 		return r, no("has no type %q%s", x.Type, near.Hint(x.Type, plan.RouteTypes()))
 	case refuses && (x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
