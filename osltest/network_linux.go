@@ -18,21 +18,22 @@ import (
 // Network is a network of one test.
 type Network struct {
 	t         testing.TB
-	dir       string // its own base path
+	base      osl.Base // its own
 	mu        sync.Mutex
-	spec      osl.Network // as it was asked for, and the relays: names are keys
+	spec      osl.Network // as it was asked for, and the relays
 	sandboxes map[string]*osl.Namespace
-	relays    map[osl.Link]*relay // of links by their two ends in the file
-	netem     map[osl.Link]bool   // those that the kernel impairs
-	groups    map[string]int      // of a partition, by address
+	segments  map[osl.Endpoint]string // of the ports that osl made for them
+	relays    map[osl.Link]*relay     // of links by their two ends in the file
+	netem     map[osl.Link]bool       // those that the kernel impairs
+	groups    map[string]int          // of a partition, by address
 	recorders []*recorder
 	captures  []*Capture
 }
 
 // Up builds a network for the test, which is gone when the test is over: sandboxes of
 // one test do not meet those of another that runs at the same time, and their names are
-// this test's own. What goes wrong ends the test. The ends of its links are in its
-// sandboxes; the host is that of all tests of the package.
+// this test's own. What goes wrong ends the test. It has nothing on the host, which is
+// that of all tests of the package; what is to be one is a sandbox.
 //
 // Where [Main] found that the machine has no network for tests, the test is skipped.
 func Up(t testing.TB, network osl.Network) *Network {
@@ -43,20 +44,24 @@ func Up(t testing.TB, network osl.Network) *Network {
 	if os.Getenv(inside) == "" {
 		t.Fatal("osltest.Main(m) must be called from TestMain")
 	}
-	n := &Network{t: t, sandboxes: map[string]*osl.Namespace{}, relays: map[osl.Link]*relay{}, netem: map[osl.Link]bool{}}
-	err := os.MkdirAll("/run/osltest", 0o755)
-	if err == nil {
-		n.dir, err = os.MkdirTemp("/run/osltest", "")
+	for _, s := range network.Sandboxes {
+		if s.Name == osl.HostName || strings.Contains(s.Name, "/") {
+			t.Fatalf("a network of a test has sandboxes of its own, with names, and no %q: give it a sandbox in the place of that", s.Name)
+		}
 	}
+	err := os.MkdirAll("/run/osltest", 0o755)
+	dir := ""
 	if err == nil {
-		err = os.Mkdir(filepath.Join(n.dir, "netns"), 0o755)
+		dir, err = os.MkdirTemp("/run/osltest", "")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.spec = n.placed(network)
-	if _, err := osl.Apply(t.Context(), n.spec); err != nil {
-		_ = os.RemoveAll(n.dir)
+	n := &Network{t: t, base: osl.At(dir), spec: network, sandboxes: map[string]*osl.Namespace{}, segments: map[osl.Endpoint]string{},
+		relays: map[osl.Link]*relay{}, netem: map[osl.Link]bool{}}
+	n.spec.Sandboxes, n.spec.Links = slices.Clone(network.Sandboxes), slices.Clone(network.Links)
+	if _, err := n.base.Apply(t.Context(), n.spec); err != nil {
+		_ = os.RemoveAll(dir)
 		t.Fatal(n.short(err.Error()))
 	}
 	t.Cleanup(n.down)
@@ -73,6 +78,7 @@ func Up(t testing.TB, network osl.Network) *Network {
 	for _, name := range slices.Sorted(maps.Keys(n.sandboxes)) {
 		n.recorders = append(n.recorders, record(t, name, n.sandboxes[name]))
 	}
+	n.findSegments()
 	return n
 }
 
@@ -85,7 +91,15 @@ func UpFile(t testing.TB, path string) *Network {
 		t.Fatal(err)
 	}
 	n := Up(t, network)
-	if _, err := oslfile.RunChecks(t.Context(), n.spec); err != nil {
+	checks := osl.Network{Checks: slices.Clone(n.spec.Checks)}
+	for i := range checks.Checks {
+		for _, name := range []*string{&checks.Checks[i].From, &checks.Checks[i].To} {
+			if *name != "" && *name != osl.HostName {
+				*name = n.key(*name)
+			}
+		}
+	}
+	if _, err := oslfile.RunChecks(t.Context(), checks); err != nil {
 		t.Fatal(n.short(err.Error()))
 	}
 	return n
@@ -107,7 +121,7 @@ func (n *Network) Sandbox(name string) *osl.Namespace {
 // open opens a sandbox of the network.
 func (n *Network) open(name string) *osl.Namespace {
 	n.t.Helper()
-	s, err := osl.Open(n.t.Context(), n.key(name))
+	s, err := n.base.Open(n.t.Context(), name)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -122,45 +136,45 @@ func (n *Network) open(name string) *osl.Namespace {
 // to set here.
 func (n *Network) forward(e osl.Endpoint) {
 	n.t.Helper()
-	if err := n.sandboxes[n.short(e.Sandbox)].SetLink(n.t.Context(), e.Interface, osl.LinkChange{}); err != nil {
+	if err := n.sandboxes[e.Sandbox].SetLink(n.t.Context(), e.Interface, osl.LinkChange{}); err != nil {
 		n.t.Fatal(n.short(err.Error()))
 	}
 }
 
-func (n *Network) key(name string) string { return filepath.Join(n.dir, "netns", name) }
+func (n *Network) key(name string) string { return filepath.Join(n.base.Path(), "netns", name) }
 
 // short takes the directory of the test out of a text.
 func (n *Network) short(text string) string { return strings.ReplaceAll(text, n.key("")+"/", "") }
 
-// placed is a network whose sandboxes are below the test's own base path. It has no
-// name: by that others would be found.
-func (n *Network) placed(from osl.Network) osl.Network {
-	to := osl.Network{Links: slices.Clone(from.Links), Checks: slices.Clone(from.Checks)}
-	place := func(name *string) {
-		if *name != "" && *name != osl.HostName {
-			*name = n.key(*name)
+// findSegments finds the links that osl made for segments, with the ports of their bridges.
+func (n *Network) findSegments() {
+	n.t.Helper()
+	all, err := n.base.List(n.t.Context())
+	if err != nil {
+		n.t.Fatal(n.short(err.Error()))
+	}
+	names := make([]string, 0, len(all))
+	for _, e := range all {
+		names = append(names, e.Name)
+		if n.sandboxes[e.Name] == nil {
+			n.open(e.Name)
 		}
 	}
-	for _, s := range from.Sandboxes {
-		if strings.Contains(s.Name, "/") {
-			n.t.Fatalf("the sandbox %q has a path: that of a test is its own", s.Name)
+	if len(names) == len(n.spec.Sandboxes) {
+		return
+	}
+	stands, err := n.base.Export(n.t.Context(), names...)
+	if err != nil {
+		n.t.Fatal(n.short(err.Error()))
+	}
+	for _, l := range stands.Links {
+		for i, e := range l {
+			if x := interfaceOf(&n.spec, e); x != nil && x.Segment != "" {
+				n.spec.Links = append(n.spec.Links, l)
+				n.segments[l[1-i]] = x.Segment
+			}
 		}
-		place(&s.Name)
-		s.Interfaces = slices.Clone(s.Interfaces)
-		for i := range s.Interfaces {
-			place(&s.Interfaces[i].Peer.Sandbox)
-		}
-		to.Sandboxes = append(to.Sandboxes, s)
 	}
-	for i := range to.Links {
-		place(&to.Links[i][0].Sandbox)
-		place(&to.Links[i][1].Sandbox)
-	}
-	for i := range to.Checks {
-		place(&to.Checks[i].From)
-		place(&to.Checks[i].To)
-	}
-	return to
 }
 
 // down ends the network. It runs after what the test registered to be cleaned up.
@@ -191,13 +205,13 @@ func (n *Network) down() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if _, err := osl.Down(ctx, n.spec); err != nil {
+	if _, err := n.base.Down(ctx, n.spec); err != nil {
 		n.t.Error(n.short(err.Error()))
 	}
 	for _, s := range n.sandboxes {
 		_ = s.Close()
 	}
-	if err := os.RemoveAll(n.dir); err != nil {
+	if err := os.RemoveAll(n.base.Path()); err != nil {
 		n.t.Error(err)
 	}
 }

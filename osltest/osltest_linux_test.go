@@ -234,6 +234,7 @@ type recordingT struct {
 
 func (r *recordingT) Error(a ...any)            { r.failed = true; fmt.Fprintln(&r.text, a...) }
 func (r *recordingT) Errorf(f string, a ...any) { r.failed = true; fmt.Fprintf(&r.text, f+"\n", a...) }
+func (r *recordingT) Fatalf(f string, a ...any) { r.Errorf(f, a...); panic("the test ends") }
 func (r *recordingT) Log(a ...any)              { fmt.Fprintln(&r.text, a...) }
 func (r *recordingT) Logf(f string, a ...any)   { fmt.Fprintf(&r.text, f+"\n", a...) }
 func (r *recordingT) Failed() bool              { return r.failed }

@@ -54,7 +54,7 @@ func (n *Network) interpose(links []osl.Link) {
 	for i, l := range links {
 		name := fmt.Sprint(relayName, len(n.relays)+i)
 		names = append(names, name)
-		middle := osl.Spec{Name: n.key(name)}
+		middle := osl.Spec{Name: name}
 		for i, e := range l {
 			end := osl.Endpoint{Sandbox: middle.Name, Interface: [2]string{"a", "b"}[i]}
 			n.end(&net, e)
@@ -63,11 +63,11 @@ func (n *Network) interpose(links []osl.Link) {
 		}
 		net.Sandboxes = append(net.Sandboxes, middle)
 	}
-	if _, err := osl.Apply(n.t.Context(), net); err != nil {
+	if _, err := n.base.Apply(n.t.Context(), net); err != nil {
 		n.t.Fatal(n.short(err.Error()))
 	}
 	for i, l := range links {
-		n.spec.Sandboxes = append(n.spec.Sandboxes, osl.Spec{Name: n.key(names[i])})
+		n.spec.Sandboxes = append(n.spec.Sandboxes, osl.Spec{Name: names[i]})
 		r, err := startRelay(n.open(names[i]))
 		if err != nil {
 			n.t.Fatal(err)

@@ -11,13 +11,12 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
-// links returns the links that a and b name: each is a sandbox, or one's interface
-// ("web/eth0"). An empty b is any.
+// links returns the links that a and b name: each is a sandbox, one's interface
+// ("web/eth0"), or a segment. An empty b is any.
 func (n *Network) links(a, b string) []osl.Link {
 	n.t.Helper()
 	is := func(e osl.Endpoint, name string) bool {
-		short := n.short(e.Sandbox)
-		return name == "" || name == short || name == short+"/"+e.Interface
+		return name == "" || name == e.Sandbox || name == e.Sandbox+"/"+e.Interface || name == n.segments[e]
 	}
 	var list []osl.Link
 	for _, l := range n.all() {
@@ -67,7 +66,7 @@ func (n *Network) standing(links []osl.Link) (net osl.Network) {
 			if slices.ContainsFunc(net.Sandboxes, func(s osl.Spec) bool { return s.Name == e.Sandbox }) {
 				continue
 			}
-			open := n.sandboxes[n.short(e.Sandbox)]
+			open := n.sandboxes[e.Sandbox]
 			if open == nil {
 				n.t.Fatalf("the link %v does not end in two sandboxes of the test", l)
 			}
@@ -75,7 +74,6 @@ func (n *Network) standing(links []osl.Link) (net osl.Network) {
 			if err != nil {
 				n.t.Fatal(n.short(err.Error()))
 			}
-			s.Name = e.Sandbox
 			n.hidden(&s)
 			net.Sandboxes = append(net.Sandboxes, s)
 		}
@@ -110,14 +108,14 @@ func (n *Network) end(net *osl.Network, e osl.Endpoint) *osl.InterfaceSpec {
 	n.t.Helper()
 	x := interfaceOf(net, e)
 	if x == nil {
-		n.t.Fatalf("%s has no interface %s any more", n.short(e.Sandbox), e.Interface)
+		n.t.Fatalf("%s has no interface %s any more", e.Sandbox, e.Interface)
 	}
 	return x
 }
 
 // Cut lets nothing through the links between a and b any more, without a word to
 // either: packets are lost, as in a cable that is cut somewhere on its way. Each of a
-// and b is a sandbox, or an interface of one: "web/eth0". Connections stay, until they
+// and b is a sandbox, an interface of one, "web/eth0", or a segment. Connections stay, until they
 // time out by themselves. The test ends where the network has no such link; links with
 // the host are none.
 func (n *Network) Cut(a, b string) {
@@ -240,7 +238,7 @@ func (n *Network) setNetem(links []osl.Link, i *osl.ImpairSpec) error {
 			n.end(&net, e).Impair = i
 		}
 	}
-	if _, err := osl.Apply(n.t.Context(), net); err != nil {
+	if _, err := n.base.Apply(n.t.Context(), net); err != nil {
 		return err
 	}
 	for _, l := range links {

@@ -167,9 +167,62 @@ func TestTroubleKeepsWhatTheTestChanged(t *testing.T) {
 		if !slices.ContainsFunc(s.Routes, func(r osl.RouteSpec) bool { return r.To == far }) {
 			t.Errorf("after %s h1 has the routes %v", what, s.Routes)
 		}
-		if h3, err := osl.Open(t.Context(), n.key("h3")); err == nil {
+		if h3, err := n.base.Open(t.Context(), "h3"); err == nil {
 			_ = h3.Close()
 			t.Errorf("after %s h3 is there again", what)
+		}
+	}
+}
+
+// Links to a segment are known by its name. Networks of one name do not meet.
+func TestSegments(t *testing.T) {
+	blue := osl.Network{Name: "segments", Segments: []osl.SegmentSpec{{Name: "blue", Subnet: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}}}
+	for _, name := range []string{"h1", "h2", "h3"} {
+		blue.Sandboxes = append(blue.Sandboxes, osl.Spec{Name: name, Interfaces: []osl.InterfaceSpec{{Name: "eth0", Segment: "blue"}}})
+	}
+	for _, name := range []string{"one", "two"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := Up(t, blue)
+			echo(t, n, "h2")
+			reach := func(from string, want bool) {
+				t.Helper()
+				patience := slow
+				if !want {
+					patience = 60 * time.Millisecond
+				}
+				if _, ok := asks(t, n, from, "10.0.0.2", patience); ok != want {
+					t.Errorf("%s reaches h2: %v", from, ok)
+				}
+			}
+			reach("h1", true)
+			n.Cut("h1", "blue")
+			reach("h1", false)
+			reach("h3", true)
+			n.Heal("h1", "blue")
+			reach("h1", true)
+			n.Impair("blue", "h3/eth0", Impairment{Loss: 1})
+			reach("h3", false)
+			n.Heal("blue", "h3")
+			n.Partition([]string{"h1"}, []string{"h2"})
+			reach("h1", false)
+			reach("h3", true)
+		})
+	}
+}
+
+// What can be no network of a test is told before anything is made, and an empty one is
+// one.
+func TestNoNetworkOfATest(t *testing.T) {
+	Up(t, osl.Network{})
+	for _, name := range []string{osl.HostName, "/run/netns/there"} {
+		r := &recordingT{TB: t}
+		func() {
+			defer func() { _ = recover() }()
+			Up(r, osl.Network{Sandboxes: []osl.Spec{{Name: name}}})
+		}()
+		if !r.failed || len(r.cleanups) != 0 {
+			t.Errorf("%s: %s", name, r.text.String())
 		}
 	}
 }

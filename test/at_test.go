@@ -60,6 +60,12 @@ func TestTwoBasePaths(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				// What stands has the links between them.
+				if stands, err := b.Export(ctx, "web", "db", "a"); err != nil || len(stands.Links) != 2 {
+					t.Errorf("%+v, %v", stands, err)
+				} else if c, err := b.Diff(ctx, stands); err != nil || len(c) > 0 {
+					t.Errorf("what was read: %v, %v", c, err)
+				}
 				_ = web.Close()
 				if _, err := b.Create(ctx, "web"); !errors.Is(err, osl.ErrExists) {
 					t.Error(err)

@@ -133,7 +133,7 @@ func (n *Namespace) farEnds(ctx context.Context, s *stand.Standing) error {
 		if err != nil || other.id == n.id || other.host {
 			continue // what can not be opened has no end that could be named
 		}
-		err = find(ctx, other.conn, base.NameOf(key), sought, s.Far)
+		err = find(ctx, other.conn, base.NameIn(ctx, key), sought, s.Far)
 		other.Close()
 		if err != nil || len(sought) == 0 {
 			return err
