@@ -323,7 +323,7 @@ type AddressOptions struct {
 	// than it was reaches an address that is there only where it is made anew.
 	ValidLft uint32 `json:"valid_lft,omitempty"`
 	// PreferredLft is for how many seconds it is chosen as a source: 0 for none,
-	// nil as long as it is there.
+	// nil as long as it is there. Of an IPv4 address that is there for good it is 0 or nil.
 	PreferredLft *uint32 `json:"preferred_lft,omitempty"`
 	// NoPrefixRoute makes no route to its subnet.
 	NoPrefixRoute bool `json:"noprefixroute,omitempty"`

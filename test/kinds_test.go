@@ -246,3 +246,45 @@ func TestNeighborsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A macvlan that its parent does not take is told why, and all is as before.
+func TestMacvlanBesidePassthru(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(mode, parent string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}, {Name: "e1"}, {Name: "m0", Type: "macvlan", Parent: "e0"},
+			{Name: "m1", Type: "macvlan", Mode: mode, Parent: parent}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab("", "e0")); must(t, err) }()
+	settled(t, lab("", "e0"))
+	for _, bad := range []osl.Network{lab("passthru", "e0"), lab("", "lo")} {
+		if _, err := osl.Apply(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "passthru has it for itself") {
+			t.Errorf("%+v: %v", bad.Sandboxes[0].Interfaces[3], err)
+		}
+		nothingLeft(t, lab("", "e0"))
+	}
+	settled(t, lab("passthru", "e1"))
+}
+
+// A vxlan over IPv6 is made in the change that gives its parent that, and one whose parent
+// has none is told so.
+func TestVXLANOverIPv6(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(address, remote string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "k0", Type: "vxlan", VNI: 5, Parent: "e0", Remote: netip.MustParseAddr(remote)},
+			{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}, Addresses: []netip.Prefix{netip.MustParsePrefix(address)}}, {Name: "e1"},
+			{Name: "m0", Type: "macvlan", Parent: "k0", Addresses: []netip.Prefix{netip.MustParsePrefix("fd09::1/64")}}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab("192.0.2.1/24", "192.0.2.2")); must(t, err) }()
+	settled(t, lab("2001:db8::1/64", "ff05::5"))
+	forAll(t, key, []string{"ff05::5"})
+	settled(t, lab("192.0.2.1/24", "192.0.2.2"))
+	if _, err := osl.Apply(t.Context(), lab("192.0.2.1/24", "2001:db8::2")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "give its parent an IPv6 address") {
+		t.Errorf("without IPv6: %v", err)
+	}
+	nothingLeft(t, lab("192.0.2.1/24", "192.0.2.2"))
+	settled(t, lab("2001:db8::1/64", "2001:db8::2"))
+}

@@ -56,6 +56,8 @@ func linkCases() []linkCase {
 	return []linkCase{
 		{feature: "dummy", spec: osl.InterfaceSpec{Type: "dummy", MTU: 1400}, want: []string{"dummy", "mtu 1400"}},
 		{feature: "ifb", spec: osl.InterfaceSpec{Type: "ifb"}, want: []string{"ifb"}},
+		{feature: "ifb", spec: osl.InterfaceSpec{Type: "ifb", MAC: osl.MAC{2, 0, 0, 0, 0, 1}}, want: []string{"ifb", "02:00:00:00:00:01"},
+			change: func(s *osl.InterfaceSpec) { s.MAC = osl.MAC{2, 0, 0, 0, 0, 2} }, then: []string{"ifb", "02:00:00:00:00:02"}, anew: true},
 		{feature: "ifb queues", spec: osl.InterfaceSpec{Type: "ifb", NumTxQueues: 2, NumRxQueues: 2}, want: []string{"ifb", "numtxqueues 2 numrxqueues 2"},
 			change: func(s *osl.InterfaceSpec) { s.NumTxQueues = 3 }, then: []string{"numtxqueues 3"}, anew: true},
 		{feature: "vcan", spec: osl.InterfaceSpec{Type: "vcan", MTU: 16}, want: []string{"vcan", "mtu 16"}, noIP: true},

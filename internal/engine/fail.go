@@ -136,8 +136,18 @@ func ofAction(op plan.Op, err error) error {
 			e.Hint = once.Hint
 		case errors.Is(err, unix.EADDRINUSE): // wireguard, vxlan and geneve listen when they go up
 			e.Hint = portTaken
+		case strings.Contains(e.Kernel, parentWithoutIPv6):
+			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
+		case errors.Is(err, unix.EINVAL) && e.Kernel == "" && strings.HasPrefix(l.Link.Kind, "macv"):
+			e.Hint = "its parent must be of Ethernet, and one of the mode passthru has it for itself: take the others out first"
+		case errors.Is(err, unix.EOPNOTSUPP) && e.Kernel == "" && changesMAC(op):
+			is(fault.ErrUnsupported, "its driver does not change the hardware address")
 		case errors.Is(err, unix.EOPNOTSUPP) && (e.Kernel == "" || e.Kernel == "Unknown device type"):
 			is(fault.ErrUnsupported, "the kernel lacks this type of link")
+		}
+	case plan.ChangeLink:
+		if strings.Contains(e.Kernel, parentWithoutIPv6) {
+			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
 		}
 	case plan.SetWireGuard:
 		field, about := "wireguard", "wireguard"
@@ -185,6 +195,14 @@ func ofAction(op plan.Op, err error) error {
 		e.Err = where.In(field, entry, fmt.Errorf("%s: %w", about, e.Err))
 	}
 	return e
+}
+
+// parentWithoutIPv6 is in what the kernel says of a vxlan whose parent has no IPv6.
+const parentWithoutIPv6 = "IPv6 support disabled"
+
+func changesMAC(op plan.Op) bool {
+	s, is := op.Do.(plan.SetLink)
+	return is && s.Link.MAC != nil
 }
 
 // portTaken is the hint where a link can not listen.

@@ -41,6 +41,7 @@ func replaceOps() []faultOp {
 		{name: "Apply that gives a vxlan another remote", before: standing(spread("192.0.2.1", "192.0.2.3", "192.0.2.4")), do: apply(spread("192.0.2.2", "192.0.2.3", "192.0.2.5"))},
 		{name: "Apply that gives a vxlan remotes for one", before: standing(spread("192.0.2.1")), do: apply(spread("", "192.0.2.1", "192.0.2.2"))},
 		{name: "Apply that gives a vxlan one remote for several", before: standing(spread("", "192.0.2.1", "192.0.2.2")), do: apply(spread("192.0.2.1"))},
+		{name: "Apply of a vxlan over the IPv6 of the same change", before: standing(spread("192.0.2.1")), do: apply(overIPv6())},
 		{name: "Apply that changes tunnels in place", before: standing(tunnel("192.0.2.1", "bridge")), do: apply(tunnel("192.0.2.2", "private"))},
 		{name: "Apply that takes over what was made by hand", before: func(w *faultWorld) {
 			standing(osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a"}, {Name: "b"}}})(w)
@@ -122,6 +123,17 @@ func spread(remote string, others ...string) osl.Network {
 		}
 	}
 	return osl.Network{Sandboxes: []osl.Spec{s}}
+}
+
+// overIPv6 is a vxlan whose parent gets its IPv6 with it, and a link on that vxlan.
+func overIPv6() osl.Network {
+	a := netip.MustParseAddr
+	return osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{
+		{Name: "br0", Type: "bridge", MAC: osl.MAC(hw(94)), Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}},
+		{Name: "br1", Type: "bridge", MAC: osl.MAC(hw(93))},
+		{Name: "vx", Type: "vxlan", VNI: 5, MAC: osl.MAC(hw(95)), Parent: "br0", Remote: a("ff05::5"), Addresses: v4("10.9.0.1/24")},
+		{Name: "mv", Type: "macvlan", Parent: "vx", MAC: osl.MAC(hw(96)), Master: "br1"},
+	}}}}
 }
 
 // besides is a sandbox, and namespaces of others with a link in each.

@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[int]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[int]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -115,6 +115,7 @@ type builder struct {
 	set     map[end]bool   // settings that are planned, by their paths
 	entries map[end]bool   // links that are to have forwarding entries of their bridge
 	resized map[int]bool   // links whose MTU changes: IPv6 routes that had the same follow it
+	waits   map[end]bool   // links that are made when the IPv6 of others is on
 	unbound map[place]bool // wireguard links that leave their port to another one
 	repvid  map[int]bool   // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
@@ -301,9 +302,16 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		return problem(Invalid, "the MTU %d is below %d, the lowest of %q", f.MTU, l.MinMTU, l.Name)
 	}
 	if x.link == nil {
-		b.newLink(w.Key, f, b.index[end{w.Key, f.Name}], parent, master)
-		b.otherEnd(f)
-		return b.bridging(w, f, nil, master, true)
+		at := end{w.Key, f.Name}
+		made := func() error {
+			b.newLink(w.Key, f, b.index[at], parent, master)
+			b.otherEnd(f)
+			return b.bridging(w, f, nil, master, true)
+		}
+		if b.waits[at] = b.needsIPv6(w, f); b.waits[at] {
+			return b.afterIPv6(made)
+		}
+		return made()
 	}
 	if err := b.optionsKnown(w, f, x.link); err != nil {
 		return err

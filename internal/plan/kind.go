@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ type Kind struct {
 	// Once is what makes one and is there once only: it is known by that.
 	Once *Once
 
+	keepsMAC  bool // its hardware address is said where it is made
 	groups    bool // its remote may be a multicast group
 	ownParent bool // the link below is fixed, and said where the link is made
 	needsOne  bool // it can not do without
@@ -70,7 +72,7 @@ var Kinds = slices.Concat([]*Kind{{Name: "bridge", MaxMTU: maxMTU, Ports: true}}
 
 var plainKinds = []*Kind{
 	{Name: "dummy", silent: true, NoARP: true},
-	{Name: "ifb", silent: true, NoARP: true, QueueLen: 32, Fields: queueFields},
+	{Name: "ifb", silent: true, NoARP: true, QueueLen: 32, Fields: queueFields, keepsMAC: true},
 	{Name: "tun", MaxMTU: maxMTU, silent: true, NoARP: true, QueueLen: 500, byDevice: true, Fields: tunFields,
 		NoMAC: because("a tun has no hardware address; a tap has")},
 	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, QueueLen: 500, byDevice: true, Fields: tunFields},
@@ -180,6 +182,9 @@ func (k *Kind) fixed(f *Iface, l *rtnl.Link) string {
 			}
 			return fmt.Sprintf("with the %s %s", x.label(), have)
 		}
+	}
+	if k.keepsMAC && f.MAC != nil && !bytes.Equal(f.MAC, l.MAC) {
+		return fmt.Sprintf("with the hardware address %v", l.MAC)
 	}
 	if k.differs != nil {
 		return k.differs(f, l)

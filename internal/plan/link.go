@@ -22,6 +22,7 @@ type phases struct {
 	wire   []Op  // tags, masters
 	read   []Op  // what the next steps have to know
 	decide []Op  // IPv6, settings
+	over   []Op  // links that need the IPv6 of others, from their making to that
 	config []Op  // addresses, up, routes: a batch for each sandbox
 	tell   []Op  // peers
 	neighs []Op  // the kernel drops a link's neighbours when it is announced
@@ -34,7 +35,7 @@ type phases struct {
 // lists are the operations in the order of the plan, but for those that are taken
 // away or end.
 func (p *phases) lists() [][]Op {
-	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.config, p.tell, p.neighs, p.check}
+	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.over, p.config, p.tell, p.neighs, p.check}
 }
 
 func (p *phases) all() []Op {
@@ -45,6 +46,34 @@ func (p *phases) all() []Op {
 		last = len(p.remove)
 	}
 	return slices.Concat(append(p.lists(), p.remove[:last], p.final, p.remove[last:], p.ends)...)
+}
+
+// afterIPv6 has what plan plans done when the IPv6 of other links is on.
+func (p *phases) afterIPv6(plan func() error) error {
+	was := *p
+	err := plan()
+	for _, x := range []struct {
+		all *[]Op
+		n   int
+	}{{&p.make, len(was.make)}, {&p.wire, len(was.wire)}, {&p.read, len(was.read)}, {&p.decide, len(was.decide)}} {
+		p.over = append(p.over, (*x.all)[x.n:]...)
+		*x.all = (*x.all)[:x.n]
+	}
+	return err
+}
+
+// needsIPv6 reports whether a link can be made only when another one of the sandbox has its
+// IPv6, which is off as that is made: a vxlan over IPv6, and what is on such a one.
+func (b *builder) needsIPv6(w *Sandbox, f *Iface) bool {
+	p := w.Iface(f.Parent)
+	switch {
+	case f.Parent == "" || p == nil || f.Kind == "":
+		return false
+	case b.waits[end{w.Key, f.Parent}]:
+		return true
+	}
+	l := b.is[end{w.Key, f.Parent}].link
+	return f.Kind == "vxlan" && (f.Data.Local.Is6() || f.Data.Remote.Is6()) && p.HasIPv6() && (l == nil || l.Inet.DisableIPv6)
 }
 
 // newLink plans a link that is made where it belongs, or moved in.

@@ -52,6 +52,8 @@ func (o AddressOptions) plan(a *plan.Addr) error {
 		return no("is a home address of mobile IPv6, and is of IPv4")
 	case o.PreferredLft != nil && *o.PreferredLft > o.ValidLft && o.ValidLft != 0:
 		return no("is preferred for longer than it is valid, %d seconds", o.ValidLft)
+	case o.PreferredLft != nil && *o.PreferredLft != 0 && *o.PreferredLft != rtnl.Forever && ip.Is4() && (o.ValidLft == 0 || o.ValidLft == rtnl.Forever):
+		return no("is of IPv4 and there for good: the kernel keeps no preferred_lft of it but 0")
 	}
 	if o.Peer != ip {
 		a.Peer = o.Peer

@@ -79,7 +79,7 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 	for _, x := range []AddressOptions{
 		{Peer: a("10.0.0.9"), Scope: "link", ValidLft: 100, PreferredLft: to(uint32(0)), NoPrefixRoute: true},
 		{ValidLft: 100},
-		{PreferredLft: to(uint32(7))},
+		{ValidLft: 100, PreferredLft: to(uint32(7))},
 	} {
 		h := plan.Addr{Prefix: p("10.0.0.1/24")}
 		must(x.plan(&h))

@@ -84,6 +84,7 @@ func TestRefused(t *testing.T) {
 		r.To = prefixes("10.9.0.0/16")[0]
 		return Network{Sandboxes: []Sandbox{{Name: "a", Routes: []Route{r}}}}
 	}
+	preferred := uint32(1000)
 	for _, x := range []struct {
 		what  string
 		net   Network
@@ -108,6 +109,8 @@ func TestRefused(t *testing.T) {
 			Interfaces: []Iface{{Name: "e", Type: "bridge", DisableARPForVIP: true}}}}}, "sysctls", "disable_arp_for_vip makes it 2"},
 		{"a hardware address of many", iface(Iface{Name: "e", Type: "bridge", MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}), "mac", "single interface"},
 		{"an address", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("224.0.0.1/4")}), "addresses", "no address of an interface"},
+		{"a preferred lifetime of one for good", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("10.0.0.1/24"),
+			AddressOptions: map[netip.Prefix]AddressOptions{prefixes("10.0.0.1/24")[0]: {PreferredLft: &preferred}}}), "addresses", "keeps no preferred_lft of it but 0"},
 		{"an address twice", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("10.0.0.1/24"), Aliases: prefixes("10.0.0.1/24")}), "aliases", "there twice"},
 		{"a veth without a peer", iface(Iface{Name: "e", Type: "veth"}), "", "needs its other end"},
 		{"a setting", iface(Iface{Name: "e", Type: "bridge", Sysctls: map[string]string{"kernel.x": "1"}}), "sysctls", "no sysctl"},
