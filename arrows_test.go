@@ -15,7 +15,7 @@ import (
 // layers are the packages of the house, from the ground up. An import goes down.
 var layers = [][]string{
 	{"internal/loopback"},
-	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet", "internal/wgkey"},
+	{"types", "internal/linux", "internal/near", "internal/where", "internal/netns", "internal/testnet", "internal/testmachine", "internal/wgkey"},
 	{"internal/sysctl", "internal/fault", "internal/rtnl"},
 	{"internal/shell", "internal/netlink", "internal/inside"},
 	{"internal/plan"},

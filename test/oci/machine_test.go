@@ -4,42 +4,27 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"github.com/seed59451c2b/osl/internal/testmachine"
 )
 
-// nobody is who does without root.
-const nobody = 65534
-
-// osl is the command, in a directory where others may read it.
+// osl is the command, and shared the directory that it is in, where others may read.
 var osl, shared string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if shared, err = os.MkdirTemp("", "osl-clients"); err != nil {
+func TestMain(m *testing.M) {
+	path, remove, err := testmachine.Build("../..", "cmd/osl")
+	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(shared)
-	if err := os.Chmod(shared, 0o755); err != nil {
-		panic(err)
-	}
-	osl = filepath.Join(shared, "osl")
-	build := exec.Command("go", "build", "-o", osl, "./cmd/osl")
-	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
-	}
-	return m.Run()
+	osl, shared = path, filepath.Dir(path)
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
 
 // client is a runtime of containers.
@@ -48,16 +33,7 @@ type client struct{ name, path string }
 // runtimes are those that are installed; the others skip their tests.
 func runtimes(t *testing.T) (list []client) {
 	t.Helper()
-	cache := os.Getenv("OSL_CLIENTS")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "osl-clients")
-	}
-	newest, _ := filepath.Glob(filepath.Join(cache, "runc-*", "runc"))
-	for _, c := range append([]string{"runc", "crun"}, newest...) {
+	for _, c := range append([]string{"runc", "crun"}, testmachine.Installed("runc")...) {
 		path, err := exec.LookPath(c)
 		if err != nil {
 			t.Logf("%s is not installed: not tried; test/oci/install does that", c)
@@ -81,8 +57,7 @@ func runtimes(t *testing.T) (list []client) {
 
 // machine is a network and mount namespace of its own, with an empty /run.
 type machine struct {
-	t        *testing.T
-	pid      int
+	*testmachine.Machine
 	rootless bool // its commands are of a user that has no rights
 	userns   bool // its commands are of root in a user namespace of that user's
 	shared   bool // that has no network of its own
@@ -101,7 +76,7 @@ func newMachine(t *testing.T, mode string) *machine {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	m := &machine{t: t, rootless: mode == "rootless", userns: mode == "userns" || mode == "shared", shared: mode == "shared"}
+	m := &machine{rootless: mode == "rootless", userns: mode == "userns" || mode == "shared", shared: mode == "shared"}
 	var err error
 	if m.dir, err = os.MkdirTemp(shared, "machine"); err != nil {
 		t.Fatal(err)
@@ -112,7 +87,7 @@ func newMachine(t *testing.T, mode string) *machine {
 	}
 	if m.userns {
 		argv = slices.Insert(argv, 1, "--user", "--map-root-user")
-		argv = append([]string{"setpriv", fmt.Sprintf("--reuid=%d", nobody), fmt.Sprintf("--regid=%d", nobody), "--clear-groups"}, argv...)
+		argv = append(testmachine.AsNobody(), argv...)
 	}
 	// crun does not like version 2 of the control groups beside version 1.
 	outer := []string{"unshare", "--mount", "--propagation", "private"}
@@ -121,72 +96,48 @@ func newMachine(t *testing.T, mode string) *machine {
 	}
 	argv = append(append(outer, "sh", "-c", `ip link set lo up; umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"`, "sh"), argv...)
 	if m.rootless || m.userns {
-		if err := os.Chown(m.dir, nobody, nobody); err != nil {
+		if err := os.Chown(m.dir, testmachine.Nobody, testmachine.Nobody); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.Chmod(m.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	m.pid = cmd.Process.Pid
-	m.eventually("the machine stands", func() bool {
-		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/ready", m.pid))
-		return err == nil
-	})
+	m.Machine = testmachine.Start(t, exec.Command(argv[0], argv[1:]...))
 	return m
 }
 
 // command is one of the machine's user.
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
-	in := []string{"nsenter", "--target", strconv.Itoa(m.pid), "--mount", "--net", "--wd=" + m.dir}
-	as := []string{"setpriv", fmt.Sprintf("--reuid=%d", nobody), fmt.Sprintf("--regid=%d", nobody), "--clear-groups"}
+	in, as := m.Enter("--mount", "--net", "--wd="+m.dir), testmachine.AsNobody()
 	switch {
 	case m.shared: // root alone can enter the network
-		in = append([]string{"nsenter", in[1], in[2], "--net"}, append(as, "nsenter", in[1], in[2], "--mount", "--wd="+m.dir, "--user", "--preserve-credentials")...)
+		in = append(m.Enter("--net"), append(as, m.Enter("--mount", "--wd="+m.dir, "--user", "--preserve-credentials")...)...)
 	case m.userns:
 		in = append(as, append(in, "--user", "--preserve-credentials")...)
 	case m.rootless:
 		in = append(in, as...)
 	}
-	argv = append(in, argv...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "XDG_RUNTIME_DIR=" + m.dir}
-	return cmd
+	return testmachine.Command(ctx, []string{"HOME=/", "XDG_RUNTIME_DIR=" + m.dir}, append(in, argv...)...)
 }
 
 // try runs a command and returns what it says.
-func (m *machine) try(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
-	defer cancel()
-	out, err := m.command(ctx, argv...).CombinedOutput()
-	return string(out), err
-}
+func (m *machine) try(argv ...string) (string, error) { return m.Try(m.command, argv...) }
 
 // do is try of a command that must succeed.
 func (m *machine) do(argv ...string) string {
-	m.t.Helper()
-	out, err := m.try(argv...)
-	if err != nil {
-		m.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return out
+	m.T.Helper()
+	return m.Do(m.command, argv...)
 }
 
 // hook calls osl as a runtime does.
 func (m *machine) hook(state map[string]any, args ...string) (string, error) {
-	m.t.Helper()
+	m.T.Helper()
 	text, err := json.Marshal(state)
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
-	cmd := m.command(m.t.Context(), append([]string{osl, "oci"}, args...)...)
+	cmd := m.command(m.T.Context(), append([]string{osl, "oci"}, args...)...)
 	cmd.Stdin = bytes.NewReader(text)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -194,21 +145,12 @@ func (m *machine) hook(state map[string]any, args ...string) (string, error) {
 
 // traces are the keys, links, addresses and namespaces of the machine.
 func (m *machine) traces() string {
-	m.t.Helper()
+	m.T.Helper()
 	// The directory of the keys stays, as with ip netns.
 	list := m.do("sh", "-c", `find /run/netns /run/osl.lock "$XDG_RUNTIME_DIR"/osl ! -type d 2>/dev/null; find "$XDG_RUNTIME_DIR" -name 'user-*'
 		grep 'net:\[' /proc/self/mountinfo | cut -d' ' -f 4-5
 		ip -o link | sed 's/^[0-9]*: //; s/@[^:]*//; s/link-netns.*//; s/state [A-Z]*//; s/qdisc [a-z]*//'; ip -o addr | sed 's/^[0-9]*: //'`)
 	return list
-}
-
-func (m *machine) eventually(what string, f func() bool) {
-	m.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // bundle is a container's, as it is written.
@@ -223,23 +165,23 @@ type bundle struct {
 
 // write writes a bundle and returns its directory.
 func (m *machine) write(name string, b bundle) string {
-	m.t.Helper()
+	m.T.Helper()
 	dir := filepath.Join(m.dir, name)
 	for _, d := range []string{"rootfs/bin", "rootfs/dev", "rootfs/proc", "rootfs/sys"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			m.t.Fatal(err)
+			m.T.Fatal(err)
 		}
 	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
-		m.t.Skip("busybox is not installed")
+		m.T.Skip("busybox is not installed")
 	}
 	text, err := os.ReadFile(busybox)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "rootfs/bin/busybox"), text, 0o755) //nolint:gosec // it is to be run
 	}
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	type list = []map[string]any
 	network := map[string]any{"type": "network"}
@@ -253,8 +195,8 @@ func (m *machine) write(name string, b bundle) string {
 	linux := map[string]any{"namespaces": spaces}
 	if m.rootless {
 		linux["namespaces"] = append(spaces, map[string]any{"type": "user"})
-		linux["uidMappings"] = list{{"containerID": 0, "hostID": nobody, "size": 1}}
-		linux["gidMappings"] = list{{"containerID": 0, "hostID": nobody, "size": 1}}
+		linux["uidMappings"] = list{{"containerID": 0, "hostID": testmachine.Nobody, "size": 1}}
+		linux["gidMappings"] = list{{"containerID": 0, "hostID": testmachine.Nobody, "size": 1}}
 	}
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "XDG_RUNTIME_DIR=" + m.dir}
 	path, args, timeout := osl, []string{"osl", "oci"}, 20
@@ -277,14 +219,14 @@ func (m *machine) write(name string, b bundle) string {
 	}
 	if b.Merge != "" {
 		if err := json.Unmarshal([]byte(b.Merge), &config); err != nil {
-			m.t.Fatal(err)
+			m.T.Fatal(err)
 		}
 	}
 	if text, err = json.MarshalIndent(config, "", "\t"); err == nil {
 		err = os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644) //nolint:gosec // others are to read it
 	}
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	return dir
 }

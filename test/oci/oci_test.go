@@ -65,10 +65,10 @@ func TestContainer(t *testing.T) {
 // state is what a runtime says of a container that runs, for the hook to be called by
 // hand.
 func (m *machine) state(c client, id string) map[string]any {
-	m.t.Helper()
+	m.T.Helper()
 	var s map[string]any
 	if err := json.Unmarshal([]byte(m.do(m.runtime(c, "state", id)...)), &s); err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	return s
 }
@@ -102,7 +102,7 @@ func TestAgain(t *testing.T) {
 		}
 		// The runtime died, and its poststop never came: who comes next puts that right.
 		m.do("kill", "-9", fmt.Sprint(s["pid"]))
-		m.eventually("the process is gone", func() bool { _, err := os.Stat(fmt.Sprintf("/proc/%v/ns/net", s["pid"])); return err != nil })
+		m.Eventually("the process is gone", func() bool { _, err := os.Stat(fmt.Sprintf("/proc/%v/ns/net", s["pid"])); return err != nil })
 		other = m.write("other", bundle{Args: show, Annotations: map[string]string{"org.osl.network": toHost, "org.osl.sandbox": "web"}})
 		if out := m.do(m.runtime(c, "run", "-b", other, "other")...); !strings.Contains(out, "10.9.0.2/24") {
 			t.Errorf("after a dead one: %s", out)

@@ -33,11 +33,11 @@ BinaryName = "/usr/bin/crun"
 
 // containerd starts the daemon and returns what kills it.
 func (m *machine) containerd() (kill func()) {
-	m.t.Helper()
+	m.T.Helper()
 	m.do("mkdir", "-p", "/run/containerd")
-	m.write("/run/containerd/config.toml", strings.Replace(page(m.t, `io.containerd.grpc.v1.cri`), "version = 2\n", daemon, 1))
+	m.write("/run/containerd/config.toml", strings.Replace(page(m.T, `io.containerd.grpc.v1.cri`), "version = 2\n", daemon, 1))
 	kill = m.start("containerd", "-c", "/run/containerd/config.toml")
-	m.eventually("containerd answers", func() bool { _, err := m.try("ctr", "version"); return err == nil })
+	m.Eventually("containerd answers", func() bool { _, err := m.try("ctr", "version"); return err == nil })
 	return kill
 }
 
@@ -174,32 +174,32 @@ func TestCRI(t *testing.T) {
 
 // image writes an image of the root directory, as docker save does.
 func (m *machine) image(name string) {
-	m.t.Helper()
-	layer, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/run/rootfs.tar", m.pid))
+	m.T.Helper()
+	layer, err := os.ReadFile(m.File("/run/rootfs.tar"))
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	config, err := json.Marshal(map[string]any{"architecture": "amd64", "os": "linux", "config": map[string]any{"Cmd": []string{"/bin/sleep", "100000"}, "Env": []string{"PATH=/bin"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}}})
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	var all bytes.Buffer
 	w := tar.NewWriter(&all)
 	for name, b := range map[string][]byte{"config.json": config, "layer.tar": layer, "manifest.json": manifest} {
 		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(b))}); err != nil {
-			m.t.Fatal(err)
+			m.T.Fatal(err)
 		}
 		if _, err := w.Write(b); err != nil {
-			m.t.Fatal(err)
+			m.T.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	m.write("/run/image.tar", all.String())
 }

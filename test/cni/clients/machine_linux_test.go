@@ -7,38 +7,29 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed59451c2b/osl/internal/testmachine"
 )
 
 var kills = flag.Int("kills", 5, "how often osl-cni is killed, for each client")
 
-// nobody is who does without root.
-const nobody = 65534
-
 // built is osl-cni.
 var built string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "osl-cni-clients")
+func TestMain(m *testing.M) {
+	path, remove, err := testmachine.Build("../../..", "cmd/osl-cni")
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "osl-cni")
-	build := exec.Command("go", "build", "-o", built, "./cmd/osl-cni")
-	build.Dir, build.Env = "../../..", append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
-	}
-	return m.Run()
+	built = path
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
 
 // need returns the path of a program, or of one that install built; without it the
@@ -48,11 +39,7 @@ func need(t *testing.T, name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	cache := os.Getenv("OSL_CLIENTS")
-	if dir, err := os.UserCacheDir(); err == nil && cache == "" {
-		cache = filepath.Join(dir, "osl-clients")
-	}
-	list, _ := filepath.Glob(filepath.Join(cache, name+"-*", name))
+	list := testmachine.Installed(name)
 	if len(list) == 0 {
 		t.Skipf("%s is not installed: test/cni/clients/install does that", name)
 	}
@@ -62,8 +49,7 @@ func need(t *testing.T, name string) string {
 // machine has namespaces of its own for mounts, the network and processes, and
 // directories of its own where the clients and plugins write. All of it ends with it.
 type machine struct {
-	t    *testing.T
-	pid  int
+	*testmachine.Machine
 	user bool // its commands are of a user without rights
 	env  []string
 }
@@ -109,17 +95,8 @@ func newMachine(t *testing.T) *machine {
 		t.Skip("the plugins of Debian's containernetworking-plugins are not there")
 	}
 	cmd := exec.Command("sh", "-c", setUp, "sh", built)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	m := &machine{t: t, pid: cmd.Process.Pid}
-	m.eventually("the machine stands", func() bool {
-		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/ready", m.pid))
-		return err == nil
-	})
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+	m := &machine{Machine: testmachine.Start(t, cmd)}
 	m.write("/etc/cni/net.d/lab.conflist", page(t, `"name": "lab", "plugins": [ { "type": "osl", "mode": "bridge", "bridge": "cni0", "isGateway"`))
 	return m
 }
@@ -145,48 +122,37 @@ func page(t *testing.T, has string) string {
 
 // write writes a file of the machine.
 func (m *machine) write(path, text string) {
-	m.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root%s", m.pid, path), []byte(text), 0o644); err != nil { //nolint:gosec // others are to read it
-		m.t.Fatal(err)
+	m.T.Helper()
+	if err := os.WriteFile(m.File(path), []byte(text), 0o644); err != nil { //nolint:gosec // others are to read it
+		m.T.Fatal(err)
 	}
 }
 
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
-	in := []string{"nsenter", "--target", strconv.Itoa(m.pid), "--mount", "--net", "--pid"}
+	in := m.Enter("--mount", "--net", "--pid")
 	if m.user {
-		in = append(in, "setpriv", fmt.Sprintf("--reuid=%d", nobody), fmt.Sprintf("--regid=%d", nobody), "--clear-groups")
+		in = append(in, testmachine.AsNobody()...)
 	}
-	argv = append(in, argv...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/opt/home"}, m.env...)
+	cmd := testmachine.Command(ctx, append([]string{"HOME=/opt/home"}, m.env...), append(in, argv...)...)
 	cmd.Dir, cmd.WaitDelay = "/", time.Second // what it leaves running may hold its output
 	return cmd
 }
 
 // try runs a command and returns what it says.
-func (m *machine) try(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), 2*time.Minute)
-	defer cancel()
-	out, err := m.command(ctx, argv...).CombinedOutput()
-	return string(out), err
-}
+func (m *machine) try(argv ...string) (string, error) { return m.Try(m.command, argv...) }
 
 // do is try of a command that must succeed.
 func (m *machine) do(argv ...string) string {
-	m.t.Helper()
-	out, err := m.try(argv...)
-	if err != nil {
-		m.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return out
+	m.T.Helper()
+	return m.Do(m.command, argv...)
 }
 
 // start runs a program of the machine on and on, and returns what ends it at once.
 func (m *machine) start(argv ...string) (kill func()) {
-	m.t.Helper()
+	m.T.Helper()
 	cmd := m.command(context.Background(), append([]string{"sh", "-c", `echo $$ >/run/started; exec "$@"`, "sh"}, argv...)...)
 	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	return func() { // the process that the other end waits for is nsenter
 		_, _ = m.command(context.Background(), "sh", "-c", "kill -KILL $(cat /run/started)").CombinedOutput()
@@ -206,7 +172,7 @@ cat /proc/*/comm 2>/dev/null | grep -x -e osl-cni -e host-local; :`
 // traces are what look shows in the machine, and in the network that rootless podman
 // has there.
 func (m *machine) traces() string {
-	m.t.Helper()
+	m.T.Helper()
 	as := *m
 	as.user = false
 	text := as.do("sh", "-c", look)
@@ -221,37 +187,28 @@ func (m *machine) traces() string {
 
 // same compares traces with those of before, once what is still ending has ended.
 func (m *machine) same(what, before string) {
-	m.t.Helper()
+	m.T.Helper()
 	now := ""
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if now = m.traces(); now == before {
 			return
 		}
 	}
-	m.t.Fatalf("%s left:\n%s\nbefore:\n%s", what, now, before)
-}
-
-func (m *machine) eventually(what string, f func() bool) {
-	m.t.Helper()
-	for end := time.Now().Add(time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.t.Fatalf("never: %s", what)
-		}
-	}
+	m.T.Fatalf("%s left:\n%s\nbefore:\n%s", what, now, before)
 }
 
 // killing has osl-cni killed at any moment of a call with a verb that f leads to; undo
 // is what a person does who sees the error. After each the traces are those of before.
 func (m *machine) killing(verb string, f, undo func() error) {
-	m.t.Helper()
+	m.T.Helper()
 	before, done := m.traces(), 0
 	whole := 200 * time.Millisecond // of the call: it turns out
 	for i := range *kills {
 		after := time.Duration(rand.Int64N(int64(whole))) //nolint:gosec // any will do
 		m.write("/opt/kill-"+verb, fmt.Sprintf("%.4f", after.Seconds()))
 		err := f()
-		if err := os.Remove(fmt.Sprintf("/proc/%d/root/opt/kill-%s", m.pid, verb)); err != nil {
-			m.t.Fatal(err)
+		if err := os.Remove(m.File("/opt/kill-" + verb)); err != nil {
+			m.T.Fatal(err)
 		}
 		whole += whole / 4
 		if err == nil {
@@ -260,11 +217,11 @@ func (m *machine) killing(verb string, f, undo func() error) {
 		}
 		what := fmt.Sprintf("%s, killed after %v (%d; %v)", verb, after, i, err)
 		if err := undo(); err != nil {
-			m.t.Fatalf("%s: %v", what, err)
+			m.T.Fatalf("%s: %v", what, err)
 		}
 		m.same(what, before)
 	}
-	m.t.Logf("%s: %d kills, %d after it was done", verb, *kills, done)
+	m.T.Logf("%s: %d kills, %d after it was done", verb, *kills, done)
 }
 
 // pause lasts a moment, of any length.
@@ -272,7 +229,7 @@ func (m *machine) pause() { time.Sleep(time.Duration(rand.Int64N(int64(time.Seco
 
 // reach has one container find another by both families.
 func (m *machine) reach(in []string, others ...string) {
-	m.t.Helper()
+	m.T.Helper()
 	for _, to := range others {
 		m.do(append(in, "ping", "-c1", "-W5", to)...)
 	}

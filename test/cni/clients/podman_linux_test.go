@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/testmachine"
 )
 
 // settings is what this page's machine needs of podman besides: it has no systemd and
@@ -76,9 +78,9 @@ func TestPodman(t *testing.T) {
 // rootless makes the machine's commands those of a user without rights, who has
 // further ids.
 func (m *machine) rootless() {
-	m.t.Helper()
+	m.T.Helper()
 	for _, name := range []string{"slirp4netns", "newuidmap"} {
-		need(m.t, name)
+		need(m.T, name)
 	}
 	m.do("sh", "-c", fmt.Sprintf(`set -e
 		mkdir -p /opt/home/.config/cni; cp -r /etc/cni/net.d /opt/home/.config/cni/
@@ -86,8 +88,8 @@ func (m *machine) rootless() {
 		for x in subuid subgid; do echo nobody:100000:65536 >/run/$x; echo nogroup:100000:65536 >>/run/$x; mount --bind /run/$x /etc/$x; done
 		mount -t tmpfs new /dev/net; mknod -m 666 /dev/net/tun c 10 200
 		mkdir -p -m 700 /run/user/%[1]d; chown %[1]d:%[1]d /run/user/%[1]d
-		mount --make-rshared /`, nobody))
-	m.user, m.env = true, append(m.env, fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", nobody))
+		mount --make-rshared /`, testmachine.Nobody))
+	m.user, m.env = true, append(m.env, fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", testmachine.Nobody))
 }
 
 // six returns the address of the network's IPv6 range that a container shows.
