@@ -171,9 +171,7 @@ func (r *drawer) routes(on []osl.InterfaceSpec) (list []osl.RouteSpec) {
 			six = append(six, f.Name)
 		}
 		for _, p := range f.Addresses {
-			if p.Addr().Is4() {
-				sources = append(sources, p.Addr())
-			}
+			sources = append(sources, p.Addr())
 		}
 	}
 	to := []string{"172.24.0.0/16", "172.25.0.0/16", "172.26.0.0/16", "fd88:1::/48", "fd88:2::/48"}
@@ -197,8 +195,9 @@ func (r *drawer) routes(on []osl.InterfaceSpec) (list []osl.RouteSpec) {
 						Dev: draw(r, "dev", devs...), Weight: rapid.IntRange(0, 3).Draw(r.T, "weight")})
 				}
 			}
-			if x.Type == "" && x.To.Addr().Is4() && len(sources) > 0 && r.sometimes("src", 3) {
-				x.Src = draw(r, "source", sources...)
+			of := slices.DeleteFunc(slices.Clone(sources), func(a netip.Addr) bool { return a.Is4() != x.To.Addr().Is4() })
+			if x.Type == "" && len(of) > 0 && r.sometimes("src", 3) {
+				x.Src = draw(r, "source", of...)
 			}
 			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
 				list = append(list, x)

@@ -59,6 +59,7 @@ func TestEdits(t *testing.T) {
 			}
 			text, _ = json.Marshal(bad)
 			r.Logf("a failing apply %s", text)
+			leave := d.strangers(t, n)
 			before := everySnapshot(t)
 			if did, err := osl.Apply(t.Context(), bad); err == nil {
 				r.Fatalf("it did not fail:\n%s", did)
@@ -69,9 +70,16 @@ func TestEdits(t *testing.T) {
 					break
 				}
 				if time.Now().After(end) {
-					r.Fatalf("a change that failed has made of\n%q\nthis:\n%q", before, after)
+					changed := ""
+					for _, key := range []string{"sa", "sb", "sc"} {
+						if !slices.Equal(before[key], after[key]) {
+							changed += key + ":\n" + diff(before[key], after[key])
+						}
+					}
+					r.Fatalf("a change that failed has changed %s", changed)
 				}
 			}
+			leave()
 			d.stands(t, n)
 		}
 	})
@@ -201,8 +209,13 @@ func (r *drawer) spoil(n *osl.Network) bool {
 		return false
 	}
 	s := &n.Sandboxes[rapid.IntRange(0, len(n.Sandboxes)-1).Draw(r.T, "fails")]
-	switch draw(r, "how", "route", "source", "name") {
-	case "route": // by way of what is down
+	how := draw(r, "how", "route", "source", "name", "last", "last")
+	if how == "last" { // when all else is done
+		n.Sandboxes = append(n.Sandboxes, osl.Spec{Name: "sz"})
+		s = &n.Sandboxes[len(n.Sandboxes)-1]
+	}
+	switch how {
+	case "route", "last": // by way of what is down
 		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "down0", Type: "bridge", Down: true})
 		s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"})
 	case "source": // which it does not have

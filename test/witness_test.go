@@ -221,7 +221,7 @@ func snapshot(t *testing.T, key string) (out []string) {
 			}
 		}
 	}
-	for _, r := range routesOf(t, key) {
+	for _, r := range everyRoute(t, key, names) {
 		if !strings.HasPrefix(r, "fe80:") {
 			out = append(out, "route "+r)
 		}

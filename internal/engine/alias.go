@@ -66,17 +66,14 @@ func aliasOf(index int, p netip.Prefix) rtnl.Addr {
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
 func isIPv6(p netip.Prefix) bool { return p.Addr().Is6() }
 
-// withLastIPv4 reads what the kernel takes with the last IPv4 address of a link,
-// and returns what puts it back.
-func (n *Namespace) withLastIPv4(ctx context.Context, conn *netlink.Conn, l *rtnl.Link) ([]plan.Op, error) {
-	s := &plan.State{}
-	var err error
-	if s.Routes, err = conn.EveryRoute(ctx, rtnl.Protocol, l.Index); err != nil {
+// withLastIPv4 reads what the kernel takes with the last IPv4 address of a link, of
+// which s has the addresses and routes, and returns what puts it back.
+func (n *Namespace) withLastIPv4(ctx context.Context, conn *netlink.Conn, l *rtnl.Link, s *plan.State) (ops []plan.Op, err error) {
+	if s.Neighs, err = conn.Neighs(ctx); err != nil {
 		return nil, err
 	}
-	s.Neighs, err = conn.Neighs(ctx)
 	s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol })
-	return plan.WithLastIPv4(n.space(), l, s), err
+	return plan.WithLastIPv4(n.space(), l, s), nil
 }
 
 // addAliases adds addresses to a link, which are alias IPs. Where one of IPv6 is
@@ -114,7 +111,10 @@ func (n *Namespace) addAliases(ctx context.Context, conn *netlink.Conn, ifName s
 			return err
 		}
 		if slices.ContainsFunc(list, isIPv4) && !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return isIPv4(a.Prefix) }) {
-			if lost, err = n.withLastIPv4(ctx, conn, &rtnl.Link{Index: l.Index, Name: ifName}); err != nil {
+			if s.Routes, s.Others, err = readRoutes(ctx, conn); err == nil {
+				lost, err = n.withLastIPv4(ctx, conn, &rtnl.Link{Index: l.Index, Name: ifName}, s)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -187,6 +187,9 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 	} else if err = conn.One(ctx, rtnl.GetLink(index, "", &s.Links[0])); err == nil {
 		s.Addrs, err = conn.Addrs(ctx, index)
 	}
+	if err == nil { // some go with an address, and come back with it
+		s.Routes, s.Others, err = readRoutes(ctx, conn)
+	}
 	if err != nil {
 		return err
 	}
@@ -206,7 +209,7 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 	if slices.ContainsFunc(list, isIPv4) && !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
 		return a.Index == l.Index && isIPv4(a.Prefix) && !gone[a.Prefix]
 	}) {
-		if lost, err = n.withLastIPv4(ctx, conn, l); err != nil {
+		if lost, err = n.withLastIPv4(ctx, conn, l, s); err != nil {
 			return err
 		}
 	}
@@ -223,10 +226,15 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 	}
 	ops := plan.Shed(n.space(), l.Name, l, addrs, func(a rtnl.Addr) bool { return gone[a.Prefix] }, nil, l.Inet.Promote)
 	for i := range ops {
-		if d, is := ops[i].Do.(plan.DelAddr); is && isIPv4(d.Addr.Prefix) { // the first is undone last
+		d, is := ops[i].Do.(plan.DelAddr)
+		if !is {
+			continue
+		}
+		if isIPv4(d.Addr.Prefix) { // the first is undone last
 			ops[i].Undo = append(ops[i].Undo, lost...)
 			lost = nil
 		}
+		ops[i].Undo = append(ops[i].Undo, plan.WithSource(n.space(), s, d.Addr.Prefix.Addr())...)
 	}
 	if !stays && held && !l.Inet.DisableIPv6 {
 		ops = append(ops, r.switchIPv6(n, l, false))

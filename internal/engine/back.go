@@ -125,6 +125,7 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 			ops = append(ops, op)
 		}
 	}
+	plan.InTurn(ops)
 	return ops, guests
 }
 

@@ -23,7 +23,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.MAC != nil && (pins || !bytes.Equal(f.MAC, l.MAC)) {
 		set.MAC, old.MAC, changed = f.MAC, l.MAC, true
 	}
-	if f.MTU != 0 && f.MTU != l.MTU {
+	if f.MTU != 0 && (f.MTU != l.MTU || KindOf(l.Kind).sized && b.resized[place{w.Key, l.Parent}] != 0) {
 		set.MTU, old.MTU, changed = f.MTU, l.MTU, true
 	}
 	if f.MTU != 0 && l.Kind == "bridge" && tag.Origin == Made && f.MTU != tag.MTU {
@@ -91,6 +91,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		set.Up = &up
 	}
 	if changed {
+		if isStacked(l) {
+			old.MTU = 0 // see holdSizes
+		}
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
 		if cycled && replugged {
 			down := false // as a bond wants it
@@ -107,7 +110,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			undo = append(undo, NeighsOf(w.Key, l, s)...)
 		}
 		if set.MTU != 0 {
-			b.resized[l.Index] = true
+			b.resized[place{w.Key, l.Index}] = set.MTU
 			for _, r := range s.routesOf(l.Index) {
 				if sizedByLink(r) {
 					undo = append(undo, Op{NS: w.Key, Dev: devOf(r, l), Do: ReplaceRoute{r}})
@@ -135,7 +138,9 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			Undo: append(undo, b.lit(k, addrsOf(w.Key, l, s))...)})
 	}
 	if cycled || falls {
-		back := slices.DeleteFunc(addrsOf(w.Key, l, s), func(op Op) bool {
+		mine := *s
+		mine.Others = nil
+		back := slices.DeleteFunc(addrsOf(w.Key, l, &mine), func(op Op) bool {
 			if a, is := op.Do.(NewAddr); is {
 				return b.drops(a.Addr)
 			}
@@ -156,11 +161,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
 				// The kernel takes an IPv6 address once, whatever its prefix length.
 				undo := inPlace(w.Key, f.Name, old, k.addrs[l.Index])
-				for _, r := range s.Routes {
-					if r.Src == old.Prefix.Addr() {
-						undo = append(undo, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: restore(r)})
-					}
-				}
+				undo = append(undo, WithSource(w.Key, s, old.Prefix.Addr())...)
 				b.moved[old.Prefix.Addr()] = true
 				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: undo})
 			}
@@ -242,7 +243,7 @@ func NeighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 }
 
 // addrsOf returns what puts back what a link loses that goes down, or whose
-// IPv6 is turned off: IPv6 addresses, and osl's routes and neighbours. The
+// IPv6 is turned off: IPv6 addresses, routes, and osl's neighbours. The
 // link-local address that the kernel made comes by itself.
 func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, a := range s.Addrs {
@@ -254,22 +255,14 @@ func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 			ops = append(ops, op)
 		}
 	}
-	for _, r := range s.routesOf(l.Index) {
-		ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
-	}
+	ops = append(ops, s.backWith(key, l, func(rtnl.Route) bool { return true })...)
 	return append(ops, NeighsOf(key, l, s)...)
 }
 
 // WithLastIPv4 returns what puts back what the kernel takes with the last IPv4
-// address of a link: osl's routes of the family, and its neighbours.
+// address of a link: routes of the family, and osl's neighbours.
 func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
-	for _, via := range []bool{false, true} { // a next hop may be by way of a route
-		for _, r := range s.routesOf(l.Index) {
-			if r.Dst.Addr().Is4() && (r.Via.IsValid() || len(r.Hops) > 0) == via {
-				ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
-			}
-		}
-	}
+	ops = s.backWith(key, l, func(r rtnl.Route) bool { return r.Dst.Addr().Is4() })
 	return append(ops, slices.DeleteFunc(NeighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
 }
 

@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[int]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -114,7 +114,7 @@ type builder struct {
 	reset   map[end]bool   // settings, by their paths, that another setting changes
 	set     map[end]bool   // settings that are planned, by their paths
 	entries map[end]bool   // links that are to have forwarding entries of their bridge
-	resized map[int]bool   // links whose MTU changes: IPv6 routes that had the same follow it
+	resized map[place]int  // links whose MTU changes: IPv6 routes that had the same follow it
 	waits   map[end]bool   // links that are made when the IPv6 of others is on
 	unbound map[place]bool // wireguard links that leave their port to another one
 	repvid  map[int]bool   // bridges whose default PVID changes, and with it the VLANs of ports
@@ -214,6 +214,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.prune(w, k)
 	}
 	b.config = append(b.config, b.late...)
+	b.holdSizes(w, k, b.count() > before)
 	if b.count() > before {
 		b.holds(w, k.State)
 	}
@@ -300,6 +301,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		return problem(Invalid, "the MTU %d is over the limit of %q, %d", f.MTU, l.Name, l.MaxMTU)
 	case f.MTU < l.MinMTU:
 		return problem(Invalid, "the MTU %d is below %d, the lowest of %q", f.MTU, l.MinMTU, l.Name)
+	}
+	if text := b.overParent(w, f, k); text != "" {
+		return problem(Invalid, "%s", text)
 	}
 	if x.link == nil {
 		at := end{w.Key, f.Name}
@@ -395,11 +399,13 @@ func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})
 	undo := []Op{{NS: key, Dev: dev, Do: IPv6{Index: l.Index, On: !on}}}
 	if l.Index == loopback { // the IPv6 routes that refuse are on it, whether its IPv6 is on or not
+		refuses := func(r rtnl.Route) bool { return r.Refuses() && r.Dst.Addr().Is6() }
 		for _, r := range k.Routes {
-			if r.Refuses() && r.Dst.Addr().Is6() {
+			if refuses(r) {
 				undo = append(undo, Op{NS: key, Do: ReplaceRoute{r}})
 			}
 		}
+		undo = append(undo, k.back(key, l, k.Others, refuses)...)
 	}
 	if !on {
 		undo = append(undo, addrsOf(key, l, k.part(l))...)

@@ -47,6 +47,9 @@ func Journal(ops []Op, c Commit, read ReadSetting) []Op {
 	for _, op := range slices.Backward(ops) {
 		j.note(op)
 	}
+	for _, steps := range j.steps[Undo] {
+		inTurn(steps)
+	}
 	leader := c.Leader
 	if c.ID == "" {
 		leader = lowest(ops)

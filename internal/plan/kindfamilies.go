@@ -144,7 +144,7 @@ func ipvlan(name string) *Kind {
 		Name: name, MaxMTU: maxMTU, Fields: []string{"mode", "flags", "parent"}, InPlace: []string{"mode", "flags"},
 		Words:     map[string][]string{"mode": {"l3", "l2", "l3s"}, "flags": {"bridge", "private", "vepa"}},
 		Defaults:  rtnl.LinkData{Mode: "l3"},
-		ownParent: true, needsOne: true, NoARP: true,
+		ownParent: true, needsOne: true, NoARP: true, sized: true,
 		NoMAC: because(A(name) + " has the hardware address of its parent"),
 		below: upper("ipvlan", "ipvtap"),
 	}

@@ -12,19 +12,22 @@ import (
 // a time that grows with its size and no faster.
 type known struct {
 	*State
-	index   map[int]*rtnl.Link
-	name    map[string]*rtnl.Link
-	source  map[string]*rtnl.Link // those that osl holds, by the name they are known by
-	tags    map[int]Tag           // of osl's links
-	addrs   map[int][]rtnl.Addr   // by link, in the kernel's order
-	at      map[address]rtnl.Addr
-	six     map[address]rtnl.Addr // of IPv6, by the address alone: a link has each once, with whatever length
-	routes  map[RouteKey][]rtnl.Route
-	on      map[int][]rtnl.Route // osl's routes that go with a link
-	others  map[RouteKey][]rtnl.Route
-	neighs  map[neighKey]rtnl.Neigh
-	linkNbs map[int][]rtnl.Neigh
-	seats   map[seat]rtnl.Neigh
+	index  map[int]*rtnl.Link
+	name   map[string]*rtnl.Link
+	source map[string]*rtnl.Link // those that osl holds, by the name they are known by
+	tags   map[int]Tag           // of osl's links
+	addrs  map[int][]rtnl.Addr   // by link, in the kernel's order
+	at     map[address]rtnl.Addr
+	six    map[address]rtnl.Addr // of IPv6, by the address alone: a link has each once, with whatever length
+	routes map[RouteKey][]rtnl.Route
+	on     map[int][]rtnl.Route // osl's routes that go with a link
+	others map[RouteKey][]rtnl.Route
+	// othersOn are the routes of others that go with a link, and do not come by themselves.
+	othersOn map[int][]rtnl.Route
+	sourced  map[netip.Addr][]rtnl.Route // with an address as their source
+	neighs   map[neighKey]rtnl.Neigh
+	linkNbs  map[int][]rtnl.Neigh
+	seats    map[seat]rtnl.Neigh
 }
 
 // address names an address of a link.
@@ -60,7 +63,7 @@ func know(s *State) *known {
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
 		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[RouteKey][]rtnl.Route{}, on: map[int][]rtnl.Route{},
-		others: map[RouteKey][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
+		others: map[RouteKey][]rtnl.Route{}, othersOn: map[int][]rtnl.Route{}, sourced: map[netip.Addr][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
 		k.index[l.Index], k.name[l.Name] = l, l
@@ -110,7 +113,7 @@ func (k *known) nameOf(index int) string {
 
 // part returns what hangs on one link, for the functions that take a state.
 func (k *known) part(l *rtnl.Link) *State {
-	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Neighs: k.linkNbs[l.Index], Qdiscs: k.Qdiscs, VLANs: k.VLANs}
+	return &State{Links: []rtnl.Link{*l}, Addrs: k.addrs[l.Index], Routes: k.on[l.Index], Others: k.othersOn[l.Index], Neighs: k.linkNbs[l.Index], Qdiscs: k.Qdiscs, VLANs: k.VLANs}
 }
 
 func sameEntry(a, b rtnl.Neigh) bool {

@@ -27,9 +27,11 @@ func KeyOfRoute(r rtnl.Route) RouteKey {
 // link, by way of which it leads or whose address it has as its source.
 func (k *known) knowRoutes() {
 	links := map[netip.Addr][]int{} // that have an address
-	for _, r := range k.Routes {
-		if r.Src.IsValid() {
-			links[r.Src] = nil
+	for _, list := range [][]rtnl.Route{k.Routes, k.Others} {
+		for _, r := range list {
+			if r.Src.IsValid() {
+				links[r.Src] = nil
+			}
 		}
 	}
 	if len(links) > 0 {
@@ -39,26 +41,35 @@ func (k *known) knowRoutes() {
 			}
 		}
 	}
+	hang := func(on map[int][]rtnl.Route, r rtnl.Route) {
+		if len(r.Hops) == 0 && !r.Src.IsValid() {
+			on[r.Index] = append(on[r.Index], r)
+			return
+		}
+		if r.Src.IsValid() {
+			k.sourced[r.Src] = append(k.sourced[r.Src], r)
+		}
+		list := []int{r.Index}
+		for _, h := range r.Hops {
+			list = append(list, h.Index)
+		}
+		list = append(list, links[r.Src]...)
+		slices.Sort(list)
+		for _, i := range slices.Compact(list) {
+			on[i] = append(on[i], r)
+		}
+	}
 	k.Routes = k.withNames(k.Routes)
 	for _, r := range k.Routes {
 		k.routes[KeyOfRoute(r)] = append(k.routes[KeyOfRoute(r)], r)
-		if len(r.Hops) == 0 && !r.Src.IsValid() {
-			k.on[r.Index] = append(k.on[r.Index], r)
-			continue
-		}
-		on := []int{r.Index}
-		for _, h := range r.Hops {
-			on = append(on, h.Index)
-		}
-		on = append(on, links[r.Src]...)
-		slices.Sort(on)
-		for _, i := range slices.Compact(on) {
-			k.on[i] = append(k.on[i], r)
-		}
+		hang(k.on, r)
 	}
 	k.Others = k.withNames(k.Others)
 	for _, r := range k.Others {
 		k.others[KeyOfRoute(r)] = append(k.others[KeyOfRoute(r)], r)
+		if r.Whole != nil {
+			hang(k.othersOn, r)
+		}
 	}
 }
 
@@ -79,9 +90,12 @@ func (k *known) withNames(list []rtnl.Route) []rtnl.Route {
 
 // routesOf returns osl's routes that go with a link: by way of which they lead, or
 // whose address they have as their source.
-func (s *State) routesOf(index int) (list []rtnl.Route) {
+func (s *State) routesOf(index int) []rtnl.Route { return s.going(s.Routes, index) }
+
+// going returns those of some routes that go with a link.
+func (s *State) going(routes []rtnl.Route, index int) (list []rtnl.Route) {
 	is := map[int]bool{index: true}
-	for _, r := range s.Routes {
+	for _, r := range routes {
 		if r.Touches(is) || r.Src.IsValid() && slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == index && a.Prefix.Addr() == r.Src }) {
 			list = append(list, r)
 		}
@@ -89,9 +103,37 @@ func (s *State) routesOf(index int) (list []rtnl.Route) {
 	return list
 }
 
+// backWith returns what puts back the routes that went with a link: those of osl and
+// those of others that were read.
+func (s *State) backWith(key string, l *rtnl.Link, is func(rtnl.Route) bool) []Op {
+	return s.back(key, l, append(s.routesOf(l.Index), s.going(s.Others, l.Index)...), is)
+}
+
+func (s *State) back(key string, l *rtnl.Link, routes []rtnl.Route, is func(rtnl.Route) bool) (ops []Op) {
+	for _, r := range routes {
+		if !is(r) || r.Proto != rtnl.Protocol && r.Whole == nil {
+			continue
+		}
+		if r.Whole != nil && r.Src.Is6() { // which stays, without its source
+			ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: DelRoute{r}})
+		}
+		ops = append(ops, Op{NS: key, Dev: devOf(r, l), Do: restore(r)})
+	}
+	return ops
+}
+
+// WithSource returns what puts back the routes that go with an address which they have
+// as their source, from whichever link.
+func WithSource(key string, s *State, ip netip.Addr) []Op {
+	return s.back(key, &rtnl.Link{}, slices.Concat(s.Routes, s.Others), func(r rtnl.Route) bool { return r.Src == ip })
+}
+
 // restore returns what brings a route back that the kernel took, or a part of it: of
 // several next hops one may be left.
 func restore(r rtnl.Route) Action {
+	if r.Whole != nil {
+		return PutBack{*r.Whole}
+	}
 	if len(r.Hops) > 0 || r.Src.IsValid() && r.Dst.Addr().Is6() { // or its source alone was taken
 		return ReplaceRoute{r}
 	}

@@ -114,7 +114,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
 			set.MAC, set.MTU, set.TxQLen = w.MAC, w.MTU, w.TxQLen
 		}
-		if w.Kind == "bridge" {
+		if w.Kind == "bridge" || KindOf(w.Kind).ownParent {
 			set.MTU = w.MTU
 		}
 	}
@@ -203,6 +203,9 @@ func arp(hide bool) *[2]uint32 {
 func makeLink(key string, w *Iface, index, parent int) Op {
 	n := NewLink{Parent: w.Parent, Link: rtnl.LinkNew{Index: index, Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU,
 		TxQLen: w.TxQLen, Parent: parent, Data: w.Data}}
+	if KindOf(w.Kind).ownParent {
+		n.Link.MTU = 0 // it is set when its parent has its own
+	}
 	op := Op{NS: key, Dev: w.device(), Undo: []Op{{NS: key, Dev: w.device(), Do: DelLink{index}}}}
 	if w.HostParent != nil {
 		// Sent where the parent is: a vxlan then keeps its tunnel there.

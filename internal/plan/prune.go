@@ -137,6 +137,10 @@ func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) []Op {
 		if is && !back && d.Addr.Prefix.Addr().Is4() { // the first is undone last
 			back = true
 			ops[i].Undo = append(ops[i].Undo, WithLastIPv4(w.Key, l, k.part(l))...)
+		} else if is { // osl's other routes have steps of their own
+			ops[i].Undo = append(ops[i].Undo, k.back(w.Key, &rtnl.Link{}, k.sourced[d.Addr.Prefix.Addr()], func(r rtnl.Route) bool {
+				return r.Whole != nil || r.Within(b.gone) || b.to[KeyOfRoute(r)]
+			})...)
 		}
 	}
 	return ops
@@ -169,6 +173,10 @@ func (b *builder) lit(k *known, ops []Op) []Op {
 		case PutBack:
 			if addr, is := a.Kept.Addr(); is {
 				ip, index = addr.Prefix.Addr(), addr.Index
+			} else if r, is := a.Kept.Route(); is {
+				if ip, index = r.Dst.Addr(), r.Index; r.Refuses() {
+					index = loopback
+				}
 			}
 		case NewRoute:
 			if ip = a.Route.Dst.Addr(); a.Route.Refuses() {

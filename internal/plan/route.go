@@ -208,7 +208,7 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 		case late:
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(restore(h))})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
-		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && h.Touches(b.resized):
+		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && b.resizes(w, h):
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
 			back := undo(ReplaceRoute{h})
 			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] || b.unlit(w, h) {
@@ -232,6 +232,11 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 // unlit reports whether a route that is there refuses IPv6, and goes with that of lo.
 func (b *builder) unlit(w *Sandbox, h rtnl.Route) bool {
 	return h.Refuses() && h.Dst.Addr().Is6() && b.dark[end{w.Key, "lo"}]
+}
+
+// resizes reports whether a link by way of which a route leads gets another MTU.
+func (b *builder) resizes(w *Sandbox, h rtnl.Route) bool {
+	return b.resized[place{w.Key, h.Index}] != 0 || slices.ContainsFunc(h.Hops, func(x rtnl.Hop) bool { return b.resized[place{w.Key, x.Index}] != 0 })
 }
 
 // sizedByLink reports whether the kernel changes the MTU of a route with that of its link.

@@ -60,7 +60,13 @@ func (k Kept) Compare(o Kept) int {
 	if k.typ != linux.RTM_NEWROUTE {
 		return 0
 	}
-	return hasVia(k.data) - hasVia(o.data)
+	via := func(k Kept) int {
+		if HasVia(k.data) {
+			return 1
+		}
+		return 0
+	}
+	return via(k) - via(o)
 }
 
 // kernelLinkLocal is IFAPROT_KERNEL_LL of linux/if_addr.h.
@@ -91,14 +97,14 @@ func ownRoute(p []byte) bool {
 	return p[5] != linux.RTPROT_KERNEL && p[5] != linux.RTPROT_RA && p[5] != linux.RTPROT_REDIRECT && getU32(p[8:])&linux.RTM_F_CLONED == 0
 }
 
-// hasVia is 1 for a route with a next hop, else 0.
-func hasVia(p []byte) int {
+// HasVia reports whether the route of a message has a next hop.
+func HasVia(p []byte) bool {
 	for t := range attrs(p[linux.SizeofRtMsg:]) {
 		if t == linux.RTA_GATEWAY || t == linux.RTA_VIA || t == linux.RTA_MULTIPATH {
-			return 1
+			return true
 		}
 	}
-	return 0
+	return false
 }
 
 // Request returns the request that puts it back. It fails with EEXIST where it

@@ -75,7 +75,7 @@ func FuzzRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, ok := ParseRoute(b)
 		if ownRoute(b) {
-			hasVia(b)
+			HasVia(b)
 			_ = Kept{linux.RTM_NEWROUTE, b}.String()
 			_ = Kept{linux.RTM_NEWROUTE, b}.Request()
 		}

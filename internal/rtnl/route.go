@@ -29,6 +29,9 @@ type Route struct {
 	AdvMSS uint32
 	// Hops are several next hops, in place of Via and Index.
 	Hops []Hop
+	// Whole is all that the kernel said of a route of others that it lists and does not
+	// make again by itself.
+	Whole *Kept
 }
 
 // Hop is one of several next hops.
@@ -172,7 +175,11 @@ func ParseMade(p []byte) (r Route, ok bool) {
 	if len(p) >= linux.SizeofRtMsg && p[5] == linux.RTPROT_KERNEL && (p[4] == linux.RT_TABLE_LOCAL || p[7] != linux.RTN_UNICAST) {
 		return r, false
 	}
-	return ParseRoute(p)
+	r, ok = ParseRoute(p)
+	if ok && r.Proto != Protocol && ownRoute(p) {
+		r.Whole = &Kept{linux.RTM_NEWROUTE, append([]byte(nil), p...)}
+	}
+	return r, ok
 }
 
 // RouteTo returns the request that asks the kernel by which route it reaches

@@ -1,0 +1,59 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// On the way back a route comes when all else is as it was, since it needs addresses,
+// other routes and links that are up, and these may be of other steps than the one that
+// took it: those with a next hop, which has to be reachable, after the others. What
+// knows that a change is under way goes at the very end.
+const (
+	atOnce = iota
+	onLinks
+	byNextHops
+	atEnd
+)
+
+func turn(a Action) int {
+	switch a := a.(type) {
+	case NewRoute:
+		return turnOf(a.Request(nil))
+	case ReplaceRoute:
+		return turnOf(a.Request(nil))
+	case PutBack:
+		return turnOf(a.Request(nil))
+	case DelAltName:
+		if a.Index == loopback {
+			return atEnd
+		}
+	case MakeNS:
+		return atEnd
+	}
+	return atOnce
+}
+
+func turnOf(r rtnl.Request) int {
+	switch {
+	case r.Type != linux.RTM_NEWROUTE:
+		return atOnce
+	case rtnl.HasVia(r.Data):
+		return byNextHops
+	}
+	return onLinks
+}
+
+// InTurn puts inverses into the order in which they are carried out, where they come as
+// those of the last step first.
+func InTurn(ops []Op) {
+	slices.SortStableFunc(ops, func(a, b Op) int { return turn(a.Do) - turn(b.Do) })
+}
+
+// inTurn does so for the steps of a record.
+func inTurn(steps []Step) {
+	turn := func(s Step) int { return turnOf(rtnl.Request{Type: s.Type, Data: s.Data}) }
+	slices.SortStableFunc(steps, func(a, b Step) int { return turn(a) - turn(b) })
+}

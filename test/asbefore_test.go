@@ -1,0 +1,141 @@
+//go:build linux
+
+package osltest
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// What a change that fails at its very end has put back.
+
+// failing adds what the kernel refuses when all else is done.
+func failing(n osl.Network) osl.Network {
+	n.Sandboxes = append(slices.Clone(n.Sandboxes), osl.Spec{Name: "zz", Interfaces: []osl.InterfaceSpec{{Name: "down0", Type: "bridge", Down: true}},
+		Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"}}})
+	return n
+}
+
+// lab returns a network of one sandbox, which is gone after the test.
+func lab(t *testing.T, routes []osl.RouteSpec, ifaces ...osl.InterfaceSpec) osl.Network {
+	t.Cleanup(func() {
+		_, err := osl.Down(context.Background(), osl.Network{Name: "lab"})
+		must(t, err)
+	})
+	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa", Interfaces: ifaces, Routes: routes}}}
+}
+
+// Routes of others go with an address, with the last address of a link, and with a link
+// that is set down; osl's go with the address of a link that stays where the one that
+// they lead by is made anew.
+func TestRoutesComeBack(t *testing.T) {
+	begin(t)
+	up := lab(t, []osl.RouteSpec{
+		{To: netip.MustParsePrefix("10.88.0.0/16"), Dev: "e1", Src: netip.MustParseAddr("10.1.0.1")},
+		{To: netip.MustParsePrefix("fd88::/64"), Dev: "e1", Src: netip.MustParseAddr("fd01::1")},
+	}, osl.InterfaceSpec{Name: "e0", Type: "bridge", Addresses: prefixes("10.1.0.1/24", "10.1.0.2/24", "fd01::1/64")},
+		osl.InterfaceSpec{Name: "e1", Type: "bridge", Addresses: prefixes("10.2.0.1/24", "fd02::1/64")})
+	_, err := osl.Apply(t.Context(), up)
+	must(t, err)
+	key := osl.GenerateKey("sa")
+	witness(t, key, func(h *netlink.Handle) {
+		dev := func(name string) int { return linkOf(t, key, name).Attrs().Index }
+		for _, r := range []netlink.Route{
+			{LinkIndex: dev("e1"), Dst: ipnet("198.51.100.0/24"), Src: ip("10.1.0.1"), Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK},
+			{LinkIndex: dev("e1"), Dst: ipnet("203.0.113.0/24"), Gw: ip("198.51.100.9"), Protocol: unix.RTPROT_BOOT, Priority: 7, Table: 99, Flags: unix.RTNH_F_ONLINK},
+			{LinkIndex: dev("e0"), Dst: ipnet("192.0.2.0/24"), Protocol: unix.RTPROT_DHCP, Scope: unix.RT_SCOPE_LINK, MTU: 1300},
+			{LinkIndex: dev("e1"), Dst: ipnet("fd98::/64"), Src: ip("fd01::1"), Protocol: unix.RTPROT_STATIC},
+			{LinkIndex: dev("e1"), Dst: ipnet("fd99::/64"), Gw: ip("fd98::9"), Protocol: unix.RTPROT_STATIC, Priority: 7},
+			{Dst: ipnet("fd97::/64"), Type: unix.RTN_BLACKHOLE, Protocol: unix.RTPROT_STATIC},
+		} {
+			must(t, h.RouteAdd(&r))
+		}
+	})
+	before := snapshot(t, key)
+	bridge := func(name string, down bool, addrs ...string) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: name, Type: "bridge", Down: down, Addresses: prefixes(addrs...)}
+	}
+	both := []string{"10.2.0.1/24", "fd02::1/64"}
+	for what, edit := range map[string][]osl.InterfaceSpec{
+		"the sources go":        {bridge("e0", false, "10.1.0.2/24"), bridge("e1", false, both...)},
+		"the last address goes": {bridge("e0", false), bridge("e1", false)},
+		"the sources are moved": {bridge("e0", false, "10.3.0.1/24"), bridge("e1", false, append(both, "10.1.0.1/24", "fd01::1/128")...)},
+		"links are set down":    {bridge("e0", true, "10.1.0.1/24", "fd01::1/64"), bridge("e1", true, both...)},
+		"a link is another":     {bridge("e0", false), {Name: "e1", Type: "veth", Peer: osl.Endpoint{Sandbox: "sa", Interface: "e2"}}, {Name: "e2"}},
+		"nothing stays":         nil,
+	} {
+		n := up
+		n.Sandboxes = []osl.Spec{{Name: "sa", Interfaces: edit}}
+		_, err := osl.Apply(t.Context(), failing(n))
+		if err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what+": the sandbox", before, func() []string { return snapshot(t, key) })
+	}
+	sb, err := osl.NewSandbox(key, false, true)
+	must(t, err)
+	if _, err := osl.Apply(t.Context(), up); err != nil {
+		t.Error(err)
+	}
+	must(t, sb.RemoveAliasIP("e0", ipnet("10.1.0.2/24")))
+}
+
+// With the MTU of a link go those of the links on it, and with the MTU of a bridge's port
+// that of the bridge.
+func TestSizesComeBack(t *testing.T) {
+	begin(t)
+	on := func(name, parent string, mtu int) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: name, Type: "macvlan", Parent: parent, MTU: mtu}
+	}
+	base := []osl.InterfaceSpec{{Name: "e0", Type: "bridge", MTU: 9000}, on("m0", "e0", 9000), on("m1", "e0", 0), {Name: "br", Type: "bridge"}, on("b0", "br", 0)}
+	up := lab(t, nil, base...)
+	_, err := osl.Apply(t.Context(), up)
+	lacks(t, "macvlan", err)
+	must(t, err)
+	key := osl.GenerateKey("sa")
+	before := snapshot(t, key)
+	edit := func(change func(list []osl.InterfaceSpec) []osl.InterfaceSpec) osl.Network {
+		n := up
+		n.Sandboxes = []osl.Spec{{Name: "sa", Interfaces: change(slices.Clone(base))}}
+		return n
+	}
+	lower := edit(func(list []osl.InterfaceSpec) []osl.InterfaceSpec {
+		list[0].MTU, list[1].MTU = 1400, 1300
+		return list
+	})
+	port := edit(func(list []osl.InterfaceSpec) []osl.InterfaceSpec {
+		return append(list, osl.InterfaceSpec{Name: "p0", Type: "veth", MTU: 1300, Master: "br", Peer: osl.Endpoint{Sandbox: "sa", Interface: "p1"}}, osl.InterfaceSpec{Name: "p1"})
+	})
+	for what, n := range map[string]osl.Network{
+		"lower": lower, "lower by a port": port,
+		"of one that goes": edit(func(list []osl.InterfaceSpec) []osl.InterfaceSpec {
+			list[0].MTU = 1400
+			return slices.Delete(list, 1, 2)
+		}),
+	} {
+		if _, err := osl.Apply(t.Context(), failing(n)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what+": the sandbox", before, func() []string { return snapshot(t, key) })
+	}
+	too := edit(func(list []osl.InterfaceSpec) []osl.InterfaceSpec { list[0].MTU = 1400; return list })
+	if _, err := osl.Apply(t.Context(), too); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `the MTU 9000 is over that of its parent "e0", 1400`) {
+		t.Errorf("a link on one with less: %v", err)
+	}
+	for _, n := range []osl.Network{lower, up, port, up} {
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Errorf("diff after that: %v %v", c, err)
+		}
+	}
+}
