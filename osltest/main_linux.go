@@ -102,8 +102,12 @@ func command(user bool) *exec.Cmd {
 	return cmd
 }
 
-// prepare gives the new mount namespace an empty /run, and sets lo up.
+// prepare gives the new mount namespace an empty /run, and sets lo up. What a command
+// leaves behind becomes a child of this process, which looks for it there.
 func prepare() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -259,6 +260,17 @@ func TestLeaksAndReport(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// One that nobody waits for any more.
+	if out, err := n.Sandbox("h2").Command(t.Context(), "sh", "-c", "setsid tail -f /dev/null >/dev/null 2>&1 & echo $!").Output(); err != nil {
+		t.Fatal(err)
+	} else if orphan, err := strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
+		t.Fatal(err)
+	} else {
+		defer func() {
+			_ = unix.Kill(orphan, unix.SIGKILL)
+			_, _ = unix.Wait4(orphan, nil, 0, nil)
+		}()
+	}
 	c, err := n.Sandbox("h2").DialContext(t.Context(), "tcp", "10.0.0.1:81")
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("%v, %v", c, err)
@@ -268,7 +280,7 @@ func TestLeaksAndReport(t *testing.T) {
 	_ = cmd.Wait()
 	_ = l.Close()
 	text := r.text.String()
-	for _, want := range []string{"the test left a tcp listener socket of port 8080 open in h1", "(sleep) in h2", "sandbox switch",
+	for _, want := range []string{"the test left a tcp listener socket of port 8080 open in h1", "(sleep) in h2", "(tail) in h2", "sandbox switch",
 		"eth0: up, mtu 1500", "10.0.0.2/24", "tcp6 [::]:8080 -> [::]:0 LISTEN", "TCP 10.0.0.1:81 > 10.0.0.2:", "RST+ACK"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing says %q", want)
