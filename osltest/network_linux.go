@@ -39,7 +39,7 @@ type Network struct {
 func Up(t testing.TB, network osl.Network) *Network {
 	t.Helper()
 	if why := os.Getenv(refused); why != "" {
-		t.Skip("no network for tests: ", why)
+		t.Skip("no network for tests:", why)
 	}
 	if os.Getenv(inside) == "" {
 		t.Fatal("osltest.Main(m) must be called from TestMain")

@@ -101,6 +101,7 @@ func (r *ring) packets() ([]Packet, <-chan struct{}) {
 // recorder keeps the last packets of a sandbox, for the log of a test that fails.
 type recorder struct {
 	name   string
+	dev    string // of one interface, empty for all
 	fd     int
 	stopFD int
 	ring   ring
@@ -121,9 +122,10 @@ func record(t testing.TB, name string, s *osl.Namespace) *recorder {
 }
 
 func startRecorder(name string, s *osl.Namespace, dev string, most int) (*recorder, error) {
-	r := &recorder{name: name, done: make(chan struct{}), ring: ring{max: most, more: make(chan struct{})}}
+	r := &recorder{name: name, dev: dev, done: make(chan struct{}), ring: ring{max: most, more: make(chan struct{})}}
 	var err error
-	if r.fd, err = packetSocket(s, dev, false); err != nil {
+	// It is not bound to an interface: that may be another link by and by, of the same name.
+	if r.fd, err = packetSocket(s, "", false); err != nil {
 		return nil, err
 	}
 	if r.stopFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
@@ -154,7 +156,9 @@ func (r *recorder) run(s *osl.Namespace) {
 			}
 			p.Interface = names[l.Ifindex]
 		}
-		r.ring.add(p)
+		if r.dev == "" || r.dev == p.Interface {
+			r.ring.add(p)
+		}
 	}
 }
 
@@ -194,6 +198,9 @@ func (n *Network) Capture(at string) *Capture {
 		n.t.Fatalf("%q is no interface: write it as web/eth0", at)
 	}
 	s := n.Sandbox(sandbox)
+	if _, err := s.Interface(n.t.Context(), dev); err != nil {
+		n.t.Fatal(n.short(err.Error()))
+	}
 	r, err := startRecorder(sandbox, s, dev, 0)
 	if err != nil {
 		n.t.Fatal(err)

@@ -116,8 +116,12 @@ func (n *Network) end(net *osl.Network, e osl.Endpoint) *osl.InterfaceSpec {
 // Cut lets nothing through the links between a and b any more, without a word to
 // either: packets are lost, as in a cable that is cut somewhere on its way. Each of a
 // and b is a sandbox, an interface of one, "web/eth0", or a segment. Connections stay, until they
-// time out by themselves. The test ends where the network has no such link; links with
-// the host are none.
+// time out by themselves. The test ends where the network has no such link.
+//
+// The first time, the link is taken apart: its ends become others of the same names and
+// hardware addresses, with all that the network or calls of osl gave them. What other
+// programs did to these interfaces goes, and a socket that is bound to one of them hears
+// nothing any more. So it is with Partition, and with Impair where netem does not do it.
 func (n *Network) Cut(a, b string) {
 	n.t.Helper()
 	n.mu.Lock()

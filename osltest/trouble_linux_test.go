@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -225,4 +226,26 @@ func TestNoNetworkOfATest(t *testing.T) {
 			t.Errorf("%s: %s", name, r.text.String())
 		}
 	}
+}
+
+// A capture goes on where its link is taken apart.
+func TestCaptureOfACutLink(t *testing.T) {
+	t.Parallel()
+	n := Up(t, lan(2))
+	echo(t, n, "h2")
+	c := n.Capture("h2/eth0")
+	n.Cut("h2", "switch")
+	n.Heal("h2", "switch")
+	if _, ok := asks(t, n, "h1", "10.0.0.2", slow); !ok {
+		t.Fatal("no answer")
+	}
+	c.Expect("the answer", func(p Packet) bool {
+		return p.Out && p.Interface == "eth0" && strings.HasSuffix(string(p.Data), "hello")
+	})
+	switched := n.Capture("switch/p1")
+	if _, ok := asks(t, n, "h1", "10.0.0.2", slow); !ok {
+		t.Fatal("no answer")
+	}
+	switched.Expect("the question", func(p Packet) bool { return strings.HasSuffix(string(p.Data), "hello") })
+	switched.ExpectNone("a packet of another port", func(p Packet) bool { return p.Interface != "p1" })
 }
