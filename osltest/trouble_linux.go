@@ -267,7 +267,9 @@ func (i Impairment) netem() *osl.ImpairSpec {
 
 // Partition loses what sandboxes of one group send to those of another, over whatever
 // links and routers; each is in one group at most, and what is in none is reached by
-// all. It takes the place of the partition before; without groups there is none.
+// all. It goes by the addresses that they have now, of IP and ARP: one that is on
+// sandboxes of two groups ends the test. It takes the place of the partition before;
+// without groups there is none.
 func (n *Network) Partition(groups ...[]string) {
 	n.t.Helper()
 	n.mu.Lock()

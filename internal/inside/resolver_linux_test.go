@@ -83,7 +83,8 @@ func TestResolverWithHostsAlone(t *testing.T) {
 	}
 }
 
-// A server that is mute ends with the caller's context.
+// A server that is mute ends with the caller's context, and not after the ten seconds that
+// package net gives it.
 func TestResolverEndsWithItsContext(t *testing.T) {
 	nameServer(t, "127.0.0.10", nil)
 	s := here(t, map[string]string{"resolv.conf": "nameserver 127.0.0.10\n"})
@@ -92,7 +93,7 @@ func TestResolverEndsWithItsContext(t *testing.T) {
 	begin := time.Now()
 	_, err := s.Resolver().LookupHost(ctx, "mute.example")
 	var e *net.DNSError
-	if !errors.As(err, &e) || !e.IsTimeout || time.Since(begin) > 4*time.Second {
+	if !errors.As(err, &e) || !e.IsTimeout || time.Since(begin) > 9*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
