@@ -220,7 +220,7 @@ func (c LinkChange) wanted() want.LinkChange {
 
 func statusOf(s *stand.Sandbox) *Status {
 	st := &Status{Name: s.Name, Key: s.Key, Made: s.Made, From: s.From, Owner: s.Owner, Network: s.Network, Labels: s.Labels,
-		Interfaces: []InterfaceStatus{}, Gateway: s.Gateway, Gateway6: s.Gateway6, Routes: each(s.Routes, routeOf),
+		Interfaces: make([]InterfaceStatus, 0, len(s.Interfaces)), Gateway: s.Gateway, Gateway6: s.Gateway6, Routes: each(s.Routes, routeOf),
 		Neighbors: each(s.Neighbors, neighborOf), OtherRoutes: each(s.OtherRoutes, otherRouteOf),
 		Rules: each(s.Rules, ruleOf), OtherRules: each(s.OtherRules, otherRuleOf)}
 	for i := range s.Interfaces {

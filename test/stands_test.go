@@ -122,3 +122,18 @@ func TestStandsAgain(t *testing.T) {
 		t.Error("what is gone was read")
 	}
 }
+
+// A secret by which the kernel makes link-local addresses is not read, nor that there is
+// one: what says nothing of it leaves it.
+func TestStandsWithSecret(t *testing.T) {
+	begin(t)
+	net := osl.Network{Sandboxes: []osl.Spec{{Name: "sts", Interfaces: []osl.InterfaceSpec{{Name: "a", Type: "veth", Peer: osl.Endpoint{Sandbox: "sts", Interface: "b"},
+		IPv6: "link-local", Sysctls: map[string]string{"ipv6.stable_secret": "2001:db8::7"}}, {Name: "b"}}}}}
+	if _, err := osl.Apply(t.Context(), net); err != nil {
+		t.Fatal(err)
+	}
+	asRead(t, net)
+	if _, err := osl.Down(t.Context(), net); err != nil {
+		t.Fatal(err)
+	}
+}

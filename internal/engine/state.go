@@ -228,7 +228,7 @@ func (n *Namespace) Interface(ctx context.Context, name string) (*stand.Iface, e
 	if err != nil {
 		return nil, fail("read the interface", n.key, name, err)
 	}
-	return r.Interface(), nil
+	return r.Iface(), nil
 }
 
 // readOne reads a link: it is the first of those that are read, and its master the

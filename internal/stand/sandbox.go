@@ -98,7 +98,8 @@ type WireGuardPeer struct {
 // Sandbox tells what a reading found.
 func (r *Reading) Sandbox() *Sandbox {
 	s := r.State
-	x := &Sandbox{Name: r.Name, Key: r.Key, From: r.From, Owner: r.Owner, Gateway: s.Gateway(true), Gateway6: s.Gateway(false)}
+	x := &Sandbox{Name: r.Name, Key: r.Key, From: r.From, Owner: r.Owner, Gateway: s.Gateway(true), Gateway6: s.Gateway(false),
+		Interfaces: make([]Iface, 0, len(s.Links))}
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
 		t, x.Made = plan.ParseSandboxTag(lo.Alias)
@@ -154,9 +155,9 @@ func (r *Reading) Sandbox() *Sandbox {
 	return x
 }
 
-// Interface tells what a reading of one link found: that is the first of those that were
+// Iface tells what a reading of one link found: that is the first of those that were
 // read, and its master the second, where it has one.
-func (r *Reading) Interface() *Iface {
+func (r *Reading) Iface() *Iface {
 	l := &r.State.Links[0]
 	x := r.iface(r.State, l)
 	x.UnderWay = x.UnderWay || l.Name == "lo" && len(r.Some) > 0

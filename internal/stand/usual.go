@@ -50,6 +50,16 @@ func beside(o rtnl.Options, usual settings) rtnl.Options {
 	return o
 }
 
+// asked is what is to be asked for to have these settings. That addresses are made by a
+// secret is not: a Spec does not tell the secret, and so leaves it.
+func asked(o *rtnl.Options) want.LinkOptions {
+	x := want.LinkOptionsOf(o)
+	if x.AddrGenMode == want.BySecret {
+		x.AddrGenMode = ""
+	}
+	return x
+}
+
 // made says what an interface is that osl made, where that is not what the kernel makes.
 func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	kind, ofBond := plan.KindOf(l.Kind), master != nil && master.Kind == "bond"
@@ -78,7 +88,7 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 		o.Drop(rtnl.LinkGSOMaxSegs)
 		o.Drop(rtnl.LinkGROMaxSize)
 	}
-	f.LinkOptions = want.LinkOptionsOf(&o)
+	f.LinkOptions = asked(&o)
 }
 
 // changed says what osl changed of a link that was there before.
@@ -98,7 +108,7 @@ func changed(f *want.Iface, l *rtnl.Link, tag *plan.Tag) {
 			o.Drop(at)
 		}
 	}
-	f.LinkOptions = want.LinkOptionsOf(&o)
+	f.LinkOptions = asked(&o)
 }
 
 // bridge says what a bridge is beside what the kernel makes, nil where that is nothing.

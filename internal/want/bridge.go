@@ -250,6 +250,15 @@ func (o told) number(at int) *int {
 	return &n
 }
 
+// size is a number that is never 0.
+func (o told) size(at int) int {
+	v, ok := o.Get(at)
+	if !ok {
+		return 0
+	}
+	return int(v)
+}
+
 func (o told) duration(at int) *time.Duration {
 	v, ok := o.Get(at)
 	if !ok {

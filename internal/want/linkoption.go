@@ -36,6 +36,10 @@ const (
 	maxGSO = 8 * 65535
 )
 
+// BySecret is the AddrGenMode of a link whose addresses are made by a secret. It can not
+// be asked for: to write the secret makes it so.
+const BySecret = "stable_secret"
+
 func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 	var s settings
 	s.number(rtnl.LinkGroup, "group", o.Group, 0, math.MaxInt32)
@@ -44,7 +48,7 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 	s.flag(rtnl.LinkARP, o.ARP)
 	switch i := slices.Index(plan.AddrGenModes, o.AddrGenMode); {
 	case o.AddrGenMode == "":
-	case o.AddrGenMode == "stable_secret":
+	case o.AddrGenMode == BySecret:
 		s.bad("addrgenmode", "stable_secret needs a secret: write the sysctl ipv6.stable_secret, which makes it so")
 	case i < 0:
 		s.bad("addrgenmode", "the mode %q is none of eui64, none, random", o.AddrGenMode)
@@ -98,14 +102,10 @@ func (s *Iface) altNames() ([]string, error) {
 // LinkOptionsOf says which settings these are; nil and zero for what is not among them.
 func LinkOptionsOf(o *rtnl.Options) LinkOptions {
 	is := told{o}
-	x := LinkOptions{Group: is.number(rtnl.LinkGroup), Promisc: is.flag(rtnl.LinkPromisc), AllMulticast: is.flag(rtnl.LinkAllMulticast), ARP: is.flag(rtnl.LinkARP)}
+	x := LinkOptions{Group: is.number(rtnl.LinkGroup), Promisc: is.flag(rtnl.LinkPromisc), AllMulticast: is.flag(rtnl.LinkAllMulticast), ARP: is.flag(rtnl.LinkARP),
+		GSOMaxSize: is.size(rtnl.LinkGSOMaxSize), GSOMaxSegs: is.size(rtnl.LinkGSOMaxSegs), GROMaxSize: is.size(rtnl.LinkGROMaxSize)}
 	if v, ok := o.Get(rtnl.LinkAddrGenMode); ok && int(v) < len(plan.AddrGenModes) {
 		x.AddrGenMode = plan.AddrGenModes[v]
-	}
-	for at, to := range map[int]*int{rtnl.LinkGSOMaxSize: &x.GSOMaxSize, rtnl.LinkGSOMaxSegs: &x.GSOMaxSegs, rtnl.LinkGROMaxSize: &x.GROMaxSize} {
-		if v, ok := o.Get(at); ok {
-			*to = int(v)
-		}
 	}
 	return x
 }
