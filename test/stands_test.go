@@ -137,3 +137,22 @@ func TestStandsWithSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Of the sizes of a bridge those of GSO are what its ports allow, and that of GRO its own.
+func TestStandsBridgeSizes(t *testing.T) {
+	begin(t)
+	net := osl.Network{Sandboxes: []osl.Spec{{Name: "stg", Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge", GROMaxSize: 30000},
+		{Name: "a", Type: "veth", Peer: osl.Endpoint{Sandbox: "stg", Interface: "b"}, Master: "br", GSOMaxSize: 20000}, {Name: "b"}}}}}
+	if _, err := osl.Apply(t.Context(), net); err != nil {
+		t.Fatal(err)
+	}
+	read := asRead(t, net)
+	for _, x := range read.Sandboxes[0].Interfaces {
+		if want := map[string][2]int{"br": {0, 30000}, "a": {20000, 0}}[x.Name]; x.GSOMaxSize != want[0] || x.GROMaxSize != want[1] {
+			t.Errorf("%s: %d of GSO, %d of GRO", x.Name, x.GSOMaxSize, x.GROMaxSize)
+		}
+	}
+	if _, err := osl.Down(t.Context(), net); err != nil {
+		t.Fatal(err)
+	}
+}

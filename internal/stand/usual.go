@@ -86,7 +86,6 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	if l.Kind == "bridge" { // it has what its ports allow
 		o.Drop(rtnl.LinkGSOMaxSize)
 		o.Drop(rtnl.LinkGSOMaxSegs)
-		o.Drop(rtnl.LinkGROMaxSize)
 	}
 	f.LinkOptions = asked(&o)
 }
