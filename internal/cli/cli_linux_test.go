@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -249,23 +250,28 @@ func TestExec(t *testing.T) {
 func TestExecPassesSignalsOn(t *testing.T) {
 	want(t, exitDone, nil, "create", "a")
 	defer runOSL(t, "rm", "a")
-	c := exec.Command(self(t), "exec", "a", "--", "sh", "-c", "trap 'exit 42' TERM; echo ready; while :; do sleep 0.05; done")
-	c.Env = append(os.Environ(), asCommand+"=1")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Wait(); c.ProcessState.ExitCode() != 42 {
-		t.Errorf("got %v", err)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		// With a flag before it osl stays, as it does without root.
+		c := exec.CommandContext(ctx, self(t), "--base=/run", "exec", "a", "--", "sh", "-c", fmt.Sprintf("trap 'exit 42' %d; echo ready; while :; do sleep 0.05; done", signal))
+		c.Env = append(os.Environ(), asCommand+"=1")
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Wait(); c.ProcessState.ExitCode() != 42 {
+			t.Errorf("%v: %v", signal, err)
+		}
 	}
 }
 

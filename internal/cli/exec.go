@@ -28,7 +28,8 @@ func (a *app) execCommand() *cobra.Command {
 		Long: `Run a command inside a sandbox, or with the name host beside them where osl
 works, which without root is a namespace of the user's own; and exit with its exit code: 128 and the
 signal's number if a signal ended it, 127 if there is no such command. As root osl
-becomes the command; a signal that ends it ends osl.
+becomes the command; a signal that ends it ends osl. Without, osl waits for it, and
+passes SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 on.
 
 As with ip netns exec, /sys shows the sandbox's network, and the files of
 /etc/netns/NAME are over those of /etc, in a mount namespace of the command's own: what
@@ -76,7 +77,7 @@ func (a *app) exec(ctx context.Context, c *exec.Cmd) error {
 	// A terminal sends SIGINT and SIGQUIT to the command as well, which may
 	// want to go on; the others reach osl only.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 
 	if err := c.Start(); err != nil {
@@ -90,7 +91,7 @@ func (a *app) exec(ctx context.Context, c *exec.Cmd) error {
 	for {
 		select {
 		case s := <-signals:
-			if s == syscall.SIGTERM || s == syscall.SIGHUP {
+			if s != os.Interrupt && s != syscall.SIGQUIT {
 				// It may have ended this moment.
 				_ = c.Process.Signal(s)
 			}
