@@ -94,6 +94,8 @@ func impaired(t *testing.T) *Network {
 	if took, ok := asks(t, n, "h1", "10.0.0.2", slow); !ok || took < 2*delay {
 		t.Errorf("there and back in %v, %v", took, ok)
 	}
+	n.Impair("h1", "switch", Impairment{Jitter: 20 * time.Millisecond})
+	inOrder(t, n)
 	n.Impair("h1/eth0", "switch/p1", Impairment{Loss: 1})
 	if _, ok := asks(t, n, "h1", "10.0.0.2", 100*time.Millisecond); ok {
 		t.Error("an answer though all is lost")
@@ -130,6 +132,33 @@ func impaired(t *testing.T) *Network {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("healed: %v, %v", took, ok)
+		}
+	}
+}
+
+// inOrder demands that packets do not pass each other.
+func inOrder(t *testing.T, n *Network) {
+	t.Helper()
+	p, err := n.Sandbox("h2").ListenPacket(t.Context(), "udp", ":9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c, err := n.Sandbox("h1").DialContext(t.Context(), "udp", "10.0.0.2:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range byte(100) {
+		if _, err := c.Write([]byte{i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = p.SetReadDeadline(time.Now().Add(slow))
+	for i := range byte(100) {
+		b := []byte{0}
+		if _, _, err := p.ReadFrom(b); err != nil || b[0] != i {
+			t.Fatalf("packet %d comes in the place of %d, %v", b[0], i, err)
 		}
 	}
 }
