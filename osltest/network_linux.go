@@ -149,6 +149,11 @@ func (n *Network) short(text string) string { return strings.ReplaceAll(text, n.
 // findSegments finds the links that osl made for segments, with the ports of their bridges.
 func (n *Network) findSegments() {
 	n.t.Helper()
+	if !slices.ContainsFunc(n.spec.Sandboxes, func(s osl.Spec) bool {
+		return slices.ContainsFunc(s.Interfaces, func(x osl.InterfaceSpec) bool { return x.Segment != "" })
+	}) {
+		return
+	}
 	all, err := n.base.List(n.t.Context())
 	if err != nil {
 		n.t.Fatal(n.short(err.Error()))
@@ -159,9 +164,6 @@ func (n *Network) findSegments() {
 		if n.sandboxes[e.Name] == nil {
 			n.open(e.Name)
 		}
-	}
-	if len(names) == len(n.spec.Sandboxes) {
-		return
 	}
 	stands, err := n.base.Export(n.t.Context(), names...)
 	if err != nil {
