@@ -312,14 +312,16 @@ func TestRootlessRefusals(t *testing.T) {
 		}
 		v.want(exitFailed, "is not a directory", "ls")
 	})
-	t.Run("user namespaces are switched off", func(t *testing.T) {
-		// As root of a user namespace one can switch them off for it.
-		v := newUser(t)
-		script := "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all " + self(t) + " ls"
-		c := v.command("unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", script)
-		out, err := c.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "user.max_user_namespaces is 0") {
-			t.Errorf("got %v: %s", err, out)
-		}
-	})
+	for _, kind := range []string{"user", "net", "mnt"} {
+		t.Run(kind+" namespaces are switched off", func(t *testing.T) {
+			// As root of a user namespace one can switch them off for it.
+			v := newUser(t)
+			script := "echo 0 > /proc/sys/user/max_" + kind + "_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all " + self(t) + " ls"
+			c := v.command("unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", script)
+			out, err := c.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "user.max_"+kind+"_namespaces is 0") {
+				t.Errorf("got %v: %s", err, out)
+			}
+		})
+	}
 }

@@ -173,14 +173,17 @@ func start() (holder, namespaces, error) {
 func Refusal(err error) error {
 	why := "the kernel or a security policy forbids it"
 	switch {
-	case setting("/proc/sys/user/max_user_namespaces") == "0":
-		why = "user.max_user_namespaces is 0"
 	case setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
 		why = "kernel.unprivileged_userns_clone is 0"
 	case setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
 		why = "kernel.apparmor_restrict_unprivileged_userns is 1"
 	case errors.Is(err, unix.ENOSPC):
-		why = "the limit user.max_user_namespaces is reached"
+		why = "the limit user.max_user_namespaces is reached, or that of net or mnt"
+	}
+	for _, kind := range []string{"mnt", "net", "user"} { // the last one is said
+		if name := "max_" + kind + "_namespaces"; setting("/proc/sys/user/"+name) == "0" {
+			why = "user." + name + " is 0"
+		}
 	}
 	return fmt.Errorf("without root, osl needs a user namespace of its own, and can't make one: %s; run osl as root, or allow it (%w)", why, err)
 }
