@@ -25,8 +25,10 @@
 //
 // # Errors
 //
-// Every error is an [*Error]. errors.Is finds a sentinel of this package in it,
-// such as [ErrNameInUse], and the kernel's error number.
+// Every error is an [*Error], but for those of sockets and names in a sandbox, which
+// are package net's with an [*Error] behind them where the sandbox is at fault, and
+// those of functions that a caller gives. errors.Is finds a sentinel of this package in
+// it, such as [ErrNameInUse], and the kernel's error number.
 //
 // # Threads
 //
@@ -45,7 +47,8 @@
 //
 // # Out of scope
 //
-// osl assigns no addresses, filters no packets, runs no DHCP or DNS, and keeps
-// no processes: it is what such programs stand on. It does not work off Linux,
+// osl keeps no account of addresses beyond the subnets of a [Network], filters no
+// packets but to masquerade, runs no DHCP or DNS, and keeps no processes: it is what
+// such programs stand on. It does not work off Linux,
 // where each call returns [ErrUnsupported].
 package osl

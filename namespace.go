@@ -261,7 +261,8 @@ func (n *Namespace) Resolver() *net.Resolver { return n.opened().Inside(public).
 // Socket makes a socket of any kind in the sandbox, with the numbers of package syscall:
 // raw, packet, netlink. It does not block and is not inherited; as an *os.File it takes
 // deadlines, and net.FileConn or net.FilePacketConn makes a connection of one that
-// package net knows. What it needs beside CAP_SYS_ADMIN is the kernel's affair.
+// package net knows. What it needs beside CAP_SYS_ADMIN is the kernel's affair, whose
+// refusal is an *os.SyscallError; where the sandbox is gone it is ErrClosed.
 func (n *Namespace) Socket(domain, typ, proto int) (*os.File, error) {
 	return n.opened().Inside(public).Socket(domain, typ, proto)
 }
