@@ -20,9 +20,16 @@ import (
 
 // failing adds what the kernel refuses when all else is done.
 func failing(n osl.Network) osl.Network {
-	n.Sandboxes = append(slices.Clone(n.Sandboxes), osl.Spec{Name: "zz", Interfaces: []osl.InterfaceSpec{{Name: "down0", Type: "bridge", Down: true}},
-		Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"}}})
+	bad := osl.Spec{Name: "zz"}
+	refusedRoute(&bad)
+	n.Sandboxes = append(slices.Clone(n.Sandboxes), bad)
 	return n
+}
+
+// refusedRoute adds a route that only the kernel refuses.
+func refusedRoute(s *osl.Spec) {
+	s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "up0", Type: "bridge", IPv6: "off"})
+	s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("fe80::9"), Dev: "up0"})
 }
 
 // lab returns a network of one sandbox, which is gone after the test.
@@ -137,5 +144,27 @@ func TestSizesComeBack(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Errorf("diff after that: %v %v", c, err)
 		}
+	}
+}
+
+// A link that is down has addresses all the same, and loses them when it is set down
+// again on the way back.
+func TestDownComesBack(t *testing.T) {
+	begin(t)
+	spec := func(down bool, addrs ...string) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: "e0", Type: "bridge", Down: down, Addresses: prefixes(addrs...)}
+	}
+	n := lab(t, nil, spec(true, "10.1.0.1/24", "fd01::1/64", "fd02::1/64"))
+	_, err := osl.Apply(t.Context(), n)
+	must(t, err)
+	key := osl.GenerateKey("sa")
+	before := snapshot(t, key)
+	for what, f := range map[string]osl.InterfaceSpec{"up": spec(false, "10.1.0.1/24", "fd01::1/64", "fd02::1/64"), "up with others": spec(false, "10.3.0.1/24", "fd01::1/64", "fd03::1/64"), "up with none": spec(false)} {
+		bad := n
+		bad.Sandboxes = []osl.Spec{{Name: "sa", Interfaces: []osl.InterfaceSpec{f}}}
+		if _, err := osl.Apply(t.Context(), failing(bad)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what+": the sandbox", before, func() []string { return snapshot(t, key) })
 	}
 }

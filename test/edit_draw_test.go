@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -51,6 +50,7 @@ func probe(t *testing.T) (d drawer) {
 	on.ParentIndex = needLink(t, "", "probe0").Attrs().Index
 	for kind, l := range map[string]netlink.Link{
 		"bridge": &netlink.Bridge{LinkAttrs: attrs("probe2")}, "vxlan": &netlink.Vxlan{LinkAttrs: attrs("probe2"), VxlanId: 1},
+		"vlan":      &netlink.Vlan{LinkAttrs: on, VlanId: 7},
 		"wireguard": &netlink.Wireguard{LinkAttrs: attrs("probe2")},
 		"ifb":       &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
 		"macvtap": &netlink.Macvtap{Macvlan: netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE}},
@@ -83,7 +83,7 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	if f.Type != "bridge" {
 		f.GSOMaxSize, f.GSOMaxSegs = draw(r, "gso_max_size", 0, 0, 16384, 65536), draw(r, "gso_max_segs", 0, 0, 16, 65535)
 	}
-	if !strings.HasPrefix(f.Type, "macv") { // it can't be larger than its parent's
+	if f.Parent == "" { // it can't be larger than its parent's
 		f.MTU = draw(r, "mtu", 0, 0, 1300, 1400)
 	}
 	if f.Type == "bridge" && r.sometimes("bridge options", 2) {
@@ -157,9 +157,10 @@ func (r *drawer) furnish(s *osl.Spec) {
 		n := rapid.IntRange(0, min(2, len(names))).Draw(r.T, "number of altnames")
 		f.AltNames, names = names[:n:n], names[n:]
 	}
-	s.Routes = r.routes(s.Interfaces)
+	down := func(f osl.InterfaceSpec) bool { return f.Down }
+	up := slices.DeleteFunc(slices.Clone(s.Interfaces), down)
+	s.Routes, s.Neighbors = r.routes(up), r.neighbors(up)
 	s.Rules = r.rules()
-	s.Neighbors = r.neighbors(s.Interfaces)
 }
 
 // routes draws routes that need no address but the source that some have.

@@ -151,6 +151,9 @@ func (r *drawer) network() osl.Network {
 				f.Remote = netip.MustParseAddr(draw(r, "remote", "192.0.2.1", "192.0.2.2"))
 			case (kind == "macvlan" || kind == "macvtap") && len(parents) > 0:
 				f.Type, f.Parent, f.Mode = kind, draw(r, "parent", parents...), draw(r, "mode", "bridge", "private", "vepa")
+			case kind == "vlan" && len(parents) > 0:
+				f.Type, f.Parent, f.VLAN = kind, draw(r, "parent", parents...), 10*i+rapid.IntRange(1, 2).Draw(r.T, "tag")
+				f.Down = slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Name == f.Parent && o.Down })
 			case kind == "wireguard":
 				f.Type, f.WireGuard = kind, r.wireguard(ports[i])
 			case kind == "ifb" || kind == "tun" || kind == "tap":
@@ -158,7 +161,8 @@ func (r *drawer) network() osl.Network {
 			default:
 				f.Type = "bridge"
 			}
-			if f.Type == "bridge" || f.Peer.Sandbox != "" {
+			f.Down = f.Down || r.sometimes("down", 6)
+			if f.Type == "bridge" || f.Type == "vlan" || f.Peer.Sandbox != "" {
 				parents = append(parents, dev)
 			}
 			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r.T, "addresses") {
@@ -175,7 +179,7 @@ func (r *drawer) network() osl.Network {
 			} else {
 				f.IPv6 = draw(r, "ipv6", "", "off", "link-local", "auto")
 			}
-			if r.sometimes("route", 2) {
+			if !f.Down && r.sometimes("route", 2) {
 				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.20.%d.0/24", i)))
 			}
 			r.addressOptions(&f)
@@ -215,9 +219,8 @@ func (r *drawer) spoil(n *osl.Network) bool {
 		s = &n.Sandboxes[len(n.Sandboxes)-1]
 	}
 	switch how {
-	case "route", "last": // by way of what is down
-		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "down0", Type: "bridge", Down: true})
-		s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "down0"})
+	case "route", "last":
+		refusedRoute(s)
 	case "source": // which it does not have
 		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "up0", Type: "bridge"})
 		s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("10.250.0.0/16"), Dev: "up0", Src: netip.MustParseAddr("10.251.0.1")})

@@ -45,7 +45,10 @@ func described(n osl.Network) said {
 		s.line(b.Name)
 		for _, f := range b.Interfaces {
 			kind := cmp.Or(f.Type, "veth")
-			s.line(b.Name, f.Name, kind, "on", f.Master)
+			s.line(b.Name, f.Name, kind, "on", f.Master, "up", !f.Down)
+			if f.VLAN != 0 {
+				s.line(b.Name, f.Name, "tag", f.VLAN, "of", f.Parent)
+			}
 			options := f.AddressOptions
 			for _, p := range slices.Concat(f.Addresses, f.Aliases) {
 				s.address(b.Name, f.Name, p, options[p])
@@ -211,7 +214,16 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	if tun, ok := l.(*netlink.Tuntap); ok {
 		kind = tun.Mode.String()
 	}
-	s.line(box, a.Name, kind, "on", master)
+	if f.Name == "" {
+		s.line(box, a.Name, kind, "on", master)
+	} else {
+		s.line(box, a.Name, kind, "on", master, "up", a.Flags&net.FlagUp != 0)
+	}
+	if v, ok := l.(*netlink.Vlan); ok {
+		below, err := h.LinkByIndex(a.ParentIndex)
+		must(t, err)
+		s.line(box, a.Name, "tag", v.VlanId, "of", below.Attrs().Name)
+	}
 	if kind == "wireguard" {
 		for _, line := range wgLines(wgDevice(t, "/run/netns/"+box, a.Name)) {
 			s.line(box, a.Name, line)

@@ -82,9 +82,11 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))
 	cycled := l.Up() && (replugged || set.Name != "" && !RenamesUp)
 	falls := f.Down && l.Up() && (f.Name != "lo" || !w.Prune)
-	b.cycled[l.Index], b.fallen[l.Index] = cycled, falls
+	withParent := b.fallen[l.Index]
+	b.fallen[l.Index] = falls || withParent
 	if cycled {
-		b.wire = append(b.wire, SetDown(w.Key, l, s))
+		b.cycle(k, l)
+		b.wire = append(b.wire, b.lower(w.Key, k, l)...)
 	}
 	up := true
 	if cycled && !replugged {
@@ -131,22 +133,19 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}})
 	}
 	b.changeIPv6(w, f, k, l, tag)
-	if falls { // before any address comes, which it would take along
-		down, up := false, true
-		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}
-		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}, Half: true,
-			Undo: append(undo, b.lit(k, addrsOf(w.Key, l, s))...)})
+	if falls && !withParent { // before any address comes, which it would take along
+		for _, op := range b.lower(w.Key, k, l) {
+			index := op.Do.(SetLink).Link.Index
+			b.fallen[index] = true
+			op.Dev, op.Undo = orElse(b.called[place{w.Key, index}], op.Dev), b.lit(k, op.Undo)
+			b.config = append(b.config, op)
+		}
 	}
 	if cycled || falls {
-		mine := *s
-		mine.Others = nil
-		back := slices.DeleteFunc(addrsOf(w.Key, l, &mine), func(op Op) bool {
-			if a, is := op.Do.(NewAddr); is {
-				return b.drops(a.Addr)
-			}
-			return falls // a link that is down has no routes
-		})
-		b.config = append(b.config, b.lit(k, back)...)
+		b.config = append(b.config, b.kept(w.Key, k, l, falls)...)
+	}
+	if cycled {
+		b.raised(w.Key, k, l)
 	}
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, k.State)
@@ -190,9 +189,13 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	if !f.Down && !l.Up() && (f.Name != "lo" || !w.Prune) {
 		up, down := true, false
-		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true,
-			Undo: append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, b.redirects(w.Key, f.Name, l.Kind)...)})
+		undo := append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, b.redirects(w.Key, f.Name, l.Kind)...)
+		for _, x := range append([]*rtnl.Link{l}, k.followers(l)...) {
+			undo = append(undo, b.atRest(w.Key, k, x)...)
+		}
+		b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}, Half: true, Undo: undo})
 		b.reroute(w.Key, f.Name, l.Index, f)
+		b.raised(w.Key, k, l)
 	}
 	return nil
 }

@@ -305,6 +305,10 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if text := b.overParent(w, f, k); text != "" {
 		return problem(Invalid, "%s", text)
 	}
+	if below := b.wanted[parent]; below != nil && below.Down && !f.Down && KindOf(f.Kind).follows {
+		field = "down"
+		return problem(Invalid, "its parent %q is to be down, and %s is up only where that is", f.Parent, A(f.Kind))
+	}
 	if x.link == nil {
 		at := end{w.Key, f.Name}
 		made := func() error {

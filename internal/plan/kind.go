@@ -58,6 +58,7 @@ type Kind struct {
 	ownParent bool // the link below is fixed, and said where the link is made
 	needsOne  bool // it can not do without
 	sized     bool // it gets that one's MTU whenever that changes
+	follows   bool // it goes down and up with that one
 	headers   int  // of a tunnel, in bytes
 	silent    bool // its state stays unknown: there is no moment to wait for
 	byDevice  bool // it is made through /dev/net/tun

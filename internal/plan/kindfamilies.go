@@ -90,7 +90,7 @@ var upperKinds = []*Kind{
 		InPlace:   []string{"ingress_qos_map", "egress_qos_map"},
 		Words:     map[string][]string{"protocol": {"802.1Q", "802.1ad"}},
 		Defaults:  rtnl.LinkData{Protocol: "802.1Q"},
-		ownParent: true, needsOne: true, Check: checkVLAN,
+		ownParent: true, needsOne: true, follows: true, Check: checkVLAN,
 		Once: &Once{"VLAN", func(d rtnl.LinkData) string { return fmt.Sprintf("the tag %d", d.VLAN) }, "a tag is there once for each parent"},
 	},
 }

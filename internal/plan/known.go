@@ -24,6 +24,7 @@ type known struct {
 	others map[RouteKey][]rtnl.Route
 	// othersOn are the routes of others that go with a link, and do not come by themselves.
 	othersOn map[int][]rtnl.Route
+	stacked  map[int][]*rtnl.Link        // by the link that they are on
 	sourced  map[netip.Addr][]rtnl.Route // with an address as their source
 	neighs   map[neighKey]rtnl.Neigh
 	linkNbs  map[int][]rtnl.Neigh
@@ -63,10 +64,13 @@ func know(s *State) *known {
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
 		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[RouteKey][]rtnl.Route{}, on: map[int][]rtnl.Route{},
-		others: map[RouteKey][]rtnl.Route{}, othersOn: map[int][]rtnl.Route{}, sourced: map[netip.Addr][]rtnl.Route{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
+		others: map[RouteKey][]rtnl.Route{}, othersOn: map[int][]rtnl.Route{}, sourced: map[netip.Addr][]rtnl.Route{}, stacked: map[int][]*rtnl.Link{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
 	for i := range s.Links {
 		l := &s.Links[i]
 		k.index[l.Index], k.name[l.Name] = l, l
+		if isStacked(l) {
+			k.stacked[l.Parent] = append(k.stacked[l.Parent], l)
+		}
 		t, ok := ParseTag(l.Alias)
 		if !ok {
 			continue

@@ -18,6 +18,8 @@ type leaving struct {
 	bare map[int]bool
 	// fallen are links that are set down, and cycled those that are for a moment.
 	fallen, cycled map[int]bool
+	// rises are links that come up, by which those come up that follow them.
+	rises map[int]bool
 	// lost are the subnets that addresses and routes lead to which go, and near
 	// those that lead to a link when all is as it is wanted; nil until it is asked
 	// for.
@@ -36,7 +38,7 @@ type leaving struct {
 
 // leave finds what goes from a sandbox.
 func (b *builder) leave(w *Sandbox, k *known) leaving {
-	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, fallen: map[int]bool{}, cycled: map[int]bool{}, to: map[RouteKey]bool{}, moved: map[netip.Addr]bool{}}
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, fallen: map[int]bool{}, cycled: map[int]bool{}, rises: map[int]bool{}, to: map[RouteKey]bool{}, moved: map[netip.Addr]bool{}}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		index := b.index[end{w.Key, f.Name}]

@@ -134,6 +134,10 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
 	}
 	p.newWireGuard(key, dev, index, w.WireGuard)
+	if w.Down && KindOf(w.Kind).follows && p.rises[parent] {
+		down := false
+		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &down}}})
+	}
 	for _, a := range w.Addrs {
 		p.addr(key, dev, index, a)
 	}
@@ -145,6 +149,7 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		undo := p.redirects(key, dev, w.Kind)
 		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}, Undo: undo, Half: len(undo) > 0})
 		p.reroute(key, dev, index, w)
+		p.rises[index] = true
 	}
 	p.verify(key, dev, index, w)
 	if unheard, at := p.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {

@@ -338,7 +338,7 @@ func (b *builder) prunes(w *Sandbox, t Tag) bool {
 func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
 	name := fmt.Sprintf("osl~%x", l.Index)
 	if l.Up() && !RenamesUp {
-		b.aside = append(b.aside, SetDown(key, l, k.part(l)))
+		b.aside = append(b.aside, b.lower(key, k, l)...)
 	}
 	b.aside = append(b.aside, Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: name}}, Gone: true, Half: true,
 		Undo: []Op{{NS: key, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name}}}}})

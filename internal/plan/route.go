@@ -198,6 +198,12 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 			Text: fmt.Sprintf("another route to %v is wanted too, with the same table and metric", r.Dst)}
 	}
 	b.to[key] = true
+	for _, index := range r.Links() {
+		if f := b.wanted[index]; f != nil && f.Down {
+			return &Problem{Key: w.Key, Dev: dev, Kind: Invalid, Field: "routes", Entry: entryOf(r),
+				Text: fmt.Sprintf("the route to %v leads by way of %q, which is to be down", r.Dst, f.Name)}
+		}
+	}
 	late := r.Dst.Addr().Is4() && r.Touches(b.bare)
 	for _, h := range k.routes[key] {
 		if h.Proto != rtnl.Protocol || !w.Prune && k.ByIndex(r.Index) == nil {

@@ -23,9 +23,9 @@ func (b *builder) overParent(w *Sandbox, f *Iface, k *known) string {
 	name, mtu := f.Parent, 0
 	if f.HostParent != nil {
 		name, mtu = f.HostParent.Name, b.mtuOf(HostNS, f.HostParent)
-	} else if i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Parent }); i >= 0 {
-		mtu = w.Ifaces[i].lowestMTU(k, b.is[end{w.Key, f.Parent}].link)
-		if w.Ifaces[i].Kind == "bridge" && w.Ifaces[i].MTU == 0 {
+	} else if below := b.wanted[b.index[end{w.Key, f.Parent}]]; below != nil {
+		mtu = below.lowestMTU(k, b.is[end{w.Key, f.Parent}].link)
+		if below.Kind == "bridge" && below.MTU == 0 {
 			return "" // by its ports
 		}
 	} else if l := k.Link(f.Parent); l != nil {
@@ -70,4 +70,81 @@ func (b *builder) holdSizes(w *Sandbox, k *known, changes bool) {
 	index := func(op Op) int { return op.Do.(SetLink).Link.Index }
 	slices.SortStableFunc(ops, func(x, y Op) int { return depth[index(y)] - depth[index(x)] })
 	b.aside = append(ops, b.aside...)
+}
+
+// A vlan goes down and up with the link that it is on, and loses by that what any link
+// loses that goes down.
+
+// followers returns what goes down and up with a link, each after the one that it is on.
+func (k *known) followers(l *rtnl.Link) (list []*rtnl.Link) {
+	if len(k.stacked) == 0 {
+		return nil
+	}
+	for _, v := range k.stacked[l.Index] {
+		if KindOf(v.Kind).follows {
+			list = append(append(list, v), k.followers(v)...)
+		}
+	}
+	return list
+}
+
+// lower plans to set a link down, and before it what follows it: on the way back each is
+// set up after the one that it is on, and then gets back what it had.
+func (b *builder) lower(key string, k *known, l *rtnl.Link) (ops []Op) {
+	self, down := SetDown(key, l, k.part(l)), false
+	for _, v := range k.followers(l) {
+		if v.Up() {
+			op := SetDown(key, v, k.part(v))
+			op.Quiet = true // it goes by itself
+			ops = append(ops, op)
+		} else { // the kernel sets it up
+			self.Undo = append(self.Undo, Op{NS: key, Dev: v.Name, Do: SetLink{Link: rtnl.LinkSet{Index: v.Index, Up: &down}}})
+		}
+	}
+	slices.Reverse(ops)
+	return append(ops, self)
+}
+
+// cycle notes that a link is set down and up again, and what follows it.
+func (b *builder) cycle(k *known, l *rtnl.Link) {
+	b.cycled[l.Index] = true
+	for _, v := range k.followers(l) {
+		b.cycled[v.Index] = b.cycled[v.Index] || v.Up()
+	}
+}
+
+// kept plans to give a link back what it lost when it was set down, and keeps. One that
+// stays down has no routes.
+func (b *builder) kept(key string, k *known, l *rtnl.Link, stays bool) []Op {
+	s := k.part(l)
+	s.Others = nil
+	return b.lit(k, slices.DeleteFunc(addrsOf(key, l, s), func(op Op) bool {
+		if a, is := op.Do.(NewAddr); is {
+			return b.drops(a.Addr)
+		}
+		return stays
+	}))
+}
+
+// atRest plans to give a link that was down, and is so again, what it had all the same:
+// addresses and neighbours.
+func (b *builder) atRest(key string, k *known, l *rtnl.Link) []Op {
+	return b.lit(k, slices.DeleteFunc(addrsOf(key, l, k.part(l)), func(op Op) bool { return turn(op.Do) != atOnce }))
+}
+
+// raised plans what a link that has come up does to those that follow it: they come up
+// too, and have lost what goes with that.
+func (b *builder) raised(key string, k *known, l *rtnl.Link) {
+	b.rises[l.Index] = true
+	down := false
+	for _, v := range k.followers(l) {
+		switch f := b.wanted[v.Index]; {
+		case b.gone[v.Index]:
+		case v.Up() && b.cycled[v.Index]:
+			b.config = append(b.config, b.kept(key, k, v, false)...)
+		case !v.Up() && (f == nil || f.Down):
+			b.config = append(b.config, Op{NS: key, Dev: v.Name, Do: SetLink{Link: rtnl.LinkSet{Index: v.Index, Up: &down}}})
+			b.config = append(b.config, b.kept(key, k, v, true)...)
+		}
+	}
 }

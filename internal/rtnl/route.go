@@ -48,6 +48,19 @@ func (r Route) Touches(links map[int]bool) bool {
 	return links[r.Index] || slices.ContainsFunc(r.Hops, func(h Hop) bool { return links[h.Index] })
 }
 
+// Links returns the devices by way of which the route leads, as far as it says.
+func (r Route) Links() (list []int) {
+	if r.Index != 0 {
+		list = append(list, r.Index)
+	}
+	for _, h := range r.Hops {
+		if h.Index != 0 {
+			list = append(list, h.Index)
+		}
+	}
+	return list
+}
+
 // Within reports whether the route leads by way of some links and of no other.
 func (r Route) Within(links map[int]bool) bool {
 	return links[r.Index] || len(r.Hops) > 0 && !slices.ContainsFunc(r.Hops, func(h Hop) bool { return !links[h.Index] })
