@@ -81,13 +81,16 @@ func (n *Network) standing(links []osl.Link) (net osl.Network) {
 	return net
 }
 
-// hidden fills in what can not be read of a sandbox: keys, and which offloads were asked
-// for.
+// hidden sees to what can not be read of a sandbox: which offloads were asked for, and
+// keys, without which a link stays as it is where it is named alone.
 func (n *Network) hidden(s *osl.Spec) {
 	for i := range s.Interfaces {
 		x := &s.Interfaces[i]
 		if asked := interfaceOf(&n.spec, osl.Endpoint{Sandbox: s.Name, Interface: x.Name}); asked != nil {
-			x.WireGuard, x.Offloads = asked.WireGuard, asked.Offloads
+			x.Offloads = asked.Offloads
+		}
+		if x.WireGuard != nil {
+			x.Type, x.WireGuard = "", nil
 		}
 	}
 }

@@ -204,6 +204,25 @@ func TestTroubleKeepsWhatTheTestChanged(t *testing.T) {
 	}
 }
 
+// A wireguard keeps its key, which can not be read, where a link of its sandbox is cut.
+func TestFeatureTroubleKeepsKeys(t *testing.T) {
+	n, key := Up(t, lan(1)), osl.GenerateSecretKey()
+	h1 := n.Sandbox("h1")
+	testnet.Feature(t, "link wireguard", h1.AddLink(t.Context(), osl.InterfaceSpec{Name: "wg0", Type: "wireguard",
+		WireGuard: &osl.WireGuardSpec{PrivateKey: key, ListenPort: 7777}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.7.0.1/24")}}))
+	n.Cut("h1", "switch")
+	n.Impair("h1", "switch", Impairment{Loss: 0.5})
+	n.Heal("h1", "switch")
+	s, err := h1.Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.Interfaces, func(x osl.InterfaceStatus) bool { return x.Name == "wg0" })
+	if i < 0 || s.Interfaces[i].WireGuard == nil || s.Interfaces[i].WireGuard.PublicKey != key.Public() || s.Interfaces[i].WireGuard.ListenPort != 7777 || len(s.Interfaces[i].Addresses) != 1 {
+		t.Errorf("%+v", s.Interfaces)
+	}
+}
+
 // Links to a segment are known by its name. Networks of one name do not meet.
 func TestSegments(t *testing.T) {
 	blue := osl.Network{Name: "segments", Segments: []osl.SegmentSpec{{Name: "blue", Subnet: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}}}
