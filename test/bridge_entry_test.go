@@ -217,6 +217,19 @@ func TestBridgeForwardingEntries(t *testing.T) {
 
 	settled(t, portLab(key, nil, nil))
 	saysList(t, "p0", entriesSaid(t, key, "p0"))
+	own := entryAt("br0", "02:00:00:00:00:01", 0)
+	settled(t, withEntries(key, nil, nil, one))
+	settled(t, withEntries(key, nil, nil, own)) // from the port to the bridge, and back
+	saysList(t, "br0", untagged(entriesSaid(t, key, "br0")), "02:00:00:00:00:01 0 permanent")
+	failing := withEntries(key, nil, nil, one)
+	failing.Sandboxes[0].Routes, failing.Sandboxes[0].Interfaces[3].Down = bad.Sandboxes[0].Routes, true
+	if _, err := osl.Apply(t.Context(), failing); err == nil {
+		t.Fatal("the route was taken")
+	}
+	nothingLeft(t, withEntries(key, nil, nil, own))
+	settled(t, withEntries(key, nil, nil, one))
+	saysList(t, "p0", untagged(entriesSaid(t, key, "p0")), "02:00:00:00:00:01 0 static")
+	settled(t, portLab(key, nil, nil))
 	for words, list := range map[string][]osl.NeighborSpec{
 		"one place":         {one, {Dev: "p0", MAC: one.MAC, FDB: true}, entryAt("br0", "02:00:00:00:00:01", 0)},
 		"multicast":         {entryAt("p0", "01:00:00:00:00:01", 0)},

@@ -138,6 +138,8 @@ func ofAction(op plan.Op, err error) error {
 			e.Hint = portTaken
 		case strings.Contains(e.Kernel, parentWithoutIPv6):
 			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
+		case errors.Is(err, unix.EBUSY) && (strings.HasPrefix(l.Link.Kind, "macv") || strings.HasPrefix(l.Link.Kind, "ipv")):
+			e.Hint = "its parent is a port of a bridge, or has links of the other sort, macvlan or ipvlan: take these out first"
 		case errors.Is(err, unix.EINVAL) && e.Kernel == "" && strings.HasPrefix(l.Link.Kind, "macv"):
 			e.Hint = "its parent must be of Ethernet, and one of the mode passthru has it for itself: take the others out first"
 		case errors.Is(err, unix.EOPNOTSUPP) && e.Kernel == "" && changesMAC(op):

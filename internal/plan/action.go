@@ -100,8 +100,8 @@ type (
 		To     *string
 		Master string // the name of Link.Master
 		Home   *Home  // of a link that goes home; nil for others
-		// Tagged says that a person who does the same has to give it the alias too:
-		// on the host that tells whose the link is.
+		// Tagged says that a person who does the same has to give it the alias too: on the
+		// host that tells whose the link is, and elsewhere what nothing else tells.
 		Tagged bool
 	}
 	DelLink struct{ Index int }

@@ -49,6 +49,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
+	told := set.Alias != nil // what nothing but the tag tells
 	was := tag.Was
 	if to, from := b.options(w, f, l, &tag); !to.Empty() {
 		set.Options, old.Options, changed = to, from, true
@@ -61,7 +62,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	names := b.altNames(w, f, l.Index, l, &tag)
 	if tag.Origin != None && (len(names) > 0 || len(had) != len(tag.Names)) {
 		alias := tag.String()
-		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+		set.Alias, old.Alias, changed, told = &alias, &l.Alias, true, true
 	}
 	if f.TxQLen != nil && *f.TxQLen != l.TxQLen {
 		set.TxQLen, old.TxQLen, changed = f.TxQLen, &l.TxQLen, true
@@ -122,7 +123,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if set.Master != nil && l.Port != nil {
 			undo = append(undo, portBack(w.Key, l, s)...)
 		}
-		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master}, Half: true, Undo: undo})
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master, Tagged: told}, Half: true, Undo: undo})
 	}
 	b.wire = append(b.wire, names...)
 	b.reshape(w, f, l)
@@ -367,6 +368,10 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			undo = []Op{{NS: w.Key, Dev: l.Name, Do: NewNeigh{n}}}
 		default:
 			undo = b.entryBack(w.Key, n, k)
+		}
+		if h, at := k.seats[seatOf(n.Neigh)]; at && n.Bridge != 0 && !n.MDB && (h.Index == h.Bridge) != (index == n.Bridge) && !b.leftBridge(w.Key, h) {
+			// Between a port and the bridge the kernel leaves it a part of what it was.
+			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelNeigh{h}, Undo: []Op{{NS: w.Key, Dev: k.nameOf(h.Index), Do: NewNeigh{h}}}})
 		}
 		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
 	}

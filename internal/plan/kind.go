@@ -30,6 +30,8 @@ type Kind struct {
 	Check func(d *rtnl.LinkData) (field, text string)
 	// MaxMTU is the highest MTU in bytes, 0 for no limit; MinMTU the lowest.
 	MinMTU, MaxMTU int
+	// WrongMTU says what is wrong with one between these, empty for nothing.
+	WrongMTU func(mtu int) string
 	// Pair says that it is made with another end like it, and goes with that.
 	Pair bool
 	// Ports says that others can have it as their master.
@@ -53,6 +55,7 @@ type Kind struct {
 	// Once is what makes one and is there once only: it is known by that.
 	Once *Once
 
+	keepsMTU  bool // its MTU is not changed while it is up
 	keepsMAC  bool // its hardware address is said where it is made
 	groups    bool // its remote may be a multicast group
 	ownParent bool // the link below is fixed, and said where the link is made
@@ -79,7 +82,7 @@ var plainKinds = []*Kind{
 		NoMAC: because("a tun has no hardware address; a tap has")},
 	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, QueueLen: 500, byDevice: true, Fields: tunFields},
 	{Name: "wireguard", silent: true, NoARP: true, NoAddrGen: true, NoMAC: because("a wireguard has no hardware address")},
-	{Name: "vcan", MinMTU: 16, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
+	{Name: "vcan", MinMTU: 16, MaxMTU: 2060, WrongMTU: wrongCAN, keepsMTU: true, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
 }
 
 var (
@@ -185,6 +188,9 @@ func (k *Kind) fixed(f *Iface, l *rtnl.Link) string {
 			return fmt.Sprintf("with the %s %s", x.label(), have)
 		}
 	}
+	if k.keepsMTU && f.MTU != 0 && f.MTU != l.MTU {
+		return fmt.Sprintf("with the MTU %d", l.MTU)
+	}
 	if k.keepsMAC && f.MAC != nil && !bytes.Equal(f.MAC, l.MAC) {
 		return fmt.Sprintf("with the hardware address %v", l.MAC)
 	}
@@ -206,6 +212,14 @@ func (k *Kind) command(b *strings.Builder, n *NewLink) {
 			peerCommand(b, n)
 		}
 	}
+}
+
+// wrongCAN is by CAN_MTU, CANFD_MTU and CANXL_MIN_MTU of linux/can.h.
+func wrongCAN(mtu int) string {
+	if mtu == 16 || mtu == 72 || mtu >= 76 {
+		return ""
+	}
+	return fmt.Sprintf("the MTU %d is none of a vcan: it has 16, 72 (CAN FD), or 76 to 2060 (CAN XL)", mtu)
 }
 
 func because(text string) func(*rtnl.LinkData) string {

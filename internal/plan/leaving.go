@@ -23,8 +23,9 @@ type leaving struct {
 	// lost are the subnets that addresses and routes lead to which go, and near
 	// those that lead to a link when all is as it is wanted; nil until it is asked
 	// for.
-	lost subnets
-	near *subnets
+	lost  subnets
+	near  *subnets
+	names map[int]string // of the wanted links, where near is known
 	// to are the places that routes are wanted for.
 	to map[RouteKey]bool
 	// moved are IPv6 addresses that go and come again: the kernel takes them as the

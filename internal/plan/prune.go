@@ -16,7 +16,12 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	for i := range k.Links {
 		l := &k.Links[i]
 		if t, ok := k.tags[l.Index]; ok && b.gone[l.Index] {
-			b.remove = append(b.remove, Remove(w.Key, l, t, k.part(l))...)
+			ops := Remove(w.Key, l, t, k.part(l))
+			if _, deletes := ops[0].Do.(DelLink); deletes && KindOf(l.Kind).Pair {
+				ops[0].Quiet = b.cut[[2]int{l.Parent, l.Index}] // it went with its other end
+				b.cut[[2]int{l.Index, l.Parent}] = true
+			}
+			b.remove = append(b.remove, ops...)
 			b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
 		}
 	}

@@ -29,13 +29,13 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 	for _, r := range list {
 		r.Proto = rtnl.Protocol
 		var err error
-		if r.Index, err = b.device(w, k, r.Route, r.Via, r.Dev); err != nil {
+		if r.Index, r.Dev, err = b.device(w, k, r.Route, r.Via, r.Dev); err != nil {
 			return err
 		}
 		r.Hops = slices.Clone(r.Hops)
 		for i := range r.Hops {
 			h := &r.Hops[i]
-			if h.Index, err = b.device(w, k, r.Route, h.Via, h.Dev); err != nil {
+			if h.Index, h.Dev, err = b.device(w, k, r.Route, h.Via, h.Dev); err != nil {
 				return err
 			}
 		}
@@ -63,9 +63,9 @@ func RouteEntry(dst netip.Prefix, table, metric uint32) string {
 
 func entryOf(r rtnl.Route) string { return RouteEntry(r.Dst, r.Table, r.Metric) }
 
-// device returns the index of the device of a route, or of one of its next hops, 0
-// where the kernel finds it.
-func (b *builder) device(w *Sandbox, k *known, r rtnl.Route, via netip.Addr, dev string) (index int, err error) {
+// device returns the index and the name of the device of a route, or of one of its next
+// hops, 0 where the kernel finds it.
+func (b *builder) device(w *Sandbox, k *known, r rtnl.Route, via netip.Addr, dev string) (index int, name string, err error) {
 	problem := func(kind ProblemKind, format string, args ...any) error {
 		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: entryOf(r), Text: fmt.Sprintf(format, args...)}
 	}
@@ -73,18 +73,19 @@ func (b *builder) device(w *Sandbox, k *known, r rtnl.Route, via netip.Addr, dev
 		if index = b.index[end{w.Key, dev}]; index == 0 {
 			err = problem(NotFound, "the device of the route to %v is not in the sandbox%s", r.Dst, near.Hint(dev, k.named(w)))
 		}
-		return index, err
+		return index, dev, err
 	}
 	if !via.IsValid() {
-		return 0, nil
+		return 0, "", nil
 	}
 	if _, lost := b.lost.find(via); lost {
 		// The kernel does not know yet what goes, and could take that.
 		if index = b.reach(w, k, via); index == 0 {
 			err = problem(Unreachable, "only what goes reaches the next hop %v of the route to %v", via, r.Dst)
 		}
+		name = orElse(b.names[index], k.nameOf(index))
 	}
-	return index, err
+	return index, name, err
 }
 
 // source refuses a preferred source that is no address of the sandbox when all is as
@@ -117,6 +118,7 @@ func (b *builder) reach(w *Sandbox, k *known, hop netip.Addr) (index int) {
 
 func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 	var n subnets
+	b.names = make(map[int]string, len(w.Ifaces))
 	try := func(p netip.Prefix, i int) {
 		if !b.gone[i] {
 			n.add(p, i)
@@ -125,6 +127,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		at := b.index[end{w.Key, f.Name}]
+		b.names[at] = f.Name
 		if f.Down {
 			continue
 		}

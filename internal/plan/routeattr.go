@@ -228,5 +228,8 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 	for _, a := range routeAttrs {
 		s += a.text(r, dev)
 	}
+	if verb == "del" && r.Dst.Addr().Is6() && HasUsualMetric(r) { // else any is deleted
+		s += fmt.Sprintf(" metric %d", defaultMetric(r.Dst))
+	}
 	return s
 }

@@ -210,6 +210,8 @@ func badMTU(f *plan.Iface, mtu int) string {
 		return fmt.Sprintf("the MTU %d is below %d, the lowest of %s", mtu, lowest, plan.A(f.Kind))
 	case kind.MaxMTU != 0 && mtu > kind.MaxMTU:
 		return fmt.Sprintf("the MTU %d is over the limit of %s, %d", mtu, plan.A(f.Kind), kind.MaxMTU)
+	case kind.WrongMTU != nil && mtu != 0:
+		return kind.WrongMTU(mtu)
 	}
 	return ""
 }

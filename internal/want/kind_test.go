@@ -55,6 +55,7 @@ func TestKindRefused(t *testing.T) {
 		{"a key of a sit", one(Iface{Name: "e", Type: "sit", Kind: Kind{Key: 1}}), "key", "means nothing for a sit"},
 		{"an address of a vcan", one(Iface{Name: "e", Type: "vcan", Addresses: prefixes("10.0.0.1/8")}), "addresses", "carries no IP"},
 		{"an MTU of a vcan", one(Iface{Name: "e", Type: "vcan", MTU: 8}), "mtu", "below 16"},
+		{"an MTU between those of a vcan", one(Iface{Name: "e", Type: "vcan", MTU: 20}), "mtu", "72 (CAN FD)"},
 		{"queues", one(Iface{Name: "e", Type: "ifb", Kind: Kind{NumTxQueues: 5000}}), "numtxqueues", "from 1 to 4096"},
 		{"an owner", one(Iface{Name: "e", Type: "tap", Kind: Kind{Owner: new(int)}}, Iface{Name: "f", Type: "dummy", Kind: Kind{OwnerGroup: new(int)}}), "owner_group", "means nothing for a dummy"},
 		{"a netkit without another end", one(Iface{Name: "e", Type: "netkit"}), "", "needs its other end"},
