@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -307,6 +308,21 @@ func interruptedUp(t *testing.T, signal syscall.Signal, code int) {
 func TestSchema(t *testing.T) {
 	if out := want(t, exitDone, nil, "schema"); out != string(docs.Schema) {
 		t.Error("not the schema of the repository")
+	}
+}
+
+// The host is inspected by its name: what osl has there stands beside all else.
+func TestInspectHost(t *testing.T) {
+	file := netFile(t, "name: seen\nsandboxes: [{name: host, interfaces: [{name: br-seen, type: bridge, addresses: [192.0.2.1/24]}]}, {name: a}]")
+	want(t, exitDone, nil, "up", file)
+	defer runOSL(t, "down", file)
+	out := want(t, exitDone, nil, "inspect", "host")
+	if !strings.HasPrefix(out, "the host:") || !regexp.MustCompile(`br-seen +bridge .* made +192.0.2.1/24`).MatchString(out) {
+		t.Errorf("got:\n%s", out)
+	}
+	var st osl.Status
+	if err := json.Unmarshal([]byte(want(t, exitDone, nil, "inspect", "host", "-o", "json")), &st); err != nil || st.Name != osl.HostName {
+		t.Errorf("it is called %q, %v", st.Name, err)
 	}
 }
 

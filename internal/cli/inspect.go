@@ -20,11 +20,21 @@ func (a *app) inspectCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "inspect NAME",
-		Short: "Show what is in a sandbox",
+		Short: "Show what is in a sandbox, or what osl has on the host",
 		Args:  exactly(1, "NAME"), Annotations: kernel,
-		ValidArgsFunction: a.completeName,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			names, how := a.completeName(cmd, args, prefix)
+			if len(args) == 0 && strings.HasPrefix(osl.HostName, prefix) {
+				names = append(names, osl.HostName)
+			}
+			return names, how
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(cmd.Context(), args[0], func(ns *osl.Namespace) error {
+			name := args[0]
+			if name == osl.HostName {
+				name = ownNamespace
+			}
+			return with(cmd.Context(), name, func(ns *osl.Namespace) error {
 				if watch {
 					return a.watch(cmd.Context(), ns)
 				}
@@ -32,12 +42,24 @@ func (a *app) inspectCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.print(st, func(w io.Writer) { statusTables(w, st) })
+				return a.print(withName(st), func(w io.Writer) { statusTables(w, st) })
 			})
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again after each change, until interrupted or the sandbox is gone")
 	return cmd
+}
+
+// ownNamespace is where the kernel shows a process its own namespace, which of this one
+// is the host's.
+const ownNamespace = "/proc/self/ns/net"
+
+// withName gives the host its name.
+func withName(st *osl.Status) *osl.Status {
+	if st.Key == ownNamespace {
+		st.Name = osl.HostName
+	}
+	return st
 }
 
 // watch prints each state of the sandbox: as documents one after another, or
@@ -53,7 +75,7 @@ func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
 		if a.output == "yaml" {
 			fmt.Fprintln(a.stdout, "---")
 		}
-		err = a.print(st, func(w io.Writer) {
+		err = a.print(withName(st), func(w io.Writer) {
 			fmt.Fprintln(w, time.Now().Format("== 15:04:05.000"))
 			statusTables(w, st)
 			fmt.Fprintln(w)
@@ -66,7 +88,11 @@ func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
 }
 
 func statusTables(w io.Writer, st *osl.Status) {
-	fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
+	if st.Name == osl.HostName {
+		fmt.Fprintln(w, "the host: osl's is what says where it is from")
+	} else {
+		fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
+	}
 	if st.From != "" {
 		fmt.Fprintln(w, "found at: "+st.From)
 	}

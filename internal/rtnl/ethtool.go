@@ -145,7 +145,7 @@ func bits(set []byte) func(func(string, bool) bool) {
 						value = true
 					}
 				}
-				if !yield(name, value) {
+				if name != "" && !yield(name, value) { // a bit that this kernel has no name for
 					return
 				}
 			}
