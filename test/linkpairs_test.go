@@ -27,7 +27,7 @@ func linkValues() map[string][]osl.InterfaceSpec {
 		"bridge": {{}, {MTU: 68}, {MTU: 65535}, {Bridge: &osl.BridgeSpec{STP: yes()}}, {Bridge: &osl.BridgeSpec{STP: no(), ForwardDelay: dur("0s")}}},
 		"veth":   {{Peer: far}, {Peer: far, NumTxQueues: 3}, {Peer: far, MTU: 65535}, {Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far1"}}},
 		"netkit": {{Peer: far}, {Peer: far, Mode: "l2"}, {Peer: far, Policy: "blackhole"}, {Peer: far, PeerPolicy: "blackhole"}},
-		"tap":    {{}, {Owner: id(0)}, {OwnerGroup: id(65534)}, {MultiQueue: true}, {VNetHdr: true}}, "tun": {{}, {Owner: id(5), MultiQueue: true}},
+		"tap":    {{}, {Owner: id(0)}, {OwnerGroup: id(0)}, {MultiQueue: true}, {VNetHdr: true}}, "tun": {{}, {Owner: id(0), MultiQueue: true}},
 		"vrf":  {{Table: 1}, {Table: 253}, {Table: 256}, {Table: 1<<31 - 1}},
 		"bond": {{}, {Mode: "active-backup"}, {Mode: "802.3ad", MIIMon: 1}, {MIIMon: 1<<31 - 1}, {Mode: "balance-alb"}},
 		"vlan": {{VLAN: 1}, {VLAN: 4094}, {VLAN: 1, Protocol: "802.1ad"}, {VLAN: 1, EgressQoSMap: map[string]string{"0": "7", "4294967295": "1"}},
