@@ -217,7 +217,7 @@ type InterfaceSpec struct {
 	// "host/INTERFACE". Instead of a [Link].
 	Peer Endpoint `json:"peer,omitzero"`
 	// PeerMaster is the bridge of the host that the other end becomes a port
-	// of, for a Peer on the host.
+	// of, for a Peer on the host: one that is there, or that the network makes there.
 	PeerMaster string `json:"peer_master,omitempty"`
 	// Segment is the Ethernet segment that the interface is on: osl makes it as
 	// a veth, whose other end is a port of the segment's bridge. The bridges are

@@ -336,3 +336,25 @@ func nftRules(t *testing.T) (list []string) {
 	slices.Sort(list)
 	return list
 }
+
+// The bridge of the host of which an end becomes a port may be of the same network.
+func TestHostMasterOfTheSameNetwork(t *testing.T) {
+	begin(t)
+	n := lab(t, nil, osl.InterfaceSpec{Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far0"}, PeerMaster: "br-lab"})
+	n.Sandboxes = append(n.Sandboxes, osl.Spec{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: "br-lab", Type: "bridge"}}})
+	_, err := osl.Apply(t.Context(), n)
+	must(t, err)
+	if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+		t.Errorf("diff after that: %v %v", c, err)
+	}
+	if far, br := needLink(t, "", "far0").Attrs(), needLink(t, "", "br-lab").Attrs(); far.MasterIndex != br.Index {
+		t.Errorf("far0 has the master %d, and br-lab is %d", far.MasterIndex, br.Index)
+	}
+	below := n
+	below.Sandboxes = slices.Clone(n.Sandboxes)
+	below.Sandboxes[0].Interfaces = []osl.InterfaceSpec{{Name: "m0", Type: "macvlan", Parent: "host/br-new"}}
+	below.Sandboxes[1].Interfaces = []osl.InterfaceSpec{{Name: "br-new", Type: "bridge"}}
+	if _, err := osl.Diff(t.Context(), below); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `"br-new" is made by this change`) {
+		t.Errorf("a link on one of the same change: %v", err)
+	}
+}

@@ -88,13 +88,27 @@ func (p *prepared) elsewhere(w *plan.Sandbox, as, name string, missing error) (*
 	return nil, missing
 }
 
+// makesOnHost reports whether a link of the host is of this change.
+func (p *prepared) makesOnHost(name string) bool {
+	for i := range p.want {
+		if p.want[i].Key == plan.HostNS {
+			return slices.ContainsFunc(p.want[i].Ifaces, func(f plan.Iface) bool { return f.Name == name })
+		}
+	}
+	return false
+}
+
 // linksOfHost reads the links of the host that lie below others, or have a port.
 func (p *prepared) linksOfHost() (err error) {
 	for i := range p.want {
 		for j := range p.want[i].Ifaces {
 			f := &p.want[i].Ifaces[j]
 			if f.HostParent != nil {
-				if f.HostParent, err = p.run.onHost(f.HostParent.Name); err != nil {
+				name := f.HostParent.Name
+				if f.HostParent, err = p.run.onHost(name); errors.Is(err, fault.ErrNotFound) && p.makesOnHost(name) {
+					err = fault.Invalidf("the host's %q is made by this change, and a link below another has to stand before: make it in a file of its own", name)
+				}
+				if err != nil {
 					return fail("", p.want[i].Key, f.Name, where.In("parent", "", err))
 				}
 			}

@@ -75,3 +75,35 @@ func (net *Network) checkHost(s *Sandbox) error {
 	}
 	return nil
 }
+
+// mastersOnHost returns the network with what its interfaces say of the masters of their
+// other ends said among the host's interfaces, where it makes those bridges there itself.
+func (net *Network) mastersOnHost() *Network {
+	at := slices.IndexFunc(net.Sandboxes, func(s Sandbox) bool { return s.Name == HostName })
+	if at < 0 || net.Host {
+		return net
+	}
+	made := map[string]bool{}
+	for _, f := range net.Sandboxes[at].Interfaces {
+		made[f.Name] = true
+	}
+	w := *net
+	w.Sandboxes = slices.Clone(net.Sandboxes)
+	host := &w.Sandboxes[at]
+	host.Interfaces = slices.Clip(host.Interfaces)
+	for i := range w.Sandboxes {
+		s := &w.Sandboxes[i]
+		moves := func(f Iface) bool { return f.Peer.Sandbox == HostName && made[f.PeerMaster] && !made[f.Peer.Interface] }
+		if i == at || !slices.ContainsFunc(s.Interfaces, moves) {
+			continue
+		}
+		s.Interfaces = slices.Clone(s.Interfaces)
+		for j := range s.Interfaces {
+			if f := &s.Interfaces[j]; moves(*f) {
+				host.Interfaces = append(host.Interfaces, Iface{Name: f.Peer.Interface, Master: f.PeerMaster})
+				f.PeerMaster = ""
+			}
+		}
+	}
+	return &w
+}
