@@ -288,3 +288,24 @@ func TestVXLANOverIPv6(t *testing.T) {
 	nothingLeft(t, lab("192.0.2.1/24", "192.0.2.2"))
 	settled(t, lab("2001:db8::1/64", "2001:db8::2"))
 }
+
+// A driver that takes no other hardware address leaves nothing behind: an ifb of the host
+// keeps all that it had.
+func TestMACThatADriverRefuses(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(mac osl.MAC, mtu int) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "k0", Source: "ifbh", MAC: mac, MTU: mtu}}}}}
+	}
+	h := &netlink.Ifb{LinkAttrs: netlink.LinkAttrs{Name: "ifbh"}}
+	testnet.Feature(t, "link ifb", netlink.LinkAdd(h))
+	defer func() { must(t, netlink.LinkDel(h)) }()
+	settled(t, lab(nil, 1400))
+	var e *osl.Error
+	if _, err := osl.Apply(t.Context(), lab(osl.MAC{2, 0, 0, 0, 0, 1}, 1300)); !errors.As(err, &e) || !errors.Is(err, osl.ErrUnsupported) || len(e.Left) > 0 {
+		t.Errorf("the refusal: %v", err)
+	}
+	nothingLeft(t, lab(nil, 1400))
+	_, err := osl.Down(t.Context(), lab(nil, 1400))
+	must(t, err)
+}

@@ -88,6 +88,8 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"IPv4 only, and nothing is refused of IPv6", a(`routes: [{to: "fd08::/64", type: blackhole}, {to: 10.8.0.0/16, type: throw}],`, both), a("", "addresses: [10.9.0.1/24]")},
 		{"IPv6 only", all, a("", "addresses: [fd09::1/64]")},
 		{"another hardware address", all, a("", `mac: "02:00:00:00:00:77", `+both)},
+		{"an MTU that IPv6 can not have", "sandboxes: [{name: a, interfaces: [{name: e, peer: host/va, addresses: [10.9.0.1/24, fd09::1/64]}]}]",
+			"sandboxes: [{name: a, interfaces: [{name: e, peer: host/va, mtu: 68, addresses: [10.9.0.1/24]}]}]"},
 		{"a transmit queue", "sandboxes: [{name: a}, {name: b}]", a("", "txqueuelen: 0")},
 		{"a local route of the main table", all, a("routes: [{to: 10.8.0.5/32, type: local, dev: lo}],", both)},
 		{"a gateway by a link in the place of another", all, "sandboxes: [{name: a, gateway: 10.9.0.2, interfaces: [{name: e, addresses: [10.9.0.1/24]}]}, {name: b, interfaces: [{name: f}]}]\nlinks: [[a/e, b/f]]"},

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -202,9 +203,23 @@ func (r *run) revertAll(ops []plan.Op) (left []string) {
 		default:
 			failed = errs[i]
 		}
+		if errors.Is(failed, unix.EOPNOTSUPP) && changesMAC(op) {
+			failed = r.butMAC(n, op.Do.(plan.SetLink), failed)
+		}
 		left = append(left, r.leftovers(op, failed)...)
 	}
 	return left
+}
+
+// butMAC puts a link back whose driver takes no hardware address, where it still has its
+// own: also that one is refused.
+func (r *run) butMAC(n *Namespace, set plan.SetLink, refused error) error {
+	var l rtnl.Link
+	if err := n.conn.One(r.ctx, rtnl.GetLink(set.Link.Index, "", &l)); err != nil || !bytes.Equal(l.MAC, set.Link.MAC) {
+		return refused
+	}
+	set.Link.MAC = nil
+	return n.conn.One(r.ctx, set.Request(r.fd))
 }
 
 // revert carries out one inverse that is for itself.

@@ -304,6 +304,9 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 		return
 	}
 	b.ipv6(w.Key, f.Name, l, on, k)
+	if !on && f.MTU != 0 && f.MTU < minIPv6 { // it went with the MTU
+		b.decide[len(b.decide)-1].Quiet = true
+	}
 	if !on && l.Kind == "bridge" {
 		// Before a port comes that may take it: that could not be taken back.
 		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
