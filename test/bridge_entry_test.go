@@ -54,9 +54,8 @@ func TestFeatureBridgeVLANs(t *testing.T) {
 		Peer: osl.Endpoint{Sandbox: key, Interface: "q1"}}, osl.InterfaceSpec{Name: "q1"})
 	bad := net
 	bad.Sandboxes = slices.Clone(net.Sandboxes)
-	bad.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0"}}
+	bad.Sandboxes[0].Routes = noRoute()
 	bad.Sandboxes[0].Interfaces = slices.Clone(net.Sandboxes[0].Interfaces)
-	bad.Sandboxes[0].Interfaces[3].Down = true
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}
@@ -196,8 +195,7 @@ func TestBridgeForwardingEntries(t *testing.T) {
 	}
 	bad := withEntries(key, nil, nil)
 	bad.Sandboxes[0].Interfaces[2].Master = "br1"
-	bad.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0"}}
-	bad.Sandboxes[0].Interfaces[3].Down = true
+	bad.Sandboxes[0].Routes = noRoute()
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}
@@ -222,7 +220,7 @@ func TestBridgeForwardingEntries(t *testing.T) {
 	settled(t, withEntries(key, nil, nil, own)) // from the port to the bridge, and back
 	saysList(t, "br0", untagged(entriesSaid(t, key, "br0")), "02:00:00:00:00:01 0 permanent")
 	failing := withEntries(key, nil, nil, one)
-	failing.Sandboxes[0].Routes, failing.Sandboxes[0].Interfaces[3].Down = bad.Sandboxes[0].Routes, true
+	failing.Sandboxes[0].Routes = noRoute()
 	if _, err := osl.Apply(t.Context(), failing); err == nil {
 		t.Fatal("the route was taken")
 	}
@@ -265,8 +263,7 @@ func TestFeatureBridgeMulticastEntries(t *testing.T) {
 	saysList(t, "br0", groupsSaid(t, key), "p0 239.9.9.9 0", "p0 ff05::77 0")
 	bad := withEntries(key, nil, nil)
 	bad.Sandboxes[0].Interfaces[2].Master = "br1"
-	bad.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0"}}
-	bad.Sandboxes[0].Interfaces[3].Down = true
+	bad.Sandboxes[0].Routes = noRoute()
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}

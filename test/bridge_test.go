@@ -75,6 +75,11 @@ func nothingLeft(t *testing.T, net osl.Network) {
 
 func ptr[T any](v T) *T { return &v }
 
+// noRoute is a route that the kernel alone refuses, when all before it is done.
+func noRoute() []osl.RouteSpec {
+	return []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0", Scope: "nowhere"}}
+}
+
 // portLab is a sandbox with a bridge br0, a second one br1, and a port p0 of br0 whose
 // other end is q0 there.
 func portLab(key string, bridge *osl.BridgeSpec, port *osl.BridgePortSpec) osl.Network {
@@ -177,8 +182,7 @@ func TestBridgeSpanningTreeAndShortDelay(t *testing.T) {
 	own, _ := linkSays(t, key, "br0")
 	saysAll(t, "br0", own, "stp_state", 0, "forward_delay", 0)
 	bad := portLab(key, &osl.BridgeSpec{STP: ptr(true)}, nil)
-	bad.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0"}}
-	bad.Sandboxes[0].Interfaces[3].Down = true // no route over a link that is down
+	bad.Sandboxes[0].Routes = noRoute()
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}
@@ -212,8 +216,7 @@ func TestBridgePortThatLeavesIsBackWithItsSettings(t *testing.T) {
 	_, before := linkSays(t, key, "p0")
 	bad := portLab(key, nil, nil)
 	bad.Sandboxes[0].Interfaces[2].Master = "br1"
-	bad.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.99.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "q0"}}
-	bad.Sandboxes[0].Interfaces[3].Down = true
+	bad.Sandboxes[0].Routes = noRoute()
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}

@@ -65,7 +65,7 @@ func TestChangesSayWhat(t *testing.T) {
 		said{"br0", "link", "mtu 1400", "mtu 1300"},
 		said{"br0", "address", "", "10.0.0.7/24"},
 		said{"br0", "address", "10.0.0.1/24", ""},
-		said{"", "route", "203.0.113.0/24 via 10.0.0.2", "203.0.113.0/24 via 10.0.0.3"},
+		said{"br0", "route", "203.0.113.0/24 via 10.0.0.2 dev br0", "203.0.113.0/24 via 10.0.0.3 dev br0"},
 		said{"br0", "neighbor", "10.0.0.2 lladdr 02:00:00:00:00:02", ""},
 		said{"", "setting", "ipv4.ip_forward=1", "ipv4.ip_forward=0"})
 	gone, err := osl.Down(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "said"}}})

@@ -46,6 +46,8 @@ func value(a Action, dev string) (object, text string, there bool) {
 	case DelLink:
 		return "link", "", false
 	case SetLink:
+		a.Tagged = false // beside others the alias keeps in mind what they say
+		line, _, _ = strings.Cut(a.Command(dev), "\n")
 		if rest, is := strings.CutPrefix(line, "sysctl -w net."); is {
 			return "setting", rest, true
 		}
