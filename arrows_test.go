@@ -119,3 +119,30 @@ func TestSameOnEverySystem(t *testing.T) {
 		t.Errorf("the root has %v", files)
 	}
 }
+
+// The page that leads a reader into each of the two large packages leaves no file out.
+func TestDocNamesEachFile(t *testing.T) {
+	for _, dir := range []string{"internal/plan", "internal/engine"} {
+		text, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var there []string
+		files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+		for _, f := range files {
+			if f = filepath.Base(f); f != "doc.go" && !strings.HasSuffix(f, "_test.go") {
+				there = append(there, f)
+			}
+		}
+		for _, f := range there {
+			if !slices.Contains(strings.Fields(string(text)), f) {
+				t.Errorf("%s/doc.go does not name %s", dir, f)
+			}
+		}
+		for _, f := range strings.Fields(string(text)) {
+			if strings.HasSuffix(f, ".go") && !slices.Contains(there, f) {
+				t.Errorf("%s/doc.go names %s, which is not there", dir, f)
+			}
+		}
+	}
+}

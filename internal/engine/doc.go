@@ -6,10 +6,12 @@
 //	namespace.go  the handle: make, open, close, begin a change of a sandbox
 //	sandbox.go adopt.go host.go pool.go list.go join.go
 //	              other ways to a handle, to all of them, and into one for good
-//	iface.go link.go alias.go route.go neigh.go bulk.go
+//	iface.go link.go setlink.go alias.go route.go neigh.go bulk.go
 //	              one change each; bulk.go many of a kind
-//	apply.go network.go source.go ask.go outlive.go
-//	              a whole network: opened, locked, read, planned
+//	inside.go     the sandbox, for who makes sockets there
+//	apply.go network.go source.go ask.go outlive.go onhost.go
+//	              a whole network: opened, locked, read, planned; onhost.go what it
+//	              has on the host
 //	down.go destroy.go leave.go ends.go
 //	              a network, or a sandbox, that ends; one that stays and osl leaves;
 //	              the other ends of what ends
@@ -19,7 +21,7 @@
 // How a plan is carried out:
 //
 //	run.go        the executor: the steps in their order, messages together
-//	make.go step.go sysctl.go tun.go offload.go generic.go wireguard.go
+//	make.go step.go sysctl.go tun.go offload.go generic.go wireguard.go masquerade.go
 //	              the steps that are no message of route netlink
 //	back.go       the way back after a failure
 //	home.go arrive.go

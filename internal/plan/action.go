@@ -79,8 +79,8 @@ type (
 	MakeNS struct{ Tag SandboxTag }
 	// EndNS ends a sandbox, which nothing takes back.
 	EndNS struct{}
-	// NewLink makes a link in NS. With Via, the message is sent in another
-	// namespace, Op.NS, where the link's parent is.
+	// NewLink makes a link in Op.NS. With In it is made in that namespace, and the
+	// message is sent in Op.NS all the same, where the link's parent is.
 	NewLink struct {
 		Link   rtnl.LinkNew
 		In     *string // the namespace that the link is for; nil for Op.NS

@@ -4,8 +4,59 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
+
+// on returns the address as it is to be on a link.
+func (a Addr) on(index int) rtnl.Addr {
+	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol, Peer: a.Peer, Lifetime: a.Lifetime, Flags: a.Flags}
+	if a.Alias {
+		r.Proto = rtnl.AliasProtocol
+	}
+	if a.Prefix.Addr().IsLinkLocalUnicast() {
+		r.Scope = linux.RT_SCOPE_LINK
+	}
+	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
+		r.Scope = linux.RT_SCOPE_HOST // the kernel refuses any other
+	}
+	if a.Scope != nil {
+		r.Scope = *a.Scope
+	}
+	if index == 1 && a.isLoopback() {
+		r.Proto = 0
+	}
+	return r
+}
+
+// isLoopback reports whether the address is one of those that the kernel gives
+// lo. It stays the kernel's.
+func (a Addr) isLoopback() bool {
+	return a.Prefix == LoopbackIPv4 || a.Prefix == netip.MustParsePrefix("::1/128")
+}
+
+// LoopbackIPv4 is the address that a new namespace has.
+var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
+
+// oslsAddr reports whether an address is osl's.
+func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
+
+func (p *phases) addr(key, dev string, index int, a Addr) {
+	r := a.on(index)
+	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
+}
+
+// reroute gives the IPv6 addresses that have a peer, or stay for a while, the routes that
+// go with them: when a link goes up, the kernel makes those alone to the subnets of
+// addresses that stay for ever.
+func (p *phases) reroute(key, dev string, index int, w *Iface) {
+	for _, a := range w.Addrs {
+		r := a.on(index)
+		if r.Prefix.Addr().Is6() && (r.Peer.IsValid() || r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever) {
+			p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
+		}
+	}
+}
 
 // Shed plans to take addresses from a link that stays, and nothing with them.
 // With the first address of an IPv4 subnet the kernel takes the others, unless

@@ -1,21 +1,43 @@
 // Package plan turns what is wanted of sandboxes, and the state they are in,
 // into operations that each know their inverse. It makes no system call.
 //
+// The way of a plan:
+//
 //	model.go      what is wanted of a sandbox, and what it holds
 //	action.go     the operations: each as a message, and as a command for a person
 //	diff.go       Build: the comparison, sandbox by sandbox, link by link
 //	link.go change.go takeover.go
 //	              a link that is made or moves in, that is there, that is not osl's yet
-//	kind.go reshape.go bridge.go pair.go
-//	              what is of a type of link
 //	replace.go prune.go home.go
 //	              what can not stay as it is, what is not wanted, what goes home
-//	wireguard.go  what a wireguard link is, without writing a secret down
-//	address.go route.go routeattr.go leaving.go gateway.go setting.go
-//	              addresses, routes, settings, and what goes with what
-//	order.go index.go known.go
+//	order.go index.go known.go knownroute.go
 //	              which link comes first, indexes, a state by what is asked of it
+//	conflict.go   subnets that would be on two interfaces
+//	command.go describe.go
+//	              what a person would type; what a step does, in words
+//
+// What is of one thing:
+//
+//	kind.go kindfamilies.go kindtunnel.go field.go
+//	              the types of links, and the fields that make a link of one
+//	reshape.go stacked.go pair.go
+//	              a link that takes new values; one on another; one with another end
+//	bridge.go bridging.go vlan.go entries.go
+//	              bridges and their ports: options, VLANs, entries
+//	wireguard.go  what a wireguard link is, without writing a secret down
+//	address.go addroption.go gateway.go
+//	              addresses, and the gateways of a sandbox
+//	route.go routeattr.go leaving.go rule.go
+//	              routes, those that go with what leaves, rules of policy routing
+//	setting.go settings.go forward.go
+//	              settings of the kernel, those of the host among them
+//	linkoption.go altname.go offload.go impair.go masquerade.go
+//	              what else a link, or a sandbox, is given
+//
+// What outlives the process, and the way back:
+//
 //	tag.go record.go journal.go pin.go
 //	              what is written on the kernel's objects: tags, the records of a
 //	              change, and the notes of a namespace's keys and network
+//	wayback.go    routes, on the way back after a failure
 package plan

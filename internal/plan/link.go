@@ -77,7 +77,7 @@ func (b *builder) needsIPv6(w *Sandbox, f *Iface) bool {
 }
 
 // newLink plans a link that is made where it belongs, or moved in.
-func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
+func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
@@ -89,23 +89,23 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if tag.Network = w.Owner; w.Owner != "" && w.MadeBy != nil {
 		tag.Origin = Far
 	}
-	tag.Born, tag.Note, tag.Entries = p.birth(), w.Note, p.entries[end{key, w.Name}]
+	tag.Born, tag.Note, tag.Entries = b.birth(), w.Note, b.entries[end{key, w.Name}]
 	dev := w.device()
 	before := &rtnl.Link{}
 	if w.From != nil {
 		before = &w.From.Link
 	}
-	names := p.altNames(&Sandbox{Key: key}, w, index, before, &tag)
+	names := b.altNames(&Sandbox{Key: key}, w, index, before, &tag)
 	switch {
 	case w.From != nil:
-		p.make = append(p.make, moveIn(key, w, tag, index))
-		p.noteHome(key, w, tag, index)
+		b.make = append(b.make, moveIn(key, w, tag, index))
+		b.noteHome(key, w, tag, index)
 	case w.MadeBy != nil:
 	case KindOf(w.Kind).byDevice:
-		p.make = append(p.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind, w.Data},
+		b.make = append(b.make, Op{NS: key, Dev: dev, Do: NewTun{index, w.Name, w.Kind, w.Data},
 			Undo: []Op{{NS: key, Dev: dev, Do: DelLink{index}}}})
 	default:
-		p.make = append(p.make, makeLink(key, w, index, parent))
+		b.make = append(b.make, makeLink(key, w, index, parent))
 	}
 	alias := tag.String()
 	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs), Options: w.Options}
@@ -122,38 +122,38 @@ func (p *builder) newLink(key string, w *Iface, index, parent, master int) {
 		set.Master = &master
 	}
 	tagged := key == HostNS && tag.Network != ""
-	p.wire = append(p.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
+	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
 		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && w.Options.Empty()})
-	p.wire = append(p.wire, names...)
-	p.read = append(p.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
-	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && key != HostNS})
+	b.wire = append(b.wire, names...)
+	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
+	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && key != HostNS})
 	for _, s := range w.Sysctls {
-		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
+		b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
 	if len(w.Offloads) > 0 {
-		p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
+		b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
 	}
-	p.newWireGuard(key, dev, index, w.WireGuard)
-	if w.Down && KindOf(w.Kind).follows && p.rises[parent] {
+	b.newWireGuard(key, dev, index, w.WireGuard)
+	if w.Down && KindOf(w.Kind).follows && b.rises[parent] {
 		down := false
-		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &down}}})
+		b.config = append(b.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &down}}})
 	}
 	for _, a := range w.Addrs {
-		p.addr(key, dev, index, a)
+		b.addr(key, dev, index, a)
 	}
 	if w.Impair != nil {
-		p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewQdisc{w.Impair.Qdisc(index)}})
+		b.config = append(b.config, Op{NS: key, Dev: dev, Do: NewQdisc{w.Impair.Qdisc(index)}})
 	}
 	if !w.Down {
 		up := true
-		undo := p.redirects(key, dev, w.Kind)
-		p.config = append(p.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}, Undo: undo, Half: len(undo) > 0})
-		p.reroute(key, dev, index, w)
-		p.rises[index] = true
+		undo := b.redirects(key, dev, w.Kind)
+		b.config = append(b.config, Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Up: &up}}, Undo: undo, Half: len(undo) > 0})
+		b.reroute(key, dev, index, w)
+		b.rises[index] = true
 	}
-	p.verify(key, dev, index, w)
-	if unheard, at := p.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
-		p.tell = append(p.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || !KindOf(w.From.Link.Kind).silent, At: at}, Quiet: true})
+	b.verify(key, dev, index, w)
+	if unheard, at := b.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
+		b.tell = append(b.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || !KindOf(w.From.Link.Kind).silent, At: at}, Quiet: true})
 	}
 }
 
@@ -250,56 +250,6 @@ func moveIn(key string, w *Iface, tag Tag, index int) Op {
 	return Op{NS: host, Dev: l.Name, Half: true, Undo: undo, Do: SetLink{To: &key, Link: rtnl.LinkSet{
 		Index: l.Index, NewIndex: index, Name: w.Name, MAC: w.MAC, MTU: w.MTU, TxQLen: w.TxQLen, Alias: &alias,
 	}}}
-}
-
-// on returns the address as it is to be on a link.
-func (a Addr) on(index int) rtnl.Addr {
-	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol, Peer: a.Peer, Lifetime: a.Lifetime, Flags: a.Flags}
-	if a.Alias {
-		r.Proto = rtnl.AliasProtocol
-	}
-	if a.Prefix.Addr().IsLinkLocalUnicast() {
-		r.Scope = linux.RT_SCOPE_LINK
-	}
-	if a.Prefix.Addr().Is4() && a.Prefix.Addr().IsLoopback() {
-		r.Scope = linux.RT_SCOPE_HOST // the kernel refuses any other
-	}
-	if a.Scope != nil {
-		r.Scope = *a.Scope
-	}
-	if index == 1 && a.isLoopback() {
-		r.Proto = 0
-	}
-	return r
-}
-
-// isLoopback reports whether the address is one of those that the kernel gives
-// lo. It stays the kernel's.
-func (a Addr) isLoopback() bool {
-	return a.Prefix == LoopbackIPv4 || a.Prefix == netip.MustParsePrefix("::1/128")
-}
-
-// LoopbackIPv4 is the address that a new namespace has.
-var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
-
-// oslsAddr reports whether an address is osl's.
-func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
-
-func (p *phases) addr(key, dev string, index int, a Addr) {
-	r := a.on(index)
-	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
-}
-
-// reroute gives the IPv6 addresses that have a peer, or stay for a while, the routes that
-// go with them: when a link goes up, the kernel makes those alone to the subnets of
-// addresses that stay for ever.
-func (p *phases) reroute(key, dev string, index int, w *Iface) {
-	for _, a := range w.Addrs {
-		r := a.on(index)
-		if r.Prefix.Addr().Is6() && (r.Peer.IsValid() || r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever) {
-			p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
-		}
-	}
 }
 
 func ifaceRoute(dst netip.Prefix, index int) rtnl.Route {

@@ -109,11 +109,9 @@ type LinkNew struct {
 	MAC    net.HardwareAddr
 	MTU    int
 	TxQLen *int
-	Parent int
-	// ParentNSFD makes the link in the socket's namespace on a Parent of
-	// another one; 0 where the parent is in the same.
-	Data LinkData
-	Peer *Peer
+	Parent int // in the socket's namespace
+	Data   LinkData
+	Peer   *Peer
 	// NSFD makes the link in another namespace than the socket's; 0 for here.
 	NSFD int
 }
