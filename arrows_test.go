@@ -99,6 +99,42 @@ func TestArrowsGoDown(t *testing.T) {
 	}
 }
 
+// The table of the house has each package once, those above before those below, and says
+// which ask the system.
+func TestTableOfTheHouse(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| asks the system |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	at, told := len(layers), map[string]bool{}
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		for _, quoted := range strings.Split(cells[1], ", ") {
+			p := strings.Trim(quoted, " `")
+			if strings.Contains(p, "---") {
+				continue
+			}
+			short := strings.TrimPrefix(p, ".")
+			layer := layerOf(short)
+			if layer < 0 || layer > at || told[short] {
+				t.Errorf("the row of %s: it is no package, has one twice, or is below a lower one", p)
+				continue
+			}
+			at, told[short] = layer, true
+			if want := map[bool]string{true: "yes", false: "no"}[slices.Contains(systemic, short)]; strings.TrimSpace(cells[3]) != want {
+				t.Errorf("the row of %s: it asks the system: %s", p, want)
+			}
+		}
+	}
+	for _, p := range slices.Concat(layers...) {
+		if !told[p] && !strings.HasPrefix(p, "examples/") {
+			t.Errorf("the table does not have %s", p)
+		}
+	}
+}
+
 // What is above and below the packages that ask the system is the same everywhere,
 // and the root is a few files.
 func TestSameOnEverySystem(t *testing.T) {
