@@ -206,9 +206,10 @@ func (n *Namespace) RemoveAddress(ctx context.Context, ifName string, a netip.Pr
 type LinkChange struct {
 	// Name is the new name. It takes a call of its own.
 	Name string
-	// MTU in bytes.
+	// MTU in bytes. Below 1280 the link has no IPv6, so that it must have no IPv6
+	// address but the kernel's own.
 	MTU int
-	// MAC is the hardware address.
+	// MAC is the hardware address. What osl knows of neighbors stays.
 	MAC MAC
 	// TxQueueLen is the length of the transmit queue in packets.
 	TxQueueLen *int

@@ -168,3 +168,69 @@ func TestDownComesBack(t *testing.T) {
 		same(t, what+": the sandbox", before, func() []string { return snapshot(t, key) })
 	}
 }
+
+// With an MTU below 1280 the kernel takes the IPv6 of a link, and of those on it; that
+// of a tap it has changed already when it refuses the queue length.
+func TestIPv6ComesBackWithTheMTU(t *testing.T) {
+	begin(t)
+	long := 1<<31 - 1
+	tap := osl.InterfaceSpec{Name: "t0", Type: "tap", MTU: 1500, Addresses: prefixes("10.2.0.1/24", "fd02::1/64"), Routes: prefixes("fd92::/64"), IPv6: "auto", AddrGenMode: "none"}
+	base := []osl.InterfaceSpec{{Name: "e0", Type: "bridge", MTU: 1500, Addresses: prefixes("10.1.0.1/24", "fd01::1/64"), Routes: prefixes("fd91::/64", "10.91.0.0/16"), IPv6: "link-local"},
+		{Name: "m0", Type: "macvlan", Parent: "e0", Addresses: prefixes("fd03::1/64")}, tap}
+	n := lab(t, nil, base...)
+	n.Sandboxes[0].Neighbors = []osl.NeighborSpec{{Dev: "t0", IP: netip.MustParseAddr("fd02::9"), MAC: osl.MAC(mac("02:00:00:00:00:09"))}}
+	_, err := osl.Apply(t.Context(), n)
+	lacks(t, "tap", err)
+	must(t, err)
+	key := osl.GenerateKey("sa")
+	conf := func() (list []string) {
+		for _, dev := range []string{"e0", "m0", "t0"} {
+			for _, what := range []string{"disable_ipv6", "accept_ra", "accept_dad", "ndisc_notify", "addr_gen_mode"} {
+				list = append(list, dev+" "+what+" "+sysctl(t, key, "ipv6/conf/"+dev+"/"+what))
+			}
+		}
+		return append(list, snapshot(t, key)...)
+	}
+	before := conf()
+	edit := func(change func(list []osl.InterfaceSpec)) osl.Network {
+		n := n
+		list := slices.Clone(base)
+		change(list)
+		n.Sandboxes = []osl.Spec{{Name: "sa", Interfaces: list}}
+		return n
+	}
+	small := edit(func(l []osl.InterfaceSpec) {
+		l[0].MTU, l[0].Addresses, l[0].Routes, l[0].IPv6 = 1000, l[0].Addresses[:1], nil, ""
+		l[1].Addresses = nil
+		l[2].MTU, l[2].Addresses, l[2].Routes, l[2].IPv6, l[2].AddrGenMode = 1000, l[2].Addresses[:1], nil, "", ""
+	})
+	half := edit(func(l []osl.InterfaceSpec) {
+		l[2].MTU, l[2].TxQueueLen, l[2].Addresses, l[2].Routes, l[2].IPv6, l[2].AddrGenMode = 1000, &long, l[2].Addresses[:1], nil, "", ""
+	})
+	for what, n := range map[string]osl.Network{"at the end": failing(small), "by half": half} {
+		if _, err := osl.Apply(t.Context(), n); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what+": the sandbox", before, conf)
+	}
+	ns, err := osl.Open(t.Context(), "sa")
+	must(t, err)
+	defer ns.Close()
+	if err := ns.SetLink(t.Context(), "t0", osl.LinkChange{MTU: 1000, TxQueueLen: &long}); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "IPv6") {
+		t.Errorf("SetLink: %v", err)
+	}
+	same(t, "SetLink: the sandbox", before, conf)
+	unsaid := edit(func(l []osl.InterfaceSpec) { l[2].MTU = 0 })
+	for i, n := range []osl.Network{small, n} {
+		if i == 1 {
+			if _, err := osl.Diff(t.Context(), unsaid); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "while its MTU is 1000") {
+				t.Errorf("IPv6 where the MTU is too small: %v", err)
+			}
+		}
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Errorf("diff after that: %v %v", c, err)
+		}
+	}
+}

@@ -80,6 +80,9 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 		switch parts := strings.SplitN(path, "/", 4); {
 		case x.Dev != "":
 			there = slices.Contains(names, x.Dev)
+			if l := s.Link(x.Dev); there && !l.Inet.HasIPv6State && l.MTU < plan.MinIPv6 {
+				there = !strings.HasPrefix(path, "ipv6/conf/") // it has none until its MTU is larger
+			}
 			path = fmt.Sprintf(path, map[bool]string{true: x.Dev, false: "lo"}[there])
 		case !plan.IsAll(path) && !slices.Contains(names, parts[2]) && w.Iface(parts[2]) != nil:
 			there, parts[2] = false, "lo"

@@ -67,23 +67,42 @@ func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) 
 	case set.Name != "":
 		old.Name = l.Name
 	}
+	starves := set.MTU != 0 && set.MTU < plan.MinIPv6 && l.MTU >= plan.MinIPv6 && !l.Inet.DisableIPv6
+	s := &plan.State{}
+	if starves || set.MAC != nil || up != nil && !*up {
+		if s, err = readState(ctx, conn, true); err != nil {
+			return err
+		}
+	}
 	var ops []plan.Op
 	step := func(dev string, set, old rtnl.LinkSet) {
 		ops = append(ops, plan.Op{NS: n.space(), Dev: dev, Do: plan.SetLink{Link: set}, Half: true,
 			Undo: []plan.Op{{NS: n.space(), Dev: dev, Do: plan.SetLink{Link: old}}}})
 	}
+	if starves {
+		for _, a := range s.Addrs {
+			if a.Index == l.Index && a.Prefix.Addr().Is6() && !a.Prefix.Addr().IsLinkLocalUnicast() {
+				return fault.Invalidf("an MTU below %d would take its IPv6 address %v: take that away first", plan.MinIPv6, a.Prefix)
+			}
+		}
+	}
 	if set.MTU != 0 || set.TxQLen != nil || set.MAC != nil || set.Name != "" {
 		step(name, set, old)
+		self := &ops[0]
+		if starves {
+			self.Undo = append(self.Undo, plan.IPv6Back(n.space(), &l, s)...)
+		}
+		if set.MAC != nil { // with which the kernel forgets its neighbours
+			again := plan.NeighsOf(n.space(), &l, s)
+			self.Undo = append(self.Undo, again...)
+			ops = append(ops, again...)
+		}
 	}
 	if up != nil && *up != l.Up() {
 		was := l.Up()
 		if *up {
 			step(name, rtnl.LinkSet{Index: l.Index, Up: up}, rtnl.LinkSet{Index: l.Index, Up: &was})
 		} else {
-			s, err := readState(ctx, conn, true)
-			if err != nil {
-				return err
-			}
 			down := plan.SetDown(n.space(), &l, s)
 			down.Undo = append(down.Undo, plan.NeighsOf(n.space(), &l, s)...)
 			ops = append(ops, down)

@@ -12,18 +12,18 @@ import (
 const (
 	// defaultMTU is what the kernel gives a link, if nothing below it has less.
 	defaultMTU = 1500
-	// minIPv6 is the MTU below which the kernel takes IPv6 from a link.
-	minIPv6 = 1280
+	// MinIPv6 is the MTU below which the kernel takes IPv6 from a link.
+	MinIPv6 = 1280
 )
 
 // starves reports whether a link becomes a port with so low an MTU that its
 // bridge, which follows its ports, loses the IPv6 that it has and keeps.
 func (b *builder) starves(w *Sandbox, f *Iface, s *known, l *rtnl.Link, master int) bool {
 	m := s.ByIndex(master)
-	if m == nil || m.Kind != "bridge" || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= minIPv6 {
+	if m == nil || m.Kind != "bridge" || m.Inet.DisableIPv6 || f.lowestMTU(s, l) >= MinIPv6 {
 		return false
 	}
-	if l != nil && l.Master == master && l.MTU < minIPv6 {
+	if l != nil && l.Master == master && l.MTU < MinIPv6 {
 		return false // it is one, and the bridge has IPv6 all the same
 	}
 	if t, _ := ParseTag(m.Alias); t.Origin == Made && t.MTU != 0 {

@@ -51,7 +51,14 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	told := set.Alias != nil // what nothing but the tag tells
 	was := tag.Was
-	if to, from := b.options(w, f, l, &tag); !to.Empty() {
+	to, from := b.options(w, f, l, &tag)
+	if mode, ok := to.Get(rtnl.LinkAddrGenMode); ok && revived(f, l) { // when it has IPv6, and before that is on
+		to.Drop(rtnl.LinkAddrGenMode)
+		late := rtnl.LinkSet{Index: l.Index}
+		late.Options.Set(rtnl.LinkAddrGenMode, mode)
+		b.read = append(b.read, Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: late}})
+	}
+	if !to.Empty() {
 		set.Options, old.Options, changed = to, from, true
 		if tag.Was != was {
 			alias := tag.String()
@@ -304,8 +311,9 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 		return
 	}
 	b.ipv6(w.Key, f.Name, l, on, k)
-	if !on && f.MTU != 0 && f.MTU < minIPv6 { // it went with the MTU
-		b.decide[len(b.decide)-1].Quiet = true
+	if !on && b.starved(w, k, l) { // it went with the MTU
+		off := &b.decide[len(b.decide)-1]
+		off.Quiet, off.Undo = true, nil // see holdSizes
 	}
 	if !on && l.Kind == "bridge" {
 		// Before a port comes that may take it: that could not be taken back.

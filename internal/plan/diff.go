@@ -276,7 +276,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		master = b.index[end{w.Key, f.Master}]
 	}
 	if b.starves(w, f, k, x.link, master) {
-		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", minIPv6)
+		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", MinIPv6)
 	}
 	if f.Parent != "" {
 		field = "parent"

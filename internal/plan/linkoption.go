@@ -31,7 +31,11 @@ func (b *builder) options(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag) (to, fro
 func (b *builder) optionsKnown(w *Sandbox, f *Iface, l *rtnl.Link) error {
 	for at, x := range rtnl.LinkOptions {
 		_, wanted := f.Options.Get(at)
-		if _, known := l.Options.Get(at); wanted && !known {
+		if _, known := l.Options.Get(at); wanted && !known && !(at == rtnl.LinkAddrGenMode && revived(f, l)) {
+			if at == rtnl.LinkAddrGenMode && l.MTU < MinIPv6 {
+				return &Problem{Key: w.Key, Dev: f.device(), Kind: Invalid, Field: x.Name,
+					Text: fmt.Sprintf("the link has no IPv6, and so no %s, while its MTU is %d: write an mtu of %d or more", x.Name, l.MTU, MinIPv6)}
+			}
 			return &Problem{Key: w.Key, Dev: f.device(), Kind: Unsupported, Field: x.Name,
 				Text: fmt.Sprintf("the kernel has no setting %q of this link", x.Name)}
 		}

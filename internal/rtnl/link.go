@@ -52,6 +52,7 @@ type Inet struct {
 	NDISCNotify  bool
 	AcceptDAD    int32
 	HasIPv6State bool
+	AcceptRA     int32
 	// HearsRouters says that what routers advertise is taken.
 	HearsRouters bool
 }

@@ -129,6 +129,7 @@ func (i *Inet) parse(b []byte) {
 				i.DisableIPv6 = at(ipv6DisableIPv6) != 0
 				i.AcceptDAD = int32(at(ipv6AcceptDAD))
 				i.NDISCNotify = at(ipv6NDISCNotify) != 0
+				i.AcceptRA = int32(at(ipv6AcceptRA))
 				i.HearsRouters = at(ipv6AcceptRA) == 2 || at(ipv6AcceptRA) == 1 && at(ipv6Forwarding) == 0
 			}
 		}

@@ -195,5 +195,28 @@ func (s *Iface) plan() (*plan.Iface, error) {
 		return nil, err
 	}
 	f.Keep = f.Kind == "" && f.From == nil && f.Name != "lo"
-	return f, nil
+	return f, wideEnough(f)
+}
+
+// wideEnough refuses what an interface has none of whose MTU is too small for IPv6.
+func wideEnough(f *plan.Iface) error {
+	if f.MTU == 0 || f.MTU >= plan.MinIPv6 || f.Name == "lo" {
+		return nil
+	}
+	what := ""
+	if _, is := f.Options.Get(rtnl.LinkAddrGenMode); is {
+		what = "an addrgenmode"
+	}
+	for _, x := range f.Sysctls {
+		if strings.HasPrefix(x.Path, "ipv6/conf/") && !(strings.HasSuffix(x.Path, "/disable_ipv6") && x.Value == "1") {
+			what = x.Name
+		}
+	}
+	if f.HasIPv6() {
+		what = "IPv6"
+	}
+	if what == "" {
+		return nil
+	}
+	return where.In("mtu", "", fault.Invalidf("%s needs an MTU of %d bytes, and it is to have %d", what, plan.MinIPv6, f.MTU))
 }
