@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -174,6 +175,9 @@ func TestReq34OpeningRestoresAllAndWritesNothing(t *testing.T) {
 	first, err := osl.Open(ctx, f.sb.Key())
 	must(t, err)
 	defer first.Close()
+	eventually(t, "the bridge, a port of which has a carrier, gets its link-local address", func() bool {
+		return slices.ContainsFunc(addrsOf(t, f.sb.Key(), "br0"), func(a string) bool { return strings.HasPrefix(a, "fe80:") })
+	})
 	want := status(t, first)
 	in, host := watch(t, f.sb.Key(), everything...), watch(t, "", everything...)
 	in.quiet()
