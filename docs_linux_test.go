@@ -1,11 +1,14 @@
 package osl_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
 // Each snippet of docs/go.md is in an example, which the tests run.
@@ -37,6 +40,26 @@ func TestSnippetsAreOfExamples(t *testing.T) {
 	for _, s := range snippets {
 		if !strings.Contains(examples.String(), unindented(s[1])) {
 			t.Errorf("no example has this snippet:\n%s", s[1])
+		}
+	}
+}
+
+// The first page says how many types of links there are, and the page on files what each is.
+func TestTypesOfTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if says := fmt.Sprintf("[%d types](docs/file.md#types-of-links)", len(plan.Kinds)); !strings.Contains(string(readme), says) {
+		t.Errorf("README.md does not say %q", says)
+	}
+	page, err := os.ReadFile("docs/file.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range plan.KindNames() {
+		if !regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`").MatchString(string(page)) {
+			t.Errorf("docs/file.md has no row of the type %s", name)
 		}
 	}
 }

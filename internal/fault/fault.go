@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -66,14 +67,23 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("osl: " + e.Op)
-	if e.Interface != "" {
+	named := e.Interface == ""
+	if !named && slices.Contains(beforeName, e.Op[strings.LastIndexByte(e.Op, ' ')+1:]) {
 		fmt.Fprintf(&b, " %q", e.Interface)
+		named = true
 	}
 	if e.Key != "" {
 		fmt.Fprintf(&b, " (sandbox %s)", e.Key)
 	}
+	if !named { // the operation is about more than this one
+		fmt.Fprintf(&b, ": interface %q", e.Interface)
+	}
 	return b.String() + ": " + e.Because(e.Err.Error())
 }
+
+// beforeName are the words with which an operation ends after which the name of its
+// interface is to be read.
+var beforeName = []string{"interface", "link", "to", "from", "of", "on"}
 
 // Because returns cause with what the kernel said, what to do, and what is left.
 func (e *Error) Because(cause string) string {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,11 +16,49 @@ import (
 
 func to[T any](v T) *T { return &v }
 
+// tried are the fields of this package's types that samples had a value of.
+type tried map[reflect.Type]map[string]bool
+
+func (s tried) see(v reflect.Value) {
+	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		s.see(v.Elem())
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			s.see(v.Index(i))
+		}
+	case v.Kind() == reflect.Struct && v.Type().PkgPath() == reflect.TypeFor[Kind]().PkgPath():
+		if s[v.Type()] == nil {
+			s[v.Type()] = map[string]bool{}
+		}
+		for i := range v.NumField() {
+			if !v.Field(i).IsZero() {
+				s[v.Type()][v.Type().Field(i).Name] = true
+			}
+			s.see(v.Field(i))
+		}
+	}
+}
+
+// all fails for each field that no sample had, but for those that are told elsewhere.
+func (s tried) all(t *testing.T, elsewhere ...string) {
+	t.Helper()
+	for typ, fields := range s {
+		for f := range typ.Fields() {
+			if name := typ.Name() + "." + f.Name; !fields[f.Name] && !slices.Contains(elsewhere, name) {
+				t.Errorf("no sample has %s: is it told on the way up?", name)
+			}
+		}
+	}
+}
+
 // What the kernel has of what was wanted is told in the same words.
 func TestTheWayUpIsTheWayBack(t *testing.T) {
 	a, p := netip.MustParseAddr, netip.MustParsePrefix
+	seen := tried{}
 	same := func(x, back any) {
 		t.Helper()
+		seen.see(reflect.ValueOf(x))
 		if !reflect.DeepEqual(x, back) {
 			t.Errorf("of\n%+v\ncame back\n%+v", x, back)
 		}
@@ -80,8 +119,12 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		{Peer: a("10.0.0.9"), Scope: "link", ValidLft: 100, PreferredLft: to(uint32(0)), NoPrefixRoute: true},
 		{ValidLft: 100},
 		{ValidLft: 100, PreferredLft: to(uint32(7))},
+		{Home: true},
 	} {
 		h := plan.Addr{Prefix: p("10.0.0.1/24")}
+		if x.Home {
+			h.Prefix = p("fd00::1/64")
+		}
 		must(x.plan(&h))
 		is := rtnl.Addr{Prefix: h.Prefix, Peer: h.Peer, Lifetime: h.Lifetime, Flags: h.Flags, Proto: rtnl.Protocol}
 		if h.Scope != nil {
@@ -96,10 +139,12 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 			t.Errorf("the address of another has %+v", x)
 		}
 	}
+	seen.all(t)
 }
 
 // So is what makes a link of its type, and what is set of it.
 func TestTheWayUpOfLinks(t *testing.T) {
+	seen := tried{}
 	for kind, x := range map[string]Kind{
 		"vxlan":  {VNI: 7, Local: netip.MustParseAddr("10.0.0.1"), Remote: netip.MustParseAddr("10.0.0.2"), Port: 99, TTL: 3, TOS: 4, Learning: to(false)},
 		"vlan":   {VLAN: 7, Protocol: "802.1ad", IngressQoSMap: map[string]string{"3": "5", "1": "2"}, EgressQoSMap: map[string]string{"10": "7"}},
@@ -111,6 +156,7 @@ func TestTheWayUpOfLinks(t *testing.T) {
 		"tap":    {Owner: to(0), OwnerGroup: to(7), MultiQueue: true, VNetHdr: true},
 		"veth":   {NumTxQueues: 2, NumRxQueues: 3},
 	} {
+		seen.see(reflect.ValueOf(x))
 		d, _, err := x.data()
 		if back := KindOf(&rtnl.Link{Kind: kind, Data: d}); err != nil || !reflect.DeepEqual(back, x) {
 			t.Errorf("%v: of\n%+v\ncame back\n%+v", err, x, back)
@@ -143,6 +189,10 @@ func TestTheWayUpOfLinks(t *testing.T) {
 	if back := LinkOptionsOf(&o); err != nil || !reflect.DeepEqual(back, set) {
 		t.Errorf("%v: of\n%+v\ncame back\n%+v", err, set, back)
 	}
+	for _, x := range []any{b, port, set} {
+		seen.see(reflect.ValueOf(x))
+	}
+	seen.all(t, "Kind.Remotes", "LinkOptions.AltNames") // of entries and of the link's tag, by package stand
 	o = rtnl.Options{}
 	if back := LinkOptionsOf(&o); !reflect.DeepEqual(back, LinkOptions{}) {
 		t.Errorf("of nothing came back %+v", back)
