@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // What a change that fails at its very end has put back.
@@ -172,6 +173,7 @@ func TestDownComesBack(t *testing.T) {
 // With an MTU below 1280 the kernel takes the IPv6 of a link, and of those on it; that
 // of a tap it has changed already when it refuses the queue length.
 func TestIPv6ComesBackWithTheMTU(t *testing.T) {
+	testnet.NeedTun(t)
 	begin(t)
 	long := 1<<31 - 1
 	tap := osl.InterfaceSpec{Name: "t0", Type: "tap", MTU: 1500, Addresses: prefixes("10.2.0.1/24", "fd02::1/64"), Routes: prefixes("fd92::/64"), IPv6: "auto", AddrGenMode: "none"}
@@ -180,7 +182,6 @@ func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 	n := lab(t, nil, base...)
 	n.Sandboxes[0].Neighbors = []osl.NeighborSpec{{Dev: "t0", IP: netip.MustParseAddr("fd02::9"), MAC: osl.MAC(mac("02:00:00:00:00:09"))}}
 	_, err := osl.Apply(t.Context(), n)
-	lacks(t, "tap", err)
 	must(t, err)
 	key := osl.GenerateKey("sa")
 	conf := func() (list []string) {
