@@ -118,7 +118,7 @@ func (p *WGPeer) whole() rtnl.WGPeerSet {
 }
 
 // newWireGuard plans what a wireguard link is that is made.
-func (b *phases) newWireGuard(key, dev string, index int, w *WireGuard) {
+func (p *phases) newWireGuard(key, dev string, index int, w *WireGuard) {
 	if w == nil {
 		return
 	}
@@ -132,7 +132,7 @@ func (b *phases) newWireGuard(key, dev string, index int, w *WireGuard) {
 	for i := range w.Peers {
 		set.Peers = append(set.Peers, w.Peers[i].whole())
 	}
-	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: SetWireGuard{set, w.secrets(w.Private, set.Peers), w}})
+	p.decide = append(p.decide, Op{NS: key, Dev: dev, Do: SetWireGuard{set, w.secrets(w.Private, set.Peers), w}})
 }
 
 // SendRedirects is a setting that the kernel turns off when a wireguard goes up.
