@@ -86,6 +86,12 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	if f.Parent == "" { // it can't be larger than its parent's
 		f.MTU = draw(r, "mtu", 0, 0, 1300, 1400)
 	}
+	if f.Type == "ifb" || f.Type == "tun" { // an MTU that is too small for IPv6 stays until another is said
+		f.MTU = max(f.MTU, 1300)
+		if !has6(*f) && r.sometimes("small", 2) {
+			f.MTU, f.AddrGenMode = 1000, ""
+		}
+	}
 	if f.Type == "bridge" && r.sometimes("bridge options", 2) {
 		age := func(what string, a, b osl.Duration) *osl.Duration { return maybe(r, what, a, b) }
 		f.Bridge = &osl.BridgeSpec{Priority: maybe(r, "bridge priority", 4096, 32768), AgeingTime: age("ageing_time", 10e9, 300e9),

@@ -277,7 +277,7 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 			s.line(box, a.Name, what, has[what])
 		}
 	}
-	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") == "1")
+	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") != "0") // or there is none
 	if f.IPv6 == "link-local" || f.IPv6 == "auto" {
 		s.line(box, a.Name, "accept_ra", conf("accept_ra"))
 	}
