@@ -252,7 +252,8 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 }
 
 // RemoveRoutes takes static routes away, all of them or none. One that is not
-// there is no error.
+// there is no error. Where several fail, they are back with all that they had, also
+// with what the call does not name.
 func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
 	return public(n.opened().RemoveRoutes(ctx, mapped(routes, RouteSpec.wanted)))
 }

@@ -56,11 +56,7 @@ func byName(ctx context.Context, conn *netlink.Conn, name string, f func(dev str
 }
 
 func aliasOf(index int, p netip.Prefix) rtnl.Addr {
-	a := rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
-	if isIPv4(p) && p.Addr().IsLoopback() {
-		a.Scope = unix.RT_SCOPE_HOST
-	}
-	return a
+	return plan.Addr{Prefix: p, Alias: true}.On(index)
 }
 
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
@@ -219,8 +215,7 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 			continue
 		}
 		addrs = append(addrs, a)
-		osls := a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol
-		if !gone[a.Prefix] && isIPv6(a.Prefix) && (osls || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()) {
+		if !gone[a.Prefix] && isIPv6(a.Prefix) && (plan.IsOslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Prefix.Addr().IsLoopback()) {
 			stays = true // with another address
 		}
 	}

@@ -58,13 +58,21 @@ func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[want.N
 		if err != nil {
 			return err
 		}
+		read := len(list) > 1 // one that goes alone needs no way back
+		if read {
+			if list, err = standingNeighs(ctx, conn, list); err != nil {
+				return err
+			}
+		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("neighbor %v", list[i].IP) }, refused: unlessAbsent}
 		var room rtnl.Room
 		b.do = make([]rtnl.Request, len(list))
 		for i, w := range list {
 			b.do[i] = rtnl.DelNeigh(w, &room)
 		}
-		b.undo = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		if read {
+			b.undo = func(i int) rtnl.Request { return rtnl.ReplaceNeigh(list[i]) }
+		}
 		b.again = func(i int) rtnl.Request { return b.do[i] }
 		return b.send(ctx, conn)
 	})
@@ -117,26 +125,13 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[want.Route
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(list, isConnected6) {
-			// No attribute that a deletion can name tells one of these from an
-			// interface's own.
-			there, err := conn.Routes(ctx, rtnl.Protocol, 0)
-			if err != nil {
+		// One that goes alone needs no way back. Of a connected one of IPv6 no attribute
+		// that a deletion can name tells it from an interface's own.
+		read := len(list) > 1 || slices.ContainsFunc(list, isConnected6)
+		if read {
+			if list, err = standingRoutes(ctx, conn, list); err != nil {
 				return err
 			}
-			type place struct {
-				dst   netip.Prefix
-				index int
-			}
-			known := map[place]bool{}
-			for _, h := range there {
-				if isConnected6(h) && plan.IsStatic(h) {
-					known[place{h.Dst, h.Index}] = true
-				}
-			}
-			list = slices.DeleteFunc(list, func(r rtnl.Route) bool {
-				return isConnected6(r) && !known[place{r.Dst, r.Index}]
-			})
 		}
 		b := batch{text: func(i int) string { return fmt.Sprintf("route to %v", list[i].Dst) }, refused: unlessAbsent}
 		var room rtnl.Room
@@ -144,7 +139,9 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[want.Route
 		for i, r := range list {
 			b.do[i] = rtnl.DelRoute(r, &room)
 		}
-		b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i], nil) }
+		if read {
+			b.undo = func(i int) rtnl.Request { return rtnl.NewRoute(list[i], nil) }
+		}
 		b.again = func(i int) rtnl.Request { return b.do[i] }
 		return b.send(ctx, conn)
 	})
@@ -191,7 +188,8 @@ func (n *Namespace) bulk(ctx context.Context, op string, f func(conn *netlink.Co
 // batch is many changes of one kind, which happen together.
 type batch struct {
 	do []rtnl.Request
-	// undo takes number i back; again does it where it may be done already.
+	// undo takes number i back, nil where that is not known; again does it where it may be
+	// done already.
 	undo, again func(i int) rtnl.Request
 	// refused looks at a refusal: nil where it is no failure after all.
 	refused func(i int, err error) error
@@ -240,7 +238,7 @@ func (b *batch) back(ctx context.Context, conn *netlink.Conn, errs []error, fail
 	defer cancel()
 	var reqs []rtnl.Request
 	for i := len(errs) - 1; i >= 0; i-- {
-		if errs[i] == nil {
+		if errs[i] == nil && b.undo != nil {
 			reqs = append(reqs, b.undo(i))
 		}
 	}

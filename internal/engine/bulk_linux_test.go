@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // neighbours returns n entries for eth0, from 10.2.k.0 on.
@@ -25,6 +28,15 @@ func staticRoutes(n int) []osl.RouteSpec {
 	list := make([]osl.RouteSpec, n)
 	for i := range list {
 		list[i] = osl.RouteSpec{To: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 32), Via: netip.MustParseAddr("10.2.0.9")}
+	}
+	return list
+}
+
+// fullRoutes are staticRoutes with what a caller need not say who takes them away.
+func fullRoutes(n int) []osl.RouteSpec {
+	list := staticRoutes(n)
+	for i := range list {
+		list[i].MTU, list[i].AdvMSS, list[i].Metric, list[i].Src = 1300, 1200, uint32(i+1), netip.MustParseAddr("10.2.0.1")
 	}
 	return list
 }
@@ -130,3 +142,52 @@ func withoutLo(lines []string) []string {
 }
 
 func eth0(i osl.InterfaceStatus) bool { return i.Name == "eth0" }
+
+// A route of which a caller says less than it has is taken away, of several with the metric
+// that it says, and one that is another is left.
+func TestBulkRemovesRoutesByWhatIsSaid(t *testing.T) {
+	w, n := bulkWorld(t)
+	ctx, p, via := t.Context(), netip.MustParsePrefix, netip.MustParseAddr("10.2.0.9")
+	w.must(n.AddAddresses(ctx, "eth0", slices.Values([]netip.Prefix{p("2001:db8:2::1/64")})))
+	six := netip.MustParseAddr("2001:db8:2::9")
+	begin := w.still()
+	stays := []osl.RouteSpec{{To: p("172.30.0.0/16"), Via: via, Metric: 20}, {To: p("172.30.0.0/16"), Via: via, Table: 100},
+		{To: p("172.29.0.0/16"), Via: netip.MustParseAddr("10.2.0.8")}, {To: p("2001:db8:30::/48"), Via: six, Metric: 7}}
+	w.must(n.AddRoutes(ctx, slices.Values(stays)))
+	before := w.still()
+	w.must(n.AddRoutes(ctx, slices.Values([]osl.RouteSpec{{To: p("172.30.0.0/16"), Via: via, Metric: 10, MTU: 1300}, {To: p("172.30.0.0/16"), Via: via, Metric: 30, AdvMSS: 1200},
+		{To: p("2001:db8:30::/48"), Via: six, MTU: 1300}})))
+	w.must(n.RemoveRoutes(ctx, slices.Values([]osl.RouteSpec{{To: p("172.30.0.0/16"), Via: via, Metric: 30}, {To: p("172.30.0.0/16"), Via: via},
+		{To: p("2001:db8:30::/48"), Via: six}, {To: p("172.29.0.0/16"), Via: via}})))
+	if p := w.still(); !slices.Equal(p.kernel, before.kernel) {
+		t.Errorf("it is not as before:\n%s", diff(before.kernel, p.kernel))
+	}
+	w.must(n.RemoveRoutes(ctx, slices.Values(stays)))
+	if p := w.still(); !slices.Equal(p.kernel, begin.kernel) {
+		t.Errorf("it is not as at first:\n%s", diff(begin.kernel, p.kernel))
+	}
+}
+
+// An address has the scope that it has in a file.
+func TestBulkAddressesHaveTheirScope(t *testing.T) {
+	_, n := bulkWorld(t)
+	list := v4("169.254.9.9/16", "10.66.0.1/24")
+	for _, some := range [][]netip.Prefix{list, list[:1]} {
+		if err := n.AddAddresses(t.Context(), "eth0", slices.Values(some)); err != nil {
+			t.Fatal(err)
+		}
+		all, err := connOf(t, n).Addrs(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, scope := range []uint8{unix.RT_SCOPE_LINK, unix.RT_SCOPE_UNIVERSE}[:len(some)] {
+			at := slices.IndexFunc(all, func(a rtnl.Addr) bool { return a.Prefix == some[i] })
+			if at < 0 || all[at].Scope != scope {
+				t.Errorf("%v of %v: %+v, want the scope %d", some[i], some, all, scope)
+			}
+		}
+		if err := n.RemoveAddresses(t.Context(), "eth0", slices.Values(some)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

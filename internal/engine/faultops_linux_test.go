@@ -232,11 +232,12 @@ func faultOps() []faultOp {
 		{name: "DeleteNeighbors", bulk: true, host: richVeth, before: func(w *faultWorld) {
 			sandboxWithLink(w)
 			w.must(w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))))
+			w.ip("-n", "a", "neigh", "replace", "10.2.0.7", "lladdr", "02:5a:00:00:00:77", "dev", "eth0", "nud", "permanent")
 		}, do: func(w *faultWorld) error { return w.ns("a").DeleteNeighbors(ctx, slices.Values(neighbours(30))) }},
 		{name: "AddRoutes", bulk: true, host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))) }},
 		{name: "RemoveRoutes", bulk: true, host: richVeth, before: func(w *faultWorld) {
 			sandboxWithLink(w)
-			w.must(w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))))
+			w.must(w.ns("a").AddRoutes(ctx, slices.Values(fullRoutes(30))))
 		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRoutes(ctx, slices.Values(staticRoutes(30))) }},
 		{name: "AddAddresses, the first of IPv6", before: sandboxA, do: func(w *faultWorld) error { return w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
 		{name: "RemoveAddresses, the last of IPv6", before: func(w *faultWorld) {

@@ -8,8 +8,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
-// on returns the address as it is to be on a link.
-func (a Addr) on(index int) rtnl.Addr {
+// On returns the address as it is to be on a link.
+func (a Addr) On(index int) rtnl.Addr {
 	r := rtnl.Addr{Index: index, Prefix: a.Prefix, Proto: rtnl.Protocol, Peer: a.Peer, Lifetime: a.Lifetime, Flags: a.Flags}
 	if a.Alias {
 		r.Proto = rtnl.AliasProtocol
@@ -38,11 +38,11 @@ func (a Addr) isLoopback() bool {
 // LoopbackIPv4 is the address that a new namespace has.
 var LoopbackIPv4 = netip.MustParsePrefix("127.0.0.1/8")
 
-// oslsAddr reports whether an address is osl's.
-func oslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
+// IsOslsAddr reports whether an address is osl's.
+func IsOslsAddr(a rtnl.Addr) bool { return a.Proto == rtnl.Protocol || a.Proto == rtnl.AliasProtocol }
 
 func (p *phases) addr(key, dev string, index int, a Addr) {
-	r := a.on(index)
+	r := a.On(index)
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 
@@ -51,7 +51,7 @@ func (p *phases) addr(key, dev string, index int, a Addr) {
 // addresses that stay for ever.
 func (p *phases) reroute(key, dev string, index int, w *Iface) {
 	for _, a := range w.Addrs {
-		r := a.on(index)
+		r := a.On(index)
 		if r.Prefix.Addr().Is6() && (r.Peer.IsValid() || r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever) {
 			p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
 		}

@@ -46,7 +46,7 @@ func addrText(a rtnl.Addr) string {
 
 // usualAddrScope is the scope of an address that names none.
 func usualAddrScope(a rtnl.Addr) uint8 {
-	return Addr{Prefix: a.Prefix}.on(0).Scope
+	return Addr{Prefix: a.Prefix}.On(0).Scope
 }
 
 // sameAddr reports whether an address that is there is as it is wanted. Of its time a

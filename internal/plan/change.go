@@ -180,15 +180,15 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			}
 			continue
 		}
-		to := a.on(l.Index)
+		to := a.On(l.Index)
 		if a.Scope == nil && h.Scope == linux.RT_SCOPE_UNIVERSE {
 			to.Scope = h.Scope // as an alias IP of the seed's calls has it
 		}
-		if oslsAddr(h) && !changesInPlace(h, to) {
+		if IsOslsAddr(h) && !changesInPlace(h, to) {
 			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
 				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
 		}
-		if oslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
+		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
 			// Somebody mended it by hand.
@@ -258,7 +258,7 @@ func NeighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 // link-local address that the kernel made comes by itself.
 func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, a := range s.Addrs {
-		if a.Index == l.Index && a.Prefix.Addr().Is6() && (oslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast()) {
+		if a.Index == l.Index && a.Prefix.Addr().Is6() && (IsOslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast()) {
 			op := Op{NS: key, Dev: l.Name, Do: NewAddr{a}}
 			if a.Learned() {
 				op = putBack(key, l.Name, a) // with what is left of its lifetime
@@ -290,7 +290,7 @@ func devOf(r rtnl.Route, l *rtnl.Link) string {
 // counts.
 func foreignIPv6(k *known, l *rtnl.Link) bool {
 	return slices.ContainsFunc(k.addrs[l.Index], func(a rtnl.Addr) bool {
-		return a.Prefix.Addr().Is6() && !oslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Learned()
+		return a.Prefix.Addr().Is6() && !IsOslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Learned()
 	})
 }
 

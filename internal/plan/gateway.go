@@ -18,7 +18,7 @@ func (b *builder) ownGateway(w *Sandbox, s *State) error {
 		}
 	}
 	for _, a := range s.Addrs {
-		if !oslsAddr(a) || !w.Prune {
+		if !IsOslsAddr(a) || !w.Prune {
 			own[a.Prefix.Addr()] = true
 		}
 	}

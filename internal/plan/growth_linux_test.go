@@ -33,7 +33,7 @@ func manyOf(n int) ([]Sandbox, map[string]*State) {
 	for i := range n {
 		a := Addr{Prefix: at(10, i+1, 32)}
 		first.Addrs = append(first.Addrs, a)
-		s.Addrs = append(s.Addrs, a.on(firstIndex))
+		s.Addrs = append(s.Addrs, a.On(firstIndex))
 		r := ifaceRoute(at(20, i, 32), firstIndex)
 		first.Routes = append(first.Routes, r.Dst)
 		s.Routes = append(s.Routes, r)

@@ -74,7 +74,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		if v.drops(a) || f != nil && f.Down {
 			v.lost.add(a.Subnet(), a.Index)
 		}
-		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !oslsAddr(a)
+		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !IsOslsAddr(a)
 	}
 	for _, a := range k.Addrs {
 		if a.Prefix.Addr().Is4() && !v.gone[a.Index] && !keeps[a.Index] {
@@ -91,5 +91,5 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 
 // drops reports whether an address goes, with its link or alone.
 func (v *leaving) drops(a rtnl.Addr) bool {
-	return v.prune && (v.gone[a.Index] || oslsAddr(a) && !v.addrs[address{a.Index, a.Prefix}])
+	return v.prune && (v.gone[a.Index] || IsOslsAddr(a) && !v.addrs[address{a.Index, a.Prefix}])
 }

@@ -246,7 +246,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 			addrs = append(addrs, a)
 		}
 	}
-	ops = append(ops, Shed(key, l.Name, l, addrs, oslsAddr, nil, l.Inet.Promote)...)
+	ops = append(ops, Shed(key, l.Name, l, addrs, IsOslsAddr, nil, l.Inet.Promote)...)
 	up, alias := l.Up(), l.Alias
 	if t.Source != l.Name && up && !RenamesUp {
 		ops = append(ops, SetDown(key, l, s))

@@ -132,7 +132,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 			continue
 		}
 		for _, a := range f.Addrs {
-			try(a.on(at).Subnet(), at)
+			try(a.On(at).Subnet(), at)
 		}
 		for _, p := range f.Routes {
 			try(p, at)
@@ -144,7 +144,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		}
 	}
 	for _, a := range k.Addrs {
-		if !oslsAddr(a) {
+		if !IsOslsAddr(a) {
 			try(a.Subnet(), a.Index)
 		}
 	}

@@ -219,6 +219,25 @@ func SameRoute(h, w rtnl.Route) bool {
 	return true
 }
 
+// IsNamed reports whether who takes the route w away names the route h that is there: what
+// w does not say is as h has it, and of IPv6 the kernel does not compare the rest.
+func IsNamed(h, w rtnl.Route) bool {
+	v6 := w.Dst.Addr().Is6()
+	if w.Metric == 0 && !v6 { // of IPv6 that is the usual one: see rtnl.DelRoute
+		w.Metric = h.Metric
+	}
+	if v6 || w.MTU == 0 {
+		w.MTU = h.MTU
+	}
+	if v6 || w.AdvMSS == 0 {
+		w.AdvMSS = h.AdvMSS
+	}
+	if v6 || !w.Src.IsValid() {
+		w.Src = h.Src
+	}
+	return SameRoute(h, w)
+}
+
 func routeCommand(verb string, r rtnl.Route, dev string) string {
 	s := "route " + verb + " "
 	if r.Type != 0 {

@@ -89,7 +89,7 @@ func (o AddressOptions) plan(a *plan.Addr) error {
 // AddressOptionsOf says what an address of osl's has beside itself, if anything.
 func AddressOptionsOf(h rtnl.Addr) (o AddressOptions, any bool) {
 	a, any := plan.AddrOptions(h)
-	if !any || h.Proto != rtnl.Protocol && h.Proto != rtnl.AliasProtocol {
+	if !any || !plan.IsOslsAddr(h) {
 		return o, false
 	}
 	o = AddressOptions{Peer: a.Peer, NoPrefixRoute: a.Flags&linux.IFA_F_NOPREFIXROUTE != 0, Home: a.Flags&linux.IFA_F_HOMEADDRESS != 0}
