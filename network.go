@@ -232,13 +232,15 @@ func (n *Namespace) SetLink(ctx context.Context, name string, c LinkChange) erro
 // addresses is a NeighborSearchError, and what the kernel learned by itself is
 // replaced. They are sent in one go, so that a kill finds all or none, where the
 // process has CAP_NET_ADMIN in the first user namespace and the kernel refuses
-// none; elsewhere two hundred at a time.
+// none; elsewhere two hundred at a time. Entries of a bridge, with MDB or with FDB and no
+// IP, are for Apply only, and ErrInvalid here; so is FDB on what is no vxlan.
 func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
 	return public(n.opened().AddNeighbors(ctx, mapped(entries, NeighborSpec.wanted)))
 }
 
 // DeleteNeighbors deletes entries, all of them or none. One that is not there
-// is no error. Of a NeighborSpec with a MAC it is taken to be what the entry has.
+// is no error, and one that AddNeighbors does not take is ErrInvalid. The MAC of a
+// neighbor is needed, and not compared.
 func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[NeighborSpec]) error {
 	return public(n.opened().DeleteNeighbors(ctx, mapped(entries, NeighborSpec.wanted)))
 }

@@ -24,7 +24,7 @@ import (
 // AddNeighbors adds permanent neighbor and forwarding entries, all of them or none.
 func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[want.Neigh]) error {
 	return n.bulk(ctx, "add neighbors", func(conn *netlink.Conn) error {
-		list, err := wantNeighs(conn, entries)
+		list, err := wantNeighs(ctx, conn, entries)
 		if err != nil {
 			return err
 		}
@@ -51,10 +51,10 @@ func (n *Namespace) AddNeighbors(ctx context.Context, entries iter.Seq[want.Neig
 }
 
 // DeleteNeighbors deletes entries, all of them or none. One that is not there
-// is no error. Of a want.Neigh with a MAC it is taken to be what the entry has.
+// is no error.
 func (n *Namespace) DeleteNeighbors(ctx context.Context, entries iter.Seq[want.Neigh]) error {
 	return n.bulk(ctx, "delete neighbors", func(conn *netlink.Conn) error {
-		list, err := wantNeighs(conn, entries)
+		list, err := wantNeighs(ctx, conn, entries)
 		if err != nil {
 			return err
 		}
@@ -287,23 +287,51 @@ func (x *indexes) of(name string) (int, error) {
 	return i, nil
 }
 
-func wantNeighs(conn *netlink.Conn, entries iter.Seq[want.Neigh]) (list []rtnl.Neigh, err error) {
+func wantNeighs(ctx context.Context, conn *netlink.Conn, entries iter.Seq[want.Neigh]) (list []rtnl.Neigh, err error) {
 	x := indexes{conn, map[string]int{}}
 	var macs net.HardwareAddr // those of all entries, each a part of it
+	links := map[int]*rtnl.Link{}
 	for e := range entries {
-		if !e.IP.IsValid() || len(e.MAC) != 6 {
-			return nil, fault.Invalidf("neighbor %d, %v at %v, needs ip and mac", len(list), e.IP, e.MAC)
+		w, err := want.ToNeigh(e)
+		if err == nil && w.OfBridge {
+			// What is at a port is noted at the port, so that it is known again and goes with it.
+			err = fault.Invalidf("an entry of a bridge, mdb or fdb without ip, is made and taken away by Apply and osl up only")
 		}
-		macs = append(macs, e.MAC...)
-		w := rtnl.Neigh{IP: e.IP.Unmap(), MAC: macs[len(macs)-len(e.MAC) : len(macs) : len(macs)], FDB: e.FDB, Proto: rtnl.Protocol}
+		if err != nil {
+			return nil, fmt.Errorf("neighbor %d, %s: %w", len(list), w.Called(), err)
+		}
 		if w.Index, err = x.of(e.Dev); err != nil {
 			return nil, err
 		}
-		if list = append(list, w); len(list) == cap(list) {
+		if w.FDB {
+			if err := onVXLAN(ctx, conn, links, w); err != nil {
+				return nil, fmt.Errorf("neighbor %d, %s: %w", len(list), w.Called(), err)
+			}
+		}
+		macs = append(macs, w.MAC...)
+		w.MAC = macs[len(macs)-len(w.MAC) : len(macs) : len(macs)]
+		if list = append(list, w.Neigh); len(list) == cap(list) {
 			list = slices.Grow(list, len(list)) // append would copy them more often
 		}
 	}
 	return list, nil
+}
+
+// onVXLAN refuses a forwarding entry on a link that is no vxlan of its family; links are
+// those that were read.
+func onVXLAN(ctx context.Context, conn *netlink.Conn, links map[int]*rtnl.Link, w plan.Neigh) error {
+	l := links[w.Index]
+	if l == nil {
+		l = &rtnl.Link{}
+		if err := conn.One(ctx, rtnl.GetLink(w.Index, "", l)); err != nil {
+			return err
+		}
+		links[w.Index] = l
+	}
+	if text := plan.Misplaced(nil, l, w); text != "" {
+		return fault.Invalidf("%s", text)
+	}
+	return nil
 }
 
 func wantRoutes(conn *netlink.Conn, routes iter.Seq[want.Route]) (list []rtnl.Route, err error) {

@@ -32,6 +32,15 @@ func staticRoutes(n int) []osl.RouteSpec {
 	return list
 }
 
+// tunnels returns n forwarding entries of the vxlan vx0.
+func tunnels(n int) []osl.NeighborSpec {
+	list := neighbours(n)
+	for i := range list {
+		list[i].Dev, list[i].FDB = "vx0", true
+	}
+	return list
+}
+
 // fullRoutes are staticRoutes with what a caller need not say who takes them away.
 func fullRoutes(n int) []osl.RouteSpec {
 	list := staticRoutes(n)

@@ -234,6 +234,10 @@ func faultOps() []faultOp {
 			w.must(w.ns("a").AddNeighbors(ctx, slices.Values(neighbours(30))))
 			w.ip("-n", "a", "neigh", "replace", "10.2.0.7", "lladdr", "02:5a:00:00:00:77", "dev", "eth0", "nud", "permanent")
 		}, do: func(w *faultWorld) error { return w.ns("a").DeleteNeighbors(ctx, slices.Values(neighbours(30))) }},
+		{name: "DeleteNeighbors of a vxlan", bulk: true, host: hostVXLAN, before: func(w *faultWorld) {
+			sandboxWithVXLAN(w)
+			w.must(w.ns("a").AddNeighbors(ctx, slices.Values(tunnels(3))))
+		}, do: func(w *faultWorld) error { return w.ns("a").DeleteNeighbors(ctx, slices.Values(tunnels(4))) }},
 		{name: "AddRoutes", bulk: true, host: richVeth, before: sandboxWithLink, do: func(w *faultWorld) error { return w.ns("a").AddRoutes(ctx, slices.Values(staticRoutes(30))) }},
 		{name: "RemoveRoutes", bulk: true, host: richVeth, before: func(w *faultWorld) {
 			sandboxWithLink(w)

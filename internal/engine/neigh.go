@@ -25,7 +25,7 @@ func (n *Namespace) AddNeighbor(dstIP net.IP, dstMac net.HardwareAddr, force boo
 	failed := func(err error) error {
 		return fail(fmt.Sprintf("add neighbor %v on", dstIP), n.key, link, err)
 	}
-	w, err := want.ToNeigh(dstIP, dstMac, family)
+	w, err := want.FromNeighbor(dstIP, dstMac, family)
 	if err != nil {
 		return failed(err)
 	}

@@ -355,7 +355,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			}
 		}
 		f, l := ifaces[n.Dev], k.ByIndex(index)
-		if text := misplaced(f, l, n); text != "" {
+		if text := Misplaced(f, l, n); text != "" {
 			return &Problem{Key: w.Key, Dev: n.Dev, Kind: Invalid, Field: "neighbors", Entry: n.Called(), Text: text}
 		}
 		if n.ForAll() && f != nil && remoteOf(f, l) == n.IP {

@@ -75,9 +75,9 @@ func (b *builder) seat(w *Sandbox, n *Neigh) {
 	}
 }
 
-// misplaced says why a vxlan's entry can not be on a device, wanted or there: the kernel
+// Misplaced says why a vxlan's entry can not be on a device, wanted or there: the kernel
 // keeps one of another type of link, too, and passes over where it leads to.
-func misplaced(f *Iface, l *rtnl.Link, n Neigh) string {
+func Misplaced(f *Iface, l *rtnl.Link, n Neigh) string {
 	if !n.FDB || n.OfBridge {
 		return ""
 	}

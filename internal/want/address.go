@@ -83,21 +83,17 @@ func FromStatic(r *types.StaticRoute) (dst netip.Prefix, via netip.Addr, err err
 	return dst, via, fault.Invalidf("the route type %d is neither NEXTHOP nor CONNECTED", r.RouteType)
 }
 
-// ToNeigh checks a neighbor of the seed's calls.
-func ToNeigh(ip net.IP, mac net.HardwareAddr, family int) (w rtnl.Neigh, err error) {
-	if w.IP, err = ToAddr(ip); err != nil {
-		return w, err
-	}
-	if len(mac) != 6 {
-		return w, fault.Invalidf("the hardware address %v of the neighbor %v has %d bytes, not 6", mac, w.IP, len(mac))
+// FromNeighbor checks a neighbor of the seed's calls.
+func FromNeighbor(ip net.IP, mac net.HardwareAddr, family int) (rtnl.Neigh, error) {
+	a, err := ToAddr(ip)
+	if err != nil {
+		return rtnl.Neigh{}, err
 	}
 	switch {
-	case family == linux.AF_BRIDGE:
-		w.FDB = true
-	case family == 0, family == linux.AF_INET && w.IP.Is4(), family == linux.AF_INET6 && w.IP.Is6():
+	case family == linux.AF_BRIDGE, family == 0, family == linux.AF_INET && a.Is4(), family == linux.AF_INET6 && a.Is6():
 	default:
-		return w, fault.Invalidf("the family %d does not fit the neighbor %v", family, w.IP)
+		return rtnl.Neigh{}, fault.Invalidf("the family %d does not fit the neighbor %v", family, a)
 	}
-	w.MAC, w.Proto = bytes.Clone(mac), rtnl.Protocol
-	return w, nil
+	n, err := ToNeigh(Neigh{IP: a, MAC: bytes.Clone(mac), FDB: family == linux.AF_BRIDGE})
+	return n.Neigh, err
 }

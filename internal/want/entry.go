@@ -6,10 +6,20 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
-// plan checks a neighbor, or a forwarding entry.
+// plan checks a neighbor, or a forwarding entry, of a sandbox that is described.
 func (x *Neigh) plan() (plan.Neigh, error) {
+	n, err := ToNeigh(*x)
+	if err == nil && x.Dev == "" {
+		err = fault.Invalidf("a neighbor needs dev")
+	}
+	return n, err
+}
+
+// ToNeigh checks a neighbor, or a forwarding entry, and turns it into one of osl, whose
+// device is a name.
+func ToNeigh(x Neigh) (plan.Neigh, error) {
 	n := plan.Neigh{Dev: x.Dev, OfBridge: x.MDB || x.FDB && !x.IP.IsValid(),
-		Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, FDB: x.FDB || x.MDB, MDB: x.MDB}}
+		Neigh: rtnl.Neigh{IP: x.IP.Unmap(), MAC: x.MAC, Proto: rtnl.Protocol, FDB: x.FDB || x.MDB, MDB: x.MDB}}
 	isMAC := len(x.MAC) == 6
 	switch {
 	case x.IP.Zone() != "":
@@ -20,7 +30,7 @@ func (x *Neigh) plan() (plan.Neigh, error) {
 		return n, fault.Invalidf("the VLAN %d is none: it is 1 to %d", x.VLAN, rtnl.MaxVLAN)
 	case x.FDB && x.MDB:
 		return n, fault.Invalidf("it is a forwarding entry (fdb) or a multicast one (mdb), not both")
-	case x.Dev == "", x.MAC != nil && !isMAC:
+	case x.MAC != nil && !isMAC:
 	case x.MDB && x.IP.IsValid() && x.MAC == nil && x.IP.IsMulticast(), x.MDB && !x.IP.IsValid() && isMAC && x.MAC[0]&1 != 0:
 		n.VLAN = uint16(x.VLAN)
 		return n, nil
@@ -34,7 +44,7 @@ func (x *Neigh) plan() (plan.Neigh, error) {
 	case x.IP.IsValid() && isMAC:
 		return n, nil
 	}
-	return n, fault.Invalidf("a neighbor needs dev, ip and mac, six bytes of it")
+	return n, fault.Invalidf("a neighbor needs ip and mac, six bytes of it")
 }
 
 // NeighOf says what a neighbor or a forwarding entry is, on the device dev.
