@@ -41,7 +41,7 @@ func standingRoutes(ctx context.Context, conn *netlink.Conn, list []rtnl.Route) 
 
 // standingNeighs returns the entries of the kernel that those of the list name, whoever
 // made them.
-func standingNeighs(ctx context.Context, conn *netlink.Conn, list []rtnl.Neigh) (found []rtnl.Neigh, err error) {
+func standingNeighs(ctx context.Context, conn *netlink.Conn, list []rtnl.Neigh) ([]rtnl.Neigh, error) {
 	type place struct {
 		index int
 		ip    netip.Addr
@@ -60,22 +60,16 @@ func standingNeighs(ctx context.Context, conn *netlink.Conn, list []rtnl.Neigh) 
 			vxlans[n.Index] = true
 		}
 	}
-	found = make([]rtnl.Neigh, 0, len(list))
-	see := func(all []rtnl.Neigh, err error) error {
-		for _, h := range all {
-			if h.Bridge == 0 && named[placeOf(h)] {
-				found = append(found, h)
-			}
-		}
-		return err
-	}
-	if err := see(conn.Neighs(ctx)); err != nil {
+	all, err := conn.Neighs(ctx)
+	if err != nil {
 		return nil, err
 	}
 	for index := range vxlans {
-		if err := see(conn.Forwarding(ctx, index)); err != nil {
+		entries, err := conn.Forwarding(ctx, index)
+		if err != nil {
 			return nil, err
 		}
+		all = append(all, entries...)
 	}
-	return found, nil
+	return slices.DeleteFunc(all, func(h rtnl.Neigh) bool { return h.Bridge != 0 || !named[placeOf(h)] }), nil
 }
