@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,6 +84,11 @@ func InitialUser() bool { return initial("user", unixUserInit) }
 // namespace. Nothing says so but who may thaw it; a tmpfs is never frozen.
 func OwnTmpfs(dir string) bool {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	// Who has no descriptor left for a moment is not to find another base path by it.
+	for wait := time.Millisecond; (err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOMEM) && wait < time.Second; wait *= 2 {
+		time.Sleep(wait)
+		fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return false
 	}
