@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // On returns the address as it is to be on a link.
@@ -155,4 +157,56 @@ func inPlace(key, dev string, a rtnl.Addr, addrs []rtnl.Addr) []Op {
 		}
 	}
 	return ops
+}
+
+// EnsureAddr adds an address, or finds it there and leaves it as it is.
+type EnsureAddr struct{ Addr rtnl.Addr }
+
+func (a EnsureAddr) Request(FDs) rtnl.Request { return rtnl.NewAddr(a.Addr) }
+
+// Command returns the command that does the same.
+func (a EnsureAddr) Command(dev string) string {
+	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, shell.Quote(dev))
+}
+
+// changeAddrs plans the addresses that a link which is there lacks, or has otherwise.
+func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *State) error {
+	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
+	for _, a := range f.Addrs {
+		h, there := k.at[address{l.Index, a.Prefix}]
+		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
+			continue // it comes with lo's IPv6
+		}
+		if !there {
+			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
+				// The kernel takes an IPv6 address once, whatever its prefix length.
+				undo := inPlace(w.Key, f.Name, old, k.addrs[l.Index])
+				undo = append(undo, WithSource(w.Key, s, old.Prefix.Addr())...)
+				b.moved[old.Prefix.Addr()] = true
+				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: undo})
+			}
+			b.addr(w.Key, f.Name, l.Index, a)
+			if bare && a.Prefix.Addr().Is4() {
+				add := &b.config[len(b.config)-1]
+				add.Undo = append(add.Undo, WithLastIPv4(w.Key, l, s)...)
+				bare = false
+			}
+			continue
+		}
+		to := a.On(l.Index)
+		if a.Scope == nil && h.Scope == linux.RT_SCOPE_UNIVERSE {
+			to.Scope = h.Scope // as an alias IP of the seed's calls has it
+		}
+		if IsOslsAddr(h) && !changesInPlace(h, to) {
+			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
+				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
+		}
+		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
+		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
+			// Somebody mended it by hand.
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // IsOwnName reports whether an alternative name is one in which osl notes something.
@@ -89,4 +90,35 @@ func (b *builder) altNames(w *Sandbox, f *Iface, index int, l *rtnl.Link, tag *T
 	}
 	tag.Names = marks
 	return ops
+}
+
+// NewAltName and DelAltName give a link other names beside its own, and take
+// them away.
+type (
+	NewAltName struct {
+		Index int
+		Names []string
+	}
+	DelAltName struct {
+		Index int
+		Names []string
+	}
+)
+
+func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, a.Names...) }
+func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Names...) }
+
+func (a NewAltName) Command(dev string) string {
+	return "link property add dev " + shell.Quote(dev) + names(a.Names)
+}
+
+func (a DelAltName) Command(dev string) string {
+	return "link property del dev " + shell.Quote(dev) + names(a.Names)
+}
+
+func names(list []string) (s string) {
+	for _, name := range list {
+		s += " altname " + name
+	}
+	return s
 }

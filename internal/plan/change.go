@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -158,42 +157,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, k.State)
 	}
-	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
-	for _, a := range f.Addrs {
-		h, there := k.at[address{l.Index, a.Prefix}]
-		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
-			continue // it comes with lo's IPv6
-		}
-		if !there {
-			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
-				// The kernel takes an IPv6 address once, whatever its prefix length.
-				undo := inPlace(w.Key, f.Name, old, k.addrs[l.Index])
-				undo = append(undo, WithSource(w.Key, s, old.Prefix.Addr())...)
-				b.moved[old.Prefix.Addr()] = true
-				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: undo})
-			}
-			b.addr(w.Key, f.Name, l.Index, a)
-			if bare && a.Prefix.Addr().Is4() {
-				add := &b.config[len(b.config)-1]
-				add.Undo = append(add.Undo, WithLastIPv4(w.Key, l, s)...)
-				bare = false
-			}
-			continue
-		}
-		to := a.On(l.Index)
-		if a.Scope == nil && h.Scope == linux.RT_SCOPE_UNIVERSE {
-			to.Scope = h.Scope // as an alias IP of the seed's calls has it
-		}
-		if IsOslsAddr(h) && !changesInPlace(h, to) {
-			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
-				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
-		}
-		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
-			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
-		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
-			// Somebody mended it by hand.
-			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
-		}
+	if err := b.changeAddrs(w, f, k, l, s); err != nil {
+		return err
 	}
 	if !f.Down && !l.Up() && (f.Name != "lo" || !w.Prune) {
 		up, down := true, false
@@ -284,42 +249,6 @@ func devOf(r rtnl.Route, l *rtnl.Link) string {
 		return l.Name
 	}
 	return ""
-}
-
-// foreignIPv6 reports whether others have given a link an IPv6 address that
-// counts.
-func foreignIPv6(k *known, l *rtnl.Link) bool {
-	return slices.ContainsFunc(k.addrs[l.Index], func(a rtnl.Addr) bool {
-		return a.Prefix.Addr().Is6() && !IsOslsAddr(a) && !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Learned()
-	})
-}
-
-func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag) {
-	on := f.HasIPv6()
-	if f.Name == "lo" {
-		on = on || f.IPv6 == nil && slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })
-		if !k.made() && !on && f.IPv6 == nil {
-			return
-		}
-	} else if !on && f.IPv6 == nil {
-		// Only where nothing else has given the link an address that counts.
-		if tag.Origin == None && !f.Keep || foreignIPv6(k, l) {
-			return
-		}
-	}
-	if on != l.Inet.DisableIPv6 && !b.reset[end{w.Key, disableIPv6(l.Name)}] {
-		return
-	}
-	b.ipv6(w.Key, f.Name, l, on, k)
-	if !on && b.starved(w, k, l) { // it went with the MTU
-		off := &b.decide[len(b.decide)-1]
-		off.Quiet, off.Undo = true, nil // see holdSizes
-	}
-	if !on && l.Kind == "bridge" {
-		// Before a port comes that may take it: that could not be taken back.
-		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
-		b.read, b.decide = b.read[:len(b.read)-1], b.decide[:len(b.decide)-1]
-	}
 }
 
 // pointToPoint reports whether a link, wanted or there, leads to one other end: all of

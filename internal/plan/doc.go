@@ -13,15 +13,17 @@
 //	order.go index.go known.go knownroute.go
 //	              which link comes first, indexes, a state by what is asked of it
 //	conflict.go   subnets that would be on two interfaces
-//	command.go describe.go
-//	              what a person would type; what a step does, in words
+//	command.go describe.go repeat.go
+//	              what a person would type; what a step does, in words; whether it
+//	              can be done twice
 //
 // What is of one thing:
 //
 //	kind.go kindfamilies.go kindtunnel.go field.go
 //	              the types of links, and the fields that make a link of one
-//	reshape.go stacked.go pair.go
-//	              a link that takes new values; one on another; one with another end
+//	reshape.go stacked.go pair.go ipv6.go
+//	              a link that takes new values; one on another; one with another end;
+//	              the IPv6 of a link, and of lo
 //	bridge.go bridging.go vlan.go entries.go
 //	              bridges and their ports: options, VLANs, entries
 //	wireguard.go  what a wireguard link is, without writing a secret down
@@ -36,7 +38,7 @@
 //
 // What outlives the process, and the way back:
 //
-//	tag.go record.go journal.go pin.go
+//	tag.go record.go recordcode.go journal.go pin.go
 //	              what is written on the kernel's objects: tags, the records of a
 //	              change, and the notes of a namespace's keys and network
 //	wayback.go    routes, on the way back after a failure

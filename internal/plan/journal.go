@@ -4,9 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-
-	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 // ReadSetting reads what a setting is now: its path, with %s for the name of the
@@ -401,35 +398,4 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 	}
 	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:final],
 		lasts, ops[final:last], forget, end, ends)
-}
-
-// NewAltName and DelAltName give a link other names beside its own, and take
-// them away.
-type (
-	NewAltName struct {
-		Index int
-		Names []string
-	}
-	DelAltName struct {
-		Index int
-		Names []string
-	}
-)
-
-func (a NewAltName) Request(FDs) rtnl.Request { return rtnl.NewAltName(a.Index, a.Names...) }
-func (a DelAltName) Request(FDs) rtnl.Request { return rtnl.DelAltName(a.Index, a.Names...) }
-
-func (a NewAltName) Command(dev string) string {
-	return "link property add dev " + shell.Quote(dev) + names(a.Names)
-}
-
-func (a DelAltName) Command(dev string) string {
-	return "link property del dev " + shell.Quote(dev) + names(a.Names)
-}
-
-func names(list []string) (s string) {
-	for _, name := range list {
-		s += " altname " + name
-	}
-	return s
 }

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -75,45 +74,6 @@ func (b *builder) holdSizes(w *Sandbox, k *known, changes bool) {
 	index := func(op Op) int { return op.Do.(SetLink).Link.Index }
 	slices.SortStableFunc(ops, func(x, y Op) int { return depth[index(y)] - depth[index(x)] })
 	b.aside = append(ops, b.aside...)
-}
-
-// starved reports whether the MTU of a link, or of one that it is on, becomes too small
-// for its IPv6.
-func (b *builder) starved(w *Sandbox, k *known, l *rtnl.Link) bool {
-	if l.Inet.DisableIPv6 {
-		return false
-	}
-	for p := l; p != nil; p = k.ByIndex(p.Parent) {
-		if mtu := b.resized[place{w.Key, p.Index}]; mtu != 0 && mtu < MinIPv6 {
-			return true
-		}
-		if !isStacked(p) {
-			break
-		}
-	}
-	return false
-}
-
-// revived reports whether a link gets its IPv6 by an MTU that is large enough for it.
-func revived(f *Iface, l *rtnl.Link) bool {
-	return !l.Inet.HasIPv6State && l.MTU < MinIPv6 && f.MTU >= MinIPv6
-}
-
-// IPv6Back returns what gives a link its IPv6 again when its MTU is large enough again:
-// the kernel then makes it as if the link were new.
-func IPv6Back(key string, l *rtnl.Link, s *State) (ops []Op) {
-	if mode, ok := l.Options.Get(rtnl.LinkAddrGenMode); ok {
-		set := rtnl.LinkSet{Index: l.Index}
-		set.Options.Set(rtnl.LinkAddrGenMode, mode)
-		ops = append(ops, Op{NS: key, Dev: l.Name, Do: SetLink{Link: set}})
-	}
-	for _, x := range []struct {
-		name  string
-		value int32
-	}{{"accept_dad", l.Inet.AcceptDAD}, {"ndisc_notify", int32(b2i(l.Inet.NDISCNotify))}, {"accept_ra", l.Inet.AcceptRA}, {"disable_ipv6", 0}} {
-		ops = append(ops, Op{NS: key, Dev: l.Name, Do: Sysctl{Setting: Setting{Path: "ipv6/conf/%s/" + x.name, Value: strconv.Itoa(int(x.value))}, Index: l.Index}})
-	}
-	return append(ops, addrsOf(key, l, s)...)
 }
 
 // A vlan goes down and up with the link that it is on, and loses by that what any link
