@@ -55,8 +55,15 @@ func byName(ctx context.Context, conn *netlink.Conn, name string, f func(dev str
 	return err
 }
 
+// aliasOf is an alias IP as these calls always wrote it: of the host's scope in 127/8 and
+// of that of all elsewhere, where a file gives 169.254/16 that of the link. A file leaves
+// one that is there as it is.
 func aliasOf(index int, p netip.Prefix) rtnl.Addr {
-	return plan.Addr{Prefix: p, Alias: true}.On(index)
+	a := rtnl.Addr{Index: index, Prefix: p, Proto: rtnl.AliasProtocol}
+	if isIPv4(p) && p.Addr().IsLoopback() {
+		a.Scope = unix.RT_SCOPE_HOST
+	}
+	return a
 }
 
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }

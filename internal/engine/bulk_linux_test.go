@@ -9,10 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed59451c2b/osl"
-	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // neighbours returns n entries for eth0, from 10.2.k.0 on.
@@ -174,29 +171,5 @@ func TestBulkRemovesRoutesByWhatIsSaid(t *testing.T) {
 	w.must(n.RemoveRoutes(ctx, slices.Values(stays)))
 	if p := w.still(); !slices.Equal(p.kernel, begin.kernel) {
 		t.Errorf("it is not as at first:\n%s", diff(begin.kernel, p.kernel))
-	}
-}
-
-// An address has the scope that it has in a file.
-func TestBulkAddressesHaveTheirScope(t *testing.T) {
-	_, n := bulkWorld(t)
-	list := v4("169.254.9.9/16", "10.66.0.1/24")
-	for _, some := range [][]netip.Prefix{list, list[:1]} {
-		if err := n.AddAddresses(t.Context(), "eth0", slices.Values(some)); err != nil {
-			t.Fatal(err)
-		}
-		all, err := connOf(t, n).Addrs(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, scope := range []uint8{unix.RT_SCOPE_LINK, unix.RT_SCOPE_UNIVERSE}[:len(some)] {
-			at := slices.IndexFunc(all, func(a rtnl.Addr) bool { return a.Prefix == some[i] })
-			if at < 0 || all[at].Scope != scope {
-				t.Errorf("%v of %v: %+v, want the scope %d", some[i], some, all, scope)
-			}
-		}
-		if err := n.RemoveAddresses(t.Context(), "eth0", slices.Values(some)); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
