@@ -238,7 +238,7 @@ func TestBridgeForwardingEntries(t *testing.T) {
 		"not both":          {{Dev: "p0", MAC: one.MAC, FDB: true, MDB: true}},
 		"of a group":        {{Dev: "p0", MAC: one.MAC, MDB: true}},
 		"is a bridge":       {{Dev: "br0", IP: netip.MustParseAddr("239.1.1.1"), MDB: true}},
-		"dev, ip and mac":   {{Dev: "p0", FDB: true}},
+		"needs ip and mac":  {{Dev: "p0", FDB: true}},
 		"VLAN 4095 is none": {entryAt("p0", "02:00:00:00:00:01", 4095)},
 	} {
 		_, err := osl.Apply(t.Context(), withEntries(key, nil, nil, list...))
