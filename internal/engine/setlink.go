@@ -103,9 +103,7 @@ func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) 
 		if *up {
 			step(name, rtnl.LinkSet{Index: l.Index, Up: up}, rtnl.LinkSet{Index: l.Index, Up: &was})
 		} else {
-			down := plan.SetDown(n.space(), &l, s)
-			down.Undo = append(down.Undo, plan.NeighsOf(n.space(), &l, s)...)
-			ops = append(ops, down)
+			ops = append(ops, plan.SetDown(n.space(), &l, s))
 		}
 	}
 	if len(ops) == 0 {

@@ -88,12 +88,9 @@ func (b *builder) starved(w *Sandbox, k *known, l *rtnl.Link) bool {
 	if l.Inet.DisableIPv6 {
 		return false
 	}
-	for p := l; p != nil; p = k.ByIndex(p.Parent) {
+	for p := range k.below(l) {
 		if mtu := b.resized[place{w.Key, p.Index}]; mtu != 0 && mtu < MinIPv6 {
 			return true
-		}
-		if !isStacked(p) {
-			break
 		}
 	}
 	return false

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -13,6 +14,15 @@ import (
 // isStacked reports whether a link is on another one of its namespace.
 func isStacked(l *rtnl.Link) bool {
 	return KindOf(l.Kind).ownParent && l.Parent != 0 && !l.ParentNS
+}
+
+// below yields a link, and those that it is on, each before the one below it.
+func (k *known) below(l *rtnl.Link) iter.Seq[*rtnl.Link] {
+	return func(yield func(*rtnl.Link) bool) {
+		for l != nil && yield(l) && isStacked(l) {
+			l = k.ByIndex(l.Parent)
+		}
+	}
 }
 
 // overParent says what is wrong with an MTU that is wanted of a link on another one.
@@ -53,12 +63,11 @@ func (b *builder) holdSizes(w *Sandbox, k *known, changes bool) {
 	depth := map[int]int{}
 	for i := range k.Links {
 		l, resized := &k.Links[i], false
-		for p := l; p != nil; p = k.ByIndex(p.Parent) {
+		for p := range k.below(l) {
 			resized = resized || b.resized[place{w.Key, p.Index}] != 0 || p.Kind == "bridge" && changes
-			if !isStacked(p) {
-				break
+			if isStacked(p) {
+				depth[l.Index]++
 			}
-			depth[l.Index]++
 		}
 		starves := resized && b.starved(w, k, l)
 		if resized && depth[l.Index] > 0 || starves {

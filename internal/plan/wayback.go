@@ -21,11 +21,13 @@ const (
 func turn(a Action) int {
 	switch a := a.(type) {
 	case NewRoute:
-		return turnOf(a.Request(nil))
+		return turnOf(a.Route)
 	case ReplaceRoute:
-		return turnOf(a.Request(nil))
+		return turnOf(a.Route)
 	case PutBack:
-		return turnOf(a.Request(nil))
+		if r, is := a.Kept.Route(); is {
+			return turnOf(r)
+		}
 	case DelAltName:
 		if a.Index == loopback {
 			return atEnd
@@ -36,11 +38,8 @@ func turn(a Action) int {
 	return atOnce
 }
 
-func turnOf(r rtnl.Request) int {
-	switch {
-	case r.Type != linux.RTM_NEWROUTE:
-		return atOnce
-	case rtnl.HasVia(r.Data):
+func turnOf(r rtnl.Route) int {
+	if r.Via.IsValid() || len(r.Hops) > 0 {
 		return byNextHops
 	}
 	return onLinks
@@ -54,6 +53,14 @@ func InTurn(ops []Op) {
 
 // inTurn does so for the steps of a record.
 func inTurn(steps []Step) {
-	turn := func(s Step) int { return turnOf(rtnl.Request{Type: s.Type, Data: s.Data}) }
+	turn := func(s Step) int {
+		switch {
+		case s.Type != linux.RTM_NEWROUTE:
+			return atOnce
+		case rtnl.HasVia(s.Data):
+			return byNextHops
+		}
+		return onLinks
+	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return turn(a) - turn(b) })
 }
