@@ -17,6 +17,34 @@ import (
 
 func TestMain(m *testing.M) { osltest.Main(m) }
 
+// BenchmarkTest is a test as users of osltest write it: three hosts and a router are
+// built, a request goes from one host to another, and all is taken down. It is the first:
+// the others leave a hundred thousand connections behind that wait for their end, and the
+// kernel goes through all of those of the machine to end those of a sandbox.
+func BenchmarkTest(b *testing.B) {
+	host := func(i int) osl.Spec {
+		return osl.Spec{Name: fmt.Sprint("h", i), Gateway: netip.MustParseAddr(fmt.Sprintf("10.0.%d.1", i)),
+			Interfaces: []osl.InterfaceSpec{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.2/24", i))}}}}
+	}
+	router := osl.Spec{Name: "router", Sysctls: map[string]string{"ipv4.ip_forward": "1"}}
+	var network osl.Network
+	for i := 1; i <= 3; i++ {
+		network.Sandboxes = append(network.Sandboxes, host(i))
+		to := fmt.Sprint("h", i)
+		router.Interfaces = append(router.Interfaces, osl.InterfaceSpec{Name: to, Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.1/24", i))}})
+		network.Links = append(network.Links, osl.Link{{Sandbox: to, Interface: "eth0"}, {Sandbox: "router", Interface: to}})
+	}
+	network.Sandboxes = append(network.Sandboxes, router)
+	for b.Loop() {
+		// Up takes the network down with the test, so each round is one.
+		if !testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "Request", F: func(t *testing.T) {
+			request(t, osltest.Up(t, network))
+		}}}) {
+			b.Fatal("the test failed")
+		}
+	}
+}
+
 // What it costs to connect and close in a sandbox, beside the same on the host, and to
 // start a command there, beside os/exec alone.
 
@@ -69,32 +97,6 @@ func BenchmarkCommand(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-// BenchmarkTest is a test as users of osltest write it: three hosts and a router are
-// built, a request goes from one host to another, and all is taken down.
-func BenchmarkTest(b *testing.B) {
-	host := func(i int) osl.Spec {
-		return osl.Spec{Name: fmt.Sprint("h", i), Gateway: netip.MustParseAddr(fmt.Sprintf("10.0.%d.1", i)),
-			Interfaces: []osl.InterfaceSpec{{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.2/24", i))}}}}
-	}
-	router := osl.Spec{Name: "router", Sysctls: map[string]string{"ipv4.ip_forward": "1"}}
-	var network osl.Network
-	for i := 1; i <= 3; i++ {
-		network.Sandboxes = append(network.Sandboxes, host(i))
-		to := fmt.Sprint("h", i)
-		router.Interfaces = append(router.Interfaces, osl.InterfaceSpec{Name: to, Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.1/24", i))}})
-		network.Links = append(network.Links, osl.Link{{Sandbox: to, Interface: "eth0"}, {Sandbox: "router", Interface: to}})
-	}
-	network.Sandboxes = append(network.Sandboxes, router)
-	for b.Loop() {
-		// Up takes the network down with the test, so each round is one.
-		if !testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "Request", F: func(t *testing.T) {
-			request(t, osltest.Up(t, network))
-		}}}) {
-			b.Fatal("the test failed")
-		}
 	}
 }
 

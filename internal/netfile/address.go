@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
-	"regexp"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // hasOptions matches the paths of addresses with which their options can stand.
-var hasOptions = regexp.MustCompile(`\.(addresses|aliases)\[\d+\]$`)
+var hasOptions = pattern(`\.(addresses|aliases)\[\d+\]$`)
 
 // addressItem is an address with its options, which are those of osl.AddressOptions.
 type addressItem struct {

@@ -415,7 +415,7 @@ func FuzzPieces(f *testing.F) {
 			}
 			words(p.text)
 		}
-		b := &clabBox{d: &decoder{file: &File{at: map[string]place{}}, src: &source{}}}
+		b := &clabBox{d: &decoder{file: &File{at: map[string]place{}}, src: &source{page: &page{}}}}
 		if list, ok := words(text); ok && len(list) > 0 {
 			b.line = nil
 			_ = b.sysctls(list)

@@ -2,7 +2,6 @@ package netfile
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,8 +15,8 @@ var netPrograms = []string{"ip", "bridge", "tc", "ethtool", "brctl", "ifconfig",
 var (
 	shells    = []string{"sh", "bash", "ash", "dash"}
 	reserved  = []string{"for", "while", "until", "if", "case", "do", "done", "then", "fi", "function", "{", "}", "!", "exec", "eval", "set", "export", "cd"}
-	toNowhere = regexp.MustCompile(`\s*(?:[12&]?>>?\s*/dev/null|2>&1)`)
-	toSetting = regexp.MustCompile(`^echo\s+(?:-n\s+)?["']?([^"'>$]*?)["']?\s*>\s*/proc/sys/(net/[^\s;&|]+)$`)
+	toNowhere = pattern(`\s*(?:[12&]?>>?\s*/dev/null|2>&1)`)
+	toSetting = pattern(`^echo\s+(?:-n\s+)?["']?([^"'>$]*?)["']?\s*>\s*/proc/sys/(net/[^\s;&|]+)$`)
 )
 
 // run takes a command in: as what it means for the network, or else as one to be run.
@@ -39,11 +38,11 @@ func (b *clabBox) run(n ast.Node, text string) {
 		return
 	}
 	for _, p := range parts {
-		if m := toSetting.FindStringSubmatch(p.text); m != nil {
+		if m := toSetting().FindStringSubmatch(p.text); m != nil {
 			b.sysctl(n, m[2], strings.TrimSpace(m[1]))
 			continue
 		}
-		words, ok := words(toNowhere.ReplaceAllString(p.text, " "))
+		words, ok := words(toNowhere().ReplaceAllString(p.text, " "))
 		if !ok {
 			b.later(Command{Args: []string{"sh", "-c", p.text}, Files: true, MayFail: p.mayFail})
 			continue

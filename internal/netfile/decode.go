@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -45,7 +44,7 @@ func (d *decoder) fail(n ast.Node, format string, args ...any) {
 }
 
 // at notes where a part of the network stands.
-func (d *decoder) at(path string, n ast.Node) { d.file.at[path] = place{d.src, position(n)} }
+func (d *decoder) at(path string, n ast.Node) { d.file.at[path] = place{d.src.page, position(n)} }
 
 func position(n ast.Node) token.Position {
 	// The token of a mapping is a colon or a brace; people look for its key.
@@ -94,7 +93,7 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		return
 	}
 	if isText {
-		if p, is := u.(*netip.Prefix); is && hasOptions.MatchString(path) && isMapping(n) {
+		if p, is := u.(*netip.Prefix); is && hasOptions().MatchString(path) && isMapping(n) {
 			d.address(n, p, path)
 			return
 		}
@@ -128,9 +127,9 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 	case reflect.Bool:
 		if b, ok := n.(*ast.BoolNode); ok {
 			v.SetBool(b.Value)
-		} else if on, ok := onOff(n); ok && switches.MatchString(path) {
+		} else if on, ok := onOff(n); ok && switches().MatchString(path) {
 			v.SetBool(on)
-		} else if switches.MatchString(path) {
+		} else if switches().MatchString(path) {
 			d.fail(n, "expected on or off, found %s", describe(n))
 		} else {
 			d.fail(n, "expected true or false, found %s", describe(n))
@@ -322,7 +321,7 @@ func (d *decoder) says(n ast.Node, t reflect.Type) bool {
 }
 
 // switches are what is on or off, as other tools write it.
-var switches = regexp.MustCompile(`\.offloads\.[^.]*$`)
+var switches = pattern(`\.offloads\.[^.]*$`)
 
 func onOff(n ast.Node) (on, ok bool) {
 	s, is := n.(*ast.StringNode)

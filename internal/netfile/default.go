@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
@@ -15,9 +14,9 @@ import (
 // Default is what stands for the destination of all, as for the ip command.
 const Default = "default"
 
-var destination = regexp.MustCompile(`\.routes\[\d+\](\.to)?$`)
+var destination = pattern(`\.routes\[\d+\](\.to)?$`)
 
-func isDestination(path string) bool { return destination.MatchString(path) }
+func isDestination(path string) bool { return destination().MatchString(path) }
 
 func (d *decoder) isDefault(n ast.Node) bool {
 	s, ok := n.(*ast.StringNode)

@@ -178,7 +178,7 @@ func (d *decoder) network(sources []*source) {
 	}
 	d.twice()
 	if len(d.problems) == 0 {
-		d.unlisted()
+		d.unlisted(sources)
 	}
 }
 
@@ -217,7 +217,7 @@ func (d *decoder) twice() {
 
 // unlisted adds the ends of links that no sandbox lists, where something holds for
 // them by a link or by default.
-func (d *decoder) unlisted() {
+func (d *decoder) unlisted(sources []*source) {
 	at := map[string]int{}
 	for i, s := range d.file.Sandboxes {
 		at[s.Name] = i
@@ -228,7 +228,8 @@ func (d *decoder) unlisted() {
 			return
 		}
 		from := d.file.at[path]
-		layers := slices.Concat(d.links[e], from.src.iface)
+		in := sources[slices.IndexFunc(sources, func(s *source) bool { return s.page == from.page })]
+		layers := slices.Concat(d.links[e], in.iface)
 		if len(layers) == 0 {
 			return
 		}
@@ -265,5 +266,5 @@ func (f *File) placeOf(path string) string {
 	if !ok {
 		return strings.TrimSpace(path)
 	}
-	return fmt.Sprintf("%s:%d", p.src.name, p.pos.Line)
+	return fmt.Sprintf("%s:%d", p.page.name, p.pos.Line)
 }

@@ -61,12 +61,12 @@ func printable(r rune) rune {
 	return r
 }
 
-func (s *source) problem(pos token.Position, format string, args ...any) error {
-	p := &problem{name: s.name, line: pos.Line, col: pos.Column, text: fmt.Sprintf(format, args...)}
-	if pos.Line >= 1 && pos.Line <= len(s.lines) {
-		p.src = s.lines[pos.Line-1]
+func (p *page) problem(pos token.Position, format string, args ...any) error {
+	bad := &problem{name: p.name, line: pos.Line, col: pos.Column, text: fmt.Sprintf(format, args...)}
+	if pos.Line >= 1 && pos.Line <= len(p.lines) {
+		bad.src = p.lines[pos.Line-1]
 	}
-	return p
+	return bad
 }
 
 // Problem returns an error about the part of the file at path, such as
@@ -74,7 +74,7 @@ func (s *source) problem(pos token.Position, format string, args ...any) error {
 func (f *File) Problem(path, format string, args ...any) error {
 	for ; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
 		if p, ok := f.at[path]; ok {
-			return p.src.problem(p.pos, format, args...)
+			return p.page.problem(p.pos, format, args...)
 		}
 	}
 	return fmt.Errorf("%s: %s", f.name, fmt.Sprintf(format, args...))

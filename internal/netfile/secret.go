@@ -3,7 +3,6 @@ package netfile
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -77,21 +76,21 @@ func (d *decoder) located(n ast.Node, text, path string) string {
 // In a line of a file that is shown, what may be a secret: what stands at the name of one,
 // and whatever has the form of a key, but at the name of a public one.
 var (
-	secretFields = regexp.MustCompile(`((?:private|preshared)_key["']?\s*:\s*)([^\s,{}]+)`)
-	keyForm      = regexp.MustCompile(`(public_key["']?\s*:\s*["']?)?[A-Za-z0-9+/]{42,43}=?`)
+	secretFields = pattern(`((?:private|preshared)_key["']?\s*:\s*)([^\s,{}]+)`)
+	keyForm      = pattern(`(public_key["']?\s*:\s*["']?)?[A-Za-z0-9+/]{42,43}=?`)
 )
 
 // hideSecrets puts as many stars in the place of what may be a secret, so that what else
 // stands in the line is where it was. A variable is none.
 func hideSecrets(line string) string {
-	line = secretFields.ReplaceAllStringFunc(line, func(s string) string {
-		at := secretFields.FindStringSubmatchIndex(s)
+	line = secretFields().ReplaceAllStringFunc(line, func(s string) string {
+		at := secretFields().FindStringSubmatchIndex(s)
 		if strings.HasPrefix(strings.Trim(s[at[4]:], `"'`), "$") {
 			return s
 		}
 		return s[:at[4]] + strings.Repeat("*", len([]rune(s[at[4]:])))
 	})
-	return keyForm.ReplaceAllStringFunc(line, func(s string) string {
+	return keyForm().ReplaceAllStringFunc(line, func(s string) string {
 		if strings.HasPrefix(s, "public_key") {
 			return s
 		}

@@ -18,9 +18,8 @@ import (
 
 // source is one of the files that a network is read from.
 type source struct {
-	name  string
+	*page
 	info  os.FileInfo // nil for a text that is in no file
-	lines []string
 	body  ast.Node
 	given bool // on the command line: its name can be the network's
 
@@ -29,10 +28,17 @@ type source struct {
 	iface   []layer // for each interface
 }
 
+// page is what is needed of a file to tell where something stands, which may be asked as
+// long as the network is of use; the rest of a source is ten times as large.
+type page struct {
+	name  string
+	lines []string
+}
+
 // place is where something stands.
 type place struct {
-	src *source
-	pos token.Position
+	page *page
+	pos  token.Position
 }
 
 // maxSources bounds how many files a network is read from.
@@ -95,7 +101,7 @@ func (l *loader) load(name string, text []byte, info os.FileInfo, given bool) er
 	if l.size += len(text); l.size > MaxSize || len(l.sources)+len(l.under) >= maxSources {
 		return fmt.Errorf("%s and the other files of the network are larger than %d MiB together, or more than %d, which no network is", name, MaxSize>>20, maxSources)
 	}
-	s := &source{name: name, info: info, given: given, aliases: map[*ast.AliasNode]ast.Node{}}
+	s := &source{page: &page{name: name}, info: info, given: given, aliases: map[*ast.AliasNode]ast.Node{}}
 	if err := s.parse(text); err != nil {
 		return err
 	}

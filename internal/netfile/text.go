@@ -5,7 +5,6 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -120,13 +119,13 @@ func flow(v reflect.Value) string {
 }
 
 // plainText is what needs no quotes in YAML, wherever it stands.
-var plainText = regexp.MustCompile(`^(?:[A-Za-z0-9/_.][A-Za-z0-9/_.+-]*|[0-9a-fA-F:.]+/[0-9]+)$`)
+var plainText = pattern(`^(?:[A-Za-z0-9/_.][A-Za-z0-9/_.+-]*|[0-9a-fA-F:.]+/[0-9]+)$`)
 
 // notText are words that YAML takes for something else than text.
-var notText = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$`)
+var notText = pattern(`^(?i:true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$`)
 
 func scalarText(s string) string {
-	if plainText.MatchString(s) && !notText.MatchString(s) {
+	if plainText().MatchString(s) && !notText().MatchString(s) {
 		return s
 	}
 	if strings.ContainsAny(s, "\n\t\r\\\"") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {

@@ -3,7 +3,6 @@ package netfile
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -12,7 +11,7 @@ import (
 )
 
 // varName is what a variable of the environment can be called here.
-var varName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var varName = pattern(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // expanded returns a scalar with what its variables stand for. That becomes a value
 // and nothing else, whatever is in it: the structure of the file is known by then. One
@@ -75,7 +74,7 @@ func expand(text string, lookup func(string) (string, bool), others ...string) (
 				name, or, hasDefault = strings.Cut(inside, o)
 			}
 		}
-		if !varName.MatchString(name) || strings.Contains(or, "${") {
+		if !varName().MatchString(name) || strings.Contains(or, "${") {
 			return "", fmt.Errorf("${%s} is no variable: write ${NAME} or ${NAME:-default}, and $${ for a ${", inside)
 		}
 		value, set := lookup(name)
