@@ -23,7 +23,7 @@ func Apply(ctx context.Context, net Network) (Changes, error) {
 }
 
 // Add makes the interfaces of net in its sandboxes, which are there, with the links
-// between them, routes, neighbors and settings: all of it, or nothing. What else is
+// between them, routes, rules, neighbors and settings: all of it, or nothing. What else is
 // there stays. The sandbox [HostName] is the host's own namespace, in which a link can
 // be made, but none moved in. It returns ErrNameInUse where a sandbox has a link of a
 // name already; an interface without Type, Source and link is one that is there, and
@@ -258,6 +258,13 @@ func (n *Namespace) AddRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) e
 // with what the call does not name.
 func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[RouteSpec]) error {
 	return public(n.opened().RemoveRoutes(ctx, mapped(routes, RouteSpec.wanted)))
+}
+
+// RemoveRules takes rules of policy routing away that osl made, all of them or none. They
+// are those that are in all as r says, as [Status.Rules] tells them; one that is not there
+// is no error. To add some, see [Add].
+func (n *Namespace) RemoveRules(ctx context.Context, rules iter.Seq[RuleSpec]) error {
+	return public(n.opened().RemoveRules(ctx, slices.Collect(mapped(rules, RuleSpec.wanted))))
 }
 
 // AddAddresses adds addresses to the interface that is named ifName inside the

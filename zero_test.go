@@ -40,6 +40,7 @@ func TestZeroNamespaceIsClosed(t *testing.T) {
 		"AddNeighbors":     n.AddNeighbors(ctx, slices.Values([]NeighborSpec{{IP: netip.MustParseAddr("192.0.2.1"), MAC: MAC(mac)}})),
 		"AddRoutes":        n.AddRoutes(ctx, slices.Values([]RouteSpec{{To: netip.MustParsePrefix("192.0.2.0/24")}})),
 		"AddAddresses":     n.AddAddresses(ctx, "a", slices.Values([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")})),
+		"RemoveRules":      n.RemoveRules(ctx, slices.Values([]RuleSpec{{Priority: 7}})),
 		"RemoveAddresses":  n.RemoveAddresses(ctx, "a", slices.Values([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")})),
 		"Apply":            plan(n.Apply(ctx, Spec{})),
 		"Diff":             plan(n.Diff(ctx, Spec{})),

@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -146,6 +147,16 @@ func TestRules(t *testing.T) {
 	must(t, err)
 	if len(st.OtherRules) != 2 || st.OtherRules[0].Rule.From != p("10.77.0.0/16") {
 		t.Errorf("Inspect has the rules of others %s", toText(st.OtherRules))
+	}
+	// What RemoveRules takes away is what osl made and what is so in all.
+	must(t, edge.RemoveRules(t.Context(), slices.Values([]osl.RuleSpec{{Priority: 50, From: p("10.77.0.0/16"), Table: 9}, {Priority: 100, Table: 100},
+		{Priority: 106, From: p("10.9.0.0/16"), Table: 8}, {Priority: 7, Table: 9}})))
+	want = slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "100 ") })
+	if got := rulesIn(t, "edge"); !slices.Equal(got, want) {
+		t.Errorf("after RemoveRules the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if err := edge.RemoveRules(t.Context(), slices.Values([]osl.RuleSpec{{From: p("10.9.0.0/16")}})); !errors.Is(err, osl.ErrInvalid) {
+		t.Errorf("a rule without a priority: %v", err)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -112,6 +111,9 @@ func loadValid(args *skel.CmdArgs) (c *conf, m *mode, err error) {
 	if err == nil {
 		err = c.loadTuning(args.IfName)
 	}
+	if err == nil {
+		err = c.validTables()
+	}
 	return c, m, err
 }
 
@@ -132,6 +134,11 @@ func add(args *skel.CmdArgs) error {
 		return fail(err)
 	}
 	defer a.close()
+	free, err := c.holdTables(args.Netns)
+	if err != nil {
+		return fail(err)
+	}
+	defer free()
 	r, err := (*current.Result)(nil), error(nil)
 	if m.whole != nil {
 		r, err = m.whole(a)
@@ -161,7 +168,8 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 			return
 		}
 		if done {
-			err = errors.Join(err, a.ns.RemoveLink(a.ctx, a.args.IfName), a.c.delMasq(a.args))
+			_, terr := a.c.takeInside(a.ctx, a.args, a.ns)
+			err = errors.Join(err, terr, a.c.delMasq(a.args))
 		}
 		_ = a.c.release(a.args) // also of what has given nothing out
 	}()
@@ -170,7 +178,7 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 			return nil, err
 		}
 	}
-	net, err := m.plan(a, lease)
+	net, err := a.plan(m, lease)
 	if err != nil {
 		return nil, err
 	}
@@ -185,13 +193,13 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		if lease, err = a.c.lease(a.args); err != nil {
 			return nil, err
 		}
-		again, err := m.plan(a, lease)
+		again, err := a.plan(m, lease)
 		if err != nil {
 			return nil, err
 		}
 		s := again.Sandboxes[len(again.Sandboxes)-1]
 		f := s.Interfaces[0]
-		s.Interfaces = []osl.InterfaceSpec{{Name: f.Name, Aliases: f.Aliases, Routes: f.Routes, Sysctls: f.Sysctls, Down: f.Down}}
+		s.Interfaces = []osl.InterfaceSpec{{Name: f.Name, Aliases: f.Aliases, AddressOptions: f.AddressOptions, Routes: f.Routes, Sysctls: f.Sysctls, Down: f.Down}}
 		if err := osl.Add(a.ctx, osl.Network{Sandboxes: []osl.Spec{s}}); err != nil {
 			return nil, err
 		}
@@ -204,6 +212,15 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 		a.result.DNS = d
 	}
 	return a.result, nil
+}
+
+// plan says what to make, with the routes in the tables where they are to be.
+func (a *attachment) plan(m *mode, lease *current.Result) (osl.Network, error) {
+	net, err := m.plan(a, lease)
+	if err == nil {
+		err = a.divert(&net.Sandboxes[len(net.Sandboxes)-1], lease)
+	}
+	return net, err
 }
 
 // name notes the hardware address of an interface that was not told one.
@@ -294,62 +311,6 @@ func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Sp
 	s.Interfaces = []osl.InterfaceSpec{f}
 	return s, nil
 }
-
-// onLink reports whether a next hop is on the link of an interface by its addresses.
-func onLink(f osl.InterfaceSpec, via netip.Addr) bool {
-	return via.IsLinkLocalUnicast() || slices.ContainsFunc(f.Aliases, func(p netip.Prefix) bool { return p.Contains(via) })
-}
-
-// alternative adds a route to others; where one is to the same destination, as a next
-// hop of that.
-func alternative(list []osl.RouteSpec, x osl.RouteSpec) []osl.RouteSpec {
-	i := slices.IndexFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Table == x.Table && o.Metric == x.Metric })
-	if i < 0 {
-		return append(list, x)
-	}
-	hop, o := osl.NextHop{Via: x.Via, Dev: x.Dev}, &list[i]
-	if o.NextHops == nil {
-		o.NextHops = []osl.NextHop{{Via: o.Via, Dev: o.Dev}}
-	}
-	if !slices.Contains(o.NextHops, hop) {
-		o.NextHops = append(o.NextHops, hop)
-	}
-	if len(o.NextHops) == 1 {
-		o.NextHops = nil // a gateway that is there by itself and by isDefaultGateway
-	} else {
-		o.Via, o.Dev = netip.Addr{}, ""
-	}
-	return list
-}
-
-// routeOf turns a route of CNI into one of osl. One without a gateway is through the
-// first that a lease has for its family.
-func routeOf(r *types.Route, lease *current.Result) (x osl.RouteSpec, err error) {
-	if x.To, err = prefixOf(r.Dst); err != nil {
-		return x, err
-	}
-	x.To = x.To.Masked()
-	x.Via, _ = addrOf(r.GW)
-	for _, ip := range lease.IPs {
-		if g, ok := addrOf(ip.Gateway); ok && !x.Via.IsValid() && g.Is4() == x.To.Addr().Is4() {
-			x.Via = g
-		}
-	}
-	if r.MTU < 0 || r.AdvMSS < 0 || r.Priority < 0 || r.Table != nil && *r.Table < 0 {
-		return x, invalid("the route to %v has a negative number", x.To)
-	}
-	x.MTU, x.AdvMSS, x.Metric = uint32(r.MTU), uint32(r.AdvMSS), uint32(r.Priority)
-	if r.Table != nil && *r.Table != mainTable {
-		x.Table = uint32(*r.Table)
-	}
-	if r.Scope != nil && x.To.Addr().Is4() { // IPv6 has none
-		x.Scope = strconv.Itoa(*r.Scope)
-	}
-	return x, nil
-}
-
-// mainTable is RT_TABLE_MAIN of linux/rtnetlink.h.
-const mainTable = 254
 
 // inContainer notes the container's interface in the result, as the one that has the
 // addresses.

@@ -51,6 +51,7 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		return err
 	}
 	found := false
+	tables := []uint32{0}
 	for i, want := range prev.Interfaces {
 		var x *osl.InterfaceStatus
 		switch {
@@ -86,6 +87,9 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		if err := a.checkTuning(x); err != nil {
 			return err
 		}
+		if tables, err = a.checkTables(st, x, prev); err != nil {
+			return err
+		}
 		for _, ip := range prev.IPs {
 			if ip.Interface != nil && *ip.Interface != i {
 				continue
@@ -106,7 +110,7 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		return differs("prevResult has no interface %s of the namespace %s", a.args.IfName, a.args.Netns)
 	}
 	for _, r := range prev.Routes {
-		if err := a.compareRoute(st, prev, r); err != nil {
+		if err := a.compareRoute(st, prev, r, tables); err != nil {
 			return err
 		}
 	}
@@ -118,15 +122,22 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 	return a.checkMasq(prev)
 }
 
-// compareRoute looks for a route among those of the namespace.
-func (a *attachment) compareRoute(st *osl.Status, prev *current.Result, r *types.Route) error {
+// compareRoute looks for a route among those of the namespace, in one of the tables
+// unless it says its own.
+func (a *attachment) compareRoute(st *osl.Status, prev *current.Result, r *types.Route, tables []uint32) error {
 	want, err := routeOf(r, prev)
 	if err != nil {
 		return err
 	}
+	switch {
+	case want.Table != 0 || a.leftInMain(want, prev):
+		tables = []uint32{want.Table}
+	case a.replaced(want.To):
+		return nil
+	}
 	is := func(x osl.RouteSpec) bool {
 		hop := func(h osl.NextHop) bool { return h.Via.WithZone("") == want.Via }
-		return x.To == want.To && x.Table == want.Table && (x.Via.WithZone("") == want.Via && x.NextHops == nil || slices.ContainsFunc(x.NextHops, hop))
+		return x.To == want.To && slices.Contains(tables, x.Table) && (x.Via.WithZone("") == want.Via && x.NextHops == nil || slices.ContainsFunc(x.NextHops, hop))
 	}
 	for _, g := range []netip.Addr{st.Gateway, st.Gateway6} {
 		if g.IsValid() && is(osl.RouteSpec{To: netip.PrefixFrom(g, 0).Masked(), Via: g}) {

@@ -44,6 +44,8 @@ type conf struct {
 	deviceConf
 	tapConf
 	tuneConf
+	vrfConf
+	SBR *sbrConf `json:"sbr"`
 
 	Args struct {
 		CNI struct {
@@ -94,6 +96,7 @@ func load(args *skel.CmdArgs) (*conf, error) {
 		c.Mode = c.LinkMode
 	} else {
 		c.tuneConf, c.Args.CNI.tuneConf, c.Args.CNI.MTU = tuneConf{}, tuneConf{}, 0
+		c.vrfConf, c.SBR = vrfConf{}, nil
 	}
 	if modes[c.kind] == nil {
 		return nil, invalid("osl makes no %q: it makes %s", c.kind, strings.Join(modeNames(), ", "))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -39,8 +40,13 @@ func takeAway(ctx context.Context, args *skel.CmdArgs, c *conf) error {
 		n, err := osl.Open(ctx, args.Netns)
 		if err == nil {
 			defer n.Close()
+			free, herr := c.holdTables(args.Netns)
+			if herr != nil {
+				return herr
+			}
+			defer free()
 			var there bool
-			if there, err = takeFrom(ctx, n, args.IfName, c.owner(args)); there && err == nil {
+			if there, err = c.takeInside(ctx, args, n); there && err == nil {
 				return nil // with its other end
 			}
 		}
@@ -77,6 +83,29 @@ func takeAway(ctx context.Context, args *skel.CmdArgs, c *conf) error {
 	return nil
 }
 
+// takeInside takes away what an attachment has in its namespace. there is whether the
+// interface was. What finds the rest goes last, so that a DEL after one that was killed
+// finds it too.
+func (c *conf) takeInside(ctx context.Context, args *skel.CmdArgs, n *osl.Namespace) (there bool, err error) {
+	if c.SBR != nil {
+		st, err := n.Inspect(ctx)
+		if err != nil {
+			return false, err
+		}
+		var addrs []*current.IPConfig
+		if prev, err := c.prev(); err == nil && prev != nil {
+			addrs = prev.IPs
+		}
+		if err := dropRules(ctx, n, st, sourcesOf(st, args.IfName, c.owner(args), addrs)); err != nil {
+			return false, err
+		}
+	}
+	if there, err = takeFrom(ctx, n, args.IfName, c.owner(args)); err != nil || c.VRFName == "" {
+		return there, err
+	}
+	return there, dropVRFs(ctx, n, func(name string) bool { return name == c.VRFName })
+}
+
 // takeFrom removes an interface that is for owner. there is whether it was there.
 func takeFrom(ctx context.Context, n *osl.Namespace, name, owner string) (there bool, err error) {
 	x, err := n.Interface(ctx, name)
@@ -106,7 +135,7 @@ func collect(args *skel.CmdArgs) error {
 	}
 	var failed error
 	stale := map[string]bool{}
-	sweep := func(n *osl.Namespace) {
+	sweep := func(n *osl.Namespace, inside bool) {
 		st, err := n.Inspect(ctx)
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -116,20 +145,22 @@ func collect(args *skel.CmdArgs) error {
 			if !strings.HasPrefix(x.Note, c.owners()) || valid[x.Note] {
 				continue
 			}
+			if inside && c.SBR != nil {
+				failed = errors.Join(failed, dropRules(ctx, n, st, sourcesOf(st, x.Name, x.Note, nil)))
+			}
 			if err := n.RemoveLink(ctx, x.Name); err != nil && !gone(err) {
 				failed = errors.Join(failed, err)
 				continue
 			}
 			stale[x.Note] = true
 		}
+		if inside && c.VRFName != "" {
+			failed = errors.Join(failed, dropVRFs(ctx, n, func(string) bool { return true }))
+		}
 	}
 	failed = errors.Join(failed, osl.RecoverHost(ctx))
-	host, err := openHost()
-	if err != nil {
-		return fail(err)
-	}
-	sweep(host)
-	host.Close()
+	// The host comes last: with its end of a veth goes the other one, which tells what
+	// else there is in a namespace.
 	list, err := osl.List(ctx)
 	failed = errors.Join(failed, err)
 	for _, e := range list {
@@ -137,9 +168,18 @@ func collect(args *skel.CmdArgs) error {
 		if err != nil {
 			continue // it is gone meanwhile, or none
 		}
-		sweep(n)
+		if free, err := c.holdTables(e.Key); err == nil { // else it is gone
+			sweep(n, true)
+			free()
+		}
 		n.Close()
 	}
+	host, err := openHost()
+	if err != nil {
+		return fail(errors.Join(failed, err))
+	}
+	sweep(host, false)
+	host.Close()
 	failed = errors.Join(failed, unmasq(func(owner string) bool { return strings.HasPrefix(owner, c.owners()) && !valid[owner] }))
 	for owner := range stale {
 		id, ifName, _ := strings.Cut(strings.TrimPrefix(owner, c.owners()), " ")

@@ -83,10 +83,11 @@ type cni struct {
 	t      *testing.T
 	bin    string // the directory of the plugins
 	leases string
+	ifName string // of the container
 }
 
 func newCNI(t *testing.T) *cni {
-	c := &cni{t: t, bin: t.TempDir(), leases: t.TempDir()}
+	c := &cni{t: t, bin: t.TempDir(), leases: t.TempDir(), ifName: "eth0"}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func (c *cni) sandbox(name string) (path string) {
 // command is a call of a plugin.
 func (c *cni) command(plugin, verb, id, netns, conf string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(c.bin, plugin))
-	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+id, "CNI_NETNS="+netns, "CNI_IFNAME=eth0", "CNI_PATH="+c.bin)
+	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+id, "CNI_NETNS="+netns, "CNI_IFNAME="+c.ifName, "CNI_PATH="+c.bin)
 	cmd.Stdin = strings.NewReader(strings.ReplaceAll(conf, "LEASES", c.leases))
 	return cmd
 }

@@ -147,6 +147,33 @@ func (n *Namespace) RemoveRoutes(ctx context.Context, routes iter.Seq[want.Route
 	})
 }
 
+// RemoveRules takes rules of osl away, all of them or none. One that is not there is no
+// error. They are read first: a deletion says what a rule has, and not what it has not, so
+// that it could take another one.
+func (n *Namespace) RemoveRules(ctx context.Context, rules []want.Rule) error {
+	return n.bulk(ctx, "remove rules", func(conn *netlink.Conn) error {
+		wanted, err := want.ToRules(rules)
+		if err != nil {
+			return err
+		}
+		all, err := conn.Rules(ctx)
+		if err != nil {
+			return err
+		}
+		var list []rtnl.Rule
+		b := batch{text: func(i int) string { return fmt.Sprintf("rule of the priority %d", list[i].Priority) }, refused: unlessAbsent}
+		for _, r := range wanted {
+			if r.Proto = rtnl.Protocol; slices.Contains(all, r) {
+				list = append(list, r)
+				b.do = append(b.do, rtnl.DelRule(r))
+			}
+		}
+		b.undo = func(i int) rtnl.Request { return rtnl.NewRule(list[i]) }
+		b.again = func(i int) rtnl.Request { return b.do[i] }
+		return b.send(ctx, conn)
+	})
+}
+
 // AddAddresses adds addresses to an interface, all of them or none.
 func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return n.addresses(ctx, "add addresses to", ifName, addrs, n.addAliases)

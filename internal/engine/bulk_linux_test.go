@@ -29,6 +29,15 @@ func staticRoutes(n int) []osl.RouteSpec {
 	return list
 }
 
+// sourceRules returns n rules for what comes from an address.
+func sourceRules(n int) []osl.RuleSpec {
+	list := make([]osl.RuleSpec, n)
+	for i := range list {
+		list[i] = osl.RuleSpec{Priority: uint32(1000 + i), From: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 7, 0, byte(i)}), 32), Table: 100}
+	}
+	return list
+}
+
 // tunnels returns n forwarding entries of the vxlan vx0.
 func tunnels(n int) []osl.NeighborSpec {
 	list := neighbours(n)

@@ -243,6 +243,11 @@ func faultOps() []faultOp {
 			sandboxWithLink(w)
 			w.must(w.ns("a").AddRoutes(ctx, slices.Values(fullRoutes(30))))
 		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRoutes(ctx, slices.Values(staticRoutes(30))) }},
+		{name: "RemoveRules", bulk: true, before: func(w *faultWorld) {
+			sandboxA(w)
+			w.must(osl.Add(ctx, osl.Network{Sandboxes: []osl.Spec{{Name: "a", Rules: sourceRules(5)}}}))
+			w.ip("-n", "a", "rule", "add", "from", "10.7.0.1", "priority", "1001", "table", "100") // of others
+		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRules(ctx, slices.Values(sourceRules(7))) }},
 		{name: "AddAddresses, the first of IPv6", before: sandboxA, do: func(w *faultWorld) error { return w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
 		{name: "RemoveAddresses, the last of IPv6", before: func(w *faultWorld) {
 			sandboxA(w)

@@ -131,6 +131,7 @@ func (*Namespace) AddRoutes(context.Context, iter.Seq[want.Route]) error { retur
 func (*Namespace) RemoveRoutes(context.Context, iter.Seq[want.Route]) error {
 	return no("remove routes")
 }
+func (*Namespace) RemoveRules(context.Context, []want.Rule) error { return no("remove rules") }
 func (*Namespace) AddAddresses(context.Context, string, iter.Seq[netip.Prefix]) error {
 	return no("add addresses to")
 }

@@ -30,8 +30,8 @@ type Rule struct {
 	L3MDev               bool
 }
 
-// planRules checks rules: those without a family and addresses are of both.
-func planRules(rules []Rule) (list []rtnl.Rule, err error) {
+// ToRules checks rules: those without a family and addresses are of both.
+func ToRules(rules []Rule) (list []rtnl.Rule, err error) {
 	type place struct {
 		family   uint8
 		priority uint32

@@ -80,7 +80,7 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 	}
 	w.Labels = s.Labels
 	var err error
-	if w.Rules, err = planRules(s.Rules); err != nil {
+	if w.Rules, err = ToRules(s.Rules); err != nil {
 		return err
 	}
 	w.Sysctls, err = wantSettings(s.Sysctls, "")

@@ -45,16 +45,21 @@ func (s state) String() string {
 
 // featuresOnly runs the tests of features, as root and as another user.
 func featuresOnly(dir string, o options) (runs []run, ok bool) {
-	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("\nfunc TestFeature")) {
-			flags := o.flags + " -test.run=^TestFeature"
-			runs = []run{{env: "OSL_PHYSICAL=", command: flags},
-				{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}
-			break
-		}
+	if !hasFeatures(dir) {
+		return nil, false
 	}
-	return runs, len(runs) > 0
+	flags := o.flags + " -test.run=^TestFeature"
+	return []run{{env: "OSL_PHYSICAL=", command: flags},
+		{name: filepath.Base(dir) + userRun, user: 65534, env: "OSL_PHYSICAL=", command: flags}}, true
+}
+
+// hasFeatures reports whether a directory has tests of features.
+func hasFeatures(dir string) bool {
+	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	return slices.ContainsFunc(files, func(f string) bool {
+		b, err := os.ReadFile(f)
+		return err == nil && bytes.Contains(b, []byte("\nfunc TestFeature"))
+	})
 }
 
 // asRootOnly is featuresOnly without those of another user.
