@@ -136,4 +136,28 @@ func TestFeatureLinkPairs(t *testing.T) {
 			t.Errorf("after Down: %v", err)
 		}
 	})
+	// The host's end has an entry of its own, and is a link of another type by and by.
+	t.Run("ends on the host", func(t *testing.T) {
+		begin(t)
+		key, far := newKey(), name("f")
+		var list []osl.Network
+		for kind, mode := range map[string]string{"veth": "", "netkit": "l2"} {
+			end := osl.Endpoint{Sandbox: osl.HostName, Interface: far}
+			n := osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "k0", Type: kind, Mode: mode, Peer: end}}},
+				{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: far, Type: kind, Mode: mode, MTU: 1400, Addresses: nets("10.98.0.1/24")}}}}}
+			bridge := osl.Network{Name: n.Name, Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "k0", Type: kind, Mode: mode,
+				Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: far + "p"}}}},
+				{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: far, Type: "bridge", Addresses: nets("10.98.0.1/24")}, {Name: far + "p", Master: far}}}}}
+			if kind == "netkit" && !slices.ContainsFunc(every, func(n osl.Network) bool { return n.Sandboxes[0].Interfaces[0].Type == kind }) {
+				continue // the kernel has none
+			}
+			list = append(list, n, bridge)
+		}
+		for i := range list {
+			list[i].Name = "ends"
+		}
+		eachToEach(t, list)
+		_, err := osl.Down(t.Context(), list[0])
+		must(t, err)
+	})
 }

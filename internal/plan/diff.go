@@ -273,6 +273,11 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		case m.link != nil && !KindOf(m.link.Kind).Ports || m.link == nil && !KindOf(w.Ifaces[i].Kind).Ports && w.Ifaces[i].From == nil:
 			return problem(Invalid, "its master %q is neither a bridge nor a bond nor a vrf", f.Master)
 		}
+		if kind := KindOf(f.Kind); kind.NoMAC != nil && !kind.ownParent && (m.link != nil && m.link.Kind == "bridge" || m.link == nil && w.Ifaces[i].Kind == "bridge") {
+			if why := kind.NoMAC(&f.Data); why != "" {
+				return problem(Invalid, "its master %q is a bridge, of which a port has a hardware address: %s", f.Master, why)
+			}
+		}
 		master = b.index[end{w.Key, f.Master}]
 	}
 	if b.starves(w, f, k, x.link, master) {

@@ -168,11 +168,15 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		{"no such master", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Master = "br9" }, NotFound},
 		{"a master that is no bridge", func(w []Sandbox, s map[string]*State) { w[0].Ifaces[1].Kind = "dummy"; clear(s) }, Invalid},
+		{"a port without a hardware address", func(w []Sandbox, s map[string]*State) {
+			w[0].Ifaces = append(w[0].Ifaces, Iface{Name: "t0", Kind: "tun", Master: "br0"})
+			clear(s)
+		}, Invalid},
 		{"a subnet twice", func(w []Sandbox, _ map[string]*State) { w[0].Ifaces[0].Addrs = w[0].Ifaces[1].Addrs }, Conflict},
 		{"a link of another type", func(w []Sandbox, s map[string]*State) {
 			w[0].Prune = false
 			s["/run/netns/sw"].Links[1].Kind = "dummy"
-		}, Exists},
+		}, NameInUse},
 		{"a link of others", func(_ []Sandbox, s map[string]*State) {
 			s["/run/netns/sw"].Links[1].Alias, s["/run/netns/sw"].Links[1].Kind = "", "dummy"
 		}, NameInUse},

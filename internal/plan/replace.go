@@ -109,7 +109,7 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 		return problem(NameInUse, "the host's link of this name is of the network %q", x.tag.Network)
 	}
 	if w.Key == HostNS && x.tag.Origin == Far && !x.farEnd(w, f) {
-		return found{}, &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Far: f.Name, Text: fmt.Sprintf("the host has another link %q already", f.Name)}
+		return found{}, nil // asides looks whether it goes
 	}
 	switch why := b.differs(k, f, l, x.tag); {
 	case f.Name == "lo" || f.Kind == "" && f.From == nil:
@@ -121,10 +121,8 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 		return problem(NameInUse, "a link that osl did not make has this name")
 	case why == "":
 		return x, nil
-	case !x.replaceable(w):
-		return problem(Exists, "it is there, %s; remove it first: osl link rm", why)
 	}
-	return found{}, nil
+	return found{}, nil // what is there goes, an end with its other end
 }
 
 // made reports whether osl made the sandbox.

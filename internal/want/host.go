@@ -31,7 +31,7 @@ func (net *Network) checkHost(s *Sandbox) error {
 		switch {
 		case f.Source != "":
 			err = bad("source", "", "a link of the host is not moved to the host")
-		case f.Type != "" && f.Type != "bridge" && f.Type != "veth":
+		case f.Type != "" && f.Type != "bridge" && !plan.KindOf(f.Type).Pair:
 			err = bad("type", "", "on the host osl makes bridges and the ends of links, no %s", f.Type)
 		case f.Name == "lo":
 			err = bad("name", "", "the host's lo is not osl's")
