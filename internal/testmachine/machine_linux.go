@@ -48,12 +48,15 @@ func Build(root, command string) (path string, remove func(), err error) {
 
 // Installed returns the paths of a program that the install script of the tests built,
 // one for each version.
-func Installed(name string) []string {
+func Installed(name string) []string { return InstalledOf(name, name) }
+
+// InstalledOf is Installed of one of several programs that are built together.
+func InstalledOf(set, name string) []string {
 	cache := os.Getenv("OSL_CLIENTS")
 	if dir, err := os.UserCacheDir(); err == nil && cache == "" {
 		cache = filepath.Join(dir, "osl-clients")
 	}
-	list, _ := filepath.Glob(filepath.Join(cache, name+"-*", name))
+	list, _ := filepath.Glob(filepath.Join(cache, set+"-*", name))
 	return list
 }
 

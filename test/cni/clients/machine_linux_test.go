@@ -50,8 +50,9 @@ func need(t *testing.T, name string) string {
 // directories of its own where the clients and plugins write. All of it ends with it.
 type machine struct {
 	*testmachine.Machine
-	user bool // its commands are of a user without rights
-	env  []string
+	user    bool // its commands are of a user without rights
+	env     []string
+	started int
 }
 
 // setUp begins a machine. What calls osl-cni there calls a script, which writes down
@@ -70,8 +71,11 @@ cat >/opt/cni/bin/osl-cni <<'script'
 #!/bin/sh
 echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >>/opt/calls
 name=/opt/cni/real/${0##*/}
-if [ -e /opt/kill-$CNI_COMMAND ]; then exec timeout -s KILL $(cat /opt/kill-$CNI_COMMAND) $name; fi
-exec $name
+[ -e /opt/kill-$CNI_COMMAND ] || exec $name
+timeout -s KILL $(cat /opt/kill-$CNI_COMMAND) $name
+code=$?
+if [ $code = 137 ]; then echo "killed $CNI_COMMAND" >>/opt/calls; fi
+exit $code
 script
 chmod 755 /opt/cni/bin/osl-cni /opt/cni/real/osl-cni
 ln -s /usr/lib/cni/portmap /opt/cni/bin/portmap
@@ -150,12 +154,14 @@ func (m *machine) do(argv ...string) string {
 // start runs a program of the machine on and on, and returns what ends it at once.
 func (m *machine) start(argv ...string) (kill func()) {
 	m.T.Helper()
-	cmd := m.command(context.Background(), append([]string{"sh", "-c", `echo $$ >/run/started; exec "$@"`, "sh"}, argv...)...)
+	m.started++
+	file := fmt.Sprintf("/run/started.%d", m.started)
+	cmd := m.command(context.Background(), append([]string{"sh", "-c", `echo $$ >` + file + `; exec "$@"`, "sh"}, argv...)...)
 	if err := cmd.Start(); err != nil {
 		m.T.Fatal(err)
 	}
 	return func() { // the process that the other end waits for is nsenter
-		_, _ = m.command(context.Background(), "sh", "-c", "kill -KILL $(cat /run/started)").CombinedOutput()
+		_, _ = m.command(context.Background(), "sh", "-c", "kill -KILL $(cat "+file+")").CombinedOutput()
 		_ = cmd.Wait()
 	}
 }
@@ -188,8 +194,14 @@ func (m *machine) traces() string {
 // same compares traces with those of before, once what is still ending has ended.
 func (m *machine) same(what, before string) {
 	m.T.Helper()
+	m.sameWithin(10*time.Second, what, before)
+}
+
+// sameWithin is same of what takes longer to end.
+func (m *machine) sameWithin(d time.Duration, what, before string) {
+	m.T.Helper()
 	now := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if now = m.traces(); now == before {
 			return
 		}
