@@ -83,8 +83,11 @@ func (n *Namespace) destroyLocked(ctx context.Context) error {
 // empty takes out of a sandbox with these links what must not end with it, and
 // deletes what would outlast it elsewhere but for what is in sandboxes that end as
 // well, as ending says. It reports whether the key is to end: of a namespace that
-// stays, all is done.
+// stays, all is done. Who gives it up gives up nothing that has begun.
 func (n *Namespace) empty(ctx context.Context, links []rtnl.Link, ending map[linkEnds]bool) (ends bool, err error) {
+	if ctx, err = uninterrupted(ctx); err != nil {
+		return false, err
+	}
 	s := &plan.State{Links: links}
 	if stay := n.stays(s.ByIndex(1)); stay != nil {
 		return false, n.leave(ctx, stay)

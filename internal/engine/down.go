@@ -233,6 +233,10 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 			return giveUp(err)
 		}
 	}
+	if err := d.run.pointOfNoReturn(); err != nil {
+		return giveUp(err)
+	}
+	ctx = d.run.ctx
 	if err := d.endOnHost(ends); err != nil {
 		return giveUp(err)
 	}

@@ -7,11 +7,17 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/seed59451c2b/osl/internal/netns"
 )
 
 // inParallel calls f for each i below n, as many at a time as there are
 // processors, and returns an error. After one it begins no more.
+//
+// It runs them on other threads, so the caller's is asked first whose namespace is the
+// host's; who needs that is told where it can not be had.
 func inParallel(n int, f func(i int) error) error {
+	_, _ = netns.Home()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))

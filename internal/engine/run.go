@@ -187,6 +187,9 @@ func (r *run) forward(ops []plan.Op) error {
 			if n < 0 {
 				n = len(ops)
 			}
+			if err := r.pointOfNoReturn(); err != nil {
+				return err
+			}
 			if err := r.last(ops[:n]); err != nil {
 				return err
 			}
@@ -209,6 +212,9 @@ func (r *run) forward(ops []plan.Op) error {
 		case n > 0:
 			if ops[0].Commit {
 				if err := r.free(ops[n:]); err != nil {
+					return err
+				}
+				if err := r.pointOfNoReturn(); err != nil {
 					return err
 				}
 			}
@@ -238,6 +244,23 @@ func (r *run) forward(ops []plan.Op) error {
 		ops = ops[1:]
 	}
 	return nil
+}
+
+// pointOfNoReturn is where a change has happened, or is about to do what nothing takes
+// back. Who gave it up before is heeded; from here on it comes to its end, so that one
+// that is said to be given up has changed nothing.
+func (r *run) pointOfNoReturn() error {
+	ctx, err := uninterrupted(r.ctx)
+	r.ctx = ctx
+	return err
+}
+
+// uninterrupted returns ctx without its end, or the error of one that is over.
+func uninterrupted(ctx context.Context) (context.Context, error) {
+	if ctx.Err() != nil {
+		return ctx, context.Cause(ctx)
+	}
+	return context.WithoutCancel(ctx), nil
 }
 
 // send sends operations of one namespace together and remembers what undoes

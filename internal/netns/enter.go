@@ -156,7 +156,11 @@ var apart = sync.OnceValue(func() bool {
 
 // lockToThread locks the caller to its thread, or where that is the first to another,
 // and returns it. It is the first if the caller had locked itself to that.
+//
+// Home is asked for first, since it is that of the thread on which the caller came;
+// who needs it is told where it can not be had.
 func lockToThread() (thread int) {
+	_, _ = Home()
 	for {
 		runtime.LockOSThread()
 		if thread = unix.Gettid(); thread != firstThread || !leaveFirst() {
