@@ -31,6 +31,8 @@ clients:
 	cd test/cni && GOWORK=off go test -v -timeout 120m ./clients -kills 200
 	test/oci/install
 	cd test/oci && GOWORK=off go test -v -timeout 30m -kills 100 ./...
+	test/dockerd/install
+	cd test/dockerd && GOWORK=off go test -v -timeout 60m .
 
 # The same behaviours, asked of moby's package.
 peer:
