@@ -343,7 +343,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if err := b.impair(w, f, k, x.link); err != nil {
 		return err
 	}
-	b.changeHostEnd(f)
+	b.changeHostEnd(w, f)
 	return b.bridging(w, f, x.link, master, x.link.Master != master)
 }
 

@@ -267,7 +267,7 @@ func routeOp(key, dev string, r rtnl.Route) Op {
 // hostEnd plans the end of a veth that is on the host and that no sandbox
 // claims.
 func (p *phases) hostEnd(name, note string, index int, master *rtnl.Link) {
-	alias := Tag{Origin: Far, Source: name, Note: note}.String()
+	alias := Tag{Origin: Far, Source: name, Note: note, Port: master != nil}.String()
 	up := true
 	set := SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias, Up: &up}}
 	if master != nil {

@@ -259,6 +259,11 @@ func (b *builder) parent(w *Sandbox, f *Iface) *rtnl.Link {
 // asides renames what has a name that something else is to have, and goes or is
 // renamed itself in this change.
 func (b *builder) asides(want []Sandbox) error {
+	onHost := slices.IndexFunc(want, func(w Sandbox) bool { return w.Key == HostNS })
+	network := ""
+	if onHost >= 0 && want[onHost].Prune {
+		network = want[onHost].Network
+	}
 	for i := range want {
 		w := &want[i]
 		k := b.known[w.Key]
@@ -266,12 +271,12 @@ func (b *builder) asides(want []Sandbox) error {
 			f := &w.Ifaces[j]
 			x := b.is[end{w.Key, f.Name}]
 			if x.link == nil && f.Peer != nil && f.Peer.Key == HostNS && !f.Peer.Claimed {
-				if err := b.asideOnHost(w, f.device(), f.Peer.Name); err != nil {
+				if err := b.asideOnHost(w, f.device(), f.Peer.Name, network); err != nil {
 					return err
 				}
 			}
 			if x.link == nil && w.Key == HostNS {
-				if err := b.asideOnHost(w, f.Name, f.Name); err != nil {
+				if err := b.asideOnHost(w, f.Name, f.Name, network); err != nil {
 					return err
 				}
 				continue
@@ -303,9 +308,9 @@ func (b *builder) asides(want []Sandbox) error {
 // leaves reports whether a link of osl's that nobody wants leaves the sandbox.
 func (t Tag) leaves() bool { return t.Origin == Made || t.Origin == Host || t.Origin == Far }
 
-// asideOnHost makes room for the end of a veth on the host where the end of one
-// that goes has its name.
-func (b *builder) asideOnHost(w *Sandbox, dev, name string) error {
+// asideOnHost makes room for a link on the host where one has its name that goes: the end
+// of a pair that does, or what was made there for the network.
+func (b *builder) asideOnHost(w *Sandbox, dev, name, network string) error {
 	host := b.known[HostNS]
 	if host == nil {
 		return nil
@@ -314,7 +319,8 @@ func (b *builder) asideOnHost(w *Sandbox, dev, name string) error {
 	if l == nil {
 		return nil
 	}
-	if t := host.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || w.Key == HostNS && b.prunes(w, t) {
+	_, stays := b.called[place{HostNS, l.Index}]
+	if t := host.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || !stays && network != "" && t.Origin == Made && t.Network == network {
 		b.setAside(HostNS, host, l)
 		return nil
 	}

@@ -43,6 +43,9 @@ type Tag struct {
 	Note string
 	// Network is the one that a link of the host's was made for, empty for none.
 	Network string
+	// Port: osl has made the host's end of a pair a port, which its entry on the host does
+	// not say; what others make a port stays one.
+	Port bool
 	// Entries: osl has put forwarding entries of a bridge at it, which are not looked for
 	// else.
 	Entries bool
@@ -90,6 +93,9 @@ func (t Tag) String() string {
 	}
 	if t.Entries {
 		b.WriteString(";e=1")
+	}
+	if t.Port {
+		b.WriteString(";p=1")
 	}
 	if len(t.Names) > 0 {
 		b.WriteString(";y=" + strings.Join(t.Names, "."))
@@ -151,6 +157,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Born, err = strconv.ParseInt(v, 36, 64)
 	case "e":
 		t.Entries = v == "1"
+	case "p":
+		t.Port = v == "1"
 	case "c":
 		t.Note = v
 	case "i":

@@ -25,7 +25,7 @@ func (b *builder) retake(key string, l *rtnl.Link, t Tag) {
 }
 
 // changeHostEnd plans what the other end of a link, on the host, lacks.
-func (b *builder) changeHostEnd(f *Iface) {
+func (b *builder) changeHostEnd(w *Sandbox, f *Iface) {
 	if f.Peer == nil || f.Peer.Claimed || b.known[f.Peer.Key] == nil {
 		return
 	}
@@ -33,13 +33,26 @@ func (b *builder) changeHostEnd(f *Iface) {
 	if l == nil {
 		return
 	}
-	if t := b.known[f.Peer.Key].tags[l.Index]; t.Origin == None {
-		b.retake(f.Peer.Key, l, Tag{Origin: Far, Source: l.Name})
+	had := b.known[f.Peer.Key].tags[l.Index]
+	t := had
+	if t.Origin == None {
+		t = Tag{Origin: Far, Source: l.Name}
+	}
+	// An end that had an entry of its own on the host has none any more, unless this is a
+	// part of its network alone, which does not say that.
+	whole := had.Network == "" || w.Network != ""
+	if whole {
+		t.Port, t.Network = f.PeerMaster != nil, ""
+	}
+	if t.String() != had.String() {
+		b.retake(f.Peer.Key, l, t)
 	}
 	set, old, changed := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}, false
 	name := ""
 	if m := f.PeerMaster; m != nil && l.Master != m.Index {
 		set.Master, old.Master, name, changed = &m.Index, &l.Master, m.Name, true
+	} else if m == nil && l.Master != 0 && whole && (had.Port || had.Network != "") {
+		set.Master, old.Master, changed = new(int), &l.Master, true // somebody else's it stays
 	}
 	if mtu := f.Peer.MTU; mtu != 0 && l.MTU != mtu {
 		set.MTU, old.MTU, changed = mtu, l.MTU, true

@@ -1,0 +1,237 @@
+//go:build linux
+
+package osltest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"pgregory.net/rapid"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// TestHostEdits is TestEdits for what a network makes on the host: bridges, and its ends of
+// links with what their entries say, under names that go from the one to the other; and
+// forwarding and masquerading. What fails leaves the host as it was, and so does Down.
+func TestHostEdits(t *testing.T) {
+	begin(t)
+	uplink := name("up")
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs(uplink), PeerName: uplink + "p"}))
+	defer func() { must(t, netlink.LinkDel(needLink(t, "", uplink))) }()
+	kinds := probe(t).kinds
+	masq := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa"}, {Name: osl.HostName, Masquerade: []osl.MasqueradeSpec{{Subnet: nets("10.30.0.0/24")[0], Uplink: uplink}}}}}
+	if _, err := osl.Apply(t.Context(), masq); err == nil {
+		kinds = append(kinds, "masquerade")
+	} else if !errors.Is(err, osl.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	draws(t, "15", "4")
+	rapid.Check(t, func(r *rapid.T) {
+		first := hostNow(t)
+		defer func() {
+			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
+				r.Fatalf("down: %v", err)
+			}
+			if left := differs(t, map[string][]string{"host": first}, hostAlone); left != "" {
+				r.Fatalf("after Down: %s", left)
+			}
+		}()
+		d := drawer{T: r, kinds: kinds}
+		for range 5 {
+			n := d.onHost(uplink)
+			text, _ := json.Marshal(n)
+			r.Logf("apply %s", text)
+			would, err := osl.Diff(t.Context(), n)
+			if err != nil {
+				r.Fatalf("diff: %v", err)
+			}
+			did, err := osl.Apply(t.Context(), n)
+			if err != nil || born.ReplaceAllString(would.String(), "") != born.ReplaceAllString(did.String(), "") {
+				r.Fatalf("apply: %v\n%s\ndiff had said\n%s", err, did, would)
+			}
+			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+				r.Fatalf("diff after that: %v\n%s", err, c)
+			}
+			d.hasOnHost(t, n)
+			bad := d.onHost(uplink)
+			if !d.spoil(&bad) {
+				continue
+			}
+			text, _ = json.Marshal(bad)
+			r.Logf("a failing apply %s", text)
+			before := everywhere(t)
+			if did, err := osl.Apply(t.Context(), bad); err == nil {
+				r.Fatalf("it did not fail:\n%s", did)
+			}
+			if changed := differs(t, before, everywhere); changed != "" {
+				r.Fatalf("a change that failed has changed %s", changed)
+			}
+		}
+	})
+}
+
+// born is in the mark of a link that osl makes on the host: when that was.
+var born = regexp.MustCompile(`;b=\w+`)
+
+// hostNow is what another program sees of the host and of its forwarding.
+func hostNow(t *testing.T) []string {
+	t.Helper()
+	all := snapshot(t, "")
+	for _, path := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+		b, err := os.ReadFile("/proc/sys/net/" + path)
+		must(t, err)
+		all = append(all, path+" = "+strings.TrimSpace(string(b)))
+	}
+	return all
+}
+
+func hostAlone(t *testing.T) map[string][]string { return map[string][]string{"host": hostNow(t)} }
+
+func everywhere(t *testing.T) map[string][]string {
+	all := everySnapshot(t)
+	all["host"] = hostNow(t)
+	return all
+}
+
+// differs says what is not as before, empty for nothing: what the kernel does by itself
+// takes a moment.
+func differs(t *testing.T, before map[string][]string, look func(*testing.T) map[string][]string) (changed string) {
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		after := look(t)
+		if maps.EqualFunc(before, after, slices.Equal) {
+			return ""
+		}
+		if time.Now().Before(end) {
+			continue
+		}
+		for _, key := range slices.Sorted(maps.Keys(before)) {
+			if !slices.Equal(before[key], after[key]) {
+				changed += key + ":\n" + diff(before[key], after[key])
+			}
+		}
+		return changed
+	}
+}
+
+// onHost draws a network with ends on the host, and mostly entries of it.
+func (r *drawer) onHost(uplink string) osl.Network {
+	n := osl.Network{Name: "lab"}
+	names := rapid.Permutation([]string{"h0", "h1", "h2", "h3", "h4", "h5"}).Draw(r.T, "names")
+	next := func() string { defer func() { names = names[1:] }(); return names[0] }
+	host, entries := osl.Spec{Name: osl.HostName}, !r.sometimes("no host", 4)
+	var bridges []string
+	for i := range rapid.IntRange(0, 2).Draw(r.T, "bridges") {
+		if !entries {
+			break
+		}
+		f := osl.InterfaceSpec{Name: next(), Type: "bridge"}
+		bridges = append(bridges, f.Name)
+		r.addressed(&f, 30+i)
+		r.settings(&f)
+		host.Interfaces = append(host.Interfaces, f)
+	}
+	for i, name := range []string{"sa", "sb"} {
+		if i > 0 && r.sometimes(name, 3) {
+			continue
+		}
+		s := osl.Spec{Name: name}
+		for j, dev := range []string{"e0", "e1"} {
+			f := osl.InterfaceSpec{Name: dev, Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: next()}}
+			r.addressed(&f, 10*i+j)
+			switch how := draw(r, "end", "plain", "port", "entry", "entry"); {
+			case how == "port" && len(bridges) > 0:
+				f.PeerMaster = draw(r, "peer_master", bridges...)
+			case how == "entry" && entries:
+				e := osl.InterfaceSpec{Name: f.Peer.Interface}
+				r.addressed(&e, 50+10*i+j)
+				if len(bridges) > 0 && r.sometimes("master", 2) {
+					e.Master = draw(r, "master", bridges...)
+				}
+				r.settings(&e)
+				e.Down = r.sometimes("down", 5)
+				if !e.Down && r.sometimes("route", 2) {
+					e.Routes = append(e.Routes, netip.MustParsePrefix(fmt.Sprintf("172.21.%d.0/24", 10*i+j)))
+				}
+				host.Interfaces = append(host.Interfaces, e)
+			}
+			s.Interfaces = append(s.Interfaces, f)
+			if r.sometimes("one interface", 3) {
+				break
+			}
+		}
+		n.Sandboxes = append(n.Sandboxes, s)
+	}
+	if entries {
+		host.Sysctls = draw(r, "forwarding", nil, map[string]string{"ipv4.ip_forward": "1"}, map[string]string{"ipv4.ip_forward": "1", "ipv6.conf.all.forwarding": "1"})
+		if slices.Contains(r.kinds, "masquerade") && r.sometimes("masquerade", 2) {
+			host.Masquerade = append(host.Masquerade, osl.MasqueradeSpec{Subnet: netip.MustParsePrefix(draw(r, "subnet", "10.30.0.0/24", "10.31.0.0/24")), Uplink: uplink})
+		}
+		n.Sandboxes = append(n.Sandboxes, host)
+	}
+	return n
+}
+
+// addressed draws addresses of a subnet that no other interface has.
+func (r *drawer) addressed(f *osl.InterfaceSpec, subnet int) {
+	for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 2, rapid.ID).Draw(r.T, "addresses") {
+		f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.%d/24", subnet, host)))
+	}
+	if r.sometimes("IPv6", 3) {
+		f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("fd%02d::1/64", subnet)))
+	}
+	f.IPv6 = draw(r, "ipv6", "", "", "link-local")
+}
+
+// hasOnHost compares the entries of the host with what the kernel has there.
+func (r *drawer) hasOnHost(t *testing.T, n osl.Network) {
+	have, listed := map[string]string{}, map[string]bool{} // masters, and what has an entry
+	for _, s := range n.Sandboxes {
+		for _, f := range s.Interfaces {
+			if f.Peer.Sandbox == osl.HostName {
+				have[f.Peer.Interface] = f.PeerMaster
+			}
+		}
+	}
+	for _, s := range n.Sandboxes {
+		if s.Name != osl.HostName {
+			continue
+		}
+		for _, f := range s.Interfaces {
+			have[f.Name], listed[f.Name] = f.Master, true
+			l := needLink(t, "", f.Name)
+			if f.MTU != 0 && l.Attrs().MTU != f.MTU || (l.Attrs().Flags&1 != 0) == f.Down || (f.Type == "bridge") != (l.Type() == "bridge") {
+				r.Errorf("the host's %s: %s of MTU %d, flags %v", f.Name, l.Type(), l.Attrs().MTU, l.Attrs().Flags)
+			}
+			got := slices.DeleteFunc(addrsOf(t, "", f.Name), func(s string) bool { return strings.HasPrefix(s, "fe80:") })
+			if len(got) != len(f.Addresses) {
+				r.Errorf("the host's %s has %v, not %v", f.Name, got, f.Addresses)
+			}
+		}
+	}
+	for dev, master := range have {
+		l, index := needLink(t, "", dev), 0
+		if master != "" {
+			index = needLink(t, "", master).Attrs().Index
+		}
+		if !listed[dev] && len(slices.DeleteFunc(addrsOf(t, "", dev), func(s string) bool { return strings.HasPrefix(s, "fe80:") })) > 0 {
+			r.Errorf("the host's %s has addresses that nobody asked for", dev)
+		}
+		if l.Attrs().MasterIndex != index {
+			r.Errorf("the host's %s is no port of %q", dev, master)
+		}
+	}
+	if all := links(t, ""); len(all) != len(have)+3 { // lo and the uplink
+		r.Errorf("the host has %d links, not %d", len(all), len(have)+3)
+	}
+}
