@@ -36,7 +36,9 @@ func TestHostEdits(t *testing.T) {
 	} else if !errors.Is(err, osl.ErrUnsupported) {
 		t.Fatal(err)
 	}
-	draws(t, "15", "4")
+	_, err := osl.Down(t.Context(), masq)
+	must(t, err)
+	draws(t, 12, 4)
 	rapid.Check(t, func(r *rapid.T) {
 		first := hostNow(t)
 		defer func() {

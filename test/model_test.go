@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,8 +19,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
 
-	"github.com/seed59451c2b/osl"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl"
 )
 
 // The model is what the documentation says that a host and its sandboxes hold,
@@ -247,10 +249,11 @@ var boxNames = []string{"ma", "mb"}
 
 // draws sets how much rapid draws where the command line does not say it. What
 // fails is printed, and kept nowhere.
-func draws(t *testing.T, checks, short string) {
-	defaults := map[string]string{"rapid.checks": checks, "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
+func draws(t *testing.T, checks, short int) {
+	t.Helper()
+	defaults := map[string]string{"rapid.checks": strconv.Itoa(checks), "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
 	if testing.Short() {
-		defaults["rapid.checks"] = short
+		defaults["rapid.checks"] = strconv.Itoa(5 * short) // of which rapid makes a fifth then
 	}
 	for name, value := range defaults {
 		if !given()[name] {
@@ -273,7 +276,7 @@ var given = sync.OnceValue(func() map[string]bool {
 //	go test -run TestModel . -args -rapid.checks=200 -rapid.steps=50 -rapid.seed=N
 func TestModel(t *testing.T) {
 	begin(t)
-	draws(t, "10", "4")
+	draws(t, 10, 4)
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // a taken name at home is logged
 	defer slog.SetDefault(log)

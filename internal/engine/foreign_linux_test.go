@@ -311,7 +311,16 @@ func TestInterruptedAdoption(t *testing.T) {
 	x, err := osl.Open(t.Context(), "x")
 	w.must(err)
 	defer x.Close()
-	rec := plan.Record{Role: plan.Undo, ID: "7", Steps: []plan.Step{{Path: "ipv4/ip_forward", Value: "0"}, {Unpin: filepath.Join(filepath.Dir(x.Key()), "y")}}}
+	was, other := "0", "1" // a new namespace has the machine's
+	w.must(x.Do(t.Context(), func(context.Context) error {
+		const path = "/proc/sys/net/ipv4/ip_forward"
+		b, err := os.ReadFile(path)
+		if err == nil && b[0] == '1' {
+			was, other = other, was
+		}
+		return errors.Join(err, os.WriteFile(path, []byte(other), 0))
+	}))
+	rec := plan.Record{Role: plan.Undo, ID: "7", Steps: []plan.Step{{Path: "ipv4/ip_forward", Value: was}, {Unpin: filepath.Join(filepath.Dir(x.Key()), "y")}}}
 	w.must(connOf(t, x).One(t.Context(), plan.NewAltName{Index: 1, Names: rec.Fit()}.Request(nil)))
 	fd, err := connOf(t, x).NSFD()
 	w.must(err)
