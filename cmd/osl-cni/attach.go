@@ -134,7 +134,7 @@ func add(args *skel.CmdArgs) error {
 		return fail(err)
 	}
 	defer a.close()
-	free, err := c.holdTables(args.Netns)
+	free, err := c.holdTables(a.ns)
 	if err != nil {
 		return fail(err)
 	}

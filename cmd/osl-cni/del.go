@@ -40,14 +40,13 @@ func takeAway(ctx context.Context, args *skel.CmdArgs, c *conf) error {
 		n, err := osl.Open(ctx, args.Netns)
 		if err == nil {
 			defer n.Close()
-			free, herr := c.holdTables(args.Netns)
-			if herr != nil {
-				return herr
-			}
-			defer free()
-			var there bool
-			if there, err = c.takeInside(ctx, args, n); there && err == nil {
-				return nil // with its other end
+			var free func()
+			if free, err = c.holdTables(n); err == nil {
+				defer free()
+				var there bool
+				if there, err = c.takeInside(ctx, args, n); there && err == nil {
+					return nil // with its other end
+				}
 			}
 		}
 		if err != nil && !gone(err) {
@@ -168,7 +167,7 @@ func collect(args *skel.CmdArgs) error {
 		if err != nil {
 			continue // it is gone meanwhile, or none
 		}
-		if free, err := c.holdTables(e.Key); err == nil { // else it is gone
+		if free, err := c.holdTables(n); err == nil { // else it is gone
 			sweep(n, true)
 			free()
 		}

@@ -56,6 +56,10 @@ func (a *attachment) bySource(s *osl.Spec, lease *current.Result, st *osl.Status
 	var own []osl.RouteSpec
 	if b.Table == nil {
 		own = a.ownRoutes(s)
+		f.AddressOptions = map[netip.Prefix]osl.AddressOptions{}
+		for _, p := range f.Aliases { // else the kernel's own routes are in the main table
+			f.AddressOptions[p] = osl.AddressOptions{NoPrefixRoute: true}
+		}
 	}
 	tables, places := freeTables(st), freePlaces(st)
 	placed, subnets := make([]bool, len(own)), map[netip.Prefix]bool{}
@@ -82,7 +86,7 @@ func (a *attachment) bySource(s *osl.Spec, lease *current.Result, st *osl.Status
 		if g := b.gateway(p); g.IsValid() {
 			add(osl.RouteSpec{To: all, Via: g, Dev: f.Name})
 		}
-		if has(f.Aliases, p) && !p.IsSingleIP() { // the kernel's own route is in the main table
+		if has(f.Aliases, p) && !p.IsSingleIP() {
 			subnet := osl.RouteSpec{To: p.Masked(), Dev: f.Name, Src: p.Addr()}
 			if p.Addr().Is4() {
 				subnet.Scope = "link"
@@ -91,10 +95,6 @@ func (a *attachment) bySource(s *osl.Spec, lease *current.Result, st *osl.Status
 			if b.AddSourceHints && !slices.ContainsFunc(s.Routes, func(o osl.RouteSpec) bool { return o.To == subnet.To && o.Table == 0 }) {
 				s.Routes = append(s.Routes, subnet)
 			}
-			if f.AddressOptions == nil {
-				f.AddressOptions = map[netip.Prefix]osl.AddressOptions{}
-			}
-			f.AddressOptions[p] = osl.AddressOptions{NoPrefixRoute: true}
 		}
 		for j, r := range own {
 			if leadsFrom(r, p) {

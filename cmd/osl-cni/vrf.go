@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -47,25 +48,28 @@ func (c *conf) validTables() error {
 
 // holdTables keeps other calls away that choose tables in a namespace, look whether a VRF
 // of it is empty, or are the sbr plugin, which locks the same; where the configuration has
-// to do with these at all. A namespace that is not there is not locked.
-func (c *conf) holdTables(netns string) (letGo func(), err error) {
+// to do with these at all.
+func (c *conf) holdTables(n *osl.Namespace) (letGo func(), err error) {
 	if c.VRFName == "" && c.SBR == nil {
 		return func() {}, nil
 	}
-	fd, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f, err := n.File()
 	if err != nil {
-		return nil, invalid("the namespace %s can not be opened: %v", netns, err)
+		return nil, err
 	}
 	for {
-		if err = unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	if err != nil {
-		unix.Close(fd)
-		return nil, invalid("the namespace %s can not be locked: %v", netns, err)
+		f.Close()
+		return nil, fmt.Errorf("the namespace %s can not be locked: %w", n.Key(), err)
 	}
-	return func() { unix.Close(fd) }, nil
+	return func() {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // the handle has the file open too
+		f.Close()
+	}, nil
 }
 
 // divert puts what is wanted of the container where the keys about routing tables say.

@@ -178,6 +178,72 @@ func linksIn(t *testing.T, n *osl.Namespace) (list []string) {
 	return list
 }
 
+// Each kind of interface can be in a VRF, and have a table of its own; what belongs to the
+// host comes home without.
+func TestTablesOfKinds(t *testing.T) {
+	c := newCNI(t)
+	host, err := openHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	ipam := `"ipam": {"type": "static", "addresses": [{"address": "10.78.0.9/24", "gateway": "10.78.0.1"}, {"address": "fd78::9/64", "gateway": "fd78::1"}], "routes": [{"dst": "10.1.0.0/16"}]}}`
+	for kind, keys := range map[string]string{
+		"ptp":         ``,
+		"tap":         ``,
+		"dummy":       ``,
+		"macvlan":     `"master": "m0",`,
+		"ipvlan":      `"master": "m0", "linkMode": "l2",`,
+		"vlan":        `"master": "m0", "vlanId": 7,`,
+		"host-device": `"device": "m0",`,
+	} {
+		for what, option := range map[string]string{"in a VRF": `"vrfname": "blue"`, "with sbr": `"sbr": {}`} {
+			t.Run(kind+" "+what, func(t *testing.T) {
+				c.t = t
+				if kind == "tap" {
+					testnet.NeedTun(t)
+				}
+				if err := host.AddLink(t.Context(), osl.InterfaceSpec{Name: "m0", Type: "veth", Peer: osl.Endpoint{Sandbox: c.sandbox("far"), Interface: "m"}}); err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := host.RemoveLink(t.Context(), "m0"); err != nil {
+						t.Error(err)
+					}
+				}()
+				ns := c.sandbox("c1")
+				n, err := osl.Open(t.Context(), ns)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer n.Close()
+				file := `{"cniVersion": "1.1.0", "name": "net2", "type": "osl", "mode": "` + kind + `", ` + keys + option + `, ` + ipam
+				out, err := c.call("osl-cni", "ADD", "id1", ns, file)
+				if e := (*types.Error)(nil); errors.As(err, &e) && e.Code == types.ErrUnsupportedField {
+					same(t, "what is there", linksIn(t, n))
+					t.Skip(err)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if routes := strings.Join(routesIn(t, n, "eth0", "100"), "\n"); !strings.Contains(routes, "10.1.0.0/16 gateway 10.78.0.1") {
+					t.Errorf("the table has\n%s", routes)
+				}
+				same(t, "the main table", routesIn(t, n, "eth0", "main"))
+				c.must("osl-cni", "CHECK", "id1", ns, withResult(file, out))
+				c.must("osl-cni", "DEL", "id1", ns, file)
+				same(t, "what is there", linksIn(t, n))
+				same(t, "the rules", rulesIn(t, n))
+				if left := c.left("m0"); len(left) > 0 {
+					t.Errorf("left: %v", left)
+				}
+				if kind == "host-device" && vrfOf(t, host, "m0") != "none" {
+					t.Error("m0 has come home with a master")
+				}
+			})
+		}
+	}
+}
+
 // Of an ADD that is killed the VRF does not stay either.
 func TestFeatureVRFKilled(t *testing.T) {
 	c := newCNI(t)
