@@ -289,6 +289,26 @@ func TestVXLANOverIPv6(t *testing.T) {
 	settled(t, lab("2001:db8::1/64", "2001:db8::2"))
 }
 
+// A vxlan of which the file does not say what it is on is not lost with that.
+func TestVXLANOnWhatGoes(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(parent, name string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "k0", Type: "vxlan", VNI: 5, Parent: parent, Remote: netip.MustParseAddr("192.0.2.2")},
+			{Name: name, Type: "bridge", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab("", "e0")); must(t, err) }()
+	settled(t, lab("e0", "e0"))
+	settled(t, lab("", "e0"))
+	before := snapshot(t, osl.GenerateKey(key))
+	if _, err := osl.Apply(t.Context(), lab("", "e1")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `it is on "e0", which goes`) {
+		t.Errorf("its parent goes: %v", err)
+	}
+	same(t, "its parent was to go", before, func() []string { return snapshot(t, osl.GenerateKey(key)) })
+	settled(t, lab("e1", "e1"))
+}
+
 // A driver that takes no other hardware address leaves nothing behind: an ifb of the host
 // keeps all that it had.
 func TestMACThatADriverRefuses(t *testing.T) {

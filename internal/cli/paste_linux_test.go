@@ -104,6 +104,8 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"remotes of a vxlan that had one", vxlan("", "remote: 192.0.2.2"), vxlan("", "remotes: [192.0.2.2, 192.0.2.3]")},
 		{"one remote of a vxlan that had several", vxlan("", "remotes: [192.0.2.2, 192.0.2.3]"), vxlan("", "remote: 192.0.2.2")},
 		{"a forwarding entry of a vxlan", vxlan("", "learning: false"), vxlan(`neighbors: [{dev: vx, ip: 192.0.2.2, mac: "02:00:00:00:00:09", fdb: true}],`, "learning: false")},
+		{"a vxlan and what it is on", "sandboxes: [{name: a, interfaces: [{name: e, addresses: [10.9.0.1/24]}, {name: vx, type: vxlan, vni: 9, parent: e}]}, {name: b}]\nlinks: [[a/e, b/e]]",
+			"sandboxes: [{name: a}, {name: b}]"},
 		{"a bridge of the host", "sandboxes: [{name: a}]", host("", "addresses: [10.9.0.1/24]")},
 		{"a subnet of whole bytes", host("", ""), masq("10.9.0.0/24")},
 		{"another that is not", masq("10.9.0.0/24"), masq("10.9.0.0/20")},

@@ -289,6 +289,10 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, k.named(w)))
 		}
 	}
+	if l := x.link; l != nil && KindOf(f.Kind).ends && f.Parent == "" && f.HostParent == nil && !l.ParentNS && b.gone[l.Parent] {
+		field = "parent"
+		return problem(Invalid, "it is on %q, which goes and takes it along: say which parent it is to have, or take it away before", k.nameOf(l.Parent))
+	}
 	field = "name"
 	switch {
 	case x.link == nil && f.Kind == "" && f.From == nil:

@@ -62,6 +62,7 @@ type Kind struct {
 	needsOne  bool // it can not do without
 	sized     bool // it gets that one's MTU whenever that changes
 	follows   bool // it goes down and up with that one
+	ends      bool // it ends with that one, though it can be made without, and is then on none
 	headers   int  // of a tunnel, in bytes
 	silent    bool // its state stays unknown: there is no moment to wait for
 	byDevice  bool // it is made through /dev/net/tun

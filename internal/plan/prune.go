@@ -13,17 +13,18 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	undo := func(index int, a Action) []Op {
 		return b.lit(k, []Op{{NS: w.Key, Dev: k.nameOf(index), Do: a}})
 	}
-	for i := range k.Links {
-		l := &k.Links[i]
-		if t, ok := k.tags[l.Index]; ok && b.gone[l.Index] {
-			ops := Remove(w.Key, l, t, k.part(l))
-			if _, deletes := ops[0].Do.(DelLink); deletes && KindOf(l.Kind).Pair {
-				ops[0].Quiet = b.cut[[2]int{l.Parent, l.Index}] // it went with its other end
-				b.cut[[2]int{l.Index, l.Parent}] = true
-			}
-			b.remove = append(b.remove, ops...)
-			b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
+	for _, l := range k.topFirst(b.gone) {
+		t, ok := k.tags[l.Index]
+		if !ok {
+			continue
 		}
+		ops := Remove(w.Key, l, t, k.part(l))
+		if _, deletes := ops[0].Do.(DelLink); deletes && KindOf(l.Kind).Pair {
+			ops[0].Quiet = b.cut[[2]int{l.Parent, l.Index}] // it went with its other end
+			b.cut[[2]int{l.Index, l.Parent}] = true
+		}
+		b.remove = append(b.remove, ops...)
+		b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
 	}
 	for _, r := range k.Routes {
 		if !r.Within(b.gone) && !b.to[KeyOfRoute(r)] {

@@ -25,6 +25,24 @@ func (k *known) below(l *rtnl.Link) iter.Seq[*rtnl.Link] {
 	}
 }
 
+// topFirst returns those of some links that are there, each before the one that it is on:
+// a link takes along what is on it, and a command that deletes that would fail then.
+func (k *known) topFirst(some map[int]bool) (list []*rtnl.Link) {
+	depth := map[int]int{}
+	for i := range k.Links {
+		l := &k.Links[i]
+		if !some[l.Index] {
+			continue
+		}
+		list = append(list, l)
+		for on := l; on != nil && on.Parent != 0 && !on.ParentNS && !KindOf(on.Kind).Pair; on = k.ByIndex(on.Parent) {
+			depth[l.Index]++
+		}
+	}
+	slices.SortStableFunc(list, func(x, y *rtnl.Link) int { return depth[y.Index] - depth[x.Index] })
+	return list
+}
+
 // overParent says what is wrong with an MTU that is wanted of a link on another one.
 func (b *builder) overParent(w *Sandbox, f *Iface, k *known) string {
 	if f.MTU == 0 || !KindOf(f.Kind).ownParent {
