@@ -16,7 +16,8 @@ import (
 )
 
 // linkEnds are the indexes of a veth's end in a sandbox, and of its other end
-// elsewhere. Osl chooses both at random, so that no two links have the same.
+// elsewhere. Where osl chose both, at random, no two links have the same; the kernel
+// gives the same ones in each namespace.
 type linkEnds struct{ here, there int }
 
 // links reads the links of each sandbox.
@@ -37,18 +38,20 @@ func endsIn(lists [][]rtnl.Link) map[linkEnds]bool {
 	ends := map[linkEnds]bool{}
 	for _, links := range lists {
 		for i := range links {
-			if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && plan.KindOf(links[i].Kind).Pair && links[i].ParentNS {
-				ends[linkEnds{links[i].Index, links[i].Parent}] = true
+			l := &links[i]
+			if t, _ := plan.ParseTag(l.Alias); t.Origin == plan.Made && plan.KindOf(l.Kind).Pair && l.ParentNS && plan.IsChosen(l.Index) && plan.IsChosen(l.Parent) {
+				ends[linkEnds{l.Index, l.Parent}] = true
 			}
 		}
 	}
 	return ends
 }
 
-// abroad are the links that osl made in a sandbox and that hold something outside
-// of it: the other end of a veth, a link of the host below, a tunnel of the host.
-// The kernel takes them away only when nothing keeps the namespace any more.
-// What leads to another sandbox that ends too, as ending says, is left to it.
+// abroad are the links of a sandbox that ends that hold something outside of it: the
+// other end of a veth, a link of the host below, a tunnel of the host. The kernel takes
+// them away, those of others too, but only when nothing keeps the namespace any more,
+// and then in its own time. What leads to another sandbox that ends too, as ending
+// says, is left to it.
 func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
 	home := map[int]bool{} // those that leave
 	for i := range links {
@@ -60,7 +63,8 @@ func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
 		if ending[linkEnds{links[i].Parent, links[i].Index}] && plan.KindOf(links[i].Kind).Pair {
 			continue
 		}
-		if t, _ := plan.ParseTag(links[i].Alias); t.Origin == plan.Made && (links[i].ParentNS || home[links[i].Parent]) {
+		switch t, _ := plan.ParseTag(links[i].Alias); {
+		case t.Origin == plan.Made && (links[i].ParentNS || home[links[i].Parent]), t.Origin == plan.None && links[i].ParentNS:
 			list = append(list, links[i])
 		}
 	}

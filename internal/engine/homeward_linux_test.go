@@ -259,6 +259,45 @@ func TestEndsOfLinks(t *testing.T) {
 	}
 }
 
+// So it is with links that were made by hand: those that osl took over, whose indexes are
+// the kernel's and the same in each namespace, and those that are none of its.
+func TestEndsOfLinksByHand(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, "")
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{
+		{Name: "a", Interfaces: []osl.InterfaceSpec{
+			{Name: "eth0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "a-host"}},
+			{Name: "eth1", Type: "veth", Peer: osl.Endpoint{Sandbox: "c", Interface: "eth1"}},
+		}}, {Name: "c"}}}
+	for name, end := range map[string]func() error{
+		"Down":   func() error { _, err := osl.Down(ctx, lab); return err },
+		"Remove": func() error { return errors.Join(osl.Remove(ctx, "a"), osl.Remove(ctx, "c")) },
+	} {
+		_, err := osl.Apply(ctx, lab)
+		w.must(err)
+		w.batch("netns exec a ip link del eth0\nnetns exec a ip link del eth1\n" +
+			"link add a-host index 61 type veth peer name eth0 index 61 netns a\n" +
+			"netns exec a ip link add eth1 index 62 type veth peer name eth1 index 62 netns c\n" +
+			"link add other index 63 type veth peer name mine index 63 netns a\n")
+		_, err = osl.Apply(ctx, lab)
+		w.must(err)
+		a, err := osl.Open(ctx, "a")
+		w.must(err)
+		conn := connOf(t, a) // which keeps it
+		w.must(end())
+		for _, link := range []string{"a-host", "other"} {
+			if _, err := onTheHost(link); err == nil {
+				t.Errorf("%s: %s is there still", name, link)
+			}
+		}
+		links, err := conn.Links(ctx)
+		if err != nil || len(links) != 1 {
+			t.Errorf("%s: in the sandbox there are %d links, %v", name, len(links), err)
+		}
+		a.Close()
+	}
+}
+
 // Links are made in the order in which they stand on each other, however they are
 // listed.
 func TestOrderOfLinks(t *testing.T) {

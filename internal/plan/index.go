@@ -26,6 +26,9 @@ type numbers struct {
 
 func newIndex() int { return indexes.one() }
 
+// IsChosen reports whether an index is one of those that osl gives out.
+func IsChosen(index int) bool { return index >= firstIndex && index < endIndex }
+
 func (n *numbers) one() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
