@@ -1,19 +1,24 @@
 package netfile
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/token"
 )
 
-// mend puts IPv6 addresses together again. Between brackets inside braces, as
-// in {addresses: [fd10::1/64]}, the lexer takes the first colon for that of a
-// mapping. In YAML it is one only before a blank or a bracket.
+// mend puts right what the lexer gets wrong: it puts IPv6 addresses together again, and
+// tabs back into values. Between brackets inside braces, as in {addresses: [fd10::1/64]},
+// the lexer takes the first colon for that of a mapping; in YAML it is one only before a
+// blank or a bracket. Of a value without quotes it drops the tabs, and makes 12 of "1\t2".
 func mend(tokens token.Tokens) token.Tokens {
 	var out token.Tokens
 	var open []token.Type
 	for i := 0; i < len(tokens); i++ {
 		t := tokens[i]
+		if text := strings.TrimSpace(t.Origin); plain(t) && strings.Contains(text, "\t") {
+			t = token.String(folded(text), text, t.Position)
+		}
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
 			open = append(open, t.Type)
@@ -37,6 +42,15 @@ func mend(tokens token.Tokens) token.Tokens {
 		out.Add(t)
 	}
 	return out
+}
+
+// folded is a value of several lines as one, with a blank for each turn of a line.
+func folded(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, " ")
 }
 
 // plain reports whether a token is a scalar without quotes.

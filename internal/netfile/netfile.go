@@ -180,7 +180,7 @@ func (s *source) parse(text []byte) error {
 	return fmt.Errorf("%s is empty: a network file has at least a list \"sandboxes\"", s.name)
 }
 
-// checkShape refuses more than one document and absurd depth.
+// checkShape refuses more than one document, absurd depth, and what the lexer gets wrong.
 func (s *source) checkShape(tokens token.Tokens) error {
 	depth, content := 0, false
 	for _, t := range tokens {
@@ -192,6 +192,10 @@ func (s *source) checkShape(tokens token.Tokens) error {
 			continue
 		case token.CommentType, token.DirectiveType, token.DocumentEndType:
 			continue
+		case token.DoubleQuoteType:
+			if strings.Contains(t.Origin, "\t") { // the lexer loses its place there
+				return s.problem(*t.Position, "a tab between double quotes: write \\t, or single quotes")
+			}
 		case token.SequenceStartType, token.MappingStartType:
 			depth++
 		case token.SequenceEndType, token.MappingEndType:

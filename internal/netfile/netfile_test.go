@@ -30,6 +30,32 @@ func TestExamplesDecode(t *testing.T) {
 	}
 }
 
+// Values with tabs are what they say: as the kernel prints several numbers, for one.
+func TestTabs(t *testing.T) {
+	const numbers = "4096\t131072\t6291456"
+	for _, text := range []string{
+		"sandboxes:\n  - name: a\n    sysctls:\n      ipv4.tcp_rmem: " + numbers + "\t# as it is\n    labels: {x:\ty}\n",
+		"sandboxes: [{name: a, sysctls: {ipv4.tcp_rmem: " + numbers + "}, labels: {x: y}}]",
+		"sandboxes: [{name: a, sysctls: {ipv4.tcp_rmem: '" + numbers + "'}, labels: {x: y}}]",
+		"sandboxes: [{name: a, sysctls: {ipv4.tcp_rmem: \"4096\\t131072\\t6291456\"}, labels: {x: y}}]",
+	} {
+		f, err := Parse("n.yaml", []byte(text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if got := f.Sandboxes[0]; got.Sysctls["ipv4.tcp_rmem"] != numbers || got.Labels["x"] != "y" {
+			t.Errorf("%q: %q, %q", text, got.Sysctls, got.Labels)
+		}
+	}
+	for text, problem := range map[string]string{
+		"sandboxes: [{name: a, interfaces: [{name: e, mtu: 1\t400}]}]":                                "n.yaml:1",
+		"sandboxes:\n  - name: a\n    sysctls: {ipv4.tcp_rmem: \"4096\t131072\", ipv4.ip_forward: 1}": "n.yaml:3: a tab between double quotes",
+	} {
+		if _, err := Parse("n.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestDecode(t *testing.T) {
 	f, err := Parse("n.yaml", []byte(`
 sandboxes:
