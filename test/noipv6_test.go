@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -144,5 +145,48 @@ func TestReq24ReadOnlyProcSys(t *testing.T) {
 		if got := ipv6Of(t, key, n); len(got) > 0 {
 			t.Errorf("%s has %v", n, got)
 		}
+	}
+}
+
+// In a namespace of another program that had no IPv6, lo has it as long as an interface
+// has, as in one that osl made. Where the program had some, lo's is its own.
+func TestLoopbackIPv6OfAPinnedNamespace(t *testing.T) {
+	for _, had := range []bool{false, true} {
+		w := begin(t)
+		path, key := w.process(), newKey()
+		witness(t, path, func(h *netlink.Handle) {
+			if had {
+				must(t, h.LinkAdd(&netlink.Veth{LinkAttrs: attrs("own0"), PeerName: "own1"}))
+				must(t, h.AddrAdd(needLink(t, path, "own0"), &netlink.Addr{IPNet: ipnet("fd7c::1/64"), Flags: unix.IFA_F_NODAD}))
+			}
+		})
+		sb, err := osl.GetSandboxForExternalKey(path, key)
+		must(t, err)
+		if had { // what is left says nothing of it
+			witness(t, path, func(h *netlink.Handle) { must(t, h.LinkDel(needLink(t, path, "own0"))) })
+		}
+		look := func(when string, want bool) {
+			t.Helper()
+			if got := ipv6Of(t, key, "lo"); len(got) > 0 != want {
+				t.Errorf("had IPv6 %v, %s: lo has %v", had, when, got)
+			}
+		}
+		look("at first", had)
+		src, dst, _ := w.eth(sb, "10.124.0.2/24", "fd7d::2/64")
+		look("with an interface", true)
+		must(t, iface(t, sb, src).Remove())
+		look("without it", had)
+		_, dst, _ = w.eth(sb, "10.124.0.2/24")
+		must(t, sb.AddAliasIP(dst, ipnet("fd7d::3/64")))
+		look("with an alias", true)
+		must(t, sb.RemoveAliasIP(dst, ipnet("fd7d::3/64")))
+		look("without that", had)
+		for _, with := range []string{"fd7e::2/64", "10.125.0.2/24"} {
+			bridge := osl.InterfaceSpec{Name: "b0", Type: "bridge", Addresses: []netip.Prefix{netip.MustParsePrefix(with)}}
+			_, err = osl.Apply(t.Context(), osl.Network{Name: "pinned", Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{bridge}}}})
+			must(t, err)
+			look("with a network of "+with, had || bridge.Addresses[0].Addr().Is6())
+		}
+		must(t, sb.Destroy())
 	}
 }

@@ -273,17 +273,23 @@ func TestInitOSContextOnAForeignThread(t *testing.T) {
 	})
 }
 
-func TestGetSandboxForExternalKey(t *testing.T) {
-	w := begin(t)
-	// The usual case: a process that has a namespace of its own.
+// process starts a process that has a network namespace of its own, as a container does,
+// and returns the path of that.
+func (w *world) process() string {
+	w.t.Helper()
 	cmd := exec.Command("sleep", "60")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	must(t, cmd.Start())
-	defer func() {
+	must(w.t, cmd.Start())
+	w.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-	}()
-	path := "/proc/" + itoa(cmd.Process.Pid) + "/ns/net"
+	})
+	return "/proc/" + itoa(cmd.Process.Pid) + "/ns/net"
+}
+
+func TestGetSandboxForExternalKey(t *testing.T) {
+	w := begin(t)
+	path := w.process()
 	key := newKey()
 	sb, err := osl.GetSandboxForExternalKey(path, key)
 	must(t, err)

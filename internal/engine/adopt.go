@@ -174,7 +174,7 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 		}
 	}
 	if len(wanted) > 0 { // what lo gets with the first IPv6 address
-		for _, path := range []string{"ipv6/conf/lo/accept_dad", "ipv6/conf/lo/ndisc_notify"} {
+		for _, path := range []string{plan.LoopbackDAD, "ipv6/conf/lo/ndisc_notify"} {
 			was, err := r.read(n.space(), path)
 			if err != nil {
 				return nil, nil, err

@@ -212,13 +212,10 @@ func (n *Namespace) take(ctx context.Context, conn *netlink.Conn, links []rtnl.L
 }
 
 // loopbackOff plans to turn lo's IPv6 off where the last interface with an IPv6
-// address is going from a sandbox that osl made.
+// address is going from a sandbox that had no IPv6 without osl.
 func (r *run) loopbackOff(n *Namespace, s *plan.State, gone ...int) []plan.Op {
 	lo := s.ByIndex(1)
-	if lo == nil || lo.Inet.DisableIPv6 {
-		return nil
-	}
-	if _, made := plan.ParseSandboxTag(lo.Alias); !made {
+	if lo == nil || lo.Inet.DisableIPv6 || !plan.HadNoIPv6(lo) {
 		return nil
 	}
 	for _, a := range s.Addrs {

@@ -13,7 +13,7 @@ func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
 	if lo == nil || slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == "lo" }) {
 		return // it was planned with the others
 	}
-	off := !ipv6 && k.made() && w.Prune
+	off := !ipv6 && HadNoIPv6(lo) && w.Prune
 	if w.LoIPv6 != nil {
 		ipv6, off = *w.LoIPv6, !*w.LoIPv6
 	}
@@ -22,6 +22,21 @@ func (b *builder) loopback(w *Sandbox, k *known, ipv6 bool) {
 		b.ipv6(w.Key, "lo", lo, ipv6, k)
 	}
 }
+
+// HadNoIPv6 reports whether a sandbox has IPv6 by osl alone, by what is noted on its lo:
+// osl made it, or gave it the defaults of a new one when it pinned it.
+func HadNoIPv6(lo *rtnl.Link) bool {
+	if _, made := ParseSandboxTag(lo.Alias); made {
+		return true
+	}
+	return slices.ContainsFunc(ParseRecords(lo.AltName), func(r Noted) bool {
+		return r.Role == Found && r.Whole && slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Path == LoopbackDAD })
+	})
+}
+
+// LoopbackDAD is a setting that is among those to be put back of a namespace that had no
+// IPv6 when it was pinned.
+const LoopbackDAD = "ipv6/conf/lo/accept_dad"
 
 func (b *builder) ipv6(key, dev string, l *rtnl.Link, on bool, k *known) {
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{l.Index}, Quiet: true})

@@ -7,13 +7,13 @@ replace github.com/seed59451c2b/osl => ../../
 replace github.com/moby/buildkit => github.com/moby/buildkit v0.10.6
 
 require (
-	github.com/docker/docker v23.0.15+incompatible // indirect
+	github.com/docker/docker v23.0.15+incompatible
 	github.com/seed59451c2b/osl v0.0.0
 )
 
 tool github.com/docker/docker/cmd/dockerd
 
-require github.com/docker/go-connections v0.4.0 // indirect
+require github.com/docker/go-connections v0.4.0
 
 require (
 	cloud.google.com/go v0.110.0 // indirect
