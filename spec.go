@@ -88,6 +88,9 @@ type Spec struct {
 	// Gateway6 is the IPv6 default gateway. A link-local one needs a zone,
 	// the interface: "fe80::1%eth0".
 	Gateway6 netip.Addr `json:"gateway6,omitzero"`
+	// Nexthops are next hops that are objects of their own, by which the routes lead
+	// that name them: many routes change their way in one step.
+	Nexthops []NexthopSpec `json:"nexthops,omitempty"`
 	// Routes are routes beyond those of gateways and interfaces.
 	Routes []RouteSpec `json:"routes,omitempty"`
 	// Rules say which routing table is looked up for which packets, beside the

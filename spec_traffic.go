@@ -27,6 +27,9 @@ type RouteSpec struct {
 	// NextHops are several next hops, among which the kernel divides what it
 	// sends. In place of Via and Dev.
 	NextHops []NextHop `json:"next_hops,omitempty"`
+	// Nexthop is the ID of one of the sandbox's Nexthops, by which it leads. In place of
+	// Via, Dev, NextHops and Type. An IPv6 route needs one of IPv6.
+	Nexthop uint32 `json:"nexthop,omitempty"`
 	// Type is what becomes of packets that are sent where it leads to otherwise:
 	// blackhole drops them, unreachable and prohibit tell the sender so, throw
 	// ends the search in this table, local takes them for the sandbox's own
@@ -57,6 +60,36 @@ type NextHop struct {
 	Via netip.Addr `json:"via,omitzero"`
 	// Dev is the interface; with Via, the next hop is taken to be on its link.
 	Dev string `json:"dev,omitempty"`
+	// Weight is its share of what is sent, 1 (also if 0) to 256.
+	Weight int `json:"weight,omitempty"`
+}
+
+// NexthopSpec is a next hop that is an object of its own (ip nexthop): one address, or
+// interface, or blackhole, or a group of such. The kernel makes one only on an interface
+// that is up and has a carrier, and takes it away, with the routes that lead by it, as
+// soon as that is not so: as the other end of a pair goes down, too. To apply the network
+// again brings it back. It needs Linux 5.3.
+type NexthopSpec struct {
+	// ID is the number by which routes and groups name it, 1 to 4294967295.
+	ID uint32 `json:"id"`
+	// Via is the address of the next hop, which is taken to be on the link of Dev.
+	Via netip.Addr `json:"via,omitzero"`
+	// Dev is the interface. Without Via, what is sent there is for hosts on its link.
+	Dev string `json:"dev,omitempty"`
+	// Family is ipv4 or ipv6, where Via does not say it; empty is ipv4. By one of IPv6
+	// routes of both families lead, by one of IPv4 those of IPv4 only.
+	Family string `json:"family,omitempty"`
+	// Blackhole drops what is sent there. In place of Via and Dev.
+	Blackhole bool `json:"blackhole,omitempty"`
+	// Group are several of the sandbox's Nexthops, among which the kernel divides what it
+	// sends; a blackhole only alone, and no groups. In place of all else.
+	Group []NexthopMember `json:"group,omitempty"`
+}
+
+// NexthopMember is a next hop of a group.
+type NexthopMember struct {
+	// ID is that of the next hop.
+	ID uint32 `json:"id"`
 	// Weight is its share of what is sent, 1 (also if 0) to 256.
 	Weight int `json:"weight,omitempty"`
 }

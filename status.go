@@ -43,6 +43,10 @@ type Status struct {
 	// OtherRoutes are the routes that osl does not hold: those that the kernel made
 	// to the subnets of addresses, and those of others.
 	OtherRoutes []OtherRoute `json:"other_routes,omitempty"`
+	// Nexthops are the next hops that are objects and that osl holds.
+	Nexthops []NexthopSpec `json:"nexthops,omitempty"`
+	// OtherNexthops are those that osl does not hold, as far as a Spec can say them.
+	OtherNexthops []NexthopSpec `json:"other_nexthops,omitempty"`
 	// Rules are the rules of policy routing that osl holds, one for each family.
 	Rules []RuleSpec `json:"rules,omitempty"`
 	// OtherRules are the rules of others beside the kernel's first ones.

@@ -31,19 +31,21 @@ func networkOf(w want.Network) Network {
 	return net
 }
 
-func (s SegmentSpec) wanted() want.Segment    { return want.Segment(s) }
-func segmentOf(w want.Segment) SegmentSpec    { return SegmentSpec(w) }
-func (l Link) wanted() want.Link              { return want.Link{want.Endpoint(l[0]), want.Endpoint(l[1])} }
-func linkOf(w want.Link) Link                 { return Link{Endpoint(w[0]), Endpoint(w[1])} }
-func (m MasqueradeSpec) wanted() want.Masq    { return want.Masq(m) }
-func masqueradeOf(w want.Masq) MasqueradeSpec { return MasqueradeSpec(w) }
-func (r RuleSpec) wanted() want.Rule          { return want.Rule(r) }
-func ruleOf(w want.Rule) RuleSpec             { return RuleSpec(w) }
+func (s SegmentSpec) wanted() want.Segment         { return want.Segment(s) }
+func segmentOf(w want.Segment) SegmentSpec         { return SegmentSpec(w) }
+func (l Link) wanted() want.Link                   { return want.Link{want.Endpoint(l[0]), want.Endpoint(l[1])} }
+func linkOf(w want.Link) Link                      { return Link{Endpoint(w[0]), Endpoint(w[1])} }
+func (m MasqueradeSpec) wanted() want.Masq         { return want.Masq(m) }
+func masqueradeOf(w want.Masq) MasqueradeSpec      { return MasqueradeSpec(w) }
+func (n NexthopMember) wanted() want.NexthopMember { return want.NexthopMember(n) }
+func memberOf(w want.NexthopMember) NexthopMember  { return NexthopMember(w) }
+func (r RuleSpec) wanted() want.Rule               { return want.Rule(r) }
+func ruleOf(w want.Rule) RuleSpec                  { return RuleSpec(w) }
 
 func (s *Spec) wanted() want.Sandbox {
 	w := want.Sandbox{Name: s.Name, Gateway: s.Gateway, Gateway6: s.Gateway6, Sysctls: s.Sysctls, Labels: s.Labels,
 		Masquerade: each(s.Masquerade, MasqueradeSpec.wanted), Routes: each(s.Routes, RouteSpec.wanted),
-		Rules: each(s.Rules, RuleSpec.wanted), Neighbors: each(s.Neighbors, NeighborSpec.wanted)}
+		Nexthops: each(s.Nexthops, NexthopSpec.wanted), Rules: each(s.Rules, RuleSpec.wanted), Neighbors: each(s.Neighbors, NeighborSpec.wanted)}
 	for i := range s.Interfaces {
 		w.Interfaces = append(w.Interfaces, s.Interfaces[i].wanted())
 	}
@@ -53,7 +55,7 @@ func (s *Spec) wanted() want.Sandbox {
 func specOf(w *want.Sandbox) Spec {
 	s := Spec{Name: w.Name, Gateway: w.Gateway, Gateway6: w.Gateway6, Sysctls: w.Sysctls, Labels: w.Labels,
 		Masquerade: each(w.Masquerade, masqueradeOf), Routes: each(w.Routes, routeOf),
-		Rules: each(w.Rules, ruleOf), Neighbors: each(w.Neighbors, neighborOf)}
+		Nexthops: each(w.Nexthops, nexthopOf), Rules: each(w.Rules, ruleOf), Neighbors: each(w.Neighbors, neighborOf)}
 	for i := range w.Interfaces {
 		s.Interfaces = append(s.Interfaces, interfaceOf(&w.Interfaces[i]))
 	}
@@ -195,12 +197,12 @@ func impairOf(w *want.Impair) *ImpairSpec {
 
 func (r RouteSpec) wanted() want.Route {
 	return want.Route{To: r.To, Via: r.Via, Dev: r.Dev, NextHops: each(r.NextHops, NextHop.wanted), Type: r.Type, Table: r.Table,
-		Metric: r.Metric, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS, Scope: r.Scope}
+		Metric: r.Metric, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS, Nexthop: r.Nexthop, Scope: r.Scope}
 }
 
 func routeOf(w want.Route) RouteSpec {
 	return RouteSpec{To: w.To, Via: w.Via, Dev: w.Dev, NextHops: each(w.NextHops, nextHopOf), Type: w.Type, Table: w.Table,
-		Metric: w.Metric, Src: w.Src, MTU: w.MTU, AdvMSS: w.AdvMSS, Scope: w.Scope}
+		Metric: w.Metric, Src: w.Src, MTU: w.MTU, AdvMSS: w.AdvMSS, Nexthop: w.Nexthop, Scope: w.Scope}
 }
 
 func (h NextHop) wanted() want.NextHop { return want.NextHop(h) }
@@ -222,6 +224,7 @@ func statusOf(s *stand.Sandbox) *Status {
 	st := &Status{Name: s.Name, Key: s.Key, Made: s.Made, From: s.From, Owner: s.Owner, Network: s.Network, Labels: s.Labels,
 		Interfaces: make([]InterfaceStatus, 0, len(s.Interfaces)), Gateway: s.Gateway, Gateway6: s.Gateway6, Routes: each(s.Routes, routeOf),
 		Neighbors: each(s.Neighbors, neighborOf), OtherRoutes: each(s.OtherRoutes, otherRouteOf),
+		Nexthops: each(s.Nexthops, nexthopOf), OtherNexthops: each(s.OtherNexthops, nexthopOf),
 		Rules: each(s.Rules, ruleOf), OtherRules: each(s.OtherRules, otherRuleOf)}
 	for i := range s.Interfaces {
 		st.Interfaces = append(st.Interfaces, interfaceStatusOf(&s.Interfaces[i]))
@@ -237,6 +240,14 @@ func interfaceStatusOf(x *stand.Iface) InterfaceStatus {
 		Group: x.Group, AltNames: x.AltNames, Promisc: x.Promisc, AllMulticast: x.AllMulticast, ARP: x.ARP, AddrGenMode: x.AddrGenMode,
 		GSOMaxSize: x.GSOMaxSize, GSOMaxSegs: x.GSOMaxSegs, GROMaxSize: x.GROMaxSize,
 		Bridge: bridgeOf(x.Bridge), BridgePort: bridgePortOf(x.BridgePort)}
+}
+
+func (n NexthopSpec) wanted() want.Nexthop {
+	return want.Nexthop{ID: n.ID, Via: n.Via, Dev: n.Dev, Family: n.Family, Blackhole: n.Blackhole, Group: each(n.Group, NexthopMember.wanted)}
+}
+
+func nexthopOf(w want.Nexthop) NexthopSpec {
+	return NexthopSpec{ID: w.ID, Via: w.Via, Dev: w.Dev, Family: w.Family, Blackhole: w.Blackhole, Group: each(w.Group, memberOf)}
 }
 
 func otherRouteOf(r stand.OtherRoute) OtherRoute {

@@ -61,7 +61,7 @@ func fill(v reflect.Value, n *int) {
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		v.SetUint(uint64(*n % 250))
+		v.SetUint(uint64(1 + *n%249))
 	case reflect.Float64:
 		v.SetFloat(float64(*n))
 	default:

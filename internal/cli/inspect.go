@@ -109,6 +109,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 	section(w, "VLANS DEV PVID", vlanRows(st))
 	section(w, "PEER DEV ENDPOINT ALLOWED HANDSHAKE RX TX", peerRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
+	section(w, "NEXTHOP WHAT BY", nexthopRows(st))
 	section(w, "RULE WHAT DOES BY", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
 	for _, i := range st.Interfaces {
@@ -284,6 +285,7 @@ func routeRow(r osl.RouteSpec, metric uint32, by string) []string {
 			with = append(with, fmt.Sprintf("%s %v", name, value))
 		}
 	}
+	add("nexthop", r.Nexthop, r.Nexthop != 0)
 	add("table", r.Table, r.Table != 0)
 	add("metric", metric, metric != 0)
 	add("src", r.Src, r.Src.IsValid())
@@ -363,6 +365,9 @@ func inTheWay(st *osl.Status) (list []string) {
 			}
 		}
 		list = append(list, text+", proto "+r.Proto)
+	}
+	for _, n := range st.OtherNexthops {
+		list = append(list, strings.Join(append([]string{"the nexthop"}, nexthopRow(n, "")[:2]...), " "))
 	}
 	for _, r := range st.OtherRules {
 		if r.Rule.L3MDev {

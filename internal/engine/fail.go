@@ -184,6 +184,8 @@ func ofAction(op plan.Op, err error) error {
 		} else if a.Rule.L3MDev && errors.Is(err, unix.EINVAL) {
 			is(fault.ErrUnsupported, "the kernel has no VRF")
 		}
+	case plan.NewNexthop, plan.ReplaceNexthop:
+		ofNexthop(e, is)
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled") {
 			is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
@@ -221,6 +223,18 @@ func ofQdisc(e *fault.Error, kind string, is func(error, string)) {
 	}
 }
 
+// ofNexthop says why the kernel does not make a next hop that is an object.
+func ofNexthop(e *fault.Error, is func(error, string)) {
+	switch {
+	case errors.Is(e.Err, unix.EOPNOTSUPP) && e.Kernel == "":
+		is(fault.ErrUnsupported, "the kernel has no nexthop objects, which came with Linux 5.3: give the routes via, dev or next_hops")
+	case errors.Is(e.Err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled"):
+		is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
+	case errors.Is(e.Err, unix.ENETDOWN):
+		is(fault.ErrUnreachable, "its interface must be up and have a carrier: look whether its other end, or a port of the bridge, is up")
+	}
+}
+
 // partOf returns the part of a network that a step is for, and how to call it.
 func partOf(a plan.Action) (field, entry, about string) {
 	switch a := a.(type) {
@@ -242,6 +256,11 @@ func partOf(a plan.Action) (field, entry, about string) {
 		return "routes", plan.RouteEntry(r.Dst, r.Table, r.Metric), "the route to " + r.Dst.String()
 	case plan.ReplaceRoute:
 		return partOf(plan.NewRoute(a))
+	case plan.NewNexthop:
+		entry = strconv.FormatUint(uint64(a.Nexthop.ID), 10)
+		return "nexthops", entry, "the nexthop " + entry
+	case plan.ReplaceNexthop:
+		return partOf(plan.NewNexthop(a))
 	case plan.NewRule:
 		entry = strconv.FormatUint(uint64(a.Rule.Priority), 10)
 		return "rules", entry, "the rule of the priority " + entry

@@ -210,6 +210,16 @@ func (w *faultWorld) ip(args ...string) {
 	}
 }
 
+// linesIn runs commands of ip in a sandbox, a line each.
+func (w *faultWorld) linesIn(name, commands string) {
+	w.t.Helper()
+	for line := range strings.Lines(commands) {
+		if words := strings.Fields(line); len(words) > 0 {
+			w.ip(append([]string{"-n", name}, words...)...)
+		}
+	}
+}
+
 func (w *faultWorld) must(err error) {
 	w.t.Helper()
 	if err != nil {

@@ -143,9 +143,10 @@ func (n *Namespace) settleRecord(ctx context.Context, rec plan.Noted, all []plan
 
 // settleSteps carries a record out. The host comes last: after the links that are
 // to be there, and when those are gone whose ends have a name there that was
-// another's, also those of the other parts of the change.
+// another's, also those of the other parts of the change. So do next hops that are
+// objects, and what comes after them: their links have a carrier when the other ends are up.
 func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
-	var home, rest []plan.Step
+	var home, rest, late []plan.Step
 	ends := false
 	for _, s := range rec.Steps {
 		switch {
@@ -153,6 +154,8 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 			ends = true
 		case s.Home != 0:
 			home = append(home, s)
+		case s.WantsCarrier() || len(late) > 0:
+			late = append(late, s)
 		default:
 			rest = append(rest, s)
 		}
@@ -171,6 +174,9 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
+	}
+	if err := n.replay(ctx, late); err != nil {
+		return err
 	}
 	if !ends {
 		return nil

@@ -327,6 +327,8 @@ func (r *run) step(op plan.Op) error {
 		return r.verify(op.NS, a)
 	case plan.Announce:
 		return r.announce(op.NS, a)
+	case plan.AwaitCarrier:
+		return r.awaitCarrier(op.NS, a)
 	case plan.Sysctl:
 		return r.set(op, a)
 	case plan.Holds:

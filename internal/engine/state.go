@@ -90,7 +90,7 @@ func linksNamed(ctx context.Context, conn *netlink.Conn, names []string) (found 
 	return found, errs, err
 }
 
-// readState reads what a sandbox holds. With all, neighbours and rules too, and the
+// readState reads what a sandbox holds. With all, neighbours, next hops and rules too, and the
 // routes of others.
 func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, error) {
 	s, err := readLinks(ctx, conn)
@@ -103,6 +103,17 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 	}
 	if s.Routes, s.Others, err = readRoutes(ctx, conn); err != nil {
 		return s, err
+	}
+	hops, err := conn.Nexthops(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, n := range hops {
+		if n.Proto == rtnl.Protocol {
+			s.Nexthops = append(s.Nexthops, n)
+		} else {
+			s.OtherNexthops = append(s.OtherNexthops, n)
+		}
 	}
 	rules, err := conn.Rules(ctx)
 	for _, r := range rules {

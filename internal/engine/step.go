@@ -176,6 +176,24 @@ func (r *run) announce(key string, a plan.Announce) error {
 	return nil
 }
 
+// awaitCarrier waits until a link has a carrier. One that gets none is left to the kernel
+// to refuse, which says what it wants it for.
+func (r *run) awaitCarrier(key string, a plan.AwaitCarrier) error {
+	n, err := r.space(key)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(settleTime); ; time.Sleep(200 * time.Microsecond) {
+		var l rtnl.Link
+		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
+			return err
+		}
+		if l.Flags&unix.IFF_LOWER_UP != 0 || time.Now().After(end) {
+			return nil
+		}
+	}
+}
+
 // settlePeer reads the other end of a veth, where it most likely is, perhaps as the
 // port of a bridge: being asked for a link, the kernel first does what it has put
 // off about it, and the port forwards.

@@ -184,13 +184,20 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 			if p[4] == unix.RT_TABLE_LOCAL || p[7] == unix.RTN_MULTICAST || u32(p[8:])&unix.RTM_F_CLONED != 0 {
 				continue
 			}
-			say("route %v/%d via %v%x dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %s",
-				ip(a[unix.RTA_DST]), p[1], ip(a[unix.RTA_GATEWAY]), a[unix.RTA_VIA], names[u32(a[unix.RTA_OIF])], ip(a[unix.RTA_PREFSRC]), u32(a[unix.RTA_PRIORITY]),
+			say("route %v/%d nhid %x via %v%x dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %s",
+				ip(a[unix.RTA_DST]), p[1], a[30], ip(a[unix.RTA_GATEWAY]), a[unix.RTA_VIA], names[u32(a[unix.RTA_OIF])], ip(a[unix.RTA_PREFSRC]), u32(a[unix.RTA_PRIORITY]),
 				u32(a[unix.RTA_TABLE]), p[5], p[6], p[7], u32(p[8:])&unix.RTNH_F_ONLINK != 0, a[unix.RTA_METRICS], hops(names, a[unix.RTA_MULTIPATH]))
 		}
 		for _, p := range dump(unix.RTM_GETRULE, head...) {
 			say("rule family %d %x", family, p)
 		}
+	}
+	for _, p := range dump(unix.RTM_GETNEXTHOP, make([]byte, 8)...) {
+		a := attributes(t, p[8:])
+		resilient := attributes(t, a[12])
+		delete(resilient, 4) // for how long it is unbalanced
+		say("nexthop %x family %d scope %d proto %d onlink %v via %v dev %s blackhole %v group %x type %x resilient %v", a[unix.NHA_ID], p[0], p[1], p[2], u32(p[4:])&unix.RTNH_F_ONLINK != 0,
+			ip(a[unix.NHA_GATEWAY]), names[u32(a[unix.NHA_OIF])], a[unix.NHA_BLACKHOLE] != nil, a[unix.NHA_GROUP], a[unix.NHA_GROUP_TYPE], resilient)
 	}
 	for _, p := range dump(unix.RTM_GETQDISC, make([]byte, 20)...) {
 		if a := attributes(t, p[20:]); u32(p[8:]) != 0 { // others are the kernel's own

@@ -18,12 +18,14 @@ const (
 	RTM_DELLINKPROP = 109
 	RTM_DELMDB      = 85
 	RTM_DELNEIGH    = 29
+	RTM_DELNEXTHOP  = 105
 	RTM_DELQDISC    = 37
 	RTM_DELROUTE    = 25
 	RTM_GETADDR     = 22
 	RTM_GETLINK     = 18
 	RTM_GETMDB      = 86
 	RTM_GETNEIGH    = 30
+	RTM_GETNEXTHOP  = 106
 	RTM_GETQDISC    = 38
 	RTM_GETROUTE    = 26
 	RTM_GETRULE     = 34
@@ -33,6 +35,7 @@ const (
 	RTM_NEWLINKPROP = 108
 	RTM_NEWMDB      = 84
 	RTM_NEWNEIGH    = 28
+	RTM_NEWNEXTHOP  = 104
 	RTM_NEWQDISC    = 36
 	RTM_DELRULE     = 33
 	RTM_NEWRULE     = 32
@@ -122,6 +125,7 @@ const (
 	RTA_GATEWAY       = 5
 	RTA_METRICS       = 8
 	RTA_MULTIPATH     = 9
+	RTA_NH_ID         = 30
 	RTA_OIF           = 4
 	RTA_PREF          = 20
 	RTA_PREFSRC       = 7
@@ -160,6 +164,22 @@ const (
 	RT_TABLE_LOCAL    = 255
 	RT_TABLE_MAIN     = 254
 	RT_TABLE_UNSPEC   = 0
+)
+
+// Next hops that are objects of their own. Two numbers are not in package unix: those of
+// a group that is resilient.
+const (
+	NHA_BLACKHOLE                 = 4
+	NHA_ENCAP                     = 8
+	NHA_ENCAP_TYPE                = 7
+	NHA_FDB                       = 11
+	NHA_GATEWAY                   = 6
+	NHA_GROUP                     = 2
+	NHA_GROUP_TYPE                = 3
+	NHA_ID                        = 1
+	NHA_OIF                       = 5
+	NHA_RES_GROUP                 = 12
+	NHA_RES_GROUP_UNBALANCED_TIME = 4
 )
 
 // Rules of policy routing.

@@ -121,6 +121,12 @@ func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
 				i = j
 			}
 		}
+	case "nexthops":
+		for j, n := range s.Nexthops { // of two with one id the second is too many
+			if strconv.FormatUint(uint64(n.ID), 10) == entry {
+				i = j
+			}
+		}
 	case "neighbors":
 		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool {
 			return n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry

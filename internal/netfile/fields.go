@@ -80,6 +80,8 @@ func what(t reflect.Type) string {
 		reflect.TypeFor[addressItem]():        "an address",
 		reflect.TypeFor[osl.RuleSpec]():       "a rule",
 		reflect.TypeFor[osl.NextHop]():        "a next hop",
+		reflect.TypeFor[osl.NexthopSpec]():    "a nexthop",
+		reflect.TypeFor[osl.NexthopMember]():  "a next hop of a group",
 		reflect.TypeFor[osl.NeighborSpec]():   "a neighbor",
 		reflect.TypeFor[osl.ImpairSpec]():     "an impair",
 		reflect.TypeFor[osl.Check]():          "a check",

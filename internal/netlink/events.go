@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventGroups are what changes of links, addresses and routes are told to.
+// eventGroups are what changes of links, addresses and routes are told to. With a next
+// hop that is an object go routes that are not told.
 var eventGroups = [...]int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_NEXTHOP}
 
 const (
 	// settle is how long after one event others are taken to belong to it.

@@ -14,7 +14,7 @@ type Follower struct{ fd int }
 
 // Follow opens a Follower in the calling thread's network namespace.
 func Follow() (*Follower, error) {
-	fd, err := listen(append(eventGroups[:], unix.RTNLGRP_NEXTHOP)...) // with it go routes that are not told
+	fd, err := listen(eventGroups[:]...)
 	if err != nil {
 		return nil, err
 	}

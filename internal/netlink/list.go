@@ -113,6 +113,17 @@ func (c *Conn) Rules(ctx context.Context) ([]rtnl.Rule, error) {
 	return all, err
 }
 
+// Nexthops reads the next hops that are objects; a kernel without them has none.
+func (c *Conn) Nexthops(ctx context.Context) ([]rtnl.Nexthop, error) {
+	all, err := list(ctx, c, rtnl.AllNexthops(), rtnl.ParseNexthop)
+	if rtnl.NoTable(err) { // but what is refused is not empty
+		if all, err = list(ctx, c, rtnl.AllNexthops(), rtnl.ParseNexthop); rtnl.NoTable(err) {
+			return nil, nil
+		}
+	}
+	return all, err
+}
+
 // Qdiscs reads the queueing disciplines at the roots of the links.
 func (c *Conn) Qdiscs(ctx context.Context) ([]rtnl.Qdisc, error) {
 	return list(ctx, c, rtnl.AllQdiscs(), rtnl.ParseQdisc)

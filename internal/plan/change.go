@@ -205,7 +205,7 @@ func bondMAC(key string, l *rtnl.Link) []Op {
 func SetDown(key string, l *rtnl.Link, s *State) Op {
 	down, up := false, true
 	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}, Half: true, // it may be down though the message failed
-		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, addrsOf(key, l, s)...)}
+		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, slices.Concat(addrsOf(key, l, s), NexthopsBack(key, l, s))...)}
 }
 
 // NeighsOf returns what puts the neighbours of a link back.

@@ -70,6 +70,12 @@ func value(a Action, dev string) (object, text string, there bool) {
 		if _, is := a.Kept.Route(); is {
 			return "route", cutAfter(line, "route append "), true
 		}
+	case NewNexthop:
+		return "nexthop", cutAfter(line, "nexthop add "), true
+	case ReplaceNexthop:
+		return "nexthop", cutAfter(line, "nexthop replace "), true
+	case DelNexthop:
+		return "nexthop", cutAfter(nexthopCommand("del", a.Nexthop), "nexthop del "), false
 	case NewRule:
 		return "rule", cutAfter(line, "rule add "), true
 	case DelRule:

@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, cut: map[[2]int]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -67,6 +67,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 		if err := b.masquerade(&want[i], b.known[want[i].Key], want); err != nil {
 			return nil, Commit{}, err
 		}
+	}
+	if err := b.allNexthops(want); err != nil {
+		return nil, Commit{}, err
 	}
 	for i := range b.final {
 		b.final[i].Final = true
@@ -120,7 +123,9 @@ type builder struct {
 	unbound map[place]bool  // wireguard links that leave their port to another one
 	repvid  map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
-	commit Commit // empty where one sandbox changes that is there
+	leavings map[string]leaving // of each sandbox
+	shakes   bool               // a step may take the carrier of a link
+	commit   Commit             // empty where one sandbox changes that is there
 }
 
 // know looks at the states once. A sandbox that is to be made has its lo.
@@ -215,6 +220,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 		b.prune(w, k)
 	}
 	b.config = append(b.config, b.late...)
+	b.leavings[w.Key] = b.leaving
 	b.holdSizes(w, k, b.count() > before)
 	if b.count() > before {
 		b.holds(w, k.State)

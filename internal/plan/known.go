@@ -29,6 +29,8 @@ type known struct {
 	neighs   map[neighKey]rtnl.Neigh
 	linkNbs  map[int][]rtnl.Neigh
 	seats    map[seat]rtnl.Neigh
+	// By their IDs, those of osl and of others.
+	nexthops, otherNexthops map[uint32]rtnl.Nexthop
 }
 
 // address names an address of a link.
@@ -64,7 +66,8 @@ func know(s *State) *known {
 	s = &copied
 	k := &known{State: s, index: map[int]*rtnl.Link{}, name: map[string]*rtnl.Link{}, source: map[string]*rtnl.Link{}, tags: map[int]Tag{},
 		addrs: map[int][]rtnl.Addr{}, at: map[address]rtnl.Addr{}, six: map[address]rtnl.Addr{}, routes: map[RouteKey][]rtnl.Route{}, on: map[int][]rtnl.Route{},
-		others: map[RouteKey][]rtnl.Route{}, othersOn: map[int][]rtnl.Route{}, sourced: map[netip.Addr][]rtnl.Route{}, stacked: map[int][]*rtnl.Link{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{}}
+		others: map[RouteKey][]rtnl.Route{}, othersOn: map[int][]rtnl.Route{}, sourced: map[netip.Addr][]rtnl.Route{}, stacked: map[int][]*rtnl.Link{}, neighs: map[neighKey]rtnl.Neigh{}, linkNbs: map[int][]rtnl.Neigh{}, seats: map[seat]rtnl.Neigh{},
+		nexthops: map[uint32]rtnl.Nexthop{}, otherNexthops: map[uint32]rtnl.Nexthop{}}
 	for i := range s.Links {
 		l := &s.Links[i]
 		k.index[l.Index], k.name[l.Name] = l, l
@@ -88,6 +91,7 @@ func know(s *State) *known {
 		}
 	}
 	k.knowRoutes()
+	k.knowNexthops()
 	for _, n := range s.Neighs {
 		if n.Bridge != 0 {
 			n.BridgeName = k.nameOf(n.Bridge)

@@ -134,7 +134,7 @@ func restore(r rtnl.Route) Action {
 	if r.Whole != nil {
 		return PutBack{*r.Whole}
 	}
-	if len(r.Hops) > 0 || r.Src.IsValid() && r.Dst.Addr().Is6() { // or its source alone was taken
+	if len(r.Hops) > 0 || r.Nexthop != 0 || r.Src.IsValid() && r.Dst.Addr().Is6() { // or its source alone was taken
 		return ReplaceRoute{r}
 	}
 	return NewRoute{r}
@@ -143,7 +143,7 @@ func restore(r rtnl.Route) Action {
 // IsSimple reports whether a route is one that the seed's calls can say: of the main
 // table, with its family's metric, by one next hop of its family or none.
 func IsSimple(r rtnl.Route) bool {
-	return r.Table == 0 && r.Type == 0 && len(r.Hops) == 0 && HasUsualMetric(r) &&
+	return r.Table == 0 && r.Type == 0 && len(r.Hops) == 0 && r.Nexthop == 0 && HasUsualMetric(r) &&
 		(!r.Via.IsValid() || r.Via.Is4() == r.Dst.Addr().Is4())
 }
 

@@ -35,6 +35,8 @@ type leaving struct {
 	sheds []Op
 	// late are routes that come when addresses have gone.
 	late []Op
+	// byNexthop are the wanted routes that lead by a next hop which is an object.
+	byNexthop []Route
 }
 
 // leave finds what goes from a sandbox.

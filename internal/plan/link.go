@@ -24,6 +24,7 @@ type phases struct {
 	decide []Op  // IPv6, settings
 	over   []Op  // links that need the IPv6 of others, from their making to that
 	config []Op  // addresses, up, routes: a batch for each sandbox
+	hops   []Op  // next hops that are objects, which need links with a carrier
 	tell   []Op  // peers
 	neighs []Op  // the kernel drops a link's neighbours when it is announced
 	check  []Op
@@ -35,7 +36,7 @@ type phases struct {
 // lists are the operations in the order of the plan, but for those that are taken
 // away or end.
 func (p *phases) lists() [][]Op {
-	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.over, p.config, p.tell, p.neighs, p.check}
+	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.over, p.config, p.hops, p.tell, p.neighs, p.check}
 }
 
 func (p *phases) all() []Op {

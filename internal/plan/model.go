@@ -16,6 +16,7 @@ type Sandbox struct {
 	Ifaces   []Iface
 	Gateways []rtnl.Route // without Index, or with Dev
 	Routes   []Route
+	Nexthops []Nexthop
 	Rules    []rtnl.Rule
 	Neighs   []Neigh
 	Sysctls  []Setting
@@ -166,6 +167,8 @@ type State struct {
 	Addrs  []rtnl.Addr
 	Routes []rtnl.Route // those of osl
 	Others []rtnl.Route // those of others, if they were read
+	// Nexthops are those of osl, and OtherNexthops those of others.
+	Nexthops, OtherNexthops []rtnl.Nexthop
 	// Rules are those of osl, OtherRules those of others but for the kernel's first ones.
 	Rules, OtherRules []rtnl.Rule
 	Neighs            []rtnl.Neigh // those of osl

@@ -92,6 +92,9 @@ func (b *builder) routeFell(key string, k *known, r rtnl.Route) bool {
 	if r.Refuses() && r.Dst.Addr().Is6() { // which the kernel has on lo
 		return b.dark[end{key, "lo"}]
 	}
+	if r.Nexthop != 0 {
+		return b.nexthopFell(key, k, r.Nexthop)
+	}
 	if len(r.Hops) == 0 {
 		return b.fell(key, k, r.Index, r.Dst.Addr().Is6())
 	}

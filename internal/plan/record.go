@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
@@ -80,6 +81,10 @@ type Step struct {
 // moves reports whether the step brings a link home or ends something: what a
 // record keeps where there is no room for all.
 func (s Step) moves() bool { return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" }
+
+// WantsCarrier reports whether a step makes a next hop that is an object, for which a
+// link needs a carrier: its other end may be in another sandbox.
+func (s Step) WantsCarrier() bool { return s.Type == linux.RTM_NEWNEXTHOP }
 
 // Request returns the message of a step.
 func (s Step) Request() rtnl.Request {

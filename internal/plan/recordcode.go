@@ -186,7 +186,7 @@ func allowed(s Step) bool {
 	case linux.RTM_NEWRULE, linux.RTM_DELRULE:
 		r, ok := rtnl.ParseRule(s.Data)
 		return ok && r.Proto == rtnl.Protocol // osl touches no other
-	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH, linux.RTM_NEWQDISC, linux.RTM_DELQDISC, linux.RTM_NEWMDB, linux.RTM_DELMDB:
+	case linux.RTM_NEWADDR, linux.RTM_DELADDR, linux.RTM_NEWROUTE, linux.RTM_DELROUTE, linux.RTM_NEWNEIGH, linux.RTM_DELNEIGH, linux.RTM_NEWQDISC, linux.RTM_DELQDISC, linux.RTM_NEWMDB, linux.RTM_DELMDB, linux.RTM_NEWNEXTHOP, linux.RTM_DELNEXTHOP:
 		return rtnl.StaysHere(s.Type, s.Data)
 	}
 	return false

@@ -19,7 +19,7 @@ func Absent(err error) bool {
 // done where that is gone already.
 func TakesAway(a Action) bool {
 	switch a := a.(type) {
-	case DelLink, DelAddr, DelRoute, DelRule, DelNeigh, DelAltName, DelQdisc:
+	case DelLink, DelAddr, DelRoute, DelNexthop, DelRule, DelNeigh, DelAltName, DelQdisc:
 		return true
 	case Again:
 		return a.Type == linux.RTM_DELADDR
@@ -31,7 +31,7 @@ func TakesAway(a Action) bool {
 // doing it once.
 func Repeatable(a Action) bool {
 	switch a := a.(type) {
-	case EnsureAddr, ReplaceAddr, ReplaceRoute, NewNeigh, ReadLink, ChangeLink, ChangeQdisc, ReplaceQdisc:
+	case EnsureAddr, ReplaceAddr, ReplaceRoute, ReplaceNexthop, NewNeigh, ReadLink, ChangeLink, ChangeQdisc, ReplaceQdisc:
 		return true
 	case SetBridge, SetPort, SetVLANs, DelVLANs:
 		return true

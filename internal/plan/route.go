@@ -39,6 +39,10 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 				return err
 			}
 		}
+		if r.Nexthop != 0 && !b.hasNexthop(w, k, r.Nexthop) {
+			return &Problem{Key: w.Key, Kind: NotFound, Field: "routes", Entry: entryOf(r.Route),
+				Text: fmt.Sprintf("the nexthop %d of the route to %v is not in the sandbox", r.Nexthop, r.Dst)}
+		}
 		if err := b.source(w, k, r.Route); err != nil {
 			return err
 		}
@@ -189,7 +193,7 @@ func (n *subnets) find(ip netip.Addr) (index int, ok bool) {
 
 // onLink reports whether what a route leads to is on a link, where a next hop can be.
 func onLink(r rtnl.Route) bool {
-	return r.Type == 0 && r.Table == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && (r.Dst.Addr().Is6() || r.Scope >= linux.RT_SCOPE_LINK)
+	return r.Type == 0 && r.Table == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && r.Nexthop == 0 && (r.Dst.Addr().Is6() || r.Scope >= linux.RT_SCOPE_LINK)
 }
 
 // route plans a route of osl: left alone if it is there, in the place of
@@ -207,6 +211,17 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 				Text: fmt.Sprintf("the route to %v leads by way of %q, which is to be down", r.Dst, f.Name)}
 		}
 	}
+	if r.Nexthop != 0 {
+		b.byNexthop = append(b.byNexthop, Route{r, dev})
+		return nil
+	}
+	return b.putRoute(w, dev, r, k, &b.config, false)
+}
+
+// putRoute plans a route, among the steps of a phase. Again is one that went with its next
+// hop.
+func (b *builder) putRoute(w *Sandbox, dev string, r rtnl.Route, k *known, into *[]Op, again bool) error {
+	key := KeyOfRoute(r)
 	late := r.Dst.Addr().Is4() && r.Touches(b.bare)
 	for _, h := range k.routes[key] {
 		if h.Proto != rtnl.Protocol || !w.Prune && k.ByIndex(r.Index) == nil {
@@ -217,13 +232,15 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 		case late:
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(restore(h))})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
-		case !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && b.resizes(w, h):
+		case again || !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && b.resizes(w, h):
 			// On IPv6 the kernel fills the device in; the inverse keeps it.
 			back := undo(ReplaceRoute{h})
 			if h.Dst.Addr().Is6() && b.dark[end{w.Key, k.nameOf(h.Index)}] || b.unlit(w, h) {
 				back = undo(DelRoute{r}) // h comes back with the IPv6 of its link
 			}
-			b.config = append(b.config, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back, Half: len(r.Hops)+len(h.Hops) > 0})
+			*into = append(*into, Op{NS: w.Key, Dev: dev, Do: ReplaceRoute{r}, Undo: back, Half: len(r.Hops)+len(h.Hops) > 0})
+		case r.Nexthop != 0 && b.shakes: // it may have gone with its next hop
+			*into = append(*into, Op{NS: w.Key, Do: ReplaceRoute{r}, Undo: undo(ReplaceRoute{h}), Quiet: true})
 		}
 		return nil
 	}
@@ -233,7 +250,7 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 	if late {
 		b.late = append(b.late, routeOp(w.Key, dev, r))
 	} else {
-		b.config = append(b.config, routeOp(w.Key, dev, r))
+		*into = append(*into, routeOp(w.Key, dev, r))
 	}
 	return nil
 }
@@ -257,7 +274,7 @@ func sizedByLink(r rtnl.Route) bool { return r.Dst.Addr().Is6() && r.MTU != 0 }
 func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) (there bool, err error) {
 	var other *rtnl.Route
 	for _, h := range k.others[KeyOfRoute(r)] {
-		if h.Within(b.gone) || h.Proto == linux.RTPROT_KERNEL && (r.Via.IsValid() || len(r.Hops) > 0 || r.Type != 0) {
+		if h.Within(b.gone) || h.Proto == linux.RTPROT_KERNEL && (r.Via.IsValid() || len(r.Hops) > 0 || r.Nexthop != 0 || r.Type != 0) {
 			continue
 		}
 		if sameAsMade(h, r) {
@@ -306,6 +323,8 @@ func way(r rtnl.Route, dev string) string {
 	switch {
 	case r.Type != 0:
 		s = RouteTypeName(r.Type)
+	case r.Nexthop != 0:
+		s = fmt.Sprintf("by the nexthop %d", r.Nexthop)
 	case r.Via.IsValid():
 		s = "via " + r.Via.WithZone("").String()
 	case len(r.Hops) > 0:

@@ -88,6 +88,15 @@ var routeAttrs = [...]routeAttr{
 		},
 		same: func(h, w rtnl.Route) bool { return h.MTU == w.MTU && h.AdvMSS == w.AdvMSS },
 	},
+	{ // a next hop that is an object
+		text: func(r rtnl.Route, _ string) string {
+			if r.Nexthop == 0 {
+				return ""
+			}
+			return fmt.Sprintf(" nhid %d", r.Nexthop)
+		},
+		same: func(h, w rtnl.Route) bool { return h.Nexthop == w.Nexthop },
+	},
 	{text: func(r rtnl.Route, _ string) string { return fmt.Sprintf(" proto %d", r.Proto) }},
 	{ // the scope, which of a route without a next hop says whose it is
 		text: func(r rtnl.Route, _ string) string {
@@ -151,7 +160,7 @@ func UsualScope(r rtnl.Route) uint8 {
 		return 0 // it has none
 	case r.Type == linux.RTN_LOCAL:
 		return linux.RT_SCOPE_HOST
-	case r.Type == 0 && !r.Via.IsValid() && len(r.Hops) == 0:
+	case r.Type == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && r.Nexthop == 0:
 		return linux.RT_SCOPE_LINK
 	}
 	return linux.RT_SCOPE_UNIVERSE

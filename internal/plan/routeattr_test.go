@@ -21,15 +21,16 @@ func TestEachFieldOfARouteCounts(t *testing.T) {
 	}
 	hops := func(h ...rtnl.Hop) []rtnl.Hop { return h }
 	samples := map[string]sample{
-		"Via":    {v4: a("10.0.0.9"), v6: a("fd00::9")},
-		"Type":   {v4: uint8(linux.RTN_BLACKHOLE), v6: uint8(linux.RTN_BLACKHOLE)},
-		"Scope":  {v4: uint8(linux.RT_SCOPE_SITE), found: true},
-		"OnLink": {v6: true, found: true}, // without a next hop, which tells whose a route is
-		"Table":  {v4: uint32(1000), v6: uint32(7)},
-		"Metric": {v4: uint32(7), v6: uint32(7)},
-		"Src":    {v4: a("10.0.0.1"), v6: a("fd00::1"), found: true},
-		"MTU":    {v4: uint32(1300), v6: uint32(1300), found: true},
-		"AdvMSS": {v4: uint32(1200), v6: uint32(1200), found: true},
+		"Via":     {v4: a("10.0.0.9"), v6: a("fd00::9")},
+		"Type":    {v4: uint8(linux.RTN_BLACKHOLE), v6: uint8(linux.RTN_BLACKHOLE)},
+		"Scope":   {v4: uint8(linux.RT_SCOPE_SITE), found: true},
+		"OnLink":  {v6: true, found: true}, // without a next hop, which tells whose a route is
+		"Table":   {v4: uint32(1000), v6: uint32(7)},
+		"Metric":  {v4: uint32(7), v6: uint32(7)},
+		"Src":     {v4: a("10.0.0.1"), v6: a("fd00::1"), found: true},
+		"MTU":     {v4: uint32(1300), v6: uint32(1300), found: true},
+		"AdvMSS":  {v4: uint32(1200), v6: uint32(1200), found: true},
+		"Nexthop": {v4: uint32(9), v6: uint32(9)},
 		"Hops": {v4: hops(rtnl.Hop{Via: a("fd00::9"), Index: 5, Weight: 3, OnLink: true}, rtnl.Hop{Index: 6, Weight: 1}),
 			v6: hops(rtnl.Hop{Via: a("fd00::9"), Index: 5, Weight: 3}, rtnl.Hop{Via: a("fe80::9"), Index: 6, Weight: 256, OnLink: true})},
 	}
@@ -52,7 +53,7 @@ func TestEachFieldOfARouteCounts(t *testing.T) {
 				continue
 			}
 			r := *base
-			if f.Name == "Type" || f.Name == "Hops" {
+			if f.Name == "Type" || f.Name == "Hops" || f.Name == "Nexthop" {
 				r.Index = 0
 			}
 			reflect.ValueOf(&r).Elem().FieldByIndex(f.Index).Set(reflect.ValueOf(v))

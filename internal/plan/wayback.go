@@ -9,11 +9,15 @@ import (
 
 // On the way back a route comes when all else is as it was, since it needs addresses,
 // other routes and links that are up, and these may be of other steps than the one that
-// took it: those with a next hop, which has to be reachable, after the others. What
+// took it: those with a next hop, which has to be reachable, after the others, and after
+// the next hops that are objects, which need links with a carrier. What
 // knows that a change is under way goes at the very end.
 const (
 	atOnce = iota
 	onLinks
+	whenCarried // when all links are up that are to be
+	nextHops
+	nextGroups
 	byNextHops
 	atEnd
 )
@@ -28,6 +32,13 @@ func turn(a Action) int {
 		if r, is := a.Kept.Route(); is {
 			return turnOf(r)
 		}
+	case AwaitCarrier:
+		return whenCarried
+	case ReplaceNexthop:
+		if len(a.Nexthop.Group) > 0 {
+			return nextGroups
+		}
+		return nextHops
 	case DelAltName:
 		if a.Index == loopback {
 			return atEnd
@@ -39,7 +50,7 @@ func turn(a Action) int {
 }
 
 func turnOf(r rtnl.Route) int {
-	if r.Via.IsValid() || len(r.Hops) > 0 {
+	if r.Via.IsValid() || len(r.Hops) > 0 || r.Nexthop != 0 {
 		return byNextHops
 	}
 	return onLinks
@@ -55,6 +66,11 @@ func InTurn(ops []Op) {
 func inTurn(steps []Step) {
 	turn := func(s Step) int {
 		switch {
+		case s.Type == linux.RTM_NEWNEXTHOP:
+			if n, _ := rtnl.ParseNexthop(s.Data); len(n.Group) > 0 {
+				return nextGroups
+			}
+			return nextHops
 		case s.Type != linux.RTM_NEWROUTE:
 			return atOnce
 		case rtnl.HasVia(s.Data):

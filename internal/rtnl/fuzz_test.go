@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(NewQdisc(Impair{Rate: 1e6}.Qdisc(3)).Data)
 	f.Add(NewQdisc(Impair{Delay: 1e6, Rate: 1e10}.Qdisc(3)).Data)
 	f.Add(SetFeatures(20, 3, map[string]bool{"rx-gro": true}).Data)
+	f.Add(NewNexthop(Nexthop{ID: 7, Group: []Member{{1, 1}, {2, 256}}}).Data)
+	f.Add(NewNexthop(Nexthop{ID: 7, Family: linux.AF_INET, Via: netip.MustParseAddr("10.0.0.1"), Index: 3, OnLink: true, Proto: Protocol}).Data)
 	said := buffer(append([]byte{0xea, 0xff, 0xff, 0xff}, make([]byte, 16)...)) // EINVAL, the request's header, and why
 	said.str(1, "text")
 	f.Add(AppendMessage(nil, Request{Type: linux.NLMSG_ERROR, Data: said}, netlinkCapped|netlinkAckTLVs, 1))
@@ -81,6 +84,11 @@ func FuzzDecode(f *testing.F) {
 		ParseRoute(b)
 		if r, ok := ParseRule(b); ok {
 			NewRule(r)
+		}
+		if n, ok := ParseNexthop(b); ok { // one that is made again as it is said is read as the same
+			if again, ok := ParseNexthop(NewNexthop(n).Data); !ok || again.ID != n.ID || !slices.Equal(again.Group, n.Group) {
+				t.Errorf("of %+v came back %+v", n, again)
+			}
 		}
 		ParseNeigh(b)
 		ParseQdisc(b)

@@ -51,7 +51,23 @@ func (k Keeper) Keep(p []byte) (Kept, bool) {
 	if !k.wanted(p) {
 		return Kept{}, false
 	}
+	if k.typ == linux.RTM_NEWROUTE && LeadsByID(p) {
+		p = withoutID(p)
+	}
 	return Kept{k.typ, append([]byte(nil), p...)}, true
+}
+
+// withoutID returns the message of a route that leads by a next hop which is an object of
+// its own as that of one which says itself where it leads: the object ends as the link
+// leaves its namespace.
+func withoutID(p []byte) []byte {
+	b := append(make(buffer, 0, len(p)), p[:linux.SizeofRtMsg]...)
+	for t, v := range attrs(p[linux.SizeofRtMsg:]) {
+		if t != linux.RTA_NH_ID {
+			b.bytes(t, v)
+		}
+	}
+	return b
 }
 
 // Compare orders what was kept: of routes those with a next hop come last, since that
@@ -100,7 +116,7 @@ func ownRoute(p []byte) bool {
 // HasVia reports whether the route of a message has a next hop.
 func HasVia(p []byte) bool {
 	for t := range attrs(p[linux.SizeofRtMsg:]) {
-		if t == linux.RTA_GATEWAY || t == linux.RTA_VIA || t == linux.RTA_MULTIPATH {
+		if t == linux.RTA_GATEWAY || t == linux.RTA_VIA || t == linux.RTA_MULTIPATH || t == linux.RTA_NH_ID {
 			return true
 		}
 	}
@@ -113,10 +129,16 @@ func (k Kept) Request() Request {
 	r := Request{Type: k.typ, Flags: linux.NLM_F_CREATE | linux.NLM_F_EXCL}
 	head := headers[k.typ]
 	b := append(make(buffer, 0, len(k.data)+8), k.data[:head]...)
+	byID := k.typ == linux.RTM_NEWROUTE && LeadsByID(k.data)
+	if byID {
+		b[7] = linux.RTN_UNICAST // what else it is follows from the next hop
+	}
 	for t, v := range attrs(k.data[head:]) {
 		switch {
 		case k.typ == linux.RTM_NEWADDR && t == linux.IFA_FLAGS && k.data[0] == linux.AF_INET6:
 			b.u32(t, getU32(v)|linux.IFA_F_NODAD)
+		case byID && (t == linux.RTA_OIF || t == linux.RTA_GATEWAY || t == linux.RTA_VIA || t == linux.RTA_MULTIPATH || t == linux.RTA_ENCAP || t == linux.RTA_ENCAP_TYPE):
+			// Those of the next hop.
 		case k.typ == linux.RTM_NEWROUTE && (t == linux.RTA_CACHEINFO || t == linux.RTA_PREF):
 			// The one can not be set; the other is what it is by default.
 		case k.typ == linux.RTM_NEWNEIGH && (t == linux.NDA_CACHEINFO || t == linux.NDA_PROBES):
@@ -130,7 +152,11 @@ func (k Kept) Request() Request {
 		if k.data[0] == linux.AF_INET6 && k.severalLinks() {
 			r.Flags = linux.NLM_F_CREATE | linux.NLM_F_REPLACE // of one whose other next hops stayed
 		}
-		binary.NativeEndian.PutUint32(b[8:], getU32(b[8:])&linux.RTNH_F_ONLINK)
+		flags := getU32(b[8:]) & linux.RTNH_F_ONLINK
+		if byID {
+			flags = 0 // with it the kernel would take it for another one than is there
+		}
+		binary.NativeEndian.PutUint32(b[8:], flags)
 	}
 	r.Data = b
 	return r

@@ -29,6 +29,9 @@ type Route struct {
 	AdvMSS uint32
 	// Hops are several next hops, in place of Via and Index.
 	Hops []Hop
+	// Nexthop is the ID of a next hop that is an object of its own, in place of Via, Index
+	// and Hops; what these are then is that object's.
+	Nexthop uint32
 	// Whole is all that the kernel said of a route of others that it lists and does not
 	// make again by itself.
 	Whole *Kept
@@ -72,7 +75,7 @@ func (r Route) Refuses() bool { return r.Type >= linux.RTN_BLACKHOLE && r.Type <
 
 // isRare reports whether the route has an attribute of rareAttrs.
 func (r Route) isRare() bool {
-	return r.Table > 255 || r.MTU|r.AdvMSS != 0 || len(r.Hops) > 0 || r.crosses()
+	return r.Table > 255 || r.MTU|r.AdvMSS != 0 || len(r.Hops) > 0 || r.Nexthop != 0 || r.crosses()
 }
 
 // crosses reports whether the next hop is of the other family.
@@ -135,7 +138,7 @@ func DelRoute(r Route, room *Room) Request {
 		r.Metric = DefaultMetric6 // where nothing said means any
 	}
 	b := r.message(room)
-	if !r.Via.IsValid() && len(r.Hops) == 0 && !r.Refuses() && r.Dst.Addr().Is6() {
+	if !r.Via.IsValid() && len(r.Hops) == 0 && r.Nexthop == 0 && !r.Refuses() && r.Dst.Addr().Is6() {
 		b.ip(linux.RTA_GATEWAY, netip.IPv6Unspecified()) // none, where nothing said means any
 	}
 	// Flags of a next hop would make the kernel look the next hop up again.
@@ -245,6 +248,12 @@ func ParseRoute(p []byte) (r Route, ok bool) {
 	}
 	if r.Table == linux.RT_TABLE_MAIN {
 		r.Table = 0
+	}
+	if r.Nexthop != 0 { // the kernel says what that is beside it
+		r.Via, r.Index, r.OnLink, r.Hops = netip.Addr{}, 0, false, nil
+		if r.Type == linux.RTN_BLACKHOLE {
+			r.Type = 0
+		}
 	}
 	if r.Refuses() {
 		r.Index = 0 // on IPv6 the kernel says lo

@@ -79,6 +79,9 @@ var rareAttrs = [...]routeAttr{
 			return b
 		},
 		func(r Route, v []byte) Route { r.Hops = getHops(v); return r }},
+	{linux.RTA_NH_ID,
+		func(b buffer, r Route) buffer { return b.number(linux.RTA_NH_ID, r.Nexthop) },
+		func(r Route, v []byte) Route { r.Nexthop = getU32(v); return r }},
 }
 
 // via appends a next hop with its family: struct rtvia of linux/rtnetlink.h.

@@ -35,7 +35,7 @@ var forms = map[reflect.Type]string{
 // titles are the headings of the types.
 var titles = map[string]string{
 	"Network": "The file", "Spec": "A sandbox", "InterfaceSpec": "An interface", "RouteSpec": "A route",
-	"NextHop": "A next hop", "RuleSpec": "A rule", "AddressOptions": "Options of an address", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets", "MasqueradeSpec": "A masquerade",
+	"NextHop": "A next hop", "NexthopSpec": "A nexthop", "NexthopMember": "A next hop of a group", "RuleSpec": "A rule", "AddressOptions": "Options of an address", "NeighborSpec": "A neighbour", "Check": "A check", "ImpairSpec": "What happens to packets", "MasqueradeSpec": "A masquerade",
 	"BridgeSpec": "A bridge", "BridgePortSpec": "A port of a bridge",
 	"SegmentSpec": "A segment", "WireGuardSpec": "A wireguard", "WireGuardPeerSpec": "A peer of a wireguard",
 }

@@ -17,6 +17,7 @@ var words = map[string]struct{ example, ip string }{
 	"Spec.gateway":    {"gateway: 10.10.0.1", "ip route add default via"},
 	"Spec.gateway6":   {"gateway6: fd10::1", "ip -6 route add default via"},
 	"Spec.routes":     {"routes: [{to: 10.20.0.0/16, via: 10.10.0.9}]", "ip route"},
+	"Spec.nexthops":   {"nexthops: [{id: 1, via: 10.10.0.9, dev: eth0}]", "ip nexthop"},
 	"Spec.rules":      {"rules: [{priority: 1000, from: 10.10.0.0/24, table: 100}]", "ip rule"},
 	"Spec.neighbors":  {"neighbors: [{dev: eth0, ip: 10.10.0.9, mac: 02:00:00:00:00:09}]", "ip neigh"},
 	"Spec.sysctls":    {"sysctls: {ipv4.ip_forward: 1}", "sysctl -w net.ipv4.ip_forward=1"},
@@ -146,6 +147,7 @@ var words = map[string]struct{ example, ip string }{
 	"RouteSpec.via":       {"via: 10.10.0.9", "ip route … via"},
 	"RouteSpec.dev":       {"dev: eth0", "ip route … dev"},
 	"RouteSpec.next_hops": {"next_hops: [{via: 10.10.0.9}, {via: 10.10.0.8, weight: 3}]", "ip route … nexthop via … weight"},
+	"RouteSpec.nexthop":   {"nexthop: 1", "ip route … nhid"},
 	"RouteSpec.type":      {"type: blackhole", "ip route add blackhole …"},
 	"RouteSpec.table":     {"table: 100", "ip route … table"},
 	"RouteSpec.metric":    {"metric: 200", "ip route … metric"},
@@ -157,6 +159,16 @@ var words = map[string]struct{ example, ip string }{
 	"NextHop.via":    {"via: 10.10.0.9", "nexthop via"},
 	"NextHop.dev":    {"dev: eth0", "nexthop … dev"},
 	"NextHop.weight": {"weight: 3", "nexthop … weight"},
+
+	"NexthopSpec.id":        {"id: 1", "ip nexthop add id"},
+	"NexthopSpec.via":       {"via: 10.10.0.9", "ip nexthop … via"},
+	"NexthopSpec.dev":       {"dev: eth0", "ip nexthop … dev"},
+	"NexthopSpec.family":    {"family: ipv6", "ip -6 nexthop"},
+	"NexthopSpec.blackhole": {"blackhole: true", "ip nexthop … blackhole"},
+	"NexthopSpec.group":     {"group: [{id: 1}, {id: 2, weight: 3}]", "ip nexthop … group 1/2,3"},
+
+	"NexthopMember.id":     {"id: 1", "ip nexthop … group"},
+	"NexthopMember.weight": {"weight: 3", "ip nexthop … group 1,3"},
 
 	"AddressOptions.peer":          {"peer: 10.10.0.2", "ip addr add … peer"},
 	"AddressOptions.scope":         {"scope: link", "ip addr add … scope"},

@@ -25,6 +25,8 @@ type Sandbox struct {
 	Routes               []want.Route
 	Neighbors            []want.Neigh
 	OtherRoutes          []OtherRoute
+	Nexthops             []want.Nexthop
+	OtherNexthops        []want.Nexthop
 	Rules                []want.Rule
 	OtherRules           []OtherRule
 }
@@ -140,6 +142,12 @@ func (r *Reading) Sandbox() *Sandbox {
 	}
 	for _, route := range s.Others {
 		x.OtherRoutes = append(x.OtherRoutes, OtherRoute{want.RouteOf(route, names, linux.RT_SCOPE_LINK), route.Metric, plan.ProtocolName(route.Proto)})
+	}
+	for _, n := range s.Nexthops {
+		x.Nexthops = append(x.Nexthops, want.NexthopOf(n, names))
+	}
+	for _, n := range s.OtherNexthops {
+		x.OtherNexthops = append(x.OtherNexthops, want.NexthopOf(n, names))
 	}
 	for _, rule := range s.Rules {
 		x.Rules = append(x.Rules, want.RuleOf(rule))

@@ -15,7 +15,7 @@ import (
 // Spec says what a sandbox is to be that is as this one.
 func (s *Standing) Spec() want.Sandbox {
 	is := s.Sandbox()
-	spec := want.Sandbox{Name: is.Name, Gateway: is.Gateway, Gateway6: is.Gateway6, Routes: is.Routes, Rules: is.Rules,
+	spec := want.Sandbox{Name: is.Name, Gateway: is.Gateway, Gateway6: is.Gateway6, Routes: is.Routes, Nexthops: is.Nexthops, Rules: is.Rules,
 		Sysctls: byName(s.Settings.Sandbox), Labels: is.Labels}
 	remotes := map[string][]netip.Addr{}
 	for _, n := range is.Neighbors {

@@ -49,6 +49,8 @@ func (net *Network) checkHost(s *Sandbox) error {
 		return bad("name", "", "the network has nothing but the host: it needs a sandbox, which knows of it")
 	case s.Gateway.IsValid() || s.Gateway6.IsValid():
 		return bad("gateway", "", "the host's gateway is not osl's")
+	case len(s.Nexthops) > 0:
+		return bad("nexthops", "", "the host's next hops are not osl's")
 	case len(s.Rules) > 0:
 		return bad("rules", "", "the host's rules are not osl's")
 	case len(s.Labels) > 0:

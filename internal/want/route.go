@@ -30,13 +30,15 @@ func ToRoute(x Route) (r plan.Route, err error) {
 		return r, no("is of IPv4, and written as one of IPv6")
 	case !known:
 		return r, no("has no type %q%s", x.Type, near.Hint(x.Type, plan.RouteTypes()))
+	case x.Nexthop != 0 && (typ != 0 || x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
+		return r, no("has nexthop, and beside it a type, via, dev or next_hops, which are that nexthop's to say")
 	case refuses && (x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
 		return r, no("is of the type %s, which has no next hop and no device", x.Type)
 	case typ != 0 && !refuses && (x.Via.IsValid() || x.Dev == "" || len(x.NextHops) > 0):
 		return r, no("is of the type %s, which needs dev and has no next hop", x.Type)
 	case len(x.NextHops) > 0 && (x.Via.IsValid() || x.Dev != ""):
 		return r, no("has next_hops, and via or dev beside them")
-	case !x.Via.IsValid() && x.Dev == "" && len(x.NextHops) == 0 && !refuses:
+	case !x.Via.IsValid() && x.Dev == "" && len(x.NextHops) == 0 && x.Nexthop == 0 && !refuses:
 		return r, no("needs via, dev or both")
 	case x.Src.IsValid() && (x.Src.Is4() != x.To.Addr().Is4() || x.Src.Is4In6() || x.Src.Zone() != ""):
 		return r, no("has a preferred source of another family, %v", x.Src)
@@ -48,7 +50,7 @@ func ToRoute(x Route) (r plan.Route, err error) {
 	if len(x.NextHops) == 1 { // the kernel knows no difference
 		x.Via, x.Dev, x.NextHops = x.NextHops[0].Via, x.NextHops[0].Dev, nil
 	}
-	r.Route = rtnl.Route{Dst: x.To.Masked(), Type: typ, Table: x.Table, Metric: x.Metric, Src: x.Src, MTU: x.MTU, AdvMSS: x.AdvMSS}
+	r.Route = rtnl.Route{Dst: x.To.Masked(), Type: typ, Table: x.Table, Metric: x.Metric, Src: x.Src, MTU: x.MTU, AdvMSS: x.AdvMSS, Nexthop: x.Nexthop}
 	if r.Table == linux.RT_TABLE_MAIN {
 		r.Table = 0
 	}
@@ -115,7 +117,7 @@ func deviceOf(via netip.Addr, dev string) string {
 // RouteOf says what a route is; devices have names by their indexes. usual is the scope of
 // one on a device, which is not told.
 func RouteOf(r rtnl.Route, names map[int]string, usual uint8) Route {
-	x := Route{To: r.Dst, Via: r.Via, Dev: names[r.Index], Type: plan.RouteTypeName(r.Type), Table: r.Table, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS}
+	x := Route{To: r.Dst, Via: r.Via, Dev: names[r.Index], Type: plan.RouteTypeName(r.Type), Table: r.Table, Src: r.Src, MTU: r.MTU, AdvMSS: r.AdvMSS, Nexthop: r.Nexthop}
 	if !plan.HasUsualMetric(r) {
 		x.Metric = r.Metric
 	}

@@ -80,6 +80,9 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 	}
 	w.Labels = s.Labels
 	var err error
+	if w.Nexthops, err = planNexthops(s.Nexthops); err != nil {
+		return err
+	}
 	if w.Rules, err = ToRules(s.Rules); err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 	names, indexes := map[int]string{0: "", 5: "eth0", 6: "eth1"}, map[string]int{"eth0": 5, "eth1": 6}
 	for _, x := range []Route{
 		{To: p("10.1.0.0/16"), Via: a("10.0.0.1"), Table: 7, Metric: 3, Src: a("10.0.0.2"), MTU: 1300, AdvMSS: 1200},
+		{To: p("10.1.0.0/16"), Nexthop: 7},
 		{To: p("10.1.0.0/16"), Dev: "eth0"},
 		{To: p("10.1.0.0/16"), Dev: "eth0", Scope: "host"},
 		{To: p("10.1.0.0/16"), Dev: "eth0", Type: "local"},
@@ -99,6 +100,25 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		r, err := x.plan()
 		must(err)
 		same(x, RuleOf(r))
+	}
+	for _, x := range []Nexthop{
+		{ID: 1, Via: a("10.0.0.1"), Dev: "eth0"},
+		{ID: 2, Via: a("fe80::1"), Dev: "eth1"},
+		{ID: 3, Dev: "eth0"},
+		{ID: 4, Dev: "eth0", Family: "ipv6"},
+		{ID: 5, Blackhole: true},
+		{ID: 6, Blackhole: true, Family: "ipv6"},
+		{ID: 7, Group: []NexthopMember{{ID: 1, Weight: 1}, {ID: 2, Weight: 256}}},
+	} {
+		list, err := planNexthops([]Nexthop{x})
+		must(err)
+		n := list[0].Nexthop
+		n.Index, n.Proto = indexes[list[0].Dev], rtnl.Protocol
+		read, ok := rtnl.ParseNexthop(rtnl.NewNexthop(n).Data)
+		if !ok || !reflect.DeepEqual(read, n) {
+			t.Errorf("of\n%+v\ncame back\n%+v", n, read)
+		}
+		same(x, NexthopOf(read, names))
 	}
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	for _, x := range []Neigh{

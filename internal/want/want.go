@@ -40,6 +40,7 @@ type Sandbox struct {
 	Gateway    netip.Addr
 	Gateway6   netip.Addr
 	Routes     []Route
+	Nexthops   []Nexthop
 	Rules      []Rule
 	Neighbors  []Neigh
 	Masquerade []Masq
@@ -96,6 +97,7 @@ type Route struct {
 	Via      netip.Addr
 	Dev      string
 	NextHops []NextHop
+	Nexthop  uint32
 	Type     string
 	Table    uint32
 	Metric   uint32
