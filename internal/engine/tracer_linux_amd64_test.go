@@ -23,7 +23,8 @@ type traced struct {
 	noise  string // and to standard error, and how it ended
 }
 
-// hangs is how long a process may take before it counts as one that hangs.
+// hangs is how long a process may make no call that is shown before it counts as one that
+// hangs: the whole of it may take longer, on a machine that has no time for it.
 const hangs = 60 * time.Second
 
 // trace runs the test binary again, in these namespaces, follows all of its
@@ -53,9 +54,9 @@ func trace(t *testing.T, env string, f *mishap, at int) traced {
 		t.Fatal(err)
 	}
 	f2 := &follower{pid: pid, fault: f, at: at}
-	timer := time.AfterFunc(hangs, func() { _ = unix.Kill(pid, unix.SIGKILL) })
+	f2.idle = time.AfterFunc(hangs, func() { _ = unix.Kill(pid, unix.SIGKILL) })
 	end := f2.follow()
-	if !timer.Stop() {
+	if !f2.idle.Stop() {
 		end = fmt.Sprintf("it hung for %v", hangs)
 	}
 	if f2.mem != nil {
@@ -70,6 +71,7 @@ type follower struct {
 	fault   *mishap
 	at      int
 	mem     *os.File
+	idle    *time.Timer
 	begun   bool
 	options bool
 	calls   []call
@@ -92,6 +94,9 @@ func (f *follower) follow() string {
 		tid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
 		if err == unix.EINTR {
 			continue
+		}
+		if f.idle.Stop() { // else it hangs, and this is its end
+			f.idle.Reset(hangs)
 		}
 		if err != nil {
 			return fmt.Sprintf("wait: %v", err)
