@@ -3,8 +3,10 @@
 package osltest
 
 import (
+	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -189,4 +191,24 @@ func TestLoopbackIPv6OfAPinnedNamespace(t *testing.T) {
 		}
 		must(t, sb.Destroy())
 	}
+}
+
+// An MTU that takes a link's IPv6 stays where the file drops it: who asks for IPv6 then is
+// told, before anything is done.
+func TestIPv6ByAnMTUThatStays(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(mtu int, addresses ...string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "e0", MTU: mtu, Addresses: prefixes(addresses...), Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}, {Name: "e1", MTU: mtu}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(0)); must(t, err) }()
+	settled(t, lab(1000))
+	for what, f := range map[string]func(context.Context, osl.Network) (osl.Changes, error){"Apply": osl.Apply, "Diff": osl.Diff} {
+		if _, err := f(t.Context(), lab(0, "2001:db8::1/64")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "the link has 1000") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	settled(t, lab(0, "192.0.2.1/24"))
+	settled(t, lab(1500, "2001:db8::1/64"))
 }

@@ -293,7 +293,9 @@ func (a DelAddr) Command(dev string) string {
 }
 
 func (a ReplaceAddr) Command(dev string) string {
-	return fmt.Sprintf("addr replace %s dev %s%s proto %d", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr), a.Addr.Proto)
+	// Without the protocol, for which ip has a word since 6.3 only: it is nobody's then,
+	// which up takes over.
+	return fmt.Sprintf("addr replace %s dev %s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr))
 }
 
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }

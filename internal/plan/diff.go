@@ -318,6 +318,9 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	case f.MTU < l.MinMTU:
 		return problem(Invalid, "the MTU %d is below %d, the lowest of %q", f.MTU, l.MinMTU, l.Name)
 	}
+	if text := f.tooSmall(x.link); text != "" {
+		return problem(Invalid, "%s", text)
+	}
 	if text := b.overParent(w, f, k); text != "" {
 		return problem(Invalid, "%s", text)
 	}

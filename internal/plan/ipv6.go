@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -85,6 +86,9 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 	if on != l.Inet.DisableIPv6 && !b.reset[end{w.Key, disableIPv6(l.Name)}] {
 		return
 	}
+	if !on && !l.Inet.HasIPv6State && f.MTU < MinIPv6 {
+		return // it has none to turn off, and gets none
+	}
 	b.ipv6(w.Key, f.Name, l, on, k)
 	if !on && b.starved(w, k, l) { // it went with the MTU
 		off := &b.decide[len(b.decide)-1]
@@ -95,6 +99,15 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 		b.wire = append(b.wire, b.read[len(b.read)-1], b.decide[len(b.decide)-1])
 		b.read, b.decide = b.read[:len(b.read)-1], b.decide[:len(b.decide)-1]
 	}
+}
+
+// tooSmall says that a link which is there has so small an MTU that the kernel took its
+// IPv6, and keeps that where it is to have IPv6. One that follows others may get another.
+func (i *Iface) tooSmall(l *rtnl.Link) string {
+	if l == nil || !i.HasIPv6() || i.MTU != 0 || l.Inet.HasIPv6State || l.MTU >= MinIPv6 || l.Kind == "bridge" || KindOf(l.Kind).sized {
+		return ""
+	}
+	return fmt.Sprintf("IPv6 needs an MTU of %d bytes, the link has %d, which a file without mtu leaves", MinIPv6, l.MTU)
 }
 
 // starved reports whether the MTU of a link, or of one that it is on, becomes too small
