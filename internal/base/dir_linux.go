@@ -36,8 +36,7 @@ var usesMachine = sync.OnceValue(func() bool {
 		return false
 	}
 	// Who is root in a user namespace that root made may write to the machine's.
-	var sfs unix.Statfs_t
-	return netns.InitialUser() || unix.Statfs(machine, &sfs) == nil && sfs.Type != unix.TMPFS_MAGIC || netns.OwnTmpfs(machine)
+	return netns.InitialUser() || netns.OwnMount(machine)
 })
 
 // own depends on the environment, and is asked for at every turn.

@@ -296,6 +296,26 @@ func TestUserNamespacesDoNotMeet(t *testing.T) {
 	u.want(exitDone, "removed", "rm", "web")
 }
 
+// So it is for who is root in a user namespace that root made, and may write to /run, on
+// whatever file system of the machine's that is.
+func TestRunOfAnotherUserNamespace(t *testing.T) {
+	run, own := t.TempDir(), t.TempDir()
+	c := exec.Command("unshare", "-m", "sh", "-c", `mount --bind "$1" /run && exec unshare -rnm sh -c '"$0" create web && "$0" rm web >&2' "$0"`, self(t), run)
+	c.Env = append(os.Environ(), asCommand+"=1", "XDG_RUNTIME_DIR="+own)
+	if out, err := c.Output(); err != nil || !strings.Contains(string(out), "("+filepath.Join(own, "osl", "user-")) {
+		t.Errorf("%v: %s", err, out)
+	}
+	if list, err := os.ReadDir(run); err != nil || len(list) > 0 {
+		t.Errorf("in the machine's /run there is %v, %v", list, err)
+	}
+	// A file system that was mounted in the user namespace itself is its own.
+	c = exec.Command("unshare", "-rnm", "sh", "-c", `mount -t tmpfs new /run && "$0" create web`, self(t))
+	c.Env = append(os.Environ(), asCommand+"=1", "XDG_RUNTIME_DIR="+own)
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "(/run/netns/web)") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestRootlessRefusals(t *testing.T) {
 	u := newUser(t)
 	t.Run("no nsenter", func(t *testing.T) {

@@ -80,9 +80,17 @@ func initial(kind string, ino uint64) bool {
 // namespace.
 func InitialUser() bool { return initial("user", unixUserInit) }
 
-// OwnTmpfs reports whether dir is on a tmpfs that was mounted in this user
-// namespace. Nothing says so but who may thaw it; a tmpfs is never frozen.
+// OwnTmpfs reports whether dir is on a tmpfs that was mounted in this user namespace.
 func OwnTmpfs(dir string) bool {
+	var sfs unix.Statfs_t
+	return unix.Statfs(dir, &sfs) == nil && sfs.Type == unix.TMPFS_MAGIC && OwnMount(dir)
+}
+
+// OwnMount reports whether dir is on a file system that was mounted in this user
+// namespace. Nothing says so but who may thaw it. It is not asked of others than a tmpfs
+// in the machine's first user namespace, whose file systems may be frozen; what can be
+// mounted in another one is never.
+func OwnMount(dir string) bool {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	// Who has no descriptor left for a moment is not to find another base path by it.
 	for wait := time.Millisecond; (err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOMEM) && wait < time.Second; wait *= 2 {
@@ -93,10 +101,6 @@ func OwnTmpfs(dir string) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	var sfs unix.Statfs_t
-	if unix.Fstatfs(fd, &sfs) != nil || sfs.Type != unix.TMPFS_MAGIC {
-		return false
-	}
 	const fithaw = 0xC0045878 // FITHAW of linux/fs.h
 	return unix.IoctlSetInt(fd, fithaw, 0) == unix.EINVAL
 }
