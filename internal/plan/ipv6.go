@@ -104,7 +104,7 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 // tooSmall says that a link which is there has so small an MTU that the kernel took its
 // IPv6, and keeps that where it is to have IPv6. One that follows others may get another.
 func (i *Iface) tooSmall(l *rtnl.Link) string {
-	if l == nil || !i.HasIPv6() || i.MTU != 0 || l.Inet.HasIPv6State || l.MTU >= MinIPv6 || l.Kind == "bridge" || KindOf(l.Kind).sized {
+	if l == nil || !i.HasIPv6() || i.MTU != 0 || l.Inet.HasIPv6State || l.Index == loopback || l.MTU >= MinIPv6 || l.Kind == "bridge" || KindOf(l.Kind).sized {
 		return ""
 	}
 	return fmt.Sprintf("IPv6 needs an MTU of %d bytes, the link has %d, which a file without mtu leaves", MinIPv6, l.MTU)
