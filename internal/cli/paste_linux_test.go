@@ -39,6 +39,25 @@ func TestPaste(t *testing.T) {
 	}
 }
 
+// So it is in a namespace of another program, where a link is osl's by its tag alone and
+// has IPv6 unless somebody turns that off.
+func TestPasteIntoANamespaceOfOthers(t *testing.T) {
+	sh(t, "ip netns add others")
+	defer sh(t, "ip netns del others; umount /run/netns")
+	file := netFile(t, `sandboxes:
+  - {name: others, interfaces: [{name: eth0, addresses: [10.4.0.1/24], peer: ours/eth0}, {name: br, type: bridge, addresses: ["fd04::1/64"]}, {name: v, peer: host/vh}]}
+  - {name: ours}`)
+	want(t, exitDone, []string{"created 1 sandbox (ours)"}, "up", file)
+	defer runOSL(t, "down", file)
+	sh(t, "for l in eth0 br v; do ip -n others link del dev $l; done")
+	sh(t, "set -e\n"+want(t, exitDiffer, nil, "diff", file))
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	want(t, exitDone, []string{"took out", "eth0", "br", "v"}, "down", file)
+	if out := sh(t, "ip -n others -o link; ip -o link"); strings.Contains(out, "eth0") || strings.Contains(out, "vh") {
+		t.Errorf("left:\n%s", out)
+	}
+}
+
 func TestPasteWithoutRoot(t *testing.T) {
 	u := newUser(t)
 	file := netFile(t, awkward)

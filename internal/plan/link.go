@@ -122,12 +122,13 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if master != 0 {
 		set.Master = &master
 	}
-	tagged := key == HostNS && tag.Network != ""
+	others := b.ofOthers(key)
+	tagged := others && (key != HostNS || tag.Network != "")
 	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
 		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && w.Options.Empty()})
 	b.wire = append(b.wire, names...)
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
-	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && key != HostNS})
+	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && !others})
 	for _, s := range w.Sysctls {
 		b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
@@ -197,6 +198,12 @@ func (p *phases) verify(key, dev string, index int, w *Iface) {
 
 func retag(key, dev string, index int, alias string) Op {
 	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, Alias: &alias}}, Quiet: true}
+}
+
+// ofOthers reports whether a namespace is one that osl did not make: there a link is known
+// as osl's by its tag alone, and has IPv6 where nobody turns it off.
+func (b *builder) ofOthers(key string) bool {
+	return key == HostNS || b.have[key] != nil && !b.known[key].made()
 }
 
 func arp(hide bool) *[2]uint32 {
