@@ -19,15 +19,18 @@ var byDesign = []struct {
 	line *regexp.Regexp
 	why  string
 }{
-	{setting(`ipv4/conf/eth[^/]*/arp_notify:`, `01`), "links say that they came"},
-	{setting(`ipv6/conf/(default|lo|eth[^/]*)/ndisc_notify:`, `01`), "links say that they came"},
-	{setting(`ipv6/conf/(default|eth[^/]*)/accept_dad:`, `10`), "no address is looked for before it is used"},
+	{setting(`ipv4/conf/`+links+`/arp_notify:`, `01`), "links say that they came"},
+	{setting(`ipv6/conf/(default|lo|`+links+`)/ndisc_notify:`, `01`), "links say that they came"},
+	{setting(`ipv6/conf/(default|`+links+`)/accept_dad:`, `10`), "no address is looked for before it is used"},
 	{regexp.MustCompile(`: settings: [-+] ipv6/conf/lo/accept_dad:(-1|0)$`), "nor on lo"},
 	{setting(`ipv6/conf/all/disable_ipv6:`, `10`), "new links have no IPv6 by conf/default alone"},
 	{regexp.MustCompile(`^disconnected: web: (addr: .*"ifname":"lo"|-6 route show table all: ([-+] $|.*"dst":"::1")|settings: . ipv6/conf/lo/disable_ipv6)`),
 		"what was started again knows that lo has IPv6 by it alone, and docker's has forgotten"},
 	{regexp.MustCompile(`^again: web: names: `), "the lowest number is taken that is free, and docker counts on"},
 }
+
+// links are those of sandboxes.
+const links = `(eth|veth|br|vxlan)[^/]*`
 
 // setting matches one that is values[0] with docker's package and values[1] with osl, in
 // containers.
@@ -76,15 +79,15 @@ func TestBridge(t *testing.T) {
 		l.run(wanted{name: "web", mode: "bridge", ports: []string{"8080:80/tcp"}})
 		l.run(wanted{name: "two", mode: "bridge"})
 		l.see("bridge", "web", "two")
-		l.reach("two", "172.17.0.2", "172.17.0.1", "192.0.2.2")
-		l.fetch("out", out, "http://192.0.2.1:8080")
-		l.fetch("host", nil, "http://127.0.0.1:8080")
+		l.reach(true, "two", "172.17.0.2", "172.17.0.1", "192.0.2.2")
+		l.fetch(out, "192.0.2.1", "8080")
+		l.fetch(nil, "127.0.0.1", "8080")
 		l.must("stop", l.ContainerStop(l.T.Context(), "web", container.StopOptions{}))
 		l.see("stopped")
 		l.must("start", l.ContainerStart(l.T.Context(), "web", types.ContainerStartOptions{}))
 		l.must("restart", l.ContainerRestart(l.T.Context(), "two", container.StopOptions{}))
 		l.see("started", "web", "two")
-		l.fetch("out again", out, "http://192.0.2.1:8080")
+		l.fetch(out, "192.0.2.1", "8080")
 		l.remove("web", "two")
 		l.see("end")
 	})
@@ -102,9 +105,9 @@ func TestConnect(t *testing.T) {
 		l.must("connect", l.NetworkConnect(ctx, "six", "web", &network.EndpointSettings{Aliases: []string{"www"}}))
 		l.must("connect", l.NetworkConnect(ctx, "far", "web", nil))
 		l.see("connected", "web")
-		l.reach("peer", "10.6.0.2", "fd06::2", "www", "web")
-		l.reach("web", "10.6.0.20", "fd06::20", "peer", "other", "192.0.2.2")
-		l.note("peer fetches www", l.within("peer", "wget", "-T", "5", "-qO-", "http://www/"))
+		l.reach(true, "peer", "10.6.0.2", "fd06::2", "www", "web")
+		l.reach(true, "web", "10.6.0.20", "fd06::20", "peer", "other", "192.0.2.2")
+		l.fetchWithin("peer", "www")
 		l.must("disconnect", l.NetworkDisconnect(ctx, "bridge", "web", false))
 		l.see("without bridge", "web")
 		l.must("disconnect", l.NetworkDisconnect(ctx, "six", "web", false))
@@ -112,8 +115,8 @@ func TestConnect(t *testing.T) {
 		l.must("connect", l.NetworkConnect(ctx, "six", "web", nil))
 		l.must("connect", l.NetworkConnect(ctx, "bridge", "web", nil))
 		l.see("again", "web")
-		l.fetch("out", out, "http://192.0.2.1:8080")
-		l.reach("web", "peer", "fd06::20")
+		l.fetch(out, "192.0.2.1", "8080")
+		l.reach(true, "web", "peer", "fd06::20")
 		for _, n := range []string{"six", "bridge", "far"} {
 			l.must("disconnect", l.NetworkDisconnect(ctx, n, "web", false))
 		}
@@ -130,13 +133,13 @@ func TestModes(t *testing.T) {
 		l.run(wanted{name: "host", mode: "host", cmd: "httpd -p 8081 -h /www; exec sleep 7200"})
 		l.run(wanted{name: "host2", mode: "host"})
 		l.see("host")
-		l.fetch("out", out, "http://192.0.2.1:8081")
+		l.fetch(out, "192.0.2.1", "8081")
 		l.run(wanted{name: "none", mode: "none"})
 		l.run(wanted{name: "one", mode: "bridge", ports: []string{"8080:81/tcp"}})
 		l.run(wanted{name: "with", mode: "container:one", cmd: "httpd -p 81 -h /www; exec sleep 7200"})
 		l.see("modes", "none", "one", "with")
-		l.fetch("out", out, "http://192.0.2.1:8080")
-		l.note("with fetches one", l.within("with", "wget", "-T", "5", "-qO-", "http://127.0.0.1/"))
+		l.fetch(out, "192.0.2.1", "8080")
+		l.fetchWithin("with", "127.0.0.1")
 		l.remove("host", "host2")
 		l.see("without host", "one")
 		l.remove("none", "with", "one")
@@ -151,7 +154,7 @@ func TestOptions(t *testing.T) {
 			host: container.HostConfig{Sysctls: map[string]string{"net.ipv4.conf.eth0.arp_ignore": "1", "net.ipv6.conf.all.disable_ipv6": "0", "net.ipv4.ip_forward": "1"}}})
 		l.run(wanted{name: "plain", net: "mtu"})
 		l.see("options", "set", "plain")
-		l.reach("plain", "set", "fd08::2", "fd08::3")
+		l.reach(true, "plain", "set", "fd08::2", "fd08::3")
 		l.note("a second of its address", fmt.Sprint(l.start(wanted{name: "no", net: "mtu", end: network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: "10.8.0.9"}}}) != nil))
 		l.remove("no", "set", "plain")
 		l.must("network rm", l.NetworkRemove(l.T.Context(), "mtu"))
@@ -166,8 +169,9 @@ func TestMacvlan(t *testing.T) {
 			l.run(wanted{name: "one", net: "mac", end: network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: "192.0.2.10", IPv6Address: "2001:db8:2::10"}}})
 			l.run(wanted{name: "two", net: "mac", end: network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: "192.0.2.11", IPv6Address: "2001:db8:2::11"}}})
 			l.see(mode, "one", "two")
-			l.reach("one", "192.0.2.2", "2001:db8:2::2", "192.0.2.11", "2001:db8:2::11")
-			l.fetch("out "+mode, out, "http://192.0.2.10")
+			l.reach(true, "one", "192.0.2.2", "2001:db8:2::2")
+			l.reach(mode == "bridge", "one", "192.0.2.11", "2001:db8:2::11")
+			l.fetch(out, "192.0.2.10", "80")
 			l.remove("one", "two")
 			l.must("network rm", l.NetworkRemove(l.T.Context(), "mac"))
 			l.see("end of " + mode)
@@ -198,10 +202,10 @@ func TestLiveRestore(t *testing.T) {
 				return err == nil && !c.State.Running
 			})
 			l.see("restored "+step, "web", "peer")
-			l.reach("peer", "web", "fd06::2", "192.0.2.2")
-			l.reach("web", "peer", "fd06::3", "192.0.2.2")
-			l.fetch("out "+step, out, "http://192.0.2.1:8080")
-			l.fetch("out "+step, out, "http://192.0.2.1:8081")
+			l.reach(true, "peer", "web", "fd06::2", "192.0.2.2")
+			l.reach(true, "web", "peer", "fd06::3", "192.0.2.2")
+			l.fetch(out, "192.0.2.1", "8080")
+			l.fetch(out, "192.0.2.1", "8081")
 			l.must("start", l.ContainerStart(l.T.Context(), "ends", types.ContainerStartOptions{}))
 			l.must("connect", l.NetworkConnect(l.T.Context(), "six", "ends", nil))
 			l.must("disconnect", l.NetworkDisconnect(l.T.Context(), "six", "ends", false))
@@ -247,7 +251,7 @@ func TestMany(t *testing.T) {
 			found[ip.String()], found[ip6.String()] = true, true
 		}
 		l.note("addresses", fmt.Sprint(len(found)))
-		l.reach("many0", "many49", "many7")
+		l.reach(true, "many0", "many49", "many7")
 		l.note("pinned", l.pinned())
 		down := atOnce(func(name string) error {
 			return l.ContainerRemove(l.T.Context(), name, types.ContainerRemoveOptions{Force: true})

@@ -25,6 +25,7 @@ type machine struct {
 	*testmachine.Machine
 	*client.Client
 	side string
+	at   string // the neighbor whose daemon this is, "" for the machine's
 }
 
 // setUp begins a machine. /sys stays that of the test's: what docker reads there it has
@@ -58,22 +59,37 @@ func newMachine(t *testing.T, side string, options ...string) *machine {
 	cmd := exec.Command("sh", "-c", setUp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
 	m := &machine{Machine: testmachine.Start(t, cmd), side: side}
+	m.begin(options...)
+	return m
+}
+
+// neighbor is the other machine, with a daemon of its own.
+func (m *machine) neighbor() *machine {
+	m.T.Helper()
+	n := &machine{Machine: m.Machine, side: m.side, at: "out"}
+	n.begin()
+	return n
+}
+
+// begin starts the daemon and gives it the image.
+func (m *machine) begin(options ...string) {
+	m.T.Helper()
 	var err error
-	m.Client, err = client.NewClientWithOpts(client.WithHost("unix://"+m.File("/run/docker.sock")), client.WithVersion("1.42"))
+	m.Client, err = client.NewClientWithOpts(client.WithHost("unix://"+m.File("/run/docker"+m.at+".sock")), client.WithVersion("1.42"))
 	if err != nil {
-		t.Fatal(err)
+		m.T.Fatal(err)
 	}
-	t.Cleanup(func() { m.Client.Close() })
+	m.T.Cleanup(func() { m.Client.Close() })
 	m.daemon(options...)
 	m.load()
-	return m
 }
 
 // daemon starts the daemon, which another one may have left.
 func (m *machine) daemon(options ...string) {
 	m.T.Helper()
-	script := `d=$1; shift; PATH=$d:$PATH exec "$d/dockerd" -H unix:///run/docker.sock -p /run/docker.pid --storage-driver overlay2 "$@" >>/run/log 2>&1`
-	cmd := m.command(context.Background(), append([]string{"sh", "-c", script, "sh", built[m.side]}, options...)...)
+	script := `d=$1 r=/run/docker$2 v=/var/lib/docker/of$2; shift 2; PATH=$d:$PATH exec "$d/dockerd" -H unix://$r.sock -p $r.pid \
+		--exec-root $r --data-root $v --storage-driver overlay2 "$@" >>$r.log 2>&1`
+	cmd := m.command(context.Background(), append([]string{"sh", "-c", script, "sh", built[m.side], m.at}, options...)...)
 	if err := cmd.Start(); err != nil {
 		m.T.Fatal(err)
 	}
@@ -97,7 +113,7 @@ func (m *machine) daemon(options ...string) {
 
 // log is what the daemon says that is more than information.
 func (m *machine) log() string {
-	b, _ := os.ReadFile(m.File("/run/log"))
+	b, _ := os.ReadFile(m.File("/run/docker" + m.at + ".log"))
 	var list []string
 	for line := range strings.Lines(string(b)) {
 		if !strings.Contains(line, "level=info") && !strings.Contains(line, "level=debug") {
@@ -110,7 +126,7 @@ func (m *machine) log() string {
 // kill ends the daemon with a signal, and waits until it is gone.
 func (m *machine) kill(signal string) {
 	m.T.Helper()
-	m.do("sh", "-c", `p=$(cat /run/docker.pid); kill -`+signal+` $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done`)
+	m.do("sh", "-c", `p=$(cat /run/docker`+m.at+`.pid); kill -`+signal+` $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done`)
 }
 
 // load gives the daemon the image.
@@ -136,7 +152,7 @@ func (m *machine) load() {
 		}
 	}
 	add(tar.Header{Name: "bin/busybox", Mode: 0o755}, program)
-	for _, name := range []string{"sh", "sleep", "ping", "wget", "httpd", "nslookup", "cat"} {
+	for _, name := range []string{"sh", "sleep", "ping", "nc", "httpd"} {
 		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
 	}
 	add(tar.Header{Name: "www/index.html", Mode: 0o644}, []byte("here\n"))
@@ -154,7 +170,11 @@ func (m *machine) load() {
 }
 
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
-	cmd := testmachine.Command(ctx, nil, append(m.Enter("--mount", "--net", "--pid"), argv...)...)
+	in := m.Enter("--mount", "--net", "--pid")
+	if m.at != "" {
+		in = append(in, "nsenter", "--net=/run/netns/"+m.at)
+	}
+	cmd := testmachine.Command(ctx, nil, append(in, argv...)...)
 	cmd.Dir, cmd.WaitDelay = "/", time.Second
 	return cmd
 }
@@ -184,5 +204,5 @@ func (m *machine) inside(name string) []string {
 // pinned is how many namespaces are mounted where the daemon has its sandboxes.
 func (m *machine) pinned() string {
 	m.T.Helper()
-	return m.do("sh", "-c", "grep -c '/run/docker/netns/.* - nsfs ' /proc/self/mountinfo || :")
+	return m.do("sh", "-c", "grep -c '/run/docker"+m.at+"/netns/.* - nsfs ' /proc/self/mountinfo || :")
 }

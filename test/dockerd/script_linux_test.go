@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/docker/docker/api/types"
@@ -107,20 +107,31 @@ func (l *lab) within(name string, argv ...string) string {
 	return b.String()
 }
 
-// reach writes down whether containers find others.
-func (l *lab) reach(from string, to ...string) {
+// reach makes sure that a container finds others, or none of them.
+func (l *lab) reach(finds bool, from string, to ...string) {
 	l.T.Helper()
 	for _, x := range to {
-		said := l.within(from, "ping", "-c1", "-W3", x)
-		l.note(fmt.Sprintf("%s pings %s", from, x), fmt.Sprint(strings.Contains(said, " 0% packet loss")))
+		if said := l.within(from, "ping", "-c1", "-W3", x); strings.Contains(said, " 0% packet loss") != finds {
+			l.T.Errorf("%s finds %s is not %v: %s", from, x, finds, said)
+		}
 	}
 }
 
-// fetch writes down what a page says, seen from a place.
-func (l *lab) fetch(place string, in []string, url string) {
+// fetch makes sure that a server answers at an address, to who is at a place.
+func (l *lab) fetch(in []string, host, port string) {
 	l.T.Helper()
-	said, err := l.try(append(in, "busybox", "wget", "-T", "5", "-qO-", url)...)
-	l.note(fmt.Sprintf("%s from %s", url, place), fmt.Sprintf("%s %v", strings.TrimSpace(said), err))
+	const get = `exec 3<>/dev/tcp/$0/$1; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3`
+	if said, err := l.try(append(slices.Clone(in), "timeout", "5", "bash", "-c", get, host, port)...); err != nil || !strings.HasSuffix(said, "here\n") {
+		l.T.Errorf("%v at %s:%s: %v: %s", in, host, port, err, said)
+	}
+}
+
+// fetchWithin makes sure that a server answers a container.
+func (l *lab) fetchWithin(name, host string) {
+	l.T.Helper()
+	if said := l.within(name, "sh", "-c", `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 `+host+" 80"); !strings.HasSuffix(strings.TrimSpace(said), "here") {
+		l.T.Errorf("%s in %s: %s", host, name, said)
+	}
 }
 
 // see looks at the machine and at containers.
