@@ -43,7 +43,8 @@ func TestPaste(t *testing.T) {
 // has IPv6 unless somebody turns that off.
 func TestPasteIntoANamespaceOfOthers(t *testing.T) {
 	sh(t, "ip netns add others")
-	defer sh(t, "ip netns del others; umount /run/netns")
+	defer sh(t, "umount /run/netns")
+	defer runOSL(t, "rm", "--force", "others") // which takes the file of the locks along
 	file := netFile(t, `sandboxes:
   - {name: others, interfaces: [{name: eth0, addresses: [10.4.0.1/24], peer: ours/eth0}, {name: br, type: bridge, addresses: ["fd04::1/64"]}, {name: v, peer: host/vh}]}
   - {name: ours}`)
