@@ -202,6 +202,10 @@ func TestNamespaceOfAnother(t *testing.T) {
 	want(t, exitDone, nil, "link", "add", "other", "eth1", "--peer", "host/h9", "--address", "10.0.0.1/24")
 	want(t, exitDone, []string{"eth1", "is not osl's and stays"}, "rm", "other", "--dry-run")
 	want(t, exitDone, []string{"other: took out eth1; the namespace is not osl's and stays (osl rm --force ends it)"}, "rm", "other")
+	want(t, exitFailed, []string{"osl: create /nowhere/web: not found: open /nowhere: no such file or directory\n"}, "create", "/nowhere/web")
+	sh(t, "touch /run/netns/hosts && mount --bind /proc/self/ns/net /run/netns/hosts")
+	want(t, exitDone, []string{"hosts: there was nothing of osl's; the namespace is not osl's and stays\n"}, "rm", "--force", "hosts")
+	sh(t, "umount /run/netns/hosts && rm /run/netns/hosts")
 	want(t, exitDone, []string{"other"}, "ls")
 	want(t, exitDone, []string{"removed 1 sandbox (other)"}, "rm", "--force", "other")
 	if out := want(t, exitDone, nil, "ls"); strings.Contains(out, "other ") {

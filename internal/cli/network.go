@@ -276,7 +276,7 @@ func (a *app) takeDown(ctx context.Context, n osl.Network, force bool) error {
 		Changes osl.Changes `json:"changes"`
 	}{list(changes)}, func(w io.Writer) {
 		gone := named(changes, osl.ChangeRemove)
-		left := leftAlone(w, changes, gone)
+		left := leftAlone(w, changes, gone, force)
 		switch {
 		case len(changes) == 0:
 			fmt.Fprintln(w, "nothing to take down")
@@ -291,7 +291,7 @@ func (a *app) takeDown(ctx context.Context, n osl.Network, force bool) error {
 
 // leftAlone says of the namespaces that stay what was taken out of them, and
 // reports whether there are any.
-func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
+func leftAlone(w io.Writer, changes osl.Changes, gone []string, force bool) (some bool) {
 	var names []string
 	for _, name := range named(changes, osl.ChangeLeave) {
 		if !slices.Contains(gone, name) && !slices.Contains(names, name) {
@@ -318,8 +318,8 @@ func leftAlone(w io.Writer, changes osl.Changes, gone []string) (some bool) {
 			done = "took out what osl had put in"
 		}
 		how := " (osl rm --force ends it)"
-		if strings.HasPrefix(name, "/proc/") {
-			how = "" // it ends with its process
+		if force || strings.HasPrefix(name, "/proc/") {
+			how = "" // it is the host's own, or ends with its process
 		}
 		fmt.Fprintf(w, "%s: %s; the namespace is not osl's and stays%s\n", name, done, how)
 	}

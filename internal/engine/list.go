@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
 )
 
@@ -27,6 +28,9 @@ func List(ctx context.Context) ([]Entry, error) {
 				continue // it was destroyed meanwhile
 			}
 			e.Problem = err.Error()
+			if f, ok := err.(*fault.Error); ok { // the key is said beside it
+				e.Problem = f.Because(f.Err.Error())
+			}
 		}
 		list = append(list, e)
 	}

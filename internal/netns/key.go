@@ -130,6 +130,9 @@ func Pin(fd int, path string) error {
 		if err != unix.EEXIST { // what failed may have happened all the same
 			_ = unix.Unlink(path)
 		}
+		if err == unix.ENOENT {
+			return &fs.PathError{Op: "open", Path: filepath.Dir(path), Err: err} // that is what is missing
+		}
 		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
 	defer unix.Close(f)
