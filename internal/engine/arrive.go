@@ -166,21 +166,21 @@ func warnRefused(list []denied) {
 // returns what the kernel refuses, each thing in its own right: the links are home
 // all the same. An error is one of the exchange.
 //
-// What says that something is left to do goes in a send of its own, when nothing is.
+// What says that something is left to do goes when nothing is: the record that tells what
+// a link had in a send of its own, and in the last one the tag by which it is found.
 func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
-	var give, sign []plan.Op
+	var parts [3][]plan.Op
 	for _, op := range ops {
-		if op.EndsHomecoming() {
-			sign = append(sign, op)
-		} else {
-			give = append(give, op)
+		at := op.Homecoming()
+		parts[at] = append(parts[at], op)
+	}
+	for _, part := range parts {
+		more, err := r.give(part)
+		if refused = append(refused, more...); err != nil {
+			return refused, err
 		}
 	}
-	if refused, err = r.give(give); err != nil {
-		return refused, err
-	}
-	more, err := r.give(sign)
-	return append(refused, more...), err
+	return refused, nil
 }
 
 // give sends such steps, and again what did not succeed.

@@ -116,16 +116,18 @@ func (a SetLink) AtHome(index int, dev string) (ops []Op) {
 	return ops
 }
 
-// EndsHomecoming reports whether a step of AtHome takes away what says that others
-// are left to do.
-func (op *Op) EndsHomecoming() bool {
+// Homecoming is when a step of AtHome has its turn: 0 gives the link something back, 1
+// takes away what notes that, and 2 what says that something is left to do.
+func (op *Op) Homecoming() int {
 	switch a := op.Do.(type) {
 	case DelAltName:
-		return true
+		return 1
 	case SetLink:
-		return a.Link.Alias != nil
+		if a.Link.Alias != nil {
+			return 2
+		}
 	}
-	return false
+	return 0
 }
 
 // A home record notes what a link of the host loses when it moves: its addresses,
