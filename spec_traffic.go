@@ -79,7 +79,8 @@ type NexthopSpec struct {
 	// Family is ipv4 or ipv6, where Via does not say it; empty is ipv4. By one of IPv6
 	// routes of both families lead, by one of IPv4 those of IPv4 only.
 	Family string `json:"family,omitempty"`
-	// Blackhole drops what is sent there. In place of Via and Dev.
+	// Blackhole drops what is sent there. In place of Via and Dev. One of IPv6 needs an
+	// interface with IPv6 in the sandbox, since it is on lo.
 	Blackhole bool `json:"blackhole,omitempty"`
 	// Group are several of the sandbox's Nexthops, among which the kernel divides what it
 	// sends; a blackhole only alone, and no groups. In place of all else.

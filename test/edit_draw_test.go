@@ -165,12 +165,13 @@ func (r *drawer) furnish(s *osl.Spec) {
 	}
 	down := func(f osl.InterfaceSpec) bool { return f.Down }
 	up := slices.DeleteFunc(slices.Clone(s.Interfaces), down)
-	s.Routes, s.Neighbors = r.routes(up), r.neighbors(up)
+	s.Nexthops = r.nexthops(up)
+	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up)
 	s.Rules = r.rules()
 }
 
 // routes draws routes that need no address but the source that some have.
-func (r *drawer) routes(on []osl.InterfaceSpec) (list []osl.RouteSpec) {
+func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []osl.RouteSpec) {
 	var six, four []string
 	var sources []netip.Addr
 	for _, f := range on {
@@ -190,8 +191,11 @@ func (r *drawer) routes(on []osl.InterfaceSpec) (list []osl.RouteSpec) {
 			if x.To.Addr().Is6() {
 				devs, via = six, "fe80::"
 			}
+			by := byNexthop(x.To.Addr().Is6(), hops)
 			hops := rapid.IntRange(0, 3).Draw(r.T, "hops")
 			switch {
+			case len(by) > 0 && r.sometimes("by a nexthop", 2):
+				x.Nexthop = draw(r, "nexthop", by...)
 			case len(devs) == 0 || hops == 0:
 				x.Type = draw(r, "type", "blackhole", "unreachable", "prohibit", "throw")
 			case x.To.Addr().Is4() && len(six) > 0 && r.sometimes("by IPv6", 3):

@@ -14,7 +14,7 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
-// strangers puts routes into the sandboxes of a network, as somebody does by hand. It
+// strangers puts routes, and next hops that are objects, into the sandboxes of a network, as somebody does by hand. It
 // returns what takes them out again: all of them have to be there.
 func (r *drawer) strangers(t *testing.T, n osl.Network) (leave func()) {
 	type made struct {
@@ -22,9 +22,17 @@ func (r *drawer) strangers(t *testing.T, n osl.Network) (leave func()) {
 		route netlink.Route
 	}
 	var all []made
+	var leaves []func()
 	for _, s := range n.Sandboxes {
 		key := osl.GenerateKey(s.Name)
 		up := slices.DeleteFunc(links(t, key), func(l netlink.Link) bool { return l.Attrs().Flags&net.FlagUp == 0 })
+		var devs []string
+		for _, l := range up {
+			if a := l.Attrs(); a.Name != "lo" && a.RawFlags&unix.IFF_LOWER_UP != 0 {
+				devs = append(devs, a.Name)
+			}
+		}
+		leaves = append(leaves, r.strangeNexthops(s, devs))
 		var sources []net.IP
 		for _, f := range s.Interfaces {
 			for _, p := range f.Addresses {
@@ -61,6 +69,9 @@ func (r *drawer) strangers(t *testing.T, n osl.Network) (leave func()) {
 		}
 	}
 	return func() {
+		for _, leave := range leaves {
+			leave()
+		}
 		for _, m := range slices.Backward(all) {
 			witness(t, m.key, func(h *netlink.Handle) {
 				if err := h.RouteDel(&m.route); err != nil {

@@ -112,7 +112,7 @@ func everySnapshot(t *testing.T) map[string][]string {
 	all := map[string][]string{}
 	files, _ := os.ReadDir("/run/netns")
 	for _, f := range files {
-		all[f.Name()] = snapshot(t, "/run/netns/"+f.Name())
+		all[f.Name()] = slices.Concat(snapshot(t, "/run/netns/"+f.Name()), nexthopsIn(t, f.Name()), routesByNexthop(t, f.Name()))
 	}
 	return all
 }

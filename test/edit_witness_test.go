@@ -83,6 +83,9 @@ func described(n osl.Network) said {
 		for _, x := range b.Routes {
 			s.route(b.Name, x)
 		}
+		for _, x := range b.Nexthops {
+			s.line(b.Name, "nexthop", nexthopLine(x))
+		}
 		for _, x := range b.Rules {
 			for _, six := range []bool{false, true} {
 				if x.Family != map[bool]string{true: "ipv4", false: "ipv6"}[six] && (!x.From.IsValid() || x.From.Addr().Is6() == six) && (!x.To.IsValid() || x.To.Addr().Is6() == six) {
@@ -141,6 +144,9 @@ func (s said) route(box string, x osl.RouteSpec) {
 	}
 	if x.To.Addr().Is6() && x.Metric == 0 {
 		x.Metric = 1024
+	}
+	if x.Nexthop != 0 {
+		hops = []string{fmt.Sprint("by ", x.Nexthop)}
 	}
 	slices.Sort(hops)
 	s.line(box, "route", x.To, "table", cmp.Or(x.Table, 254), "metric", x.Metric, cmp.Or(x.Type, "unicast"), hops, "mtu", x.MTU, "advmss", x.AdvMSS, "src", x.Src)
@@ -285,6 +291,10 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 
 // routing adds the routes that are drawn, and the rules.
 func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int]string) {
+	for _, line := range nexthopsIn(t, box) {
+		s.line(box, "nexthop", line)
+	}
+	by := routesByID(t, box)
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		for _, x := range dump(t, func() ([]netlink.Route, error) {
 			return h.RouteListFiltered(family, &netlink.Route{Protocol: 111}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
@@ -308,6 +318,9 @@ func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int
 			}
 			for _, m := range x.MultiPath {
 				r.NextHops = append(r.NextHops, osl.NextHop{Via: hop(m.Gw, m.Via), Dev: names[m.LinkIndex], Weight: m.Hops + 1})
+			}
+			if id := by[routePlace{to.String(), cmp.Or(x.Table, 254), x.Priority}]; id != 0 { // that library tells what it is, and not its id
+				r.Nexthop, r.Via, r.NextHops, r.Type = uint32(id), netip.Addr{}, nil, "unicast"
 			}
 			s.route(box, r)
 		}

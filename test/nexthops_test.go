@@ -176,6 +176,7 @@ func TestNexthopsThatAreRefused(t *testing.T) {
 	for _, x := range []struct {
 		hops  []osl.NexthopSpec
 		route osl.RouteSpec
+		no6   bool // no interface has IPv6
 		is    error
 		says  string
 	}{
@@ -197,8 +198,12 @@ func TestNexthopsThatAreRefused(t *testing.T) {
 		{hops: []osl.NexthopSpec{one}, route: osl.RouteSpec{To: p("fd90::/64"), Nexthop: 1}, is: osl.ErrInvalid, says: "IPv6 routes can not use an IPv4 nexthop"},
 		{hops: []osl.NexthopSpec{one, {ID: 2, Blackhole: true}, group(3, osl.NexthopMember{ID: 1}, osl.NexthopMember{ID: 2})}, is: osl.ErrInvalid, says: "lackhole"},
 		{hops: []osl.NexthopSpec{{ID: 1, Via: a("fe80::9"), Dev: "e1"}}, is: osl.ErrInvalid, says: "turn its IPv6 on"},
+		{hops: []osl.NexthopSpec{{ID: 1, Blackhole: true, Family: "ipv6"}}, no6: true, is: osl.ErrInvalid, says: "a blackhole of IPv6 is on lo"},
 	} {
 		n := nexthopsNet(x.hops)
+		if x.no6 {
+			n.Sandboxes[0].Interfaces[0].Addresses = n.Sandboxes[0].Interfaces[0].Addresses[:1]
+		}
 		if x.route.To.IsValid() {
 			n.Sandboxes[0].Routes = []osl.RouteSpec{x.route}
 		}

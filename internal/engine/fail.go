@@ -184,8 +184,10 @@ func ofAction(op plan.Op, err error) error {
 		} else if a.Rule.L3MDev && errors.Is(err, unix.EINVAL) {
 			is(fault.ErrUnsupported, "the kernel has no VRF")
 		}
-	case plan.NewNexthop, plan.ReplaceNexthop:
-		ofNexthop(e, is)
+	case plan.NewNexthop:
+		ofNexthop(e, a.Nexthop, is)
+	case plan.ReplaceNexthop:
+		ofNexthop(e, a.Nexthop, is)
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled") {
 			is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
@@ -224,11 +226,13 @@ func ofQdisc(e *fault.Error, kind string, is func(error, string)) {
 }
 
 // ofNexthop says why the kernel does not make a next hop that is an object.
-func ofNexthop(e *fault.Error, is func(error, string)) {
+func ofNexthop(e *fault.Error, n rtnl.Nexthop, is func(error, string)) {
 	switch {
 	case errors.Is(e.Err, unix.EOPNOTSUPP) && e.Kernel == "":
 		is(fault.ErrUnsupported, "the kernel has no nexthop objects, which came with Linux 5.3: give the routes via, dev or next_hops")
-	case errors.Is(e.Err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled"):
+	case strings.Contains(e.Kernel, "IPv6 is disabled") && n.Blackhole:
+		is(fault.ErrInvalid, "a blackhole of IPv6 is on lo, whose IPv6 is on while an interface has an IPv6 address")
+	case strings.Contains(e.Kernel, "IPv6 is disabled"):
 		is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
 	case errors.Is(e.Err, unix.ENETDOWN):
 		is(fault.ErrUnreachable, "its interface must be up and have a carrier: look whether its other end, or a port of the bridge, is up")

@@ -141,12 +141,21 @@ func sameSeats(wanted map[neighKey]rtnl.Neigh, n rtnl.Neigh) (list []rtnl.Neigh)
 	return list
 }
 
-// NoEntry reports whether err only says that the multicast entry that a step takes away
-// is not there, for which the kernel has no word of its own.
+// NoEntry reports whether err only says that what a step takes away is not there, for
+// which the kernel has no word of its own: a multicast entry, or a route whose next hop is
+// an object that is gone.
 func NoEntry(a Action, err error) bool {
-	d, is := a.(DelNeigh)
 	e, ok := errnoOf(err)
-	return is && d.Neigh.MDB && ok && e == syscall.EINVAL
+	if !ok || e != syscall.EINVAL {
+		return false
+	}
+	switch a := a.(type) {
+	case DelNeigh:
+		return a.Neigh.MDB
+	case DelRoute: // it went with its next hop
+		return a.Route.Nexthop != 0
+	}
+	return false
 }
 
 // entryCommand returns the command for an entry of a bridge.

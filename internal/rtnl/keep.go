@@ -146,6 +146,9 @@ func (k Kept) Request() Request {
 			b.bytes(t, v)
 		}
 	}
+	if byID && k.data[0] == linux.AF_INET && !hasAttr(k.data[head:], linux.RTA_METRICS) {
+		b.nest(linux.RTA_METRICS, func() {}) // as at any such route
+	}
 	if k.typ == linux.RTM_NEWROUTE {
 		// Several routes may lead to one destination.
 		r.Flags = linux.NLM_F_CREATE | linux.NLM_F_APPEND

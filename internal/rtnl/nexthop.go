@@ -151,11 +151,12 @@ func ParseNexthop(p []byte) (n Nexthop, ok bool) {
 // LeadsByID reports whether the route of a message leads by a next hop that is an object
 // of its own.
 func LeadsByID(p []byte) bool {
-	if len(p) < linux.SizeofRtMsg {
-		return false
-	}
-	for t := range attrs(p[linux.SizeofRtMsg:]) {
-		if t == linux.RTA_NH_ID {
+	return len(p) >= linux.SizeofRtMsg && hasAttr(p[linux.SizeofRtMsg:], linux.RTA_NH_ID)
+}
+
+func hasAttr(b []byte, typ uint16) bool {
+	for t := range attrs(b) {
+		if t == typ {
 			return true
 		}
 	}

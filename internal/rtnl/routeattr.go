@@ -55,7 +55,9 @@ var rareAttrs = [...]routeAttr{
 		func(r Route, v []byte) Route { r.Via = getVia(v); return r }},
 	{linux.RTA_METRICS,
 		func(b buffer, r Route) buffer {
-			if r.MTU|r.AdvMSS != 0 {
+			// Of an IPv4 route that says nothing of them and leads by an object the kernel
+			// may make the metrics of another one by that.
+			if r.MTU|r.AdvMSS != 0 || r.Nexthop != 0 && r.Dst.Addr().Is4() {
 				b.nest(linux.RTA_METRICS, func() { b = b.number(linux.RTAX_MTU, r.MTU).number(linux.RTAX_ADVMSS, r.AdvMSS) })
 			}
 			return b
