@@ -196,4 +196,7 @@ func TestWhatIsMeant(t *testing.T) {
 	file := netFile(t, "sandboxes:\n  - name: web\n    interfaces:\n      - {name: br0, type: bridge}\n      - name: e\n        master: br1\n        peer: host/e9\n")
 	want(t, exitFailed, []string{"up " + file + ":6: ", `did you mean "br0"?`, "|         master: br1"}, "up", file)
 	want(t, exitFailed, []string{"diff " + file + ":6: "}, "diff", file)
+	// A link is not on itself.
+	file = netFile(t, "sandboxes: [{name: web, interfaces: [{name: e1, type: macvlan, parent: e}, {name: ee, peer: host/e9}]}]\n")
+	want(t, exitFailed, []string{`did you mean "ee"?`}, "up", file)
 }

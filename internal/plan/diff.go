@@ -292,7 +292,8 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if f.Parent != "" {
 		field = "parent"
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
-			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, k.named(w)))
+			others := slices.DeleteFunc(k.named(w), func(name string) bool { return name == f.Name })
+			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, others))
 		}
 	}
 	if l := x.link; l != nil && KindOf(f.Kind).ends && f.Parent == "" && f.HostParent == nil && !l.ParentNS && b.gone[l.Parent] {
