@@ -201,6 +201,9 @@ func TestLiveRestore(t *testing.T) {
 				c, err := l.ContainerInspect(l.T.Context(), "ends")
 				return err == nil && !c.State.Running
 			})
+			l.Eventually("its link is gone, and those of the others are there", func() bool {
+				return strings.Count(l.do("ip", "-o", "link", "show", "type", "veth"), " master ") == 3
+			})
 			l.see("restored "+step, "web", "peer")
 			l.reach(true, "peer", "web", "fd06::2", "192.0.2.2")
 			l.reach(true, "web", "peer", "fd06::3", "192.0.2.2")
