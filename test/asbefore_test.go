@@ -225,7 +225,7 @@ func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 	again := edit(func(l []osl.InterfaceSpec) { l[1].MTU = 1500 }) // which has that of its parent
 	for i, n := range []osl.Network{small, again} {
 		if i == 1 {
-			if _, err := osl.Diff(t.Context(), unsaid); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "while its MTU is 1000") {
+			if _, err := osl.Diff(t.Context(), unsaid); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "the link has 1000") {
 				t.Errorf("IPv6 where the MTU is too small: %v", err)
 			}
 		}
