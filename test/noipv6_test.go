@@ -174,11 +174,11 @@ func TestLoopbackIPv6OfAPinnedNamespace(t *testing.T) {
 			}
 		}
 		look("at first", had)
-		src, dst, _ := w.eth(sb, "10.124.0.2/24", "fd7d::2/64")
+		src, _, _ := w.eth(sb, "10.124.0.2/24", "fd7d::2/64")
 		look("with an interface", true)
 		must(t, iface(t, sb, src).Remove())
 		look("without it", had)
-		_, dst, _ = w.eth(sb, "10.124.0.2/24")
+		_, dst, _ := w.eth(sb, "10.124.0.2/24")
 		must(t, sb.AddAliasIP(dst, ipnet("fd7d::3/64")))
 		look("with an alias", true)
 		must(t, sb.RemoveAliasIP(dst, ipnet("fd7d::3/64")))
