@@ -90,7 +90,7 @@ func TestPlansGrowWithTheirSize(t *testing.T) {
 	for _, have := range []bool{false, true} {
 		small, large := cost(2500, have), cost(10000, have)
 		t.Logf("built before %v: 2,500 of each take %v, 10,000 %v", have, small, large)
-		if large > 11*small+10*time.Millisecond {
+		if large > 8*small+10*time.Millisecond {
 			t.Errorf("built before %v: 2,500 of each take %v, and 10,000 take %v", have, small, large)
 		}
 	}

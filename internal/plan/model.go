@@ -277,8 +277,12 @@ func (i *Iface) hasIPv6Addr() bool {
 	return false
 }
 
-// Iface returns the wanted interface with a name, nil if there is none.
+// Iface returns the wanted interface with a name, nil if there is none. It looks at one
+// after the other: of the many that have no parent or master, not at all.
 func (w *Sandbox) Iface(name string) *Iface {
+	if name == "" {
+		return nil
+	}
 	for i := range w.Ifaces {
 		if w.Ifaces[i].Name == name {
 			return &w.Ifaces[i]
