@@ -38,7 +38,7 @@ func TestHostEdits(t *testing.T) {
 	}
 	_, err := osl.Down(t.Context(), masq)
 	must(t, err)
-	draws(t, 12, 4)
+	draws(t, 12, 2)
 	rapid.Check(t, func(r *rapid.T) {
 		first := hostNow(t)
 		defer func() {

@@ -24,7 +24,7 @@ import (
 func TestEdits(t *testing.T) {
 	begin(t)
 	d := probe(t)
-	draws(t, 12, 4)
+	draws(t, 12, 2)
 	rapid.Check(t, func(r *rapid.T) {
 		defer func() {
 			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
