@@ -108,21 +108,9 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 	if err != nil {
 		return s, err
 	}
-	for _, n := range hops {
-		if n.Proto == rtnl.Protocol {
-			s.Nexthops = append(s.Nexthops, n)
-		} else {
-			s.OtherNexthops = append(s.OtherNexthops, n)
-		}
-	}
+	s.Nexthops, s.OtherNexthops = whose(hops, func(n *rtnl.Nexthop) uint8 { return n.Proto })
 	rules, err := conn.Rules(ctx)
-	for _, r := range rules {
-		if r.Proto == rtnl.Protocol {
-			s.Rules = append(s.Rules, r)
-		} else {
-			s.OtherRules = append(s.OtherRules, r)
-		}
-	}
+	s.Rules, s.OtherRules = whose(rules, func(r *rtnl.Rule) uint8 { return r.Proto })
 	if err == nil {
 		s.Neighs, err = readNeighs(ctx, conn, s.Links)
 	}
@@ -132,15 +120,22 @@ func readState(ctx context.Context, conn *netlink.Conn, all bool) (*plan.State, 
 // readRoutes reads the routes of osl, and those of others.
 func readRoutes(ctx context.Context, conn *netlink.Conn) (osls, others []rtnl.Route, err error) {
 	all, err := conn.EveryRoute(ctx, 0, 0)
-	others = []rtnl.Route{}
-	for _, r := range all {
-		if r.Proto == rtnl.Protocol {
-			osls = append(osls, r)
+	osls, others = whose(all, func(r *rtnl.Route) uint8 { return r.Proto })
+	return osls, others, err
+}
+
+// whose parts what osl made from what others did, by the protocol. That there is nothing
+// of others is known too: it is no nil.
+func whose[T any](all []T, proto func(*T) uint8) (osls, others []T) {
+	others = []T{}
+	for i := range all {
+		if proto(&all[i]) == rtnl.Protocol {
+			osls = append(osls, all[i])
 		} else {
-			others = append(others, r)
+			others = append(others, all[i])
 		}
 	}
-	return osls, others, err
+	return osls, others
 }
 
 // readNeighs reads the neighbour entries of osl, and its static forwarding entries: of

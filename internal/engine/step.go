@@ -158,16 +158,13 @@ func (r *run) announce(key string, a plan.Announce) error {
 	if len(l.MAC) != 6 {
 		return nil
 	}
-	for end := time.Now().Add(settleTime); a.Wait; time.Sleep(200 * time.Microsecond) {
-		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
+	if a.Wait {
+		if err := r.settle(n, a.Index, &l, func() bool { return l.Flags&unix.IFF_LOWER_UP == 0 || l.Oper }); err != nil {
 			return err
 		}
-		if l.Flags&unix.IFF_LOWER_UP == 0 || l.Oper || time.Now().After(end) {
-			break
+		if l.ParentNS && plan.KindOf(l.Kind).Pair {
+			r.settlePeer(a.At, l.Parent)
 		}
-	}
-	if a.Wait && l.ParentNS && plan.KindOf(l.Kind).Pair {
-		r.settlePeer(a.At, l.Parent)
 	}
 	err = n.conn.One(r.ctx, rtnl.SetLink(rtnl.LinkSet{Index: a.Index, MAC: l.MAC}))
 	if err != nil {
@@ -183,13 +180,15 @@ func (r *run) awaitCarrier(key string, a plan.AwaitCarrier) error {
 	if err != nil {
 		return err
 	}
+	var l rtnl.Link
+	return r.settle(n, a.Index, &l, func() bool { return l.Flags&unix.IFF_LOWER_UP != 0 })
+}
+
+// settle reads a link until it is as it is to be, for settleTime at most.
+func (r *run) settle(n *Namespace, index int, l *rtnl.Link, done func() bool) error {
 	for end := time.Now().Add(settleTime); ; time.Sleep(200 * time.Microsecond) {
-		var l rtnl.Link
-		if err := n.conn.One(r.ctx, rtnl.GetLink(a.Index, "", &l)); err != nil {
+		if err := n.conn.One(r.ctx, rtnl.GetLink(index, "", l)); err != nil || done() || time.Now().After(end) {
 			return err
-		}
-		if l.Flags&unix.IFF_LOWER_UP != 0 || time.Now().After(end) {
-			return nil
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/shell"
 )
@@ -334,4 +335,31 @@ func (s *State) SetVLANs(list []rtnl.VLANsOf) {
 	for _, v := range list {
 		s.VLANs[v.Index] = append(s.VLANs[v.Index], v.VLANs...)
 	}
+}
+
+// masterOf returns the index of the link that a wanted interface is to be a port of.
+func (b *builder) masterOf(w *Sandbox, f *Iface, k *known) (int, error) {
+	if f.Master == "" {
+		return f.MasterIndex, nil
+	}
+	problem := func(kind ProblemKind, format string, args ...any) (int, error) {
+		return 0, &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...), Field: "master"}
+	}
+	m, wanted := b.is[end{w.Key, f.Master}]
+	if !wanted {
+		m.link = k.Link(f.Master)
+	}
+	i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
+	switch {
+	case m.link == nil && i < 0:
+		return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, k.masters(w)))
+	case m.link != nil && !KindOf(m.link.Kind).Ports || m.link == nil && !KindOf(w.Ifaces[i].Kind).Ports && w.Ifaces[i].From == nil:
+		return problem(Invalid, "its master %q is neither a bridge nor a bond nor a vrf", f.Master)
+	}
+	if kind := KindOf(f.Kind); kind.NoMAC != nil && !kind.ownParent && (m.link != nil && m.link.Kind == "bridge" || m.link == nil && w.Ifaces[i].Kind == "bridge") {
+		if why := kind.NoMAC(&f.Data); why != "" {
+			return problem(Invalid, "its master %q is a bridge, of which a port has a hardware address: %s", f.Master, why)
+		}
+	}
+	return b.index[end{w.Key, f.Master}], nil
 }

@@ -260,31 +260,14 @@ func (b *builder) labels(w *Sandbox, k *known) {
 }
 
 func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
-	field := ""
+	x := b.is[end{w.Key, f.Name}]
+	master, err := b.masterOf(w, f, k)
+	if err != nil {
+		return err
+	}
+	field, parent := "master", 0
 	problem := func(kind ProblemKind, format string, args ...any) error {
 		return &Problem{Key: w.Key, Dev: f.device(), Kind: kind, Text: fmt.Sprintf(format, args...), Field: field}
-	}
-	x := b.is[end{w.Key, f.Name}]
-	master, parent := f.MasterIndex, 0
-	if f.Master != "" {
-		field = "master"
-		m, wanted := b.is[end{w.Key, f.Master}]
-		if !wanted {
-			m.link = k.Link(f.Master)
-		}
-		i := slices.IndexFunc(w.Ifaces, func(o Iface) bool { return o.Name == f.Master })
-		switch {
-		case m.link == nil && i < 0:
-			return problem(NotFound, "its master %q is not in the sandbox%s", f.Master, near.Hint(f.Master, k.masters(w)))
-		case m.link != nil && !KindOf(m.link.Kind).Ports || m.link == nil && !KindOf(w.Ifaces[i].Kind).Ports && w.Ifaces[i].From == nil:
-			return problem(Invalid, "its master %q is neither a bridge nor a bond nor a vrf", f.Master)
-		}
-		if kind := KindOf(f.Kind); kind.NoMAC != nil && !kind.ownParent && (m.link != nil && m.link.Kind == "bridge" || m.link == nil && w.Ifaces[i].Kind == "bridge") {
-			if why := kind.NoMAC(&f.Data); why != "" {
-				return problem(Invalid, "its master %q is a bridge, of which a port has a hardware address: %s", f.Master, why)
-			}
-		}
-		master = b.index[end{w.Key, f.Master}]
 	}
 	if b.starves(w, f, k, x.link, master) {
 		return problem(Invalid, "a port with an MTU below %d would take the IPv6 of its bridge", MinIPv6)

@@ -102,12 +102,20 @@ func membersOf(n rtnl.Nexthop) []rtnl.Member { return n.Group }
 // that goes down or loses its carrier, as the other end of a pair does by going down, and
 // with it these routes.
 func (b *builder) allNexthops(want []Sandbox) error {
-	b.shakes = b.shake()
+	var with []*Sandbox // most have none
 	for i := range want {
-		if w := &want[i]; !w.Ends {
-			if err := b.nexthops(w, b.known[w.Key]); err != nil {
-				return err
-			}
+		w := &want[i]
+		if k := b.known[w.Key]; !w.Ends && len(w.Nexthops)+len(k.Nexthops)+len(k.OtherNexthops) > 0 {
+			with = append(with, w)
+		}
+	}
+	if len(with) == 0 {
+		return nil
+	}
+	b.shakes = b.shake()
+	for _, w := range with {
+		if err := b.nexthops(w, b.known[w.Key]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -179,8 +187,10 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		}
 	}
 	b.hops = append(b.hops, ops...)
-	if back := k.nexthopsBack(w.Key); takes && len(back) > 0 {
-		b.aside = append([]Op{{NS: w.Key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true, Undo: back}}, b.aside...)
+	if takes {
+		if back := k.nexthopsBack(w.Key); len(back) > 0 {
+			b.aside = append([]Op{{NS: w.Key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true, Undo: back}}, b.aside...)
+		}
 	}
 	return nil
 }

@@ -259,10 +259,9 @@ func (b *builder) parent(w *Sandbox, f *Iface) *rtnl.Link {
 // asides renames what has a name that something else is to have, and goes or is
 // renamed itself in this change.
 func (b *builder) asides(want []Sandbox) error {
-	onHost := slices.IndexFunc(want, func(w Sandbox) bool { return w.Key == HostNS })
-	network := ""
-	if onHost >= 0 && want[onHost].Prune {
-		network = want[onHost].Network
+	var host *Sandbox // nil where the change prunes nothing there
+	if i := slices.IndexFunc(want, func(w Sandbox) bool { return w.Key == HostNS && w.Prune }); i >= 0 {
+		host = &want[i]
 	}
 	for i := range want {
 		w := &want[i]
@@ -271,12 +270,12 @@ func (b *builder) asides(want []Sandbox) error {
 			f := &w.Ifaces[j]
 			x := b.is[end{w.Key, f.Name}]
 			if x.link == nil && f.Peer != nil && f.Peer.Key == HostNS && !f.Peer.Claimed {
-				if err := b.asideOnHost(w, f.device(), f.Peer.Name, network); err != nil {
+				if err := b.asideOnHost(w, f.device(), f.Peer.Name, host); err != nil {
 					return err
 				}
 			}
 			if x.link == nil && w.Key == HostNS {
-				if err := b.asideOnHost(w, f.Name, f.Name, network); err != nil {
+				if err := b.asideOnHost(w, f.Name, f.Name, host); err != nil {
 					return err
 				}
 				continue
@@ -310,18 +309,18 @@ func (t Tag) leaves() bool { return t.Origin == Made || t.Origin == Host || t.Or
 
 // asideOnHost makes room for a link on the host where one has its name that goes: the end
 // of a pair that does, or what was made there for the network.
-func (b *builder) asideOnHost(w *Sandbox, dev, name, network string) error {
-	host := b.known[HostNS]
-	if host == nil {
+func (b *builder) asideOnHost(w *Sandbox, dev, name string, host *Sandbox) error {
+	k := b.known[HostNS]
+	if k == nil {
 		return nil
 	}
-	l := host.Link(name)
+	l := k.Link(name)
 	if l == nil {
 		return nil
 	}
 	_, stays := b.called[place{HostNS, l.Index}]
-	if t := host.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || !stays && network != "" && t.Origin == Made && t.Network == network {
-		b.setAside(HostNS, host, l)
+	if t := k.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || !stays && host != nil && b.prunes(host, t) {
+		b.setAside(HostNS, k, l)
 		return nil
 	}
 	return &Problem{Key: w.Key, Dev: dev, Kind: NameInUse, Far: name,

@@ -35,10 +35,7 @@ func turn(a Action) int {
 	case AwaitCarrier:
 		return whenCarried
 	case ReplaceNexthop:
-		if len(a.Nexthop.Group) > 0 {
-			return nextGroups
-		}
-		return nextHops
+		return turnOfNexthop(a.Nexthop)
 	case DelAltName:
 		if a.Index == loopback {
 			return atEnd
@@ -56,6 +53,13 @@ func turnOf(r rtnl.Route) int {
 	return onLinks
 }
 
+func turnOfNexthop(n rtnl.Nexthop) int {
+	if len(n.Group) > 0 {
+		return nextGroups
+	}
+	return nextHops
+}
+
 // InTurn puts inverses into the order in which they are carried out, where they come as
 // those of the last step first.
 func InTurn(ops []Op) {
@@ -67,10 +71,8 @@ func inTurn(steps []Step) {
 	turn := func(s Step) int {
 		switch {
 		case s.Type == linux.RTM_NEWNEXTHOP:
-			if n, _ := rtnl.ParseNexthop(s.Data); len(n.Group) > 0 {
-				return nextGroups
-			}
-			return nextHops
+			n, _ := rtnl.ParseNexthop(s.Data)
+			return turnOfNexthop(n)
 		case s.Type != linux.RTM_NEWROUTE:
 			return atOnce
 		case rtnl.HasVia(s.Data):
