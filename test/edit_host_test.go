@@ -3,17 +3,12 @@
 package osltest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
@@ -40,90 +35,13 @@ func TestHostEdits(t *testing.T) {
 	must(t, err)
 	draws(t, 12, 2)
 	rapid.Check(t, func(r *rapid.T) {
-		first := hostNow(t)
-		defer func() {
-			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
-				r.Fatalf("down: %v", err)
-			}
-			if left := differs(t, map[string][]string{"host": first}, hostAlone); left != "" {
-				r.Fatalf("after Down: %s", left)
-			}
-		}()
 		d := drawer{T: r, kinds: kinds}
+		first := everywhere(t)
+		defer d.takesBack(t, first, everywhere)
 		for range 5 {
-			n := d.onHost(uplink)
-			text, _ := json.Marshal(n)
-			r.Logf("apply %s", text)
-			would, err := osl.Diff(t.Context(), n)
-			if err != nil {
-				r.Fatalf("diff: %v", err)
-			}
-			did, err := osl.Apply(t.Context(), n)
-			if err != nil || born.ReplaceAllString(would.String(), "") != born.ReplaceAllString(did.String(), "") {
-				r.Fatalf("apply: %v\n%s\ndiff had said\n%s", err, did, would)
-			}
-			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
-				r.Fatalf("diff after that: %v\n%s", err, c)
-			}
-			d.hasOnHost(t, n)
-			bad := d.onHost(uplink)
-			if !d.spoil(&bad) {
-				continue
-			}
-			text, _ = json.Marshal(bad)
-			r.Logf("a failing apply %s", text)
-			before := everywhere(t)
-			if did, err := osl.Apply(t.Context(), bad); err == nil {
-				r.Fatalf("it did not fail:\n%s", did)
-			}
-			if changed := differs(t, before, everywhere); changed != "" {
-				r.Fatalf("a change that failed has changed %s", changed)
-			}
+			d.edit(t, edits{look: everywhere, draw: func() osl.Network { return d.onHost(uplink) }, holds: func(n osl.Network) { d.hasOnHost(t, n) }})
 		}
 	})
-}
-
-// born is in the mark of a link that osl makes on the host: when that was.
-var born = regexp.MustCompile(`;b=\w+`)
-
-// hostNow is what another program sees of the host and of its forwarding.
-func hostNow(t *testing.T) []string {
-	t.Helper()
-	all := snapshot(t, "")
-	for _, path := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-		b, err := os.ReadFile("/proc/sys/net/" + path)
-		must(t, err)
-		all = append(all, path+" = "+strings.TrimSpace(string(b)))
-	}
-	return all
-}
-
-func hostAlone(t *testing.T) map[string][]string { return map[string][]string{"host": hostNow(t)} }
-
-func everywhere(t *testing.T) map[string][]string {
-	all := everySnapshot(t)
-	all["host"] = hostNow(t)
-	return all
-}
-
-// differs says what is not as before, empty for nothing: what the kernel does by itself
-// takes a moment.
-func differs(t *testing.T, before map[string][]string, look func(*testing.T) map[string][]string) (changed string) {
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		after := look(t)
-		if maps.EqualFunc(before, after, slices.Equal) {
-			return ""
-		}
-		if time.Now().Before(end) {
-			continue
-		}
-		for _, key := range slices.Sorted(maps.Keys(before)) {
-			if !slices.Equal(before[key], after[key]) {
-				changed += key + ":\n" + diff(before[key], after[key])
-			}
-		}
-		return changed
-	}
 }
 
 // onHost draws a network with ends on the host, and mostly entries of it.

@@ -3,7 +3,6 @@
 package osltest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -35,53 +34,24 @@ func TestSourceEdits(t *testing.T) {
 	}
 	draws(t, 10, 2)
 	rapid.Check(t, func(r *rapid.T) {
-		first := everywhere(t)
-		defer func() {
-			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
-				r.Fatalf("down: %v", err)
-			}
-			if left := differs(t, first, everywhere); left != "" {
-				r.Fatalf("after Down: %s", left)
-			}
-		}()
 		d := drawer{T: r}
+		first := everywhere(t)
+		defer d.takesBack(t, first, everywhere)
 		for range 5 {
-			n := d.taking(sources)
-			text, _ := json.Marshal(n)
-			r.Logf("apply %s", text)
-			would, err := osl.Diff(t.Context(), n)
-			if err != nil {
-				r.Fatalf("diff: %v", err)
-			}
-			did, err := osl.Apply(t.Context(), n)
-			if err != nil || would.String() != did.String() {
-				r.Fatalf("apply: %v\n%s\ndiff had said\n%s", err, did, would)
-			}
-			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
-				r.Fatalf("diff after that: %v\n%s", err, c)
-			}
-			for _, s := range n.Sandboxes {
-				for _, f := range s.Interfaces {
-					if l := needLink(t, "/run/netns/"+s.Name, f.Name); f.MTU != 0 && l.Attrs().MTU != f.MTU {
-						r.Errorf("%s/%s has the MTU %d", s.Name, f.Name, l.Attrs().MTU)
-					}
-				}
-			}
-			bad := d.taking(sources)
-			if !d.spoil(&bad) {
-				continue
-			}
-			text, _ = json.Marshal(bad)
-			r.Logf("a failing apply %s", text)
-			before := everywhere(t)
-			if did, err := osl.Apply(t.Context(), bad); err == nil {
-				r.Fatalf("it did not fail:\n%s", did)
-			}
-			if changed := differs(t, before, everywhere); changed != "" {
-				r.Fatalf("a change that failed has changed %s", changed)
-			}
+			d.edit(t, edits{look: everywhere, draw: func() osl.Network { return d.taking(sources) }, holds: func(n osl.Network) { d.took(t, n) }})
 		}
 	})
+}
+
+// took compares the interfaces of a network with what the kernel has.
+func (r *drawer) took(t *testing.T, n osl.Network) {
+	for _, s := range n.Sandboxes {
+		for _, f := range s.Interfaces {
+			if l := needLink(t, "/run/netns/"+s.Name, f.Name); f.MTU != 0 && l.Attrs().MTU != f.MTU {
+				r.Errorf("%s/%s has the MTU %d", s.Name, f.Name, l.Attrs().MTU)
+			}
+		}
+	}
 }
 
 // taking draws a network that takes some links of the host, each into one sandbox.

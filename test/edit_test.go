@@ -3,16 +3,12 @@
 package osltest
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
-	"time"
 
-	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
 
 	"github.com/seed59451c2b/osl"
@@ -23,73 +19,22 @@ import (
 // between, which fail, leave it as it is.
 func TestEdits(t *testing.T) {
 	begin(t)
-	d := probe(t)
+	has := probe(t)
 	draws(t, 12, 2)
 	rapid.Check(t, func(r *rapid.T) {
-		defer func() {
-			if _, err := osl.Down(t.Context(), osl.Network{Name: "lab"}); err != nil {
-				r.Fatalf("down: %v", err)
-			}
-			left, _ := os.ReadDir("/run/netns")
-			links, err := netlink.LinkList()
-			if err != nil || len(left) > 0 || len(links) > 1 {
-				r.Fatalf("left: %v and %d links %v", left, len(links), err)
-			}
-		}()
-		d := drawer{T: r, kinds: d.kinds, rates: d.rates}
+		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
+		first := everywhere(t)
+		defer d.takesBack(t, first, everywhere)
+		e := edits{look: everySnapshot, draw: d.network, holds: func(n osl.Network) { d.stands(t, n) },
+			strangers: func(n osl.Network) func() { return d.strangers(t, n) }}
 		for range 4 {
-			n := d.network()
-			text, _ := json.Marshal(n)
-			r.Logf("apply %s", text)
-			would, err := osl.Diff(t.Context(), n)
-			if err != nil {
-				r.Fatalf("diff: %v", err)
-			}
-			did, err := osl.Apply(t.Context(), n)
-			if err != nil {
-				r.Fatalf("apply: %v\n%s", err, would)
-			}
-			if would.String() != did.String() {
-				r.Fatalf("diff said\n%sand apply did\n%s", would, did)
-			}
-			d.stands(t, n)
-			bad := d.network()
-			if !d.spoil(&bad) {
-				continue
-			}
-			text, _ = json.Marshal(bad)
-			r.Logf("a failing apply %s", text)
-			leave := d.strangers(t, n)
-			before := everySnapshot(t)
-			if did, err := osl.Apply(t.Context(), bad); err == nil {
-				r.Fatalf("it did not fail:\n%s", did)
-			}
-			for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-				after := everySnapshot(t) // some routes come from a work queue
-				if maps.EqualFunc(before, after, slices.Equal) {
-					break
-				}
-				if time.Now().After(end) {
-					changed := ""
-					for _, key := range []string{"sa", "sb", "sc"} {
-						if !slices.Equal(before[key], after[key]) {
-							changed += key + ":\n" + diff(before[key], after[key])
-						}
-					}
-					r.Fatalf("a change that failed has changed %s", changed)
-				}
-			}
-			leave()
-			d.stands(t, n)
+			d.edit(t, e)
 		}
 	})
 }
 
 // stands compares a network with what the kernel has.
 func (r *drawer) stands(t *testing.T, n osl.Network) {
-	if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
-		r.Fatalf("diff after that: %v\n%s", err, c)
-	}
 	asRead(r.T, n)
 	if got, want := standing(t, n), described(n); !maps.Equal(got, want) {
 		for line := range want {
@@ -104,17 +49,6 @@ func (r *drawer) stands(t *testing.T, n osl.Network) {
 		}
 		r.FailNow()
 	}
-}
-
-// everySnapshot is what another program sees of each sandbox.
-func everySnapshot(t *testing.T) map[string][]string {
-	t.Helper()
-	all := map[string][]string{}
-	files, _ := os.ReadDir("/run/netns")
-	for _, f := range files {
-		all[f.Name()] = slices.Concat(snapshot(t, "/run/netns/"+f.Name()), nexthopsIn(t, f.Name()), routesByNexthop(t, f.Name()))
-	}
-	return all
 }
 
 // network draws a network that can be built.
