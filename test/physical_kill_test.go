@@ -5,17 +5,17 @@ package osltest
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // TestPhysicalKilled is TestKilledAtEachSystemCall with network cards, of each
 // driver one.
 func TestPhysicalKilled(t *testing.T) {
 	list := cards(t)
-	strace, err := exec.LookPath("strace")
-	must(t, err)
+	strace := testnet.NeedProgram(t, "strace", "strace")
 	self, err := os.Executable()
 	must(t, err)
 	osl := func(t *testing.T, args ...string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 var manySandboxes = flag.Int("many.sandboxes", 100, "how many stand in TestReq9ManyCostNoMoreEach")
@@ -125,10 +126,7 @@ func costs(t *testing.T, strace string) map[string]int {
 // To make, open and destroy a sandbox takes as many exchanges with the kernel
 // among many as it does alone.
 func TestReq9ManyCostNoMoreEach(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("strace is not installed: nothing counts the system calls")
-	}
+	strace := testnet.NeedProgram(t, "strace", "strace")
 	w := begin(t)
 	w.link(&netlink.Veth{LinkAttrs: attrs("moves"), PeerName: "moves-not"})
 	w.made = append(w.made, "moves-not")

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 func init() {
@@ -52,10 +52,7 @@ func init() {
 // child printed.
 func swapped(t *testing.T, call, name, arg string, there func() bool, swap func()) string {
 	t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("strace is not installed: a system call can not be held up")
-	}
+	strace := testnet.NeedProgram(t, "strace", "strace")
 	self, err := os.Executable()
 	must(t, err)
 	c := child(name)

@@ -19,6 +19,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // witness opens the other library's handle in the namespace of a key; "" is
@@ -326,13 +328,10 @@ func sysctl(t *testing.T, key, path string) (value string) {
 	return value
 }
 
-// ipCommand runs the ip command; its absence skips the test, since then there
-// is nothing to be compatible with.
+// ipCommand runs the ip command; without it there is nothing to be compatible with.
 func ipCommand(t *testing.T, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("the ip command is not installed")
-	}
+	testnet.NeedProgram(t, "ip", "iproute2")
 	out, err := exec.Command("ip", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // chainPlugins is where Debian has the reference plugins (containernetworking-plugins).
@@ -24,18 +25,13 @@ const chainPlugins = "/usr/lib/cni"
 // the container, its link is shaped, and the firewall lets it through; with DEL of each
 // there is nothing left of them.
 func TestChain(t *testing.T) {
-	for _, name := range []string{"iptables", "tc"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(err)
-		}
-	}
+	testnet.NeedProgram(t, "iptables", "iptables")
+	testnet.NeedProgram(t, "tc", "iproute2")
 	c := newCNI(t)
 	for _, name := range []string{"portmap", "bandwidth", "firewall", "tuning"} {
-		if err := os.Symlink(filepath.Join(chainPlugins, name), filepath.Join(c.bin, name)); err != nil {
+		plugin := testnet.NeedProgram(t, filepath.Join(chainPlugins, name), "containernetworking-plugins")
+		if err := os.Symlink(plugin, filepath.Join(c.bin, name)); err != nil {
 			t.Fatal(err)
-		}
-		if _, err := os.Stat(filepath.Join(c.bin, name)); err != nil {
-			t.Skipf("containernetworking-plugins is needed: %v", err)
 		}
 	}
 	host, err := openHost()

@@ -17,14 +17,13 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // asked is what ip says in a namespace.
 func asked(t *testing.T, n *osl.Namespace, args ...string) (list []map[string]any) {
 	t.Helper()
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("the ip command is not installed")
-	}
+	testnet.NeedProgram(t, "ip", "iproute2")
 	out, err := n.Command(t.Context(), "ip", append([]string{"-json"}, args...)...).Output()
 	if e := (*exec.ExitError)(nil); errors.As(err, &e) && strings.Contains(string(e.Stderr), "table does not exist") {
 		return nil

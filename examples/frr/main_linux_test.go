@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
@@ -22,12 +20,10 @@ func TestMain(m *testing.M) { testnet.Main(m) }
 // begin starts a lab, and waits until its checks hold.
 func begin(t *testing.T, file string) *lab {
 	t.Helper()
-	if err := unix.Access(filepath.Join(programs, "bgpd"), unix.X_OK); err != nil {
-		t.Skip("FRR is not installed (Debian's package frr)")
-	}
 	if !testnet.IsRoot() {
 		t.Skip("FRR changes to a user of its own, which a user namespace does not have")
 	}
+	testnet.NeedProgram(t, filepath.Join(programs, "bgpd"), "frr")
 	l, err := start(t.Context(), file)
 	testnet.Feature(t, "example "+strings.TrimSuffix(file, ".yaml"), err)
 	t.Cleanup(func() {

@@ -136,9 +136,7 @@ func TestPasteOfAnEdit(t *testing.T) {
 	} {
 		t.Run(x.what, func(t *testing.T) {
 			if strings.Contains(x.after, "masquerade") {
-				if _, err := exec.LookPath("nft"); err != nil {
-					t.Skip("nft is not here")
-				}
+				testnet.NeedProgram(t, "nft", "nftables")
 			}
 			before := traces(t)
 			want(t, exitDone, nil, "up", fileOf(t, "lab", x.before))

@@ -19,6 +19,7 @@ import (
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/engine"
 	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/testnet"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,10 +110,7 @@ func TestSystemCalls(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the names of the calls are those of amd64")
 	}
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("strace is not installed: nothing counts the system calls")
-	}
+	strace := testnet.NeedProgram(t, "strace", "strace")
 	w := world(t, "")
 	w.a = w.make("a")
 	w.make("b")
