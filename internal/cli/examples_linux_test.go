@@ -87,6 +87,7 @@ func TestExamples(t *testing.T) {
 		"isolated":   {"bridge -n switch link set dev p1 isolated off", "ip -n switch link set dev p1 type bridge_slave isolated on\n"},
 		"internet":   {"ip link set dev db-lan nomaster", "ip link set dev db-lan master br-lab\n"},
 		"lossy":      {"tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 1mbit burst 16384 limit 29000", "tc -n near qdisc change dev eth0 root handle 6f6d: tbf rate 2mbit burst 16384 limit 28884\n"},
+		"nexthops":   {"ip -n edge nexthop replace id 10 group 2", "ip -n edge nexthop replace id 10 group 1/2,3 proto 111\n"},
 		"segment":    {"ip -n segment.segments link set desk.eth0 nomaster", "ip -n segment.segments link set dev desk.eth0 master office\n"},
 		"uplinks":    {"ip -n edge rule del priority 1002", "ip -n edge rule add fwmark 0x2/0xffffffff priority 1002 table 100 protocol 111\n"},
 		"vrf":        {"ip -n edge1 route del 10.1.0.0/24 table 10", "ip -n edge1 route add 10.1.0.0/24 via 192.0.2.0 dev core.10 onlink table 10 proto 111\n"},
