@@ -102,7 +102,7 @@ func TestFeatureStandsTogether(t *testing.T) {
 			return []osl.Spec{s, other}
 		},
 		"ports of a vrf": func(l, r, _ string) []osl.Spec {
-			s := osl.Spec{Name: l, Interfaces: []osl.InterfaceSpec{{Name: "red", Type: "vrf", Table: 10, Addresses: nets("192.0.2.9/32")}, {Name: "blue", Type: "vrf", Table: 20}},
+			s := osl.Spec{Name: l, Interfaces: []osl.InterfaceSpec{{Name: "red", Type: "vrf", Table: 10, Addresses: nets("192.0.2.9/32"), Impair: &osl.ImpairSpec{Rate: 8e6}}, {Name: "blue", Type: "vrf", Table: 20}},
 				Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: a("10.97.0.2"), Dev: "p0", Table: 10},
 					{To: netip.MustParsePrefix("0.0.0.0/0"), Type: "unreachable", Table: 20, Metric: 4278198272}},
 				Rules: []osl.RuleSpec{{Priority: 1000, L3MDev: true}}}

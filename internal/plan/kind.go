@@ -49,6 +49,9 @@ type Kind struct {
 	// QueueLen is the length of the transmit queue that the kernel gives one, in
 	// packets; 0 is what most have, 1000.
 	QueueLen int
+	// MTU is the MTU that the kernel gives one of which nothing else says it, in bytes;
+	// 0 is what most have, 1500.
+	MTU int
 	// Here says that the link below it is in its own namespace.
 	Here bool
 

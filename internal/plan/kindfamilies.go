@@ -62,6 +62,7 @@ func queuesCommand(b *strings.Builder, tx, rx int) {
 var masterKinds = []*Kind{
 	{
 		Name: "vrf", Ports: true, Fields: []string{"table"}, silent: true, NoARP: true,
+		MTU: 65575, // IP6_MAX_MTU of drivers/net/vrf.c
 		Check: func(d *rtnl.LinkData) (field, text string) {
 			if d.Table < 1 || d.Table == 254 || d.Table == 255 {
 				return "table", "a vrf needs a table of its own, from 1 on, and not 254 or 255"

@@ -19,6 +19,9 @@ func usual(kind string) rtnl.Link {
 	if k.QueueLen != 0 {
 		l.TxQLen = k.QueueLen
 	}
+	if kind == "vrf" {
+		l.MTU = 65575 // as 6.1 and 6.12 make it
+	}
 	for at, value := range usualLink(k) {
 		l.Options.Set(at, value)
 	}

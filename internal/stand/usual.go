@@ -2,6 +2,7 @@ package stand
 
 import (
 	"bytes"
+	"cmp"
 	"reflect"
 	"slices"
 
@@ -69,14 +70,10 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	switch {
 	case l.Kind == "bridge":
 		f.MTU = tag.MTU
-	case l.MTU != usualMTU || mtu:
+	case l.MTU != cmp.Or(kind.MTU, usualMTU) || mtu:
 		f.MTU = l.MTU
 	}
-	queue := usualQueue
-	if kind.QueueLen != 0 {
-		queue = kind.QueueLen
-	}
-	if l.TxQLen != queue {
+	if l.TxQLen != cmp.Or(kind.QueueLen, usualQueue) {
 		f.TxQueueLen = &l.TxQLen
 	}
 	o := beside(l.Options, usualLink(kind))
