@@ -76,9 +76,26 @@ func Open(ctx context.Context, name string) (*Namespace, error) {
 // namespace, such as /proc/PID/ns/net, and name to the key at which it is pinned, see
 // [KeyPath]. owner says whose it is, in words of the caller's, of up to some hundred
 // bytes: any process finds it in [Status], and so knows its own. It may be empty.
-func Adopt(ctx context.Context, at, name, owner string) (*Namespace, error) {
-	return handle(engine.Adopt(ctx, at, name, owner))
+func Adopt(ctx context.Context, at, name, owner string, options ...AdoptOption) (*Namespace, error) {
+	var a adoption
+	for _, o := range options {
+		if o != nil {
+			o(&a)
+		}
+	}
+	return handle(engine.Adopt(ctx, at, name, owner, a.asItIs))
 }
+
+// AdoptOption is an option of [Adopt].
+type AdoptOption func(*adoption)
+
+type adoption struct{ asItIs bool }
+
+// WithoutDefaults leaves the settings of the namespace as they are, where Adopt else
+// turns off the IPv6 of one that does not use it: lo keeps ::1. It is for who has been
+// told already what the namespace is to have, as a runtime by a container's sysctls. An
+// interface without an IPv6 address has its own IPv6 off all the same.
+func WithoutDefaults() AdoptOption { return func(a *adoption) { a.asItIs = true } }
 
 // Remove destroys the sandbox at the key of name, see [KeyPath]: what came
 // from the host goes home first. A key whose namespace is gone already is

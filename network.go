@@ -227,6 +227,17 @@ func (n *Namespace) SetLink(ctx context.Context, name string, c LinkChange) erro
 	return public(n.opened().SetLink(ctx, name, c.wanted()))
 }
 
+// Advertise tells the neighbors of the interface that is named ifName inside the sandbox,
+// or has this source name, which addresses it has: by an ARP announcement for each of
+// IPv4, and an unsolicited neighbor advertisement for each of IPv6. osl does so itself
+// where an interface comes up; it is for an address that has come from elsewhere to an
+// interface that is up, and for who wants it repeated. It sends once, and waits for
+// nothing. An address of which the kernel is still finding out whether it is taken is left
+// out. It needs CAP_NET_RAW, and returns ErrNotFound where there is no such interface.
+func (n *Namespace) Advertise(ctx context.Context, ifName string) error {
+	return public(n.opened().Advertise(ctx, ifName))
+}
+
 // AddNeighbors adds permanent neighbor and forwarding entries, all of them or
 // none, as AddNeighbor without force does it: an entry of osl for one of the
 // addresses is a NeighborSearchError, and what the kernel learned by itself is

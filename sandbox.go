@@ -215,7 +215,7 @@ func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 // away; the namespace and its other keys stay. The host's own namespace is
 // returned as the host sandbox, see [NewSandbox].
 func GetSandboxForExternalKey(basePath string, key string) (Sandbox, error) {
-	return asSandbox(engine.Adopt(context.Background(), basePath, key, ""))
+	return asSandbox(engine.Adopt(context.Background(), basePath, key, "", false))
 }
 
 // asSandbox keeps a nil handle from becoming a Sandbox that is not nil.

@@ -52,6 +52,7 @@ func TestZeroNamespaceIsClosed(t *testing.T) {
 		"Statistics":       func() error { _, err := n.Statistics(ctx); return err }(),
 		"WaitFor":          n.WaitFor(ctx, func(*Status) bool { return true }),
 		"SetLink":          n.SetLink(ctx, "a", LinkChange{MTU: 1400}),
+		"Advertise":        n.Advertise(ctx, "a"),
 		"OpenTun":          func() error { _, err := n.OpenTun("a"); return err }(),
 		"AddRoute":         n.AddRoute(ctx, RouteSpec{To: netip.MustParsePrefix("192.0.2.0/24")}),
 		"AddAddress":       n.AddAddress(ctx, "a", netip.MustParsePrefix("192.0.2.1/24")),

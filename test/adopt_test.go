@@ -50,6 +50,21 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("the key of %s is there still", name)
 		}
 	}
+	for _, want := range []struct {
+		options []osl.AdoptOption
+		lo      string
+	}{{nil, "off"}, {[]osl.AdoptOption{osl.WithoutDefaults()}, "auto"}} {
+		n, err := osl.Adopt(ctx, at, "adopted-with", "", want.options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lo, err := n.Interface(ctx, "lo"); err != nil || !lo.Up || lo.IPv6 != want.lo {
+			t.Errorf("%d options: %v, lo %+v", len(want.options), err, lo)
+		}
+		if err := n.Destroy(); err != nil {
+			t.Error(err)
+		}
+	}
 	var long strings.Builder // of what no packing makes shorter
 	for range 1000 {
 		long.WriteString(rand.Text())

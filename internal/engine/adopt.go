@@ -18,8 +18,8 @@ import (
 )
 
 // Adopt pins a network namespace that is there at key as well, and returns it as a
-// sandbox. at leads to it; owner is noted with it.
-func Adopt(ctx context.Context, at, key, owner string) (*Namespace, error) {
+// sandbox. at leads to it; owner is noted with it. asItIs leaves its settings alone.
+func Adopt(ctx context.Context, at, key, owner string, asItIs bool) (*Namespace, error) {
 	const op = "adopt the namespace " // and its path
 	path, err := base.Key(key)
 	if err != nil {
@@ -34,12 +34,12 @@ func Adopt(ctx context.Context, at, key, owner string) (*Namespace, error) {
 		return nil, fail(op+at, path, "", err)
 	}
 	defer unlock()
-	n, err := adopt(ctx, from, path, owner)
+	n, err := adopt(ctx, from, path, owner, asItIs)
 	return n, fail(op+at, path, "", err)
 }
 
 // adopt pins the namespace at from at key, too. The caller holds key's lock.
-func adopt(ctx context.Context, from, key, owner string) (*Namespace, error) {
+func adopt(ctx context.Context, from, key, owner string, asItIs bool) (*Namespace, error) {
 	old, err := open(from)
 	if err != nil {
 		return nil, err
@@ -48,11 +48,11 @@ func adopt(ctx context.Context, from, key, owner string) (*Namespace, error) {
 	if err := old.heal(ctx); err != nil { // by its own key
 		return nil, err
 	}
-	return old.pinAlso(ctx, from, key, owner)
+	return old.pinAlso(ctx, from, key, owner, asItIs)
 }
 
 // pinAlso pins the namespace at another key. from is where it was found.
-func (n *Namespace) pinAlso(ctx context.Context, from, key, owner string) (*Namespace, error) {
+func (n *Namespace) pinAlso(ctx context.Context, from, key, owner string, asItIs bool) (*Namespace, error) {
 	if err := vacant(key); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key, owner string) (*Name
 	if n.host {
 		at = hostAt(key, conn)
 	}
-	if err := at.pinTo(ctx, from, owner); err != nil {
+	if err := at.pinTo(ctx, from, owner, asItIs); err != nil {
 		at.Close()
 		if undoDir != nil {
 			undoDir()
@@ -100,8 +100,8 @@ func keyDir(ctx context.Context, key string) (undo func(), err error) {
 // pinTo pins the namespace at its key and notes that on its lo, so that another
 // process knows what to do with the key; from is where it was found. Until all is
 // done lo also has what takes it back.
-func (n *Namespace) pinTo(ctx context.Context, from, owner string) error {
-	ops, back, err := n.settings(ctx)
+func (n *Namespace) pinTo(ctx context.Context, from, owner string, asItIs bool) error {
+	ops, back, err := n.settings(ctx, asItIs)
 	if err != nil {
 		return err
 	}
@@ -138,9 +138,9 @@ func (n *Namespace) pinTo(ctx context.Context, from, owner string) error {
 }
 
 // settings plans to bring lo up, and to give the namespace the defaults of a new
-// sandbox where nothing in it uses IPv6, and returns the steps that take that
-// back. What osl made has them, and the host's namespace is left alone.
-func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.Step, err error) {
+// sandbox where nothing in it uses IPv6, unless they are to stay as they are, and
+// returns the steps that take that back. What osl made has them, and the host's namespace is left alone.
+func (n *Namespace) settings(ctx context.Context, asItIs bool) (ops []plan.Op, back []plan.Step, err error) {
 	if n.host {
 		return nil, nil, nil
 	}
@@ -160,7 +160,7 @@ func (n *Namespace) settings(ctx context.Context) (ops []plan.Op, back []plan.St
 	r := newRun(ctx, n)
 	defer r.close()
 	wanted := ipv6Defaults[:]
-	if usesIPv6(s) || noIPv6() {
+	if asItIs || usesIPv6(s) || noIPv6() {
 		wanted = nil
 	}
 	for _, x := range wanted {

@@ -6,7 +6,7 @@
 //	namespace.go  the handle: make, open, close, begin a change of a sandbox
 //	sandbox.go adopt.go host.go pool.go list.go join.go
 //	              other ways to a handle, to all of them, and into one for good
-//	iface.go link.go setlink.go alias.go route.go neigh.go bulk.go bulkstands.go
+//	iface.go link.go setlink.go alias.go advertise.go route.go neigh.go bulk.go bulkstands.go
 //	              one change each; bulk.go many of a kind, bulkstands.go what of them is there
 //	inside.go     the sandbox, for who makes sockets there
 //	apply.go network.go source.go ask.go outlive.go onhost.go

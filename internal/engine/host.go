@@ -142,7 +142,7 @@ func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
 		return nil, err
 	}
 	defer host.Close()
-	return host.pinAlso(ctx, "/proc/thread-self/ns/net", key, "")
+	return host.pinAlso(ctx, "/proc/thread-self/ns/net", key, "", true)
 }
 
 // lockToEnd locks a sandbox that is to be destroyed. The host's own has the lock of

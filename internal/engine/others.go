@@ -41,7 +41,7 @@ func (*Pool) Wait()             {}
 func (*Pool) Close() error      { return nil }
 
 func NewSandbox(string, bool, bool) (*Namespace, error) { return nil, no("create the sandbox") }
-func Adopt(context.Context, string, string, string) (*Namespace, error) {
+func Adopt(context.Context, string, string, string, bool) (*Namespace, error) {
 	return nil, no("adopt the namespace")
 }
 func Create(context.Context, string, map[string]string) (*Namespace, error) {
@@ -155,6 +155,9 @@ func (*Namespace) AllStatistics(context.Context) (map[string]types.InterfaceStat
 	return nil, no("read the statistics of the sandbox")
 }
 func (*Namespace) OpenTun(string) (*os.File, error) { return nil, no("open the device of") }
+func (*Namespace) Advertise(context.Context, string) error {
+	return no("advertise addresses")
+}
 func (*Namespace) SetLink(context.Context, string, want.LinkChange) error {
 	return no("set link")
 }
