@@ -32,7 +32,8 @@ clients:
 	test/oci/install
 	cd test/oci && GOWORK=off go test -v -timeout 30m -kills 100 ./...
 	test/dockerd/install
-	cd test/dockerd && GOWORK=off go test -v -timeout 60m .
+	cd test/dockerd/shim/v2 && GOWORK=off go test -v ./...
+	cd test/dockerd && GOWORK=off go test -v -timeout 120m .
 
 # The same behaviours, asked of moby's package.
 peer:

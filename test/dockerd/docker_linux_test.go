@@ -38,14 +38,21 @@ func setting(name, values string) *regexp.Regexp {
 	return regexp.MustCompile(fmt.Sprintf(`: [a-z0-9]+: settings: (- %[1]s%[2]c|\+ %[1]s%[3]c)$`, name, values[0], values[1]))
 }
 
-// both runs a script with both sides, and compares what they saw.
+// both runs a script with both sides of each version, and compares what they saw.
 func both(t *testing.T, script func(*lab), options ...string) {
 	t.Helper()
-	need(t)
+	for _, v := range versions {
+		t.Run(v.name, func(t *testing.T) { v.compare(t, script, options...) })
+	}
+}
+
+func (v *version) compare(t *testing.T, script func(*lab), options ...string) {
+	t.Helper()
+	v.need(t)
 	var seen []story
 	for _, side := range []string{"docker", "osl"} {
 		t.Run(side, func(t *testing.T) {
-			l := &lab{machine: newMachine(t, side, options...)}
+			l := &lab{machine: newMachine(t, v, side, options...)}
 			script(l)
 			seen = append(seen, l.story)
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -37,18 +38,24 @@ exec "$@"`
 // TestLibnetwork runs the tests of docker's libnetwork with its own package and with osl:
 // what passes with the one passes with the other.
 func TestLibnetwork(t *testing.T) {
-	need(t)
+	for _, v := range versions {
+		t.Run(v.name, v.testLibnetwork)
+	}
+}
+
+func (v *version) testLibnetwork(t *testing.T) {
+	dirs := v.need(t)
 	passed := map[string]int{}
-	for _, suite := range suites {
-		suite := filepath.Base(suite)
-		for _, name := range tests(t, suite) {
+	for _, suite := range v.suites {
+		suite := path.Base(path.Join(v.net, suite))
+		for _, name := range tests(t, dirs["docker"], suite) {
 			t.Run(suite+"/"+name, func(t *testing.T) {
 				if why := apart[suite+"/"+name]; why != "" {
 					t.Skip(why)
 				}
-				theirs, why := passes(t, "docker", suite, name)
+				theirs, why := passes(t, dirs["docker"], suite, name)
 				passed["docker"] += len(theirs)
-				ours, but := passes(t, "osl", suite, name)
+				ours, but := passes(t, dirs["osl"], suite, name)
 				passed["osl"] += len(ours)
 				for test := range theirs {
 					if !ours[test] {
@@ -67,9 +74,9 @@ func TestLibnetwork(t *testing.T) {
 var grouped = regexp.MustCompile("^" + together + "$")
 
 // tests lists the tests of a suite, each as an expression.
-func tests(t *testing.T, suite string) (list []string) {
+func tests(t *testing.T, dir, suite string) (list []string) {
 	t.Helper()
-	out, err := exec.Command(filepath.Join(built["docker"], suite+".test"), "-test.list", ".").Output()
+	out, err := exec.Command(filepath.Join(dir, suite+".test"), "-test.list", ".").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,14 +92,14 @@ func tests(t *testing.T, suite string) (list []string) {
 
 var result = regexp.MustCompile(`(?m)^--- PASS: (\S+)`)
 
-// passes runs tests of a suite on one side, and returns those that pass, and what they say.
-func passes(t *testing.T, side, suite, name string) (passed map[string]bool, said string) {
+// passes runs tests of a suite of the side that is in dir, and returns those that pass, and what they say.
+func passes(t *testing.T, dir, suite, name string) (passed map[string]bool, said string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", "-c", alone, "sh", filepath.Join(built[side], suite+".test"), "-test.v", "-test.parallel", "3", "-test.run", "^"+name+"$")
-	cmd.Env = append(os.Environ(), "PATH="+built[side]+":"+os.Getenv("PATH"))
+		"sh", "-c", alone, "sh", filepath.Join(dir, suite+".test"), "-test.v", "-test.parallel", "3", "-test.run", "^"+name+"$")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, time.Second
 	out, _ := cmd.CombinedOutput() // which tests passed, it says
 	passed = map[string]bool{}

@@ -59,7 +59,7 @@ var fields = []string{"ifindex", "link_index", "link_netnsid", "no", "id", "desi
 	"gc_timer", "hello_timer", "hold_timer", "tcn_timer", "topology_change_timer", "forward_delay_timer", "root_id", "bridge_id"}
 
 // objects turns what ip -json says into a line for each object, sorted.
-func objects(t *testing.T, text string) string {
+func (v *version) objects(t *testing.T, text string) string {
 	t.Helper()
 	var list []map[string]any
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
@@ -67,7 +67,7 @@ func objects(t *testing.T, text string) string {
 	}
 	var lines []string
 	for _, o := range list {
-		drop(o)
+		v.drop(o)
 		if len(o) > 0 {
 			b, err := json.Marshal(o)
 			if err != nil {
@@ -81,12 +81,12 @@ func objects(t *testing.T, text string) string {
 }
 
 // drop takes away what is not compared.
-func drop(o map[string]any) {
+func (v *version) drop(o map[string]any) {
 	for _, f := range fields {
 		delete(o, f)
 	}
 	link, _ := o["ifname"].(string)
-	if drawn.MatchString(link) {
+	if drawn[v.name].MatchString(link) {
 		delete(o, "address")
 	}
 	if link == "br0" { // the one in an overlay's sandbox: docker's says 0, which means nothing there
@@ -105,14 +105,14 @@ func drop(o map[string]any) {
 			}
 		}
 	}
-	for _, v := range o {
-		switch v := v.(type) {
+	for _, x := range o {
+		switch x := x.(type) {
 		case map[string]any:
-			drop(v)
+			v.drop(x)
 		case []any:
-			for _, x := range v {
-				if m, ok := x.(map[string]any); ok {
-					drop(m)
+			for _, y := range x {
+				if m, ok := y.(map[string]any); ok {
+					v.drop(m)
 				}
 			}
 		}
@@ -125,8 +125,9 @@ const linkLocal = "169.254."
 func local(addr any) string { m, _ := addr.(map[string]any); return fmt.Sprint(m["local"]) }
 
 var (
-	// drawn are the links whose addresses are drawn by lot.
-	drawn = regexp.MustCompile(`^(veth|br|docker|vxlan)`)
+	// drawn are the links whose addresses are drawn by lot. v23 makes those in containers
+	// of the IP address.
+	drawn = map[string]*regexp.Regexp{"v2": regexp.MustCompile(`^(eth|veth|br|docker|vxlan)`), "v23": regexp.MustCompile(`^(veth|br|docker|vxlan)`)}
 	// bridge is one that the kernel tells some time after its last port that it has no
 	// carrier.
 	bridge = regexp.MustCompile(`^(br-|docker)`)
@@ -179,7 +180,7 @@ func (m *machine) look(s *story, what string, in []string) {
 		if strings.TrimSpace(text) == "" {
 			text = "[]"
 		}
-		s.note(what+": "+strings.Join(x, " "), rename(objects(m.T, text)))
+		s.note(what+": "+strings.Join(x, " "), rename(m.objects(m.T, text)))
 	}
 	for _, x := range []string{"iptables-save", "ip6tables-save"} {
 		lines := strings.Split(counters.ReplaceAllString(sameNames(run(x)), ""), "\n")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +25,9 @@ import (
 type machine struct {
 	*testmachine.Machine
 	*client.Client
+	*version
 	side string
+	dir  string // of the side's programs
 	at   string // the neighbor whose daemon this is, "" for the machine's
 }
 
@@ -48,9 +51,11 @@ sleep 7200 & wait`
 // image is that of every container: busybox.
 const image = "lab"
 
-func newMachine(t *testing.T, side string, options ...string) *machine {
+// flags are those of each version's daemon.
+var flags = map[string][]string{"v2": {"--feature", "time-namespaces=false"}} // Debian's runc knows none
+
+func newMachine(t *testing.T, v *version, side string, options ...string) *machine {
 	t.Helper()
-	need(t)
 	for _, name := range []string{"busybox", "containerd", "runc", "iptables", "ip", "nsenter"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("%s is not installed: test/dockerd/install does that", name)
@@ -58,7 +63,7 @@ func newMachine(t *testing.T, side string, options ...string) *machine {
 	}
 	cmd := exec.Command("sh", "-c", setUp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
-	m := &machine{Machine: testmachine.Start(t, cmd), side: side}
+	m := &machine{Machine: testmachine.Start(t, cmd), version: v, side: side, dir: v.need(t)[side]}
 	m.begin(options...)
 	return m
 }
@@ -66,7 +71,7 @@ func newMachine(t *testing.T, side string, options ...string) *machine {
 // neighbor is the other machine, with a daemon of its own.
 func (m *machine) neighbor() *machine {
 	m.T.Helper()
-	n := &machine{Machine: m.Machine, side: m.side, at: "out"}
+	n := &machine{Machine: m.Machine, version: m.version, side: m.side, dir: m.dir, at: "out"}
 	n.begin()
 	return n
 }
@@ -89,7 +94,7 @@ func (m *machine) daemon(options ...string) {
 	m.T.Helper()
 	script := `d=$1 r=/run/docker$2 v=/var/lib/docker/of$2; shift 2; PATH=$d:$PATH exec "$d/dockerd" -H unix://$r.sock -p $r.pid \
 		--exec-root $r --data-root $v --storage-driver overlay2 "$@" >>$r.log 2>&1`
-	cmd := m.command(context.Background(), append([]string{"sh", "-c", script, "sh", built[m.side], m.at}, options...)...)
+	cmd := m.command(context.Background(), append([]string{"sh", "-c", script, "sh", m.dir, m.at}, append(slices.Clone(flags[m.name]), options...)...)...)
 	if err := cmd.Start(); err != nil {
 		m.T.Fatal(err)
 	}

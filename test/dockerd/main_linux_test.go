@@ -5,36 +5,62 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/seed59451c2b/osl/internal/testmachine"
 )
 
-// built has the directory of each side's programs, none where install did not run.
-var built = map[string]string{}
+// built has the directory of each side's programs, of each version that a test asked for.
+var built = map[*version]map[string]string{}
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
-// runAll builds the daemon on osl anew, so that it is on the osl that is here.
 func runAll(m *testing.M) int {
-	if list := testmachine.Installed("dockerd"); len(list) > 0 && os.Getuid() == 0 {
-		keep := filepath.Dir(list[len(list)-1])
-		out, err := os.MkdirTemp(keep, "osl") // tests have a /tmp of their own
-		if err != nil {
-			panic(err)
+	defer func() {
+		for _, dirs := range built {
+			os.RemoveAll(dirs["osl"])
 		}
-		defer os.RemoveAll(out)
-		built["docker"], built["osl"] = keep, out
-		for side, dir := range built {
-			if err := build(keep, dir, side); err != nil {
-				panic(err)
-			}
-			if err := builtOf(filepath.Join(dir, "dockerd"), side == "osl"); err != nil {
-				panic(err)
-			}
+	}()
+	return m.Run()
+}
+
+// need returns the directory of each side's programs of a version, and skips a test where
+// it can not run. The daemon on osl is built anew, so that it is on the osl that is here.
+func (v *version) need(t *testing.T) map[string]string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	if built[v] != nil {
+		return built[v]
+	}
+	called, err := v.called()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := testmachine.Installed("dockerd")
+	at := slices.IndexFunc(list, func(path string) bool { return filepath.Base(filepath.Dir(path)) == called })
+	if at < 0 {
+		t.Skipf("%s is not built: test/dockerd/install does that", called)
+	}
+	keep := filepath.Dir(list[at])
+	out, err := os.MkdirTemp(keep, "osl") // tests have a /tmp of their own
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := map[string]string{"docker": keep, "osl": out}
+	for side, dir := range dirs {
+		if err = v.build(keep, dir, side); err == nil {
+			err = builtOf(filepath.Join(dir, "dockerd"), side == "osl")
+		}
+		if err != nil {
+			os.RemoveAll(out)
+			t.Fatal(err)
 		}
 	}
-	return m.Run()
+	built[v] = dirs
+	return dirs
 }
 
 // builtOf makes sure of which package a program has: with the same one on both sides all
@@ -56,15 +82,4 @@ func builtOf(path string, osl bool) error {
 		return fmt.Errorf("%s is not on osl", path)
 	}
 	return nil
-}
-
-// need skips a test where it can not run.
-func need(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	if len(built) == 0 {
-		t.Skip("dockerd is not built: test/dockerd/install does that")
-	}
 }
