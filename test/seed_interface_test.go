@@ -198,7 +198,7 @@ func TestWithLinkInside(t *testing.T) {
 	})
 	before := snapshot(t, sb.Key())
 	index := needLink(t, sb.Key(), "there").Attrs().Index
-	dst := w.add(sb, "there", "eth", osl.WithLinkInside(), addresses("10.9.0.2/24"))
+	dst := w.add(sb, "there", "eth", osl.WithLinkInside(), addresses("10.9.0.2/24"), osl.WithSysctls(map[string]string{"ipv4.arp_ignore": "1"}))
 	l := needLink(t, sb.Key(), dst)
 	if dst != "eth0" || l.Attrs().Index != index {
 		t.Errorf("the link is %s with index %d, was %d", dst, l.Attrs().Index, index)

@@ -105,6 +105,8 @@ func (n *Namespace) wanted(r *run, conn *netlink.Conn, i *want.Options, src, pre
 		}
 		if n.host || !i.ExactName && want.IsNumbered(l.Name, prefix) {
 			w.Name = l.Name
+		} else if !i.ExactName { // by the kernel it would have its number after its settings
+			w.Name = numbered(s, prefix)
 		}
 	default:
 		w.Fresh = true

@@ -135,13 +135,19 @@ func (i *iface) fail(err error) {
 	}
 }
 
-// advertise repeats what osl does once. It is here and not in osl, which starts nothing
-// that goes on after a call.
-func (n *Namespace) advertise(srcName string, messages int, interval time.Duration) {
-	for range messages {
-		time.Sleep(interval)
-		if n.Advertise(context.Background(), srcName) != nil {
-			return // the interface is gone, or the sandbox
-		}
+// advertise tells the neighbors of an interface at once, and in the background again. That
+// is here and not in osl, which starts nothing that goes on after a call. What can not be
+// sent is no failure: neighbors find the addresses by asking.
+func (n *Namespace) advertise(srcName string, i *iface) {
+	if i.messages == 0 || n.Advertise(context.Background(), srcName) != nil {
+		return
 	}
+	go func() {
+		for range i.messages - 1 {
+			time.Sleep(i.interval)
+			if n.Advertise(context.Background(), srcName) != nil {
+				return // the interface is gone, or the sandbox
+			}
+		}
+	}()
 }

@@ -84,9 +84,7 @@ func (n *Namespace) AddInterface(ctx context.Context, srcName, dstPrefix, dstNam
 		return err
 	}
 	n.keep(srcName, i)
-	if i.messages > 1 { // osl has sent the first
-		go n.advertise(srcName, i.messages-1, i.interval)
-	}
+	n.advertise(srcName, i)
 	return nil
 }
 
@@ -98,7 +96,7 @@ func (n *Namespace) keep(srcName string, i *iface) {
 
 // RestoreInterfaces tells osl of interfaces that it may not know by itself, since another
 // daemon brought them in, and the neighbors of all.
-func (n *Namespace) RestoreInterfaces(ctx context.Context, interfaces map[Iface][]IfaceOption) error {
+func (n *Namespace) RestoreInterfaces(_ context.Context, interfaces map[Iface][]IfaceOption) error {
 	for x, options := range interfaces {
 		i := collect(options)
 		if i.err != nil {
@@ -112,11 +110,7 @@ func (n *Namespace) RestoreInterfaces(ctx context.Context, interfaces map[Iface]
 			return err
 		}
 		n.keep(x.SrcName, i)
-		if i.messages > 0 {
-			if err := n.Advertise(ctx, x.SrcName); err == nil && i.messages > 1 {
-				go n.advertise(x.SrcName, i.messages-1, i.interval)
-			}
-		}
+		n.advertise(x.SrcName, i)
 	}
 	return nil
 }
