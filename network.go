@@ -161,7 +161,7 @@ func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, err
 // AddLinks makes links as AddLink does, all of them or none.
 func (n *Namespace) AddLinks(ctx context.Context, links iter.Seq[InterfaceSpec]) error {
 	var list []want.Iface
-	for s := range links {
+	for s := range all(links) {
 		list = append(list, s.wanted())
 	}
 	return public(n.opened().AddLinks(ctx, list))
@@ -178,7 +178,7 @@ func (n *Namespace) RemoveLink(ctx context.Context, name string) error {
 // deleted together, which takes the kernel hardly longer than one. One that can
 // not be removed is in the error; the others are.
 func (n *Namespace) RemoveLinks(ctx context.Context, names iter.Seq[string]) error {
-	return public(n.opened().RemoveLinks(ctx, slices.Collect(names)))
+	return public(n.opened().RemoveLinks(ctx, slices.Collect(all(names))))
 }
 
 // AddRoute adds a static route. One that is there already is no error.
@@ -283,11 +283,11 @@ func (n *Namespace) RemoveRules(ctx context.Context, rules iter.Seq[RuleSpec]) e
 // is no error; an interface that is not there is ErrNotFound. They are alias IPs: see
 // AddAliasIP. So their subnets may be on other interfaces.
 func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
-	return public(n.opened().AddAddresses(ctx, ifName, addrs))
+	return public(n.opened().AddAddresses(ctx, ifName, all(addrs)))
 }
 
 // RemoveAddresses takes addresses away from the interface that AddAddresses finds
 // by ifName, all of them or none. One that is not there is no error.
 func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
-	return public(n.opened().RemoveAddresses(ctx, ifName, addrs))
+	return public(n.opened().RemoveAddresses(ctx, ifName, all(addrs)))
 }

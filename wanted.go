@@ -297,12 +297,20 @@ func eachValue[A, B any](all map[netip.Prefix]A, f func(A) B) (m map[netip.Prefi
 }
 
 // mapped yields what f makes of each.
-func mapped[A, B any](all iter.Seq[A], f func(A) B) iter.Seq[B] {
+func mapped[A, B any](list iter.Seq[A], f func(A) B) iter.Seq[B] {
 	return func(yield func(B) bool) {
-		for a := range all {
+		for a := range all(list) {
 			if !yield(f(a)) {
 				return
 			}
 		}
 	}
+}
+
+// all yields what a list does, and nothing for a nil one.
+func all[T any](list iter.Seq[T]) iter.Seq[T] {
+	if list == nil {
+		return func(func(T) bool) {}
+	}
+	return list
 }

@@ -61,6 +61,39 @@ func qdiscs(t *testing.T, name, dev string) string {
 	return strings.Join(lines, "\n")
 }
 
+// The kernel takes a queue of no length for a mistake where a discipline comes to it.
+func TestFeatureRateOfNoQueue(t *testing.T) {
+	begin(t)
+	downAfter(t, "impaired")
+	none := 0
+	for i, rate := range []osl.Rate{0, 8e6, 16e6, 0, 8e6} {
+		n := impairNet(nil, nil)
+		n.Sandboxes[0].Interfaces[0].TxQueueLen = &none
+		if rate != 0 {
+			n.Sandboxes[0].Interfaces[0].Impair = &osl.ImpairSpec{Rate: rate}
+		}
+		_, err := osl.Apply(t.Context(), n)
+		testnet.Feature(t, "impair by a rate (tbf)", err)
+		settles(t, n)
+		if got := needLink(t, osl.GenerateKey("ia"), "eth0").Attrs().TxQLen; got != 0 {
+			t.Errorf("step %d: its queue has the length %d", i, got)
+		}
+		bad := n
+		bad.Sandboxes = append([]osl.Spec{{Name: "sz"}}, n.Sandboxes...)
+		refusedRoute(&bad.Sandboxes[0])
+		bad.Sandboxes[1].Interfaces = []osl.InterfaceSpec{n.Sandboxes[0].Interfaces[0]}
+		if bad.Sandboxes[1].Interfaces[0].Impair = nil; rate == 0 {
+			bad.Sandboxes[1].Interfaces[0].Impair = &osl.ImpairSpec{Rate: 8e6}
+		}
+		if _, err := osl.Apply(t.Context(), bad); err == nil {
+			t.Fatal("what can not be is")
+		}
+		if got := needLink(t, osl.GenerateKey("ia"), "eth0").Attrs().TxQLen; got != 0 {
+			t.Errorf("step %d, after a change that failed: its queue has the length %d", i, got)
+		}
+	}
+}
+
 // A rate is a tbf, which nearly every kernel has: it is changed in its place, kept
 // where it is wanted still, told by Inspect, and goes when it is not wanted.
 func TestFeatureRate(t *testing.T) {

@@ -139,6 +139,42 @@ func TestDestroyOfWhatSomeoneUnmounted(t *testing.T) {
 	eventually(t, src+" is on the host again", func() bool { return linkOf(t, "", src) != nil })
 }
 
+// Of many that destroy one sandbox at once none fails.
+func TestDestroyAtOnce(t *testing.T) {
+	begin(t)
+	for range 5 {
+		n, err := osl.Create(t.Context(), "once")
+		must(t, err)
+		errs := make(chan error)
+		for range 20 {
+			go func() { errs <- n.Destroy() }()
+		}
+		for range 20 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A nil list is an empty one.
+func TestNilLists(t *testing.T) {
+	begin(t)
+	n, err := osl.Create(t.Context(), "lists")
+	must(t, err)
+	ctx := t.Context()
+	for name, err := range map[string]error{
+		"AddLinks": n.AddLinks(ctx, nil), "RemoveLinks": n.RemoveLinks(ctx, nil), "AddNeighbors": n.AddNeighbors(ctx, nil), "DeleteNeighbors": n.DeleteNeighbors(ctx, nil),
+		"AddRoutes": n.AddRoutes(ctx, nil), "RemoveRoutes": n.RemoveRoutes(ctx, nil), "RemoveRules": n.RemoveRules(ctx, nil),
+		"AddAddresses": n.AddAddresses(ctx, "lo", nil), "RemoveAddresses": n.RemoveAddresses(ctx, "lo", nil),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, n.Destroy())
+}
+
 func TestDestroyWhileInUse(t *testing.T) {
 	w := begin(t)
 	sb := w.sandbox()

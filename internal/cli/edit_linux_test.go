@@ -44,6 +44,18 @@ links: [[a/e, c/e]]`},
 		{"a vxlan has another VNI, and another name",
 			`sandboxes: [{name: a, interfaces: [{name: x, type: vxlan, vni: 5, remote: 192.0.2.1}, {name: y, type: vxlan, vni: 6}]}]`,
 			`sandboxes: [{name: a, interfaces: [{name: x, type: vxlan, vni: 7, remote: 192.0.2.2}, {name: z, type: vxlan, vni: 6}]}]`},
+		{"a vxlan gets the name of a bridge, which gets that of the vxlan",
+			`sandboxes: [{name: a, interfaces: [{name: x, type: bridge}, {name: y, type: vxlan, vni: 5}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: y, type: bridge}, {name: x, type: vxlan, vni: 5}]}]`},
+		{"a vxlan gets another name, and its own gets another link",
+			`sandboxes: [{name: a, interfaces: [{name: x, type: vxlan, vni: 5}, {name: z, type: bridge}]}]`,
+			`sandboxes: [{name: a, interfaces: [{name: w, type: vxlan, vni: 5}, {name: x, peer: a/z}]}]`},
+		{"a rule that denies the way to a next hop comes, and the next hop changes",
+			`sandboxes: [{name: a, gateway: 10.9.0.8, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24]}]}]`,
+			`sandboxes: [{name: a, gateway: 10.9.0.9, rules: [{priority: 5, action: prohibit}], interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24]}]}]`},
+		{"a route comes by which another's next hop is reached",
+			`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}]}]`,
+			`sandboxes: [{name: a, routes: [{to: "2001:db8::/32", via: "2001:db9::1"}, {to: "2001:db9::/32", dev: e}], interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}]}]`},
 		{"a macvlan has another parent and mode",
 			`sandboxes: [{name: a, interfaces: [{name: b, type: bridge}, {name: c, type: bridge}, {name: m, type: macvlan, parent: b}]}]`,
 			`sandboxes: [{name: a, interfaces: [{name: b, type: bridge}, {name: c, type: bridge}, {name: m, type: macvlan, parent: c, mode: private}]}]`},
@@ -72,6 +84,57 @@ links: [[a/e, c/e]]`},
 			eventually(t, func() []string { return difference(before, traces(t)) })
 		})
 	}
+}
+
+// What is exported goes up again, a default route that says more than a gateway does, too.
+func TestExportOfADefaultRoute(t *testing.T) {
+	before := traces(t)
+	for _, route := range []string{"{to: default, via: 10.9.0.9, src: 10.9.0.1}", "{to: default, via: 10.9.0.9, mtu: 1400}", "{to: '::/0', via: 'fd09::9', advmss: 1200}"} {
+		want(t, exitDone, nil, "up", fileOf(t, "lab", "sandboxes: [{name: a, routes: ["+route+"], interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24, 'fd09::1/64']}]}]"))
+		text := want(t, exitDone, nil, "export", "a")
+		if strings.Contains(text, "gateway") {
+			t.Errorf("%s is a gateway too:\n%s", route, text)
+		}
+		want(t, exitDone, []string{"nothing to change"}, "up", fileOf(t, "lab", text))
+	}
+	want(t, exitDone, nil, "down", "lab")
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
+// An error has the file and the line of what it is about, and a reason, before the kernel
+// has been asked.
+func TestRefusedFiles(t *testing.T) {
+	sh(t, "ip link add s0 type veth peer name s1")
+	defer sh(t, "ip link del s0")
+	before := traces(t)
+	for text, says := range map[string]string{
+		`sandboxes: [{name: ".."}]`: `lab.yaml:1: sandbox "..": ".." is no name of a sandbox`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mac: "00:00:00:00:00:00"}]}]`:                                    `lab.yaml:1: sandbox "a", interface "e": 00:00:00:00:00:00 is no hardware address`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}], gateway6: "fe80::9"}]`:              "needs its interface: fe80::9%eth0",
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge}], routes: [{to: "fd00::/16", via: "fe80::9"}]}]`:                 "needs its interface: fe80::9%eth0",
+		`sandboxes: [{name: a, interfaces: [{name: e, source: s0}]}, {name: host, masquerade: [{subnet: 10.9.0.0/24, uplink: s0}]}]`: `the uplink "s0" of 10.9.0.0/24 is taken into`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                  "lab.yaml:1: 01500 is no decimal number: write 832",
+		`sandboxes: [{name: a, sysctls: {ipv4.tcp_congestion_control: no-such}}]`:                                                    `the kernel does not take "no-such"`,
+	} {
+		code, out, errs := runOSL(t, "up", fileOf(t, "lab", text))
+		if code != exitUsage || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit code %d, no %q in\n%s%s", text, code, says, out, errs)
+		}
+	}
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
+// A network of which nothing stands but what it made on the host is taken down by its name.
+func TestDownOfWhatIsLeftOnTheHost(t *testing.T) {
+	before := traces(t)
+	file := fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, peer: host/h0}]}, {name: host, interfaces: [{name: br0, type: bridge}]}]")
+	want(t, exitDone, nil, "up", file)
+	sh(t, "ip netns del a")
+	want(t, exitDone, []string{"br0"}, "down", "lab")
+	want(t, exitDone, nil, "up", file)
+	want(t, exitDone, nil, "down", "lab")
+	want(t, exitFailed, []string{"neither a file nor a network"}, "down", "lab")
+	eventually(t, func() []string { return difference(before, traces(t)) })
 }
 
 // What one network made is no other's, and its name is enough to take it down.

@@ -88,6 +88,10 @@ func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
 	if slices.Contains(names, arg) || err != nil {
 		return err == nil, err
 	}
+	// Its sandboxes may be gone, and what it made on the host still there.
+	if left, err := osl.DiffDown(ctx, osl.Network{Name: arg}); err == nil && len(left) > 0 {
+		return true, nil
+	}
 	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand%s", arg, near.Hint(arg, names))
 }
 
@@ -306,7 +310,7 @@ func leftAlone(w io.Writer, changes osl.Changes, gone []string, force bool) (som
 				continue
 			}
 			steps++
-			if c.Interface != "" && !slices.Contains(links, c.Interface) {
+			if c.Interface != "" && c.Interface != "lo" && !slices.Contains(links, c.Interface) {
 				links = append(links, c.Interface)
 			}
 		}

@@ -59,6 +59,9 @@ func (n *Namespace) Destroy() error {
 		return fail(op, n.key, "", err)
 	}
 	defer unlock()
+	if _, err := n.handle(); err != nil {
+		return nil // another call did it in the meantime
+	}
 	return fail(op, n.key, "", n.destroyLocked(ctx))
 }
 

@@ -76,7 +76,8 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	if err != nil {
 		return nil, err
 	}
-	made, err := d.madeOnHost(ctx, names.OnHost)
+	// Where all of its sandboxes are gone none says whether it had something there.
+	made, err := d.madeOnHost(ctx, names.OnHost || len(names.Keys) == 0)
 	if err != nil {
 		return nil, fail("read the host", "", "", err)
 	}

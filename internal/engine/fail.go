@@ -77,7 +77,9 @@ func classify(e *fault.Error) {
 		e.Hint = missing()
 	case errors.Is(err, unix.EROFS):
 		is(fault.ErrPermission)
-		e.Hint = "a file system is read-only; IPv6 can not be turned off or on while /proc/sys is"
+		if strings.Contains(err.Error(), "/proc/sys") {
+			e.Hint = "IPv6 can not be turned off or on while /proc/sys is read-only"
+		}
 	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Op, "open the sandbox"):
 		e.Err, e.Hint = fault.Because(fault.ErrNotFound, fault.Worded("there is no such sandbox", err)), "list the sandboxes with: osl ls"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENXIO):
@@ -93,7 +95,7 @@ func classify(e *fault.Error) {
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENAMETOOLONG):
 		is(fault.ErrInvalid)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		e.Hint = "a limit is reached: see user.max_net_namespaces, fs.mount-max and ulimit -n"
+		e.Hint = "a limit is reached, or the file system of the base path is full: see user.max_net_namespaces, fs.mount-max, ulimit -n and df"
 	}
 }
 
@@ -174,9 +176,12 @@ func ofAction(op plan.Op, err error) error {
 		switch {
 		case errors.Is(err, sysctl.ErrChanged):
 			is(fault.ErrInvalid, "")
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), isWrite(err) && errors.Is(err, unix.ENOENT):
 			e.Err = fault.Worded(fmt.Sprintf("the kernel does not take %q", a.Value), err)
 			is(fault.ErrInvalid, "")
+		case errors.Is(err, unix.EPERM):
+			e.Err = fault.Worded(fmt.Sprintf("the kernel does not allow %q in this namespace", a.Value), err)
+			is(fault.ErrPermission, "")
 		}
 	case plan.NewRule:
 		if a.Rule.Family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT) {
@@ -191,9 +196,11 @@ func ofAction(op plan.Op, err error) error {
 	case plan.NewRoute, plan.ReplaceRoute:
 		if errors.Is(err, unix.EACCES) && strings.Contains(e.Kernel, "IPv6 is disabled") {
 			is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
+		} else if errors.Is(err, unix.EACCES) && strings.Contains(strings.ToLower(e.Kernel), "gateway") {
+			is(fault.ErrUnreachable, "a rule of the sandbox denies the way to the next hop: ip rule")
 		} else if errors.Is(err, unix.EINVAL) && strings.Contains(strings.ToLower(e.Kernel), "gateway") && !strings.Contains(e.Kernel, "scope") ||
 			errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) {
-			is(fault.ErrUnreachable, "a next hop must be in the subnet of an address of an interface that is up")
+			is(fault.ErrUnreachable, "a next hop must be in the subnet of an address of an interface that is up, and no rule may deny the way to it")
 		}
 	}
 	classify(e)
@@ -209,6 +216,12 @@ const parentWithoutIPv6 = "IPv6 support disabled"
 func changesMAC(op plan.Op) bool {
 	s, is := op.Do.(plan.SetLink)
 	return is && s.Link.MAC != nil
+}
+
+// isWrite reports whether err is of a file that was opened, and not written.
+func isWrite(err error) bool {
+	var e *fs.PathError
+	return errors.As(err, &e) && e.Op == "write"
 }
 
 // portTaken is the hint where a link can not listen.

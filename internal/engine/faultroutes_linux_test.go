@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -108,6 +109,11 @@ func routeOps() []faultOp {
 	bare.Sandboxes[0].Interfaces[1].Addresses = nil
 	down := routesLab(everyRoute(false)[4])
 	down.Sandboxes[0].Interfaces[1].Down = true
+	denied := func(n osl.Network) osl.Network {
+		n.Sandboxes = slices.Clone(n.Sandboxes)
+		n.Sandboxes[0].Rules = []osl.RuleSpec{{Priority: 5, Family: "ipv4", Action: "prohibit"}}
+		return n
+	}
 	length := routesLab(everyRoute(false)...)
 	length.Sandboxes[0].Interfaces[1].Addresses[1] = netip.MustParsePrefix("2001:db8:71::1/80")
 	return []faultOp{
@@ -134,6 +140,9 @@ func routeOps() []faultOp {
 		{name: "Apply that drops routes of every kind", before: before(routesLab(everyRoute(false)...)), do: apply(routesLab())},
 		{name: "Apply that drops a link of several next hops", before: before(routesLab(everyRoute(true)...)), do: apply(less)},
 		{name: "Apply that drops the addresses of routes", before: before(routesLab(everyRoute(false)...)), do: apply(bare)},
+		{name: "Apply that changes routes behind a rule that denies", before: before(denied(routesLab(everyRoute(false)...))), do: apply(denied(routesLab(everyRoute(true)...)))},
+		{name: "Apply that drops a link of routes behind a rule that denies", before: before(denied(routesLab(everyRoute(true)...))), do: apply(denied(less))},
+		{name: "Apply that drops a rule that denies, and routes behind it", before: before(denied(routesLab(everyRoute(false)...))), do: apply(routesLab())},
 		{name: "Apply that sets a link of routes down", before: before(routesLab(everyRoute(false)...)), do: apply(down)},
 		{name: "Apply that changes the prefix length of a source", before: before(routesLab(everyRoute(false)...)), do: apply(length)},
 	}

@@ -50,7 +50,7 @@ func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
 	}
 	i := slices.IndexFunc(f.Sandboxes, func(s osl.Spec) bool {
 		key, err := osl.KeyPath(s.Name)
-		return s.Name == e.Key || err == nil && key == e.Key
+		return s.Name == e.Key || err == nil && key == e.Key || s.Name == osl.HostName && e.Key == "" && e.Interface != ""
 	})
 	if i < 0 {
 		return f.ofSegments(e.Key)

@@ -3,7 +3,6 @@ package netfile
 import (
 	"encoding"
 	"fmt"
-	"math"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -358,42 +357,4 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 		}
 		d.value(e, nil, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
 	}
-}
-
-func (d *decoder) integer(n ast.Node, v reflect.Value) {
-	i, ok := n.(*ast.IntegerNode)
-	if !ok {
-		d.fail(n, "expected a whole number, found %s", describe(n))
-		return
-	}
-	var val int64
-	switch x := i.Value.(type) {
-	case int64:
-		val = x
-	case uint64:
-		val = int64(min(x, 1<<62))
-	}
-	if v.OverflowInt(val) || val > 1<<31-1 || val < -1<<31 {
-		d.fail(n, "%s is out of range", i.Token.Value)
-		return
-	}
-	v.SetInt(val)
-}
-
-// unsigned decodes a number of 32 bits, such as the kernel's of tables.
-func (d *decoder) unsigned(n ast.Node, v reflect.Value) {
-	i, ok := n.(*ast.IntegerNode)
-	if !ok {
-		d.fail(n, "expected a whole number, found %s", describe(n))
-		return
-	}
-	val, ok := i.Value.(uint64)
-	if x, signed := i.Value.(int64); signed && x >= 0 {
-		val, ok = uint64(x), true
-	}
-	if !ok || val > math.MaxUint32 {
-		d.fail(n, "%s is out of range: it is from 0 to %d", i.Token.Value, uint32(math.MaxUint32))
-		return
-	}
-	v.SetUint(val)
 }

@@ -157,6 +157,7 @@ func (s *source) parse(text []byte) error {
 	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
 		return fmt.Errorf("%s is no text in UTF-8", s.name)
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark, as Windows' editors write
 	s.lines = splitLines(text)
 	tokens := mend(lexer.Tokenize(string(text)))
 	if p := s.checkShape(tokens); p != nil {

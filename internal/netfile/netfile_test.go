@@ -30,6 +30,13 @@ func TestExamplesDecode(t *testing.T) {
 	}
 }
 
+// A byte order mark is passed over.
+func TestByteOrderMark(t *testing.T) {
+	if f, err := Parse("n.yaml", []byte("\ufeffsandboxes: [{name: a}]\n")); err != nil || len(f.Sandboxes) != 1 {
+		t.Error(err)
+	}
+}
+
 // Values with tabs are what they say: as the kernel prints several numbers, for one.
 func TestTabs(t *testing.T) {
 	const numbers = "4096\t131072\t6291456"

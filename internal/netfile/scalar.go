@@ -3,6 +3,7 @@ package netfile
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -64,4 +65,58 @@ func (d *decoder) scalar(n ast.Node, want string) (string, bool) {
 	}
 	d.fail(n, "expected %s, found %s", want, describe(n))
 	return "", false
+}
+
+// whole returns a node that is a decimal number, else nil. YAML takes 01500 for 832.
+func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
+	i, ok := n.(*ast.IntegerNode)
+	switch {
+	case !ok:
+		d.fail(n, "expected a whole number, found %s", describe(n))
+		return nil
+	case !isDecimal(strings.TrimLeft(i.Token.Value, "+-")):
+		d.fail(n, "%s is no decimal number: write %v", i.Token.Value, i.Value)
+		return nil
+	}
+	return i
+}
+
+func isDecimal(s string) bool {
+	return s == "0" || s != "" && s[0] != '0' && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+}
+
+func (d *decoder) integer(n ast.Node, v reflect.Value) {
+	i := d.whole(n)
+	if i == nil {
+		return
+	}
+	var val int64
+	switch x := i.Value.(type) {
+	case int64:
+		val = x
+	case uint64:
+		val = int64(min(x, 1<<62))
+	}
+	if v.OverflowInt(val) || val > 1<<31-1 || val < -1<<31 {
+		d.fail(n, "%s is out of range", i.Token.Value)
+		return
+	}
+	v.SetInt(val)
+}
+
+// unsigned decodes a number of 32 bits, such as the kernel's of tables.
+func (d *decoder) unsigned(n ast.Node, v reflect.Value) {
+	i := d.whole(n)
+	if i == nil {
+		return
+	}
+	val, ok := i.Value.(uint64)
+	if x, signed := i.Value.(int64); signed && x >= 0 {
+		val, ok = uint64(x), true
+	}
+	if !ok || val > math.MaxUint32 {
+		d.fail(n, "%s is out of range: it is from 0 to %d", i.Token.Value, uint32(math.MaxUint32))
+		return
+	}
+	v.SetUint(val)
 }

@@ -48,6 +48,11 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
+	if w.Prune && tag.Origin == Made && f.Kind != "" && tag.Source != f.source() { // it was another one
+		tag.Source = f.source()
+		alias := tag.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
 	told := set.Alias != nil // what nothing but the tag tells
 	was := tag.Was
 	to, from := b.options(w, f, l, &tag)

@@ -71,6 +71,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	if err := b.allNexthops(want); err != nil {
 		return nil, Commit{}, err
 	}
+	for i := range want {
+		b.openWays(&want[i])
+	}
 	for i := range b.final {
 		b.final[i].Final = true
 		b.final[i].Commit = b.final[i].NS == b.commit.Leader

@@ -87,8 +87,22 @@ func (b *builder) impair(w *Sandbox, f *Iface, k *known, l *rtnl.Link) error {
 			Text: fmt.Sprintf("another program put the queueing discipline %s %x: there, which osl does not touch", have.Kind, have.Handle>>16),
 			Away: &Op{NS: w.Key, Dev: l.Name, Do: DelQdisc{*have}}}
 	}
+	_, changes := op.Do.(ChangeQdisc)
+	if !changes && l.TxQLen == 0 {
+		op.Undo = append(op.Undo, noQueue(w.Key, f.Name, l.Index))
+	}
 	b.config = append(b.config, op)
+	if !changes && (f.TxQLen == nil && l.TxQLen == 0 || f.TxQLen != nil && *f.TxQLen == 0) {
+		b.config = append(b.config, noQueue(w.Key, f.Name, l.Index))
+	}
 	return nil
+}
+
+// noQueue sets the length of a link's queue to 0 again: the kernel takes that for a
+// mistake where it puts a queueing discipline at a link, and says 1000.
+func noQueue(key, dev string, index int) Op {
+	none := 0
+	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: index, TxQLen: &none}}}
 }
 
 // repair plans to take osl's disciplines from the links that stay and are not wanted
@@ -98,14 +112,18 @@ func (b *builder) repair(w *Sandbox, k *known) {
 		l := &k.Links[i]
 		f := b.wanted[l.Index]
 		if have, own := k.QdiscOf(l); own && !b.gone[l.Index] && (f == nil || f.Impair == nil) {
-			b.config = append(b.config, unimpaired(w.Key, l.Name, *have))
+			b.config = append(b.config, unimpaired(w.Key, l, *have))
 		}
 	}
 }
 
 // unimpaired plans to take osl's discipline from a link.
-func unimpaired(key, dev string, q rtnl.Qdisc) Op {
-	return Op{NS: key, Dev: dev, Do: DelQdisc{q}, Undo: []Op{{NS: key, Dev: dev, Do: NewQdisc{q}}}}
+func unimpaired(key string, l *rtnl.Link, q rtnl.Qdisc) Op {
+	op := Op{NS: key, Dev: l.Name, Do: DelQdisc{q}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewQdisc{q}}}}
+	if l.TxQLen == 0 {
+		op.Undo = append(op.Undo, noQueue(key, l.Name, l.Index))
+	}
+	return op
 }
 
 // QdiscOf returns the discipline at the root of a link that is not the kernel's own,

@@ -79,7 +79,7 @@ func know(s *State) *known {
 			continue
 		}
 		k.tags[l.Index] = t
-		if t.Origin != Kept && k.source[t.Source] == nil {
+		if t.Origin != Kept && (k.source[t.Source] == nil || l.Name == t.Source) {
 			k.source[t.Source] = l
 		}
 	}

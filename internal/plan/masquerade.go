@@ -62,13 +62,24 @@ func (b *builder) masquerade(w *Sandbox, k *known, want []Sandbox) error {
 	if w.Key != HostNS || w.Network == "" {
 		return nil
 	}
-	ends := map[string]bool{} // links of the host that there are, or will be
-	for _, name := range k.Names() {
+	ends := map[string]bool{} // links of the host that there will be
+	for i := range k.Links {
+		l := &k.Links[i]
+		if !b.gone[l.Index] && !b.farEnds[[2]int{l.Index, l.Parent}] {
+			ends[orElse(b.called[place{HostNS, l.Index}], l.Name)] = true
+		}
+	}
+	for _, name := range k.Hidden {
 		ends[name] = true
 	}
+	taken := map[string]string{} // those that go into a sandbox
 	for i := range want {
 		for j := range want[i].Ifaces {
 			f := &want[i].Ifaces[j]
+			if f.From != nil && want[i].Key != HostNS {
+				taken[f.From.Link.Name] = want[i].Key
+				continue
+			}
 			ends[f.Name] = ends[f.Name] || want[i].Key == HostNS
 			if f.Peer != nil && f.Peer.Key == HostNS {
 				ends[f.Peer.Name] = true
@@ -76,6 +87,10 @@ func (b *builder) masquerade(w *Sandbox, k *known, want []Sandbox) error {
 		}
 	}
 	for _, m := range w.Masq {
+		if into := taken[m.Uplink]; into != "" {
+			return &Problem{Key: w.Key, Kind: Invalid, Field: "masquerade", Entry: m.Subnet.String(),
+				Text: fmt.Sprintf("the uplink %q of %v is taken into %s", m.Uplink, m.Subnet, into)}
+		}
 		if !ends[m.Uplink] {
 			return &Problem{Key: w.Key, Kind: NotFound, Field: "masquerade", Entry: m.Subnet.String(),
 				Text: fmt.Sprintf("the host has no link %q that could be the uplink of %v%s", m.Uplink, m.Subnet, near.Hint(m.Uplink, slices.Collect(maps.Keys(ends))))}

@@ -242,7 +242,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 		}
 	}
 	if q, own := s.QdiscOf(l); own {
-		ops = append(ops, unimpaired(key, l.Name, *q))
+		ops = append(ops, unimpaired(key, l, *q))
 	}
 	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {

@@ -26,6 +26,8 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 	for _, g := range w.Gateways {
 		list = append(list, Route{Route: g, Dev: g.Via.Zone()})
 	}
+	// By those on a device others may be reached.
+	slices.SortStableFunc(list, func(x, y Route) int { return turnOf(x.Route) - turnOf(y.Route) })
 	for _, r := range list {
 		r.Proto = rtnl.Protocol
 		var err error

@@ -40,6 +40,10 @@ func turn(a Action) int {
 		if a.Index == loopback {
 			return atEnd
 		}
+	case DelRule:
+		if a.Rule.Priority == 0 { // openWays made it
+			return atEnd
+		}
 	case MakeNS:
 		return atEnd
 	}
@@ -73,6 +77,11 @@ func inTurn(steps []Step) {
 		case s.Type == linux.RTM_NEWNEXTHOP:
 			n, _ := rtnl.ParseNexthop(s.Data)
 			return turnOfNexthop(n)
+		case s.Type == linux.RTM_DELRULE:
+			if r, _ := rtnl.ParseRule(s.Data); r.Priority == 0 {
+				return atEnd
+			}
+			return atOnce
 		case s.Type != linux.RTM_NEWROUTE:
 			return atOnce
 		case rtnl.HasVia(s.Data):

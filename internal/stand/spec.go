@@ -15,7 +15,7 @@ import (
 // Spec says what a sandbox is to be that is as this one.
 func (s *Standing) Spec() want.Sandbox {
 	is := s.Sandbox()
-	spec := want.Sandbox{Name: is.Name, Gateway: is.Gateway, Gateway6: is.Gateway6, Routes: is.Routes, Nexthops: is.Nexthops, Rules: is.Rules,
+	spec := want.Sandbox{Name: is.Name, Gateway: s.gateway(true), Gateway6: s.gateway(false), Routes: is.Routes, Nexthops: is.Nexthops, Rules: is.Rules,
 		Sysctls: byName(s.Settings.Sandbox), Labels: is.Labels}
 	remotes := map[string][]netip.Addr{}
 	for _, n := range is.Neighbors {
@@ -52,6 +52,17 @@ func (s *Standing) Spec() want.Sandbox {
 		spec.Interfaces[i].SharedSubnet = shared[spec.Interfaces[i].Name]
 	}
 	return spec
+}
+
+// gateway returns the next hop of a default route that says nothing else: one with a source
+// or a size is among the routes.
+func (s *Standing) gateway(v4 bool) netip.Addr {
+	for _, r := range s.State.Routes {
+		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() && !plan.IsStatic(r) {
+			return r.Via
+		}
+	}
+	return netip.Addr{}
 }
 
 // hasRemote reports whether a vxlan has a remote of its own: others are entries beside it.

@@ -43,10 +43,10 @@ func (net *Network) Names(k Keys) (names Names, err error) {
 		}
 		key, err := k.Path(s.Name)
 		if err != nil {
-			return names, err
+			return names, fault.At(s.Name, "", err)
 		}
 		if seen[k.Same(key)] {
-			return names, fault.Invalidf("the sandbox %q is there twice", s.Name)
+			return names, fault.At(s.Name, "", fault.Invalidf("the sandbox %q is there twice", s.Name))
 		}
 		seen[k.Same(key)] = true
 		names.Keys = append(names.Keys, key)

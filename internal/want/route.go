@@ -62,6 +62,8 @@ func ToRoute(x Route) (r plan.Route, err error) {
 			return no("has a next hop without via")
 		case via.IsValid() && !ofOne(via):
 			return no("has the next hop (via) %v, which is no address of one host", via)
+		case via.Is6() && via.IsLinkLocalUnicast() && deviceOf(via, dev) == "":
+			return no("has the link-local next hop %v, which needs its interface: %v%%eth0", via, via)
 		case via.Zone() != "" && dev != "" && via.Zone() != dev:
 			return no("has a next hop on %q and on %q", via.Zone(), dev)
 		}

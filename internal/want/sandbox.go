@@ -1,6 +1,7 @@
 package want
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -40,6 +41,8 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 			return where.In(g.field, "", fault.Invalidf("%v is no gateway of its family: gateway is IPv4, gateway6 is IPv6", g.ip))
 		case !ofOne(g.ip):
 			return where.In(g.field, "", fault.Invalidf("the %s %v is no address of one host", g.field, g.ip))
+		case g.ip.Is6() && g.ip.IsLinkLocalUnicast() && g.ip.Zone() == "":
+			return where.In(g.field, "", fault.Invalidf("the %s %v is link-local, and needs its interface: %v%%eth0", g.field, g.ip, g.ip))
 		}
 		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
 	}
@@ -103,7 +106,7 @@ func (s *Iface) common() (*plan.Iface, error) {
 	if s.TxQueueLen != nil && *s.TxQueueLen < 0 {
 		return nil, where.In("txqueuelen", "", fault.Invalidf("the queue length %d is negative", *s.TxQueueLen))
 	}
-	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0) {
+	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0 || bytes.Equal(s.MAC, make([]byte, 6))) {
 		return nil, where.In("mac", "", fault.Invalidf("%v is no hardware address of a single interface", s.MAC))
 	}
 	for i, p := range slices.Concat(s.Addresses, s.Aliases) {
