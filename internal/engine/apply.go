@@ -77,7 +77,7 @@ func (p *prepared) endings() (map[string][]Change, error) {
 		}
 		lo, err := n.loopback(p.run.ctx)
 		if err == nil {
-			ends[n.key], err = n.endChanges(p.run.ctx, &lo)
+			ends[n.key], err = n.endChanges(p.run.ctx, &lo, p.left(n.key))
 		}
 		if err != nil {
 			return nil, fail("", n.key, "", err)

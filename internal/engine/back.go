@@ -120,7 +120,7 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 					continue
 				}
 			}
-			if kind := inverseOf(op); made[op.NS] && kind != ending && !isHome(op) {
+			if kind := inverseOf(op); made[op.NS] && kind != ending && !moves(op) {
 				continue
 			}
 			ops = append(ops, op)
@@ -132,6 +132,12 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 
 // isHome reports whether an inverse brings a link of the host home.
 func isHome(op plan.Op) bool {
+	set, ok := op.Do.(plan.SetLink)
+	return ok && set.To != nil && *set.To == plan.HostNS
+}
+
+// moves reports whether an inverse brings a link into another namespace.
+func moves(op plan.Op) bool {
 	set, ok := op.Do.(plan.SetLink)
 	return ok && set.To != nil
 }
@@ -226,6 +232,9 @@ func (r *run) butMAC(n *Namespace, set plan.SetLink, refused error) error {
 func (r *run) revert(op plan.Op) error {
 	if isHome(op) {
 		return r.bringBack(op)
+	}
+	if moves(op) {
+		return r.moveBack(op)
 	}
 	return r.step(op)
 }

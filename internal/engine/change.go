@@ -46,8 +46,9 @@ func commands(op plan.Op, sh shell.Shell) (c []Change) {
 	return c
 }
 
-// endChanges returns what destroying the sandbox does. lo is its loopback.
-func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link) (c []Change, err error) {
+// endChanges returns what destroying the sandbox does, but for the links that have left it
+// before. lo is its loopback.
+func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link, left map[int]bool) (c []Change, err error) {
 	s := n.stays(lo)
 	if s == nil {
 		return []Change{removeChange(n.key)}, nil
@@ -58,6 +59,9 @@ func (n *Namespace) endChanges(ctx context.Context, lo *rtnl.Link) (c []Change, 
 	}
 	sh := shell.For(base.Path())
 	for _, op := range ops {
+		if home, is := op.Do.(plan.SetLink); is && home.To != nil && left[home.Link.Index] {
+			continue
+		}
 		for _, x := range commands(op, sh) {
 			x.Sandbox, x.Kind = base.NameOf(n.key), Leave
 			c = append(c, x)

@@ -92,6 +92,13 @@ func (n *Namespace) empty(ctx context.Context, links []rtnl.Link, ending map[lin
 		return false, err
 	}
 	s := &plan.State{Links: links}
+	if some, err := n.settleMoves(ctx, s.ByIndex(1)); err != nil {
+		return false, err
+	} else if some {
+		if s.Links, err = n.conn.Links(ctx); err != nil {
+			return false, err
+		}
+	}
 	if stay := n.stays(s.ByIndex(1)); stay != nil {
 		return false, n.leave(ctx, stay)
 	}

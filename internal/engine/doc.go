@@ -24,8 +24,9 @@
 //	make.go step.go sysctl.go tun.go offload.go generic.go wireguard.go masquerade.go
 //	              the steps that are no message of route netlink
 //	back.go       the way back after a failure
-//	home.go arrive.go
-//	              the way of a link to the host, before and after it has moved
+//	home.go arrive.go between.go
+//	              the way of a link to the host, before and after it has moved, and of one
+//	              from a sandbox to another
 //	journal.go recover.go
 //	              the records of a change, and what a dead process left
 //	lock.go key.go parallel.go

@@ -87,7 +87,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	}
 	there := map[string][]Change{}
 	for i, n := range d.open {
-		if there[n.key], err = n.endChanges(ctx, &d.lo[i]); err != nil {
+		if there[n.key], err = n.endChanges(ctx, &d.lo[i], nil); err != nil {
 			return nil, fail("", n.key, "", err)
 		}
 	}

@@ -167,7 +167,7 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	if len(parts) < len(rec.Parts) {
 		parts = append(parts, plan.HostNS)
 	}
-	if err := n.replay(ctx, rest); err != nil {
+	if err := n.replay(ctx, rec.ID, rest); err != nil {
 		return err
 	}
 	for _, key := range parts {
@@ -175,7 +175,7 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
 	}
-	if err := n.replay(ctx, late); err != nil {
+	if err := n.replay(ctx, rec.ID, late); err != nil {
 		return err
 	}
 	if !ends {
@@ -258,9 +258,9 @@ func (n *Namespace) settleOne(ctx context.Context, id string) error {
 	return n.settleRecords(ctx, slices.DeleteFunc(records(&lo), func(r plan.Noted) bool { return r.ID != id }))
 }
 
-// replay carries out the steps of a record. Each can be carried out where it is
+// replay carries out the steps of a record of the change id. Each can be carried out where it is
 // done already, or where what it is about is gone.
-func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
+func (n *Namespace) replay(ctx context.Context, id string, steps []plan.Step) error {
 	r := newRun(ctx, n)
 	defer r.close()
 	waited := 0 // settings at the end, since others bounded them
@@ -292,6 +292,11 @@ func (n *Namespace) replay(ctx context.Context, steps []plan.Step) error {
 				return err
 			}
 			n.passOver(err)
+			steps = steps[1:]
+		case s.Move != nil:
+			if err := n.settleMove(ctx, id, *s.Move); err != nil {
+				return err
+			}
 			steps = steps[1:]
 		case s.Unpin != "":
 			if err := n.unpin(ctx, s.Unpin); err != nil {

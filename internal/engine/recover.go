@@ -195,6 +195,9 @@ func unfinished(ctx context.Context, lo *rtnl.Link) (all bool, links map[int]boo
 			if !happened {
 				links[s.Home+s.Gone] = true
 			}
+			if !happened && s.Move != nil && !s.Move.Back {
+				links[s.Move.Here] = true
+			}
 		}
 	}
 	return false, links, nil

@@ -4,10 +4,8 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -67,7 +65,8 @@ func sourceCalled(s *plan.State, name string) string {
 }
 
 // elsewhere looks for a link that the host has not got: somebody may have moved it
-// in by hand, under the name that it is to have; or it is in another sandbox.
+// in by hand, under the name that it is to have; or it is in another sandbox, which it
+// leaves.
 func (p *prepared) elsewhere(w *plan.Sandbox, as, name string, missing error) (*plan.HostLink, error) {
 	if s := p.have[w.Key]; s != nil {
 		lo, l := s.ByIndex(1), s.Link(as)
@@ -77,13 +76,8 @@ func (p *prepared) elsewhere(w *plan.Sandbox, as, name string, missing error) (*
 			}
 		}
 	}
-	for i := range p.want {
-		s := p.have[p.want[i].Key]
-		if key := p.want[i].Key; key != w.Key && s != nil && sourcesIn(s)[name] {
-			l, _ := s.BySource(name)
-			return nil, &fault.Error{Err: fmt.Errorf("%w on the host: the link %q is in the sandbox %s, as %s", fault.ErrNotFound, name, base.NameOf(key), l.Name),
-				Hint: fmt.Sprintf("send it home first: osl link rm %s %s", base.NameOf(key), l.Name)}
-		}
+	if l, err := p.between(w, name); l != nil || err != nil {
+		return l, err
 	}
 	return nil, missing
 }

@@ -142,7 +142,16 @@ func (c *Conn) WireGuard(ctx context.Context, family uint16, index int) ([]rtnl.
 // Keep reads what the kernel forgets of a link when it leaves its namespace, in the
 // order in which it can be put back.
 func (c *Conn) Keep(ctx context.Context, index int) (all []rtnl.Kept, err error) {
-	for _, k := range rtnl.Keepers(index) {
+	return c.keep(ctx, rtnl.Keepers(index))
+}
+
+// KeepOwn is Keep without the routes that lead by next hops which are objects of their own.
+func (c *Conn) KeepOwn(ctx context.Context, index int) (all []rtnl.Kept, err error) {
+	return c.keep(ctx, rtnl.OwnKeepers(index))
+}
+
+func (c *Conn) keep(ctx context.Context, keepers []rtnl.Keeper) (all []rtnl.Kept, err error) {
+	for _, k := range keepers {
 		part, err := list(ctx, c, k.Request, k.Keep)
 		if err != nil && !rtnl.NoTable(err) {
 			return nil, err

@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, full: map[string]*known{}, away: map[string]map[int]bool{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -54,6 +54,11 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	}
 	if err := b.asides(want); err != nil {
 		return nil, Commit{}, err
+	}
+	for i := range want {
+		if full := b.full[want[i].Key]; full != nil {
+			b.vacate(want[i].Key, full)
+		}
 	}
 	b.lead(want)
 	for i := range want {
@@ -111,6 +116,9 @@ type builder struct {
 	phases
 	have    map[string]*State
 	known   map[string]*known
+	full    map[string]*known       // of sandboxes that links leave for another one, with these
+	away    map[string]map[int]bool // those links
+	tunnels map[end][]rtnl.Neigh    // wanted forwarding entries of vxlans
 	is      map[end]found
 	called  map[place]string // what links that stay are to be called
 	farEnds map[[2]int]bool  // by their index and that of the end that goes with them
@@ -133,13 +141,20 @@ type builder struct {
 
 // know looks at the states once. A sandbox that is to be made has its lo.
 func (b *builder) know(want []Sandbox) {
+	b.leavers(want)
 	for key, s := range b.have {
 		b.known[key] = know(s)
+		if away := b.away[key]; away != nil {
+			b.full[key], b.known[key] = b.known[key], know(b.known[key].without(away))
+		}
 	}
 	for i := range want {
 		for j := range want[i].Neighs {
-			if n := &want[i].Neighs[j]; n.OfBridge {
-				b.entries[end{want[i].Key, n.Dev}] = true
+			n := &want[i].Neighs[j]
+			if at := (end{want[i].Key, n.Dev}); n.OfBridge {
+				b.entries[at] = true
+			} else if n.FDB {
+				b.tunnels[at] = append(b.tunnels[at], n.Neigh)
 			}
 		}
 		if b.known[want[i].Key] == nil {
@@ -345,22 +360,6 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	}
 	b.changeHostEnd(w, f)
 	return b.bridging(w, f, x.link, master, x.link.Master != master)
-}
-
-// otherEnd gives the peer of a new veth its index, and its configuration where
-// no sandbox does.
-func (b *builder) otherEnd(f *Iface) {
-	if f.Peer == nil {
-		return
-	}
-	n := b.make[len(b.make)-1].Do.(NewLink)
-	at := end{f.Peer.Key, f.Peer.Name}
-	if !f.Peer.Claimed {
-		b.index[at] = newIndex()
-		b.hostEnd(f.Peer.Name, f.Note, b.index[at], f.PeerMaster)
-	}
-	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
-	n.Link.Peer.TxQueues, n.Link.Peer.RxQueues = f.Peer.TxQueues, f.Peer.RxQueues
 }
 
 // named returns the names of the links that are there or wanted.

@@ -159,6 +159,10 @@ func (j *journal) note(op Op) {
 		case SetLink:
 			if a.To == nil {
 				j.add(Undo, u.NS, stepOf(a))
+			} else if *a.To != HostNS {
+				m := Move{Key: u.NS, Here: a.Link.NewIndex, There: a.Link.Index, Back: true}
+				j.add(Undo, *a.To, Step{Move: &m})
+				j.add(Undo, u.NS, Step{Move: &Move{Key: *a.To, Here: m.There, There: m.Here}})
 			} else if in, ok := op.Do.(SetLink); ok && in.Link.Alias != nil {
 				j.add(Undo, u.NS, Step{Home: a.Link.Index, Value: *in.Link.Alias})
 			}
@@ -268,7 +272,7 @@ func (j *journal) setting(ns, path string, index int) {
 // add notes a step. What is in a namespace that ends with the change ends too,
 // but for what came from the host.
 func (j *journal) add(role Role, ns string, s Step) {
-	if !j.made[ns] || s.Home != 0 {
+	if !j.made[ns] || s.Home != 0 || s.Move != nil {
 		j.steps[role][ns] = append(j.steps[role][ns], s)
 	}
 }
@@ -313,7 +317,7 @@ func (j *journal) parts(leader string) []string {
 
 // records returns the records of the change, the leader's first. A leader that
 // is there has one to take the change back, by which it leads; one that is made
-// has its mark for that. Where there are parts it also has one of what is left to
+// has its mark for that, and where links go back from it the record too. Where there are parts it also has one of what is left to
 // do: without it a leader could end before them, and they not know any more that
 // the change has happened.
 func (j *journal) records(id, leader string) (list []written, ok bool) {
@@ -323,6 +327,9 @@ func (j *journal) records(id, leader string) (list []written, ok bool) {
 		for _, role := range []Role{Undo, Redo} {
 			r := Record{Role: role, ID: id, Steps: j.steps[role][ns]}
 			needed := len(r.Steps) > 0
+			if ns == leader && role == Undo && j.outlasts(leader) {
+				r.Steps = append(slices.Clip(r.Steps), Step{End: true})
+			}
 			if ns != leader {
 				r.Leader = leader
 			} else {
@@ -359,7 +366,7 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 	if commit < 0 {
 		commit = last
 	}
-	var lead, write, done, forget, end []Op
+	var lead, write, done, over, forget, end []Op
 	for _, r := range slices.Backward(records) {
 		strike := Op{NS: r.ns, Dev: "lo", Do: DelAltName{1, r.names}, Quiet: true}
 		note := Op{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Undo: []Op{strike}, Quiet: true, Half: true, Alone: true}
@@ -369,10 +376,12 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 			write = append([]Op{note}, write...)
 		}
 		switch {
-		case j.ends[r.ns] && (r.ns != leader || r.role == Redo):
-			// Its records end with it.
+		case j.ends[r.ns] && r.role == Redo:
+			// It ends with the sandbox.
+		case j.ends[r.ns] && r.ns != leader:
+			over = append(over, strike)
 		case r.ns == leader && r.role == Undo:
-			strike.Alone, strike.Commit = true, !j.made[leader]
+			strike.Alone, strike.Commit = true, !j.made[leader] || j.outlasts(leader)
 			strike.Undo = []Op{{NS: r.ns, Dev: "lo", Do: NewAltName{1, r.names}, Quiet: true}}
 			done = append(done, strike)
 		case r.role == Undo:
@@ -387,6 +396,14 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 	for final < last && ops[final].Commit {
 		final++
 	}
+	if j.outlasts(leader) { // its mark goes before it
+		unmark := slices.Clone(ops[commit:final])
+		for i := range unmark {
+			unmark[i].Commit = false
+		}
+		ops = slices.Concat(ops[:commit], unmark, done, ops[final:])
+		commit, final, last, done = final+len(done), final+len(done), last+len(done), nil
+	}
 	// A leader that ends is there until all others know that it has happened.
 	lasts, ends := []Op{}, []Op{}
 	for _, op := range ops[last:] {
@@ -397,5 +414,5 @@ func (j *journal) weave(ops []Op, leader string, records []written) []Op {
 		}
 	}
 	return slices.Concat(ops[:first], lead, ops[first:begin], write, ops[begin:commit], done, ops[commit:final],
-		lasts, ops[final:last], forget, end, ends)
+		over, lasts, ops[final:last], forget, end, ends)
 }

@@ -62,6 +62,12 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 			v.gone[l.Index] = true
 		}
 	}
+	for index := range b.away[w.Key] {
+		v.gone[index] = true
+		for _, a := range b.full[w.Key].addrs[index] {
+			v.lost.add(a.Subnet(), index)
+		}
+	}
 	keeps, dests := map[int]bool{}, map[address]bool{}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]

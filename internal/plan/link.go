@@ -18,25 +18,28 @@ type phases struct {
 	spaces []Op  // sandboxes
 	aside  []Op  // what is in the way of a name, and goes
 	preset []Op  // settings of a sandbox, which its new links have from the first
-	make   []Op  // links
-	wire   []Op  // tags, masters
-	read   []Op  // what the next steps have to know
-	decide []Op  // IPv6, settings
-	over   []Op  // links that need the IPv6 of others, from their making to that
-	config []Op  // addresses, up, routes: a batch for each sandbox
-	hops   []Op  // next hops that are objects, which need links with a carrier
-	tell   []Op  // peers
-	neighs []Op  // the kernel drops a link's neighbours when it is announced
-	check  []Op
-	final  []Op
-	remove []Op // what can not be taken back comes when all else is done
-	ends   []Op // and then whole sandboxes
+	// vacates take away what uses links that leave for another sandbox, moves are of these,
+	// and named give them names that others of them had.
+	vacates, moves, named []Op
+	make                  []Op // links
+	wire                  []Op // tags, masters
+	read                  []Op // what the next steps have to know
+	decide                []Op // IPv6, settings
+	over                  []Op // links that need the IPv6 of others, from their making to that
+	config                []Op // addresses, up, routes: a batch for each sandbox
+	hops                  []Op // next hops that are objects, which need links with a carrier
+	tell                  []Op // peers
+	neighs                []Op // the kernel drops a link's neighbours when it is announced
+	check                 []Op
+	final                 []Op
+	remove                []Op // what can not be taken back comes when all else is done
+	ends                  []Op // and then whole sandboxes
 }
 
 // lists are the operations in the order of the plan, but for those that are taken
 // away or end.
 func (p *phases) lists() [][]Op {
-	return [][]Op{p.spaces, p.aside, p.preset, p.make, p.wire, p.read, p.decide, p.over, p.config, p.hops, p.tell, p.neighs, p.check}
+	return [][]Op{p.spaces, p.aside, p.preset, p.vacates, p.moves, p.named, p.make, p.wire, p.read, p.decide, p.over, p.config, p.hops, p.tell, p.neighs, p.check}
 }
 
 func (p *phases) all() []Op {
@@ -80,7 +83,10 @@ func (b *builder) needsIPv6(w *Sandbox, f *Iface) bool {
 // newLink plans a link that is made where it belongs, or moved in.
 func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
-	if w.From != nil {
+	options := w.Options
+	if w.From != nil && w.From.In != nil {
+		tag = w.carriedTag(&options)
+	} else if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
 		_, tag.Was = lacking(rtnl.LinkOptions, w.Options, &w.From.Link.Options)
 	}
@@ -98,6 +104,8 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	names := b.altNames(&Sandbox{Key: key}, w, index, before, &tag)
 	switch {
+	case w.From != nil && w.From.In != nil:
+		b.moveBetween(key, w, tag, index, options)
 	case w.From != nil:
 		b.make = append(b.make, moveIn(key, w, tag, index))
 		b.noteHome(key, w, tag, index)
@@ -109,7 +117,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		b.make = append(b.make, makeLink(key, w, index, parent))
 	}
 	alias := tag.String()
-	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs), Options: w.Options}
+	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs), Options: options}
 	if w.From == nil {
 		set.Alias = &alias
 		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
@@ -125,7 +133,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	others := b.ofOthers(key)
 	tagged := others && (key != HostNS || tag.Network != "")
 	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
-		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && w.Options.Empty()})
+		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && options.Empty()})
 	b.wire = append(b.wire, names...)
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && !others})

@@ -120,7 +120,9 @@ type HostLink struct {
 	Link rtnl.Link
 	Kept []rtnl.Kept
 	// Lost is how much of that can not be noted on the link.
-	Lost   int
+	Lost int
+	// In says where it stands that is in another sandbox, nil for the host.
+	In     *Inside
 	record string
 }
 

@@ -187,6 +187,9 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		}
 	}
 	b.hops = append(b.hops, ops...)
+	if full := b.full[w.Key]; full != nil && len(full.nexthopsOn(b.away[w.Key])) > 0 {
+		return nil // vacate has planned that
+	}
 	if takes {
 		if back := k.nexthopsBack(w.Key); len(back) > 0 {
 			b.aside = append([]Op{{NS: w.Key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true, Undo: back}}, b.aside...)

@@ -16,3 +16,19 @@ func Pair(first, other *Iface) {
 	}
 	first.Peer.MTU = first.MTU
 }
+
+// otherEnd gives the peer of a new veth its index, and its configuration where
+// no sandbox does.
+func (b *builder) otherEnd(f *Iface) {
+	if f.Peer == nil {
+		return
+	}
+	n := b.make[len(b.make)-1].Do.(NewLink)
+	at := end{f.Peer.Key, f.Peer.Name}
+	if !f.Peer.Claimed {
+		b.index[at] = newIndex()
+		b.hostEnd(f.Peer.Name, f.Note, b.index[at], f.PeerMaster)
+	}
+	n.Link.Peer.Index, n.Link.Peer.MTU = b.index[at], f.Peer.MTU
+	n.Link.Peer.TxQueues, n.Link.Peer.RxQueues = f.Peer.TxQueues, f.Peer.RxQueues
+}

@@ -76,11 +76,15 @@ type Step struct {
 	Masq  []Masq
 	// Unpin is a key of this namespace that osl pinned, and that is taken away.
 	Unpin string
+	// Move takes a link back into the sandbox that it left for another one.
+	Move *Move
 }
 
-// moves reports whether the step brings a link home or ends something: what a
+// moves reports whether the step brings a link where it was, or ends something: what a
 // record keeps where there is no room for all.
-func (s Step) moves() bool { return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" }
+func (s Step) moves() bool {
+	return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" || s.Move != nil
+}
 
 // WantsCarrier reports whether a step makes a next hop that is an object, for which a
 // link needs a carrier: its other end may be in another sandbox.

@@ -39,6 +39,7 @@ func namesOf(t testing.TB, r Record) []string {
 func TestRecordsComeBack(t *testing.T) {
 	a, b := record(), record()
 	b.Role, b.Leader, b.Parts = Redo, "/run/netns/a", nil
+	b.Steps = append(b.Steps, Step{Move: &Move{Key: "/run/netns/b", Here: 7, There: 8, Back: true}})
 	for i := range 40 {
 		b.Steps = append(b.Steps, Step{Path: fmt.Sprintf("ipv4/%x/%d", i*7919, i), Value: strings.Repeat("x", i)})
 	}
@@ -85,6 +86,8 @@ func TestRecordsStayInTheirNamespace(t *testing.T) {
 		"no link to delete": {Gone: 1}, "no link to bring home": {Home: 1},
 		"a path that leaves":          {Path: "ipv4/../../x", Value: "1"},
 		"a key without its directory": {Unpin: "a"},
+		"a move to no key":            {Move: &Move{Key: "b", Here: 7, There: 8}},
+		"a move of lo":                {Move: &Move{Key: "/run/netns/b", Here: 1, There: 8}},
 		"a short message":             {Type: linux.RTM_NEWLINK, Data: make([]byte, 8)},
 	} {
 		list := ParseRecords(namesOf(t, Record{Role: Undo, ID: "1", Steps: []Step{s}}))

@@ -26,6 +26,7 @@ const (
 	stepOffload = 7
 	stepTable   = 8
 	stepWG      = 9
+	stepMove    = 10
 )
 
 func (r Record) marshal() []byte {
@@ -43,6 +44,12 @@ func (r Record) marshal() []byte {
 			b = append(b, stepHome)
 			num(uint64(s.Home))
 			str(s.Value)
+		case s.Move != nil:
+			b = append(b, stepMove)
+			str(s.Move.Key)
+			num(uint64(s.Move.Here))
+			num(uint64(s.Move.There))
+			num(uint64(b2i(s.Move.Back)))
 		case s.End:
 			b = append(b, stepEnd)
 		case s.Gone != 0:
@@ -120,6 +127,11 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		case stepHome:
 			s.Home, s.Value = int(uint32(num())), str()
 			if s.Home <= loopback {
+				return errRecord
+			}
+		case stepMove:
+			m := Move{Key: str(), Here: int(uint32(num())), There: int(uint32(num())), Back: num() != 0}
+			if s.Move = &m; !filepath.IsAbs(m.Key) || m.Here <= loopback || m.There <= loopback {
 				return errRecord
 			}
 		case stepEnd:

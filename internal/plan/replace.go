@@ -337,9 +337,12 @@ func (b *builder) prunes(w *Sandbox, t Tag) bool {
 	return t.Origin != None
 }
 
+// asideName is a name that nobody wants, for a link of a sandbox.
+func asideName(index int) string { return fmt.Sprintf("osl~%x", index) }
+
 // setAside plans to give a link a name that nobody wants.
 func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
-	name := fmt.Sprintf("osl~%x", l.Index)
+	name := asideName(l.Index)
 	if l.Up() && !RenamesUp {
 		b.aside = append(b.aside, b.lower(key, k, l)...)
 	}

@@ -3,6 +3,7 @@ package rtnl
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
 )
@@ -43,6 +44,18 @@ func Keepers(index int) (list []Keeper) {
 	add(linux.RTM_NEWNEIGH, make([]byte, 12, 32), linux.NDA_IFINDEX, func(p []byte) bool {
 		return len(p) >= 12 && int(getU32(p[4:])) == index && getU16(p[8:])&linux.NUD_PERMANENT != 0
 	})
+	return list
+}
+
+// OwnKeepers are Keepers that leave out the routes which lead by next hops that are objects
+// of their own, for who brings these back with the objects.
+func OwnKeepers(index int) []Keeper {
+	list := Keepers(index)
+	for i := range list {
+		if wanted := list[i].wanted; list[i].typ == linux.RTM_NEWROUTE {
+			list[i].wanted = func(p []byte) bool { return wanted(p) && !LeadsByID(p) }
+		}
+	}
 	return list
 }
 
@@ -142,6 +155,8 @@ func (k Kept) Request() Request {
 		case k.typ == linux.RTM_NEWROUTE && (t == linux.RTA_CACHEINFO || t == linux.RTA_PREF):
 			// The one can not be set; the other is what it is by default.
 		case k.typ == linux.RTM_NEWNEIGH && (t == linux.NDA_CACHEINFO || t == linux.NDA_PROBES):
+		case k.typ == linux.RTM_NEWROUTE && t == linux.RTA_MULTIPATH:
+			b.bytes(t, plainHops(v))
 		default:
 			b.bytes(t, v)
 		}
@@ -163,6 +178,17 @@ func (k Kept) Request() Request {
 	}
 	r.Data = b
 	return r
+}
+
+// plainHops returns next hops without what the kernel says of their links: that one has no
+// carrier it takes from nobody.
+func plainHops(v []byte) []byte {
+	v = slices.Clone(v)
+	for at := 0; at+linux.SizeofRtNexthop <= len(v); {
+		v[at+2] &= linux.RTNH_F_ONLINK
+		at += max((int(getU16(v[at:]))+3)&^3, linux.SizeofRtNexthop)
+	}
+	return v
 }
 
 // severalLinks reports whether a route leads by way of more than one link.

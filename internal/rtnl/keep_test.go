@@ -48,6 +48,30 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// That a link has no carrier, or is down, the kernel says of a next hop and takes from nobody.
+func TestKeptHopWithoutCarrier(t *testing.T) {
+	a := netip.MustParseAddr
+	data := NewRoute(Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Proto: linux.RTPROT_STATIC,
+		Hops: []Hop{{Via: a("192.0.2.9"), Index: 3, OnLink: true}, {Via: a("198.51.100.9"), Index: 4}}}, nil).Data
+	was, _ := ParseRoute(data)
+	for typ, v := range attrs(data[linux.SizeofRtMsg:]) {
+		if typ == linux.RTA_MULTIPATH {
+			const linkdown = 0x10 // RTNH_F_LINKDOWN
+			v[2] |= linkdown
+			v[(int(getU16(v))+3)&^3+2] |= linkdown
+		}
+	}
+	again := Kept{linux.RTM_NEWROUTE, data}.Request().Data
+	for typ, v := range attrs(again[linux.SizeofRtMsg:]) {
+		if typ == linux.RTA_MULTIPATH && (v[2] != linux.RTNH_F_ONLINK || v[(int(getU16(v))+3)&^3+2] != 0) {
+			t.Errorf("the flags of the next hops are %x", v)
+		}
+	}
+	if is, ok := ParseRoute(again); !ok || !reflect.DeepEqual(is, was) {
+		t.Errorf("%+v, was %+v", is, was)
+	}
+}
+
 // Each decoder reads back what the encoder wrote, and what it read from
 // anything at all it can write again.
 func FuzzAddr(f *testing.F) {

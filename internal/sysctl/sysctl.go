@@ -226,6 +226,34 @@ func All() (map[string]string, error) {
 	return all, err
 }
 
+// OfLink returns the settings of a link of the calling thread's namespace that can be read
+// and written, and those that a new one has, by their paths with %s for its name.
+func OfLink(name string) (own, usual map[string]string, err error) {
+	own, usual = map[string]string{}, map[string]string{}
+	for _, conf := range []string{"ipv4/conf/", "ipv6/conf/"} {
+		entries, err := os.ReadDir(root + conf + name)
+		if err = ignoreGone(err); err != nil {
+			return nil, nil, err
+		}
+		for _, e := range entries {
+			path := conf + name + "/" + e.Name()
+			if mode, err := Mode(path); err != nil || mode&0o600 != 0o600 {
+				continue
+			}
+			value, err := Read(path)
+			if err != nil {
+				continue // it has no value, or this user may not see it
+			}
+			to := conf + "%s/" + e.Name()
+			own[to] = value
+			if value, err := Read(conf + "default/" + e.Name()); err == nil {
+				usual[to] = value
+			}
+		}
+	}
+	return own, usual, nil
+}
+
 // ignoreGone passes over what went with its link.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
