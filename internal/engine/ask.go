@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 	"github.com/seed59451c2b/osl/internal/where"
 )
@@ -75,12 +77,20 @@ func settingsOf(w *plan.Sandbox) (list []plan.Held) {
 // not there are looked for at lo, which has the same.
 func readSettings(w *plan.Sandbox, s *plan.State) error {
 	names := s.Names()
+	links := map[string]*rtnl.Link{} // nil for those of which there is the name alone
+	for _, name := range s.Hidden {
+		links[name] = nil
+	}
+	for i := range s.Links {
+		links[s.Links[i].Name] = &s.Links[i]
+	}
+	others := renamable(w, s, links)
 	for _, x := range settingsOf(w) {
 		path, there := x.Path, true
 		switch parts := strings.SplitN(path, "/", 4); {
 		case x.Dev != "":
-			there = slices.Contains(names, x.Dev)
-			if l := s.Link(x.Dev); there && !l.Inet.HasIPv6State && l.MTU < plan.MinIPv6 {
+			var l *rtnl.Link
+			if l, there = links[x.Dev]; l != nil && !l.Inet.HasIPv6State && l.MTU < plan.MinIPv6 {
 				there = !strings.HasPrefix(path, "ipv6/conf/") // it has none until its MTU is larger
 			}
 			path = fmt.Sprintf(path, map[bool]string{true: x.Dev, false: "lo"}[there])
@@ -90,6 +100,12 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 		}
 		if err := askable(path); err != nil {
 			return fail("", "", x.Dev, where.In("sysctls", x.Name, refusedSetting(x, path, err)))
+		}
+		for _, name := range others[x.Dev] {
+			path := fmt.Sprintf(x.Path, name)
+			if v, err := sysctl.Read(path); err == nil {
+				s.Settings[path] = v
+			}
 		}
 		if !there {
 			continue
@@ -200,4 +216,36 @@ func refusedSetting(x plan.Held, path string, err error) error {
 func hasSetting(path string) bool {
 	mode, err := sysctl.Mode(path)
 	return err == nil && mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// renamable returns, for wanted interfaces with settings, the other names of links that they
+// may be: those that osl knows by their source, and those of their type of which there is
+// one of a kind.
+func renamable(w *plan.Sandbox, s *plan.State, links map[string]*rtnl.Link) map[string][]string {
+	found, sources, kinds := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	for i := range s.Links {
+		l := &s.Links[i]
+		if t, ok := plan.ParseTag(l.Alias); ok && t.Source != l.Name {
+			sources[t.Source] = append(sources[t.Source], l.Name)
+		}
+		if plan.KindOf(l.Kind).Once != nil {
+			kinds[l.Kind] = append(kinds[l.Kind], l.Name)
+		}
+	}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		if len(f.Sysctls) == 0 {
+			continue
+		}
+		source := cmp.Or(f.Source, f.Name)
+		if f.From != nil {
+			source = f.From.Link.Name
+		}
+		list := sources[source]
+		if len(list) == 0 && links[f.Name] == nil {
+			list = kinds[f.Kind]
+		}
+		found[f.Name] = list
+	}
+	return found
 }

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -78,22 +77,18 @@ func (p *prepared) leaver(o *plan.Sandbox, s *plan.State, l *rtnl.Link, t plan.T
 // by the defaults; with all also those that it would.
 func leaverSettings(dev string, all bool) (list []plan.Setting, err error) {
 	own, usual, err := sysctl.OfLink(dev)
+	// Who writes a secret sets the mode too.
+	const secret, mode = "ipv6/conf/%s/stable_secret", "ipv6/conf/%s/addr_gen_mode"
+	if v, has := own[secret]; has {
+		list = append(list, plan.Setting{Path: secret, Value: v}, plan.Setting{Path: mode, Value: own[mode]})
+		delete(own, secret)
+		delete(own, mode)
+	}
 	for _, path := range slices.Sorted(maps.Keys(own)) {
 		if v, known := usual[path]; all || !known || v != own[path] {
 			list = append(list, plan.Setting{Path: path, Value: own[path]})
 		}
 	}
-	// Who writes a secret sets addr_gen_mode too.
-	secret := func(s plan.Setting) bool { return strings.HasSuffix(s.Path, "/stable_secret") }
-	slices.SortStableFunc(list, func(x, y plan.Setting) int {
-		switch {
-		case secret(x) && !secret(y):
-			return -1
-		case secret(y) && !secret(x):
-			return 1
-		}
-		return 0
-	})
 	return list, err
 }
 

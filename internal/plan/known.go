@@ -14,6 +14,7 @@ type known struct {
 	*State
 	index  map[int]*rtnl.Link
 	name   map[string]*rtnl.Link
+	first  map[int]string        // what those are called that are to be called otherwise
 	source map[string]*rtnl.Link // those that osl holds, by the name they are known by
 	tags   map[int]Tag           // of osl's links
 	addrs  map[int][]rtnl.Addr   // by link, in the kernel's order

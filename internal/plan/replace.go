@@ -349,6 +349,9 @@ func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
 	b.aside = append(b.aside, Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: name}}, Gone: true, Half: true,
 		Undo: []Op{{NS: key, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name}}}}})
 	delete(k.name, l.Name)
-	l.Name = name
+	if k.first == nil {
+		k.first = map[int]string{}
+	}
+	k.first[l.Index], l.Name = k.firstName(l), name
 	k.name[name] = l
 }

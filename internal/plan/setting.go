@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/sysctl"
 )
 
@@ -98,6 +99,18 @@ func (b *builder) settings(w *Sandbox, s *State) {
 	}
 }
 
+// firstName is what a link is called before the change, also when that has planned another
+// name for it: by it its settings were read.
+func (k *known) firstName(l *rtnl.Link) string { return orElse(k.first[l.Index], l.Name) }
+
+// firstNameAt is that of a link that is there, else dev.
+func (k *known) firstNameAt(index int, dev string) string {
+	if l := k.ByIndex(index); l != nil {
+		return k.firstName(l)
+	}
+	return dev
+}
+
 // At returns the path of a setting of a link that has this name.
 func (x *Setting) At(dev string) string {
 	if strings.Contains(x.Path, "%s") {
@@ -108,7 +121,7 @@ func (x *Setting) At(dev string) string {
 
 // setting plans a setting, unless it holds and nothing that is planned changes it.
 func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
-	path := w.At(dev)
+	path := w.At(b.known[key].firstNameAt(index, dev))
 	old, known := s.Settings[path]
 	if known && sysctl.Same(w.Value, old) && !b.reset[end{key, path}] {
 		return
@@ -129,7 +142,7 @@ func (b *builder) setting(key, dev string, index int, w Setting, s *State) {
 	}
 	for i := range s.Links { // what goes with their IPv6 comes back when that is on
 		l := &s.Links[i]
-		if known && !l.Inet.DisableIPv6 && (path == disableIPv6("all") || path == disableIPv6(l.Name)) {
+		if known && !l.Inet.DisableIPv6 && (path == disableIPv6("all") || path == disableIPv6(b.known[key].firstName(l))) {
 			op.Undo = append(op.Undo, addrsOf(key, l, s)...)
 		}
 	}
@@ -162,12 +175,14 @@ func (a Holds) Command(string) string { return "" }
 
 // holds plans to read back what was asked for.
 func (b *builder) holds(w *Sandbox, s *State) {
+	k := b.known[w.Key]
 	var a Holds
 	op := Op{NS: w.Key, Quiet: true}
 	add := func(dev string, index int, list []Setting) {
 		for _, x := range list {
 			a.Settings = append(a.Settings, Held{dev, Sysctl{x, index}})
-			if old, ok := s.Settings[x.At(dev)]; ok && !b.set[end{w.Key, x.At(dev)}] {
+			path := x.At(k.firstNameAt(index, dev))
+			if old, ok := s.Settings[path]; ok && !b.set[end{w.Key, path}] {
 				op.Undo = append(op.Undo, Op{NS: w.Key, Dev: dev, Do: Sysctl{Setting{Path: x.Path, Value: old}, index}})
 			}
 		}
