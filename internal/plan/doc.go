@@ -30,9 +30,9 @@
 //	wireguard.go  what a wireguard link is, without writing a secret down
 //	address.go addroption.go gateway.go
 //	              addresses, and the gateways of a sandbox
-//	route.go routeattr.go leaving.go rule.go nexthop.go
-//	              routes, those that go with what leaves, rules of policy routing, next
-//	              hops that are objects
+//	route.go routeattr.go leaving.go rule.go rulesway.go nexthop.go
+//	              routes, those that go with what leaves, rules of policy routing, and
+//	              those that deny a way, next hops that are objects
 //	setting.go settings.go forward.go
 //	              settings of the kernel, those of the host among them
 //	linkoption.go altname.go offload.go impair.go masquerade.go
