@@ -159,7 +159,7 @@ func (j *journal) note(op Op) {
 		case SetLink:
 			if a.To == nil {
 				j.add(Undo, u.NS, stepOf(a))
-			} else if *a.To != HostNS {
+			} else if *a.To != HostNS && u.NS != HostNS {
 				m := Move{Key: u.NS, Here: a.Link.NewIndex, There: a.Link.Index, Back: true}
 				j.add(Undo, *a.To, Step{Move: &m})
 				j.add(Undo, u.NS, Step{Move: &Move{Key: *a.To, Here: m.There, There: m.Here}})
