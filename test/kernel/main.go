@@ -268,7 +268,7 @@ func boot(ctx context.Context, k kernel, initrd string, r *report) (err error) {
 }
 
 // silence is how long a machine may take to its first word.
-const silence = 20 * time.Second
+const silence = 60 * time.Second
 
 func bootOn(ctx context.Context, processor []string, k kernel, initrd string, r *report) error {
 	args := []string{"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-smp", "2", "-m", "1536",
