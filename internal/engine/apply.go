@@ -69,7 +69,7 @@ func apply(ctx context.Context, net want.Network, really bool) ([]Change, error)
 // endings returns what becomes of the sandboxes that the network does not list any
 // more: one of another program's stays.
 func (p *prepared) endings() (map[string][]Change, error) {
-	ends := map[string][]Change{}
+	ends, left := map[string][]Change{}, plan.Leavers(p.want)
 	for i := range p.want {
 		n := p.run.spaces[p.want[i].Key]
 		if !p.want[i].Ends || n == nil {
@@ -77,7 +77,7 @@ func (p *prepared) endings() (map[string][]Change, error) {
 		}
 		lo, err := n.loopback(p.run.ctx)
 		if err == nil {
-			ends[n.key], err = n.endChanges(p.run.ctx, &lo, p.left(n.key))
+			ends[n.key], err = n.endChanges(p.run.ctx, &lo, left[n.key])
 		}
 		if err != nil {
 			return nil, fail("", n.key, "", err)

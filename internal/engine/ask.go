@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -223,6 +222,9 @@ func hasSetting(path string) bool {
 // one of a kind.
 func renamable(w *plan.Sandbox, s *plan.State, links map[string]*rtnl.Link) map[string][]string {
 	found, sources, kinds := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	if !slices.ContainsFunc(w.Ifaces, func(f plan.Iface) bool { return len(f.Sysctls) > 0 }) {
+		return found
+	}
 	for i := range s.Links {
 		l := &s.Links[i]
 		if t, ok := plan.ParseTag(l.Alias); ok && t.Source != l.Name {
@@ -237,11 +239,7 @@ func renamable(w *plan.Sandbox, s *plan.State, links map[string]*rtnl.Link) map[
 		if len(f.Sysctls) == 0 {
 			continue
 		}
-		source := cmp.Or(f.Source, f.Name)
-		if f.From != nil {
-			source = f.From.Link.Name
-		}
-		list := sources[source]
+		list := sources[f.SourceName()]
 		if len(list) == 0 && links[f.Name] == nil {
 			list = kinds[f.Kind]
 		}

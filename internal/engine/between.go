@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -51,9 +50,8 @@ func (p *prepared) leaver(o *plan.Sandbox, s *plan.State, l *rtnl.Link, t plan.T
 		return nil, &fault.Error{Err: fmt.Errorf("%w: the link %q is in the sandbox %s, as %s, and %q is on it", fault.ErrInvalid, t.Source, base.NameOf(o.Key), l.Name, on.Name),
 			Hint: fmt.Sprintf("take %s away before, with an up of its own", on.Name)}
 	}
-	long := t
-	if long.Born = math.MaxInt64 >> 10; len(long.String()) > plan.MaxAlias {
-		return nil, fault.Invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
+	if err := tagFits(t); err != nil {
+		return nil, err
 	}
 	n, err := p.run.space(o.Key)
 	if err != nil {
@@ -90,19 +88,6 @@ func leaverSettings(dev string, all bool) (list []plan.Setting, err error) {
 		}
 	}
 	return list, err
-}
-
-// left returns the links that leave a sandbox for another one.
-func (p *prepared) left(key string) map[int]bool {
-	left := map[int]bool{}
-	for i := range p.want {
-		for j := range p.want[i].Ifaces {
-			if f := p.want[i].Ifaces[j].From; f != nil && f.In != nil && f.In.Key == key {
-				left[f.In.Link.Index] = true
-			}
-		}
-	}
-	return left
 }
 
 // moveBack undoes a move between two sandboxes: where the link is in the other one, it

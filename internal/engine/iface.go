@@ -159,10 +159,8 @@ func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 	if h.Link.Kind == "bridge" {
 		return nil, fault.Invalidf("a bridge can not be moved; make one in the sandbox with the option Bridge")
 	}
-	tag := plan.TagOf(&h.Link, plan.Host)
-	tag.Born = math.MaxInt64 >> 10 // as long as it can get
-	if len(tag.String()) > plan.MaxAlias {
-		return nil, fault.Invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
+	if err := tagFits(plan.TagOf(&h.Link, plan.Host)); err != nil {
+		return nil, err
 	}
 	host := r.spaces[plan.HostNS]
 	if h.Kept, err = host.conn.Keep(r.ctx, h.Link.Index); err != nil {
@@ -187,4 +185,13 @@ func (r *run) onHost(name string) (*rtnl.Link, error) {
 		return nil, &fault.Error{Err: fmt.Errorf("%w: the host has no link %q", fault.ErrNotFound, name), Hint: "list the host's links with: ip link"}
 	}
 	return &l, err
+}
+
+// tagFits makes sure that a tag has room in an alias, whenever it is written.
+func tagFits(t plan.Tag) error {
+	t.Born = math.MaxInt64 >> 10 // as long as it can get
+	if len(t.String()) > plan.MaxAlias {
+		return fault.Invalidf("its alias is too long: osl keeps the link's settings beside it in %d bytes", plan.MaxAlias)
+	}
+	return nil
 }

@@ -49,18 +49,21 @@ func (m Move) Agrees(o Move) bool {
 	return m.Here == o.There && m.There == o.Here && m.Back != o.Back
 }
 
-// leavers finds the links that leave a sandbox for another one.
-func (b *builder) leavers(want []Sandbox) {
+// Leavers returns the links that leave a sandbox for another one, by the key of the first
+// and their index there.
+func Leavers(want []Sandbox) map[string]map[int]bool {
+	away := map[string]map[int]bool{}
 	for i := range want {
 		for j := range want[i].Ifaces {
 			if f := want[i].Ifaces[j].From; f != nil && f.In != nil {
-				if b.away[f.In.Key] == nil {
-					b.away[f.In.Key] = map[int]bool{}
+				if away[f.In.Key] == nil {
+					away[f.In.Key] = map[int]bool{}
 				}
-				b.away[f.In.Key][f.In.Link.Index] = true
+				away[f.In.Key][f.In.Link.Index] = true
 			}
 		}
 	}
+	return away
 }
 
 // without returns the state as it is when links have left, and what used them has gone.

@@ -48,8 +48,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
-	if w.Prune && tag.Origin == Made && f.Kind != "" && tag.Source != f.source() { // it was another one
-		tag.Source = f.source()
+	if w.Prune && tag.Origin == Made && f.Kind != "" && tag.Source != f.SourceName() { // it was another one
+		tag.Source = f.SourceName()
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}

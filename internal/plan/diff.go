@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, full: map[string]*known{}, away: map[string]map[int]bool{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -118,7 +118,7 @@ type builder struct {
 	known   map[string]*known
 	full    map[string]*known       // of sandboxes that links leave for another one, with these
 	away    map[string]map[int]bool // those links
-	tunnels map[end][]rtnl.Neigh    // wanted forwarding entries of vxlans
+	tunnels map[end][]rtnl.Neigh    // wanted forwarding entries of vxlans, where links move
 	is      map[end]found
 	called  map[place]string // what links that stay are to be called
 	farEnds map[[2]int]bool  // by their index and that of the end that goes with them
@@ -141,7 +141,7 @@ type builder struct {
 
 // know looks at the states once. A sandbox that is to be made has its lo.
 func (b *builder) know(want []Sandbox) {
-	b.leavers(want)
+	b.away = Leavers(want)
 	for key, s := range b.have {
 		b.known[key] = know(s)
 		if away := b.away[key]; away != nil {
@@ -153,7 +153,7 @@ func (b *builder) know(want []Sandbox) {
 			n := &want[i].Neighs[j]
 			if at := (end{want[i].Key, n.Dev}); n.OfBridge {
 				b.entries[at] = true
-			} else if n.FDB {
+			} else if n.FDB && len(b.away) > 0 {
 				b.tunnels[at] = append(b.tunnels[at], n.Neigh)
 			}
 		}

@@ -92,10 +92,19 @@ func (b *builder) impair(w *Sandbox, f *Iface, k *known, l *rtnl.Link) error {
 		op.Undo = append(op.Undo, noQueue(w.Key, f.Name, l.Index))
 	}
 	b.config = append(b.config, op)
-	if !changes && (f.TxQLen == nil && l.TxQLen == 0 || f.TxQLen != nil && *f.TxQLen == 0) {
+	if !changes && f.hasNoQueue(l) {
 		b.config = append(b.config, noQueue(w.Key, f.Name, l.Index))
 	}
 	return nil
+}
+
+// hasNoQueue reports whether the queue of a wanted interface is to have the length 0. l is
+// the link that it is or comes from, nil for none.
+func (f *Iface) hasNoQueue(l *rtnl.Link) bool {
+	if f.TxQLen != nil {
+		return *f.TxQLen == 0
+	}
+	return l != nil && l.TxQLen == 0
 }
 
 // noQueue sets the length of a link's queue to 0 again: the kernel takes that for a

@@ -153,7 +153,11 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	if w.Impair != nil {
 		b.config = append(b.config, Op{NS: key, Dev: dev, Do: NewQdisc{w.Impair.Qdisc(index)}})
-		if l := w.From; w.TxQLen != nil && *w.TxQLen == 0 || w.TxQLen == nil && l != nil && l.Link.TxQLen == 0 {
+		var from *rtnl.Link
+		if w.From != nil {
+			from = &w.From.Link
+		}
+		if w.hasNoQueue(from) {
 			b.config = append(b.config, noQueue(key, dev, index))
 		}
 	}

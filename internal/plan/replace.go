@@ -26,7 +26,7 @@ func (b *builder) resolve(want []Sandbox) error {
 		}
 		claimed := map[*rtnl.Link]bool{}
 		for j := range w.Ifaces {
-			if l := b.known[w.Key].source[w.Ifaces[j].source()]; l != nil {
+			if l := b.known[w.Key].source[w.Ifaces[j].SourceName()]; l != nil {
 				claimed[l] = true
 			}
 		}
@@ -75,8 +75,8 @@ func (x found) replaceable(w *Sandbox) bool {
 	return w.Prune && (x.tag.Origin == Made || x.tag.Origin == Host || x.taken)
 }
 
-// source is the name that osl knows an interface by.
-func (i *Iface) source() string {
+// SourceName is the name that osl knows an interface by.
+func (i *Iface) SourceName() string {
 	if i.From != nil {
 		return i.From.Link.Name
 	}
@@ -93,9 +93,9 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 	}
 	name := f.Name
 	if f.Keep {
-		name = f.source()
+		name = f.SourceName()
 	}
-	l := k.source[f.source()]
+	l := k.source[f.SourceName()]
 	if l == nil {
 		if l = k.Link(name); l == nil || claimed[l] {
 			return x, nil

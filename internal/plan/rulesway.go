@@ -52,8 +52,10 @@ func denied(r rtnl.Rule, via netip.Addr) bool {
 // nextHopsOf returns the next hops of IPv4 that the plan names in a sandbox, on the way
 // there or back, each once.
 func (b *builder) nextHopsOf(key string) (list []netip.Addr) {
+	noted := map[netip.Addr]bool{}
 	note := func(via netip.Addr) {
-		if via.Is4() && !slices.Contains(list, via) {
+		if via.Is4() && !noted[via] {
+			noted[via] = true
 			list = append(list, via)
 		}
 	}
