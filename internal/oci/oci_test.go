@@ -2,6 +2,7 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestWithDevices(t *testing.T) {
 	if err != nil || !slices.Equal(again, now) {
 		t.Errorf("again: %v, %s", err, again)
 	}
-	for _, bad := range []string{``, `[]`, `{}`, `{"ociVersion": 7}`, `{"ociVersion": "1.3.0", "linux": []}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": 7}}`, `{"ociVersion": "1.3.0"`, `{"ociVersion": "1.3.0"} x`} {
+	for _, bad := range []string{``, `[]`, `{}`, `{"ociVersion": 7}`, `{"ociVersion": "1.3.0", "linux": []}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": 7}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"name": "x"}}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"x": {"name": 7}}}}`, `{"ociVersion": "1.3.0"`, `{"ociVersion": "1.3.0"} x`} {
 		if got, err := withDevices([]byte(bad), list); err == nil {
 			t.Errorf("%s became %s", bad, got)
 		}
@@ -108,18 +109,19 @@ func TestWithDevices(t *testing.T) {
 func FuzzWithDevices(f *testing.F) {
 	f.Add(`{"ociVersion": "1.0.2", "linux": {"netDevices": {"c0": {"name": "x"}}}}`)
 	f.Add(`{"ociVersion": "1.3.0", "linux": null, "linux": {"a": [{}]}}`)
+	f.Add(`{"ociVersion": "1.0.2", "linux": {"netDevices": {"name": "x"}}}`)
+	f.Add(`{"ociVersion": "1.3.0", "LINUX": [], "linux": {"netDevices": {"c0": {"NAME": 7}}}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		list := []Device{{"c0", "eth0"}}
 		now, err := withDevices([]byte(text), list)
 		if err != nil {
 			return
 		}
-		var config struct {
-			Linux struct {
-				NetDevices map[string]struct{ Name string }
-			}
-		}
-		if err := json.Unmarshal(now, &config); err != nil {
+		// Unlike a struct's fields, the keys of a map are of one case.
+		var config, linux map[string]json.RawMessage
+		var devices map[string]map[string]any
+		err = errors.Join(json.Unmarshal(now, &config), json.Unmarshal(config["linux"], &linux), json.Unmarshal(linux["netDevices"], &devices))
+		if err != nil || devices["c0"]["name"] != "eth0" {
 			t.Fatalf("%q became %q: %v", text, now, err)
 		}
 		again, err := withDevices(now, list)

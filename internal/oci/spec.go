@@ -129,12 +129,17 @@ func withDevices(text []byte, list []Device) ([]byte, error) {
 	if json.Unmarshal(config.get("ociVersion"), &version) != nil || version == "" {
 		return nil, fmt.Errorf("%w: it has no ociVersion: it is no configuration of a container", osl.ErrInvalid)
 	}
+	names := map[string]string{}
+	for _, m := range devices {
+		name, err := deviceName(m.value)
+		if err != nil {
+			return nil, fmt.Errorf("linux.netDevices, %q: %w", m.name, err)
+		}
+		names[m.name] = name
+	}
 	same := true
 	for _, d := range list {
-		var is struct{ Name string }
-		if json.Unmarshal(devices.get(d.Host), &is) != nil || is.Name != d.Name {
-			same = false
-		}
+		same = same && names[d.Host] == d.Name
 		value, err := json.Marshal(map[string]string{"name": d.Name})
 		if err != nil {
 			return nil, err
@@ -155,6 +160,23 @@ func withDevices(text []byte, list []Device) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return b.Bytes(), nil
+}
+
+// deviceName is the name inside of one of linux.netDevices; "" is the one outside.
+func deviceName(text []byte) (string, error) {
+	var device object
+	if err := device.parse(text); err != nil {
+		return "", err
+	}
+	value := device.get("name")
+	if value == nil {
+		return "", nil
+	}
+	var name string
+	if json.Unmarshal(value, &name) != nil {
+		return "", fmt.Errorf("%w: its name is no string", osl.ErrInvalid)
+	}
+	return name, nil
 }
 
 // before13 reports whether a version of the specification has no netDevices.
