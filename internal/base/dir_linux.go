@@ -3,6 +3,7 @@
 package base
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -106,52 +107,61 @@ func userID() int {
 }
 
 // Make makes the directory of a base path where it is missing: those of the user
-// with mode 0700, and none that somebody else made first.
-func Make(dir string) error {
+// with mode 0700, and none that somebody else made first. It returns the outermost
+// directory that it made, also with an error; empty if all were there.
+func Make(dir string) (made string, err error) {
 	switch dir {
 	case User():
 		return private(dir)
 	case own():
-		if err := private(User()); err != nil {
-			return err
+		if made, err = private(User()); err != nil {
+			return made, err
 		}
-		return private(dir)
+		inner, err := private(dir)
+		return cmp.Or(made, inner), err
 	}
-	_, err := netns.MakeDir(dir)
-	return err
+	return netns.MakeDir(dir)
+}
+
+// Unmake takes a base path away again for which Make made a directory and its parents
+// as far as made, unless something is in it.
+func Unmake(dir, made string) {
+	ready.Delete(dir)
+	for err := unix.Rmdir(dir); (err == nil || err == unix.ENOENT) && dir != made; err = unix.Rmdir(dir) {
+		dir = filepath.Dir(dir)
+	}
 }
 
 // Ready makes a base path of the user's, once. Others are there, or are made with
-// the first sandbox.
-func Ready(dir string) error {
+// the first sandbox. It returns what Make does.
+func Ready(dir string) (made string, err error) {
 	if usesMachine() || dir != own() {
-		return nil
+		return "", nil
 	}
 	if _, ok := ready.Load(dir); ok {
-		return nil
+		return "", nil
 	}
-	err := Make(dir)
-	if err == nil {
+	if made, err = Make(dir); err == nil {
 		ready.Store(dir, true)
 	}
-	return err
+	return made, err
 }
 
 var ready sync.Map
 
 // private makes dir with mode 0700, or makes sure that it is as if it had:
-// in /tmp somebody else may have been there first.
-func private(dir string) error {
+// in /tmp somebody else may have been there first. It returns dir if it made it.
+func private(dir string) (made string, err error) {
 	if err := os.Mkdir(dir, 0o700); err == nil {
 		// Whatever the umask took away.
-		return os.Chmod(dir, 0o700)
+		return dir, os.Chmod(dir, 0o700)
 	} else if !errors.Is(err, fs.ErrExist) {
-		return err
+		return "", err
 	}
 	if err := owned(dir); err != nil {
-		return err
+		return "", err
 	}
-	return os.Chmod(dir, 0o700)
+	return "", os.Chmod(dir, 0o700)
 }
 
 // owned returns an error unless path is a directory, no symbolic link to one,

@@ -29,7 +29,7 @@ func Adopt(ctx context.Context, at, key, owner string, asItIs bool) (*Namespace,
 	if err != nil {
 		return nil, fail(op+at, path, "", err)
 	}
-	unlock, err := lockToRemove(ctx, path)
+	unlock, err := lock(ctx, path)
 	if err != nil {
 		return nil, fail(op+at, path, "", err)
 	}

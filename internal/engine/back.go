@@ -162,6 +162,11 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	last := len(ops) - 1
 	_ = inParallel(last, end)
 	_ = end(last)
+	for _, op := range ops {
+		if dir := r.spaces[op.NS].dir; dir != nil {
+			dir()
+		}
+	}
 	return left
 }
 

@@ -22,7 +22,7 @@ func Remove(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return fail(op, name, "", err)
 	}
-	unlock, err := lockToRemove(ctx, key)
+	unlock, err := lock(ctx, key)
 	if err != nil {
 		return fail(op, key, "", err)
 	}

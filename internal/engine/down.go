@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,12 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	names.Keys = append(names.Keys, more...)
 	d.name = net.Name
 	order := slices.Sorted(slices.Values(names.Keys))
-	err = d.find(ctx, order, really)
+	if len(order) == 0 && really { // the lock's file goes with the last sandbox
+		err = d.locks.take(ctx, filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
+	}
+	if err == nil {
+		err = d.find(ctx, order, really)
+	}
 	if errors.Is(err, errUnsettled) {
 		// One by one: who puts a change back takes the locks of its parts.
 		d.letGo()

@@ -123,7 +123,7 @@ func (p *prepared) onlyEnds(key string) bool {
 
 // hostSandbox pins the host's own namespace at key, or finds it there.
 func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
-	unlock, err := lockToRemove(ctx, key)
+	unlock, err := lock(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
 	}
 	key := func() {}
 	if n.key != want.HostName {
-		if key, err = lockToRemove(ctx, n.key); err != nil {
+		if key, err = lock(ctx, n.key); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -22,18 +23,9 @@ const lockWait = 30 * time.Second
 
 var locks netns.Locks
 
-// lock keeps other operations on key away, in this process and in others.
+// lock keeps other operations on key away, in this process and in others. Where no
+// sandbox is left in the base path when it is let go of, its file goes too.
 func lock(ctx context.Context, key string) (unlock func(), err error) {
-	h, err := lockOf(key).take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.Unlock, nil
-}
-
-// lockToRemove is lock for who may leave no sandbox in the base path, having
-// removed the last or failed to make the first: the lock file then goes too.
-func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
 	l := lockOf(key)
 	h, err := l.take(ctx)
 	if err != nil {
@@ -42,12 +34,23 @@ func lockToRemove(ctx context.Context, key string) (unlock func(), err error) {
 	return func() { l.letGo(h) }, nil
 }
 
-// letGo lets go of a lock, and of its file where no sandbox is left.
-func (l lockID) letGo(h netns.Held) {
-	if empty(base.KeysIn(l.base)) {
-		h.Retire()
-	} else {
+// held is a lock that is held.
+type held struct {
+	netns.Held
+	made string // the outermost directory that was made for its file, empty for none
+}
+
+// letGo lets go of a lock, and of its file where no sandbox is left, with what was
+// made for it.
+func (l lockID) letGo(h held) {
+	if !empty(base.KeysIn(l.base)) {
 		h.Unlock()
+		return
+	}
+	h.Retire()
+	if h.made != "" {
+		_ = unix.Rmdir(base.KeysIn(l.base))
+		base.Unmake(l.base, h.made)
 	}
 }
 
@@ -71,7 +74,7 @@ func empty(dir string) bool {
 // in the order of their keys, so that nobody waits for each other.
 type lockSet struct {
 	ids   []lockID
-	held  []netns.Held
+	held  []held
 	stays bool // one of the sandboxes stays, and the lock file with it
 }
 
@@ -134,7 +137,7 @@ func lockOf(key string) lockID {
 }
 
 // take waits for the lock, to do anything.
-func (l lockID) take(ctx context.Context) (netns.Held, error) {
+func (l lockID) take(ctx context.Context) (held, error) {
 	h, err := l.share(ctx)
 	if err == nil {
 		h.See(netns.ID{})
@@ -143,16 +146,20 @@ func (l lockID) take(ctx context.Context) (netns.Held, error) {
 }
 
 // share waits for the lock, for who leaves the key as it is.
-func (l lockID) share(ctx context.Context) (netns.Held, error) {
-	if err := base.Ready(l.base); err != nil {
-		return netns.Held{}, err
-	}
-	h, err := locks.Lock(ctx, lockWait, l.file, l.key)
-	if errors.Is(err, fs.ErrNotExist) && l.base == canonical(base.PathIn(ctx)) {
-		if err := base.Make(l.base); err != nil {
-			return h, err
+func (l lockID) share(ctx context.Context) (h held, err error) {
+	h.made, err = base.Ready(l.base)
+	for tries := 0; err == nil; tries++ {
+		h.Held, err = locks.Lock(ctx, lockWait, l.file, l.key)
+		if !errors.Is(err, fs.ErrNotExist) || l.base != canonical(base.PathIn(ctx)) || tries == 3 {
+			break
 		}
-		h, err = locks.Lock(ctx, lockWait, l.file, l.key)
+		// Another process that made the directory may take it away again at once.
+		var made string
+		made, err = base.Make(l.base)
+		h.made = cmp.Or(h.made, made)
+	}
+	if err != nil && h.made != "" {
+		base.Unmake(l.base, h.made)
 	}
 	return h, err
 }

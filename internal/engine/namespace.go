@@ -31,6 +31,7 @@ type Namespace struct {
 	id   netns.ID
 	lock lockID
 	look netns.Look
+	dir  func() // takes away the directory that was made for its key, nil for none
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -333,7 +334,7 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 	if err == nil {
 		defer unix.Close(u.fd)
 		if err = netns.Pin(u.fd, key); err == nil {
-			return &Namespace{key: key, id: u.id, conn: u.conn, lock: l}, nil
+			return &Namespace{key: key, id: u.id, conn: u.conn, lock: l, dir: undoDir}, nil
 		}
 		_ = u.conn.Close()
 	}

@@ -46,7 +46,7 @@ func NewSandbox(key string, osCreate, isRestore bool) (*Namespace, error) {
 		n, err := hostSandbox(ctx, path)
 		return n, fail("open the host's namespace", path, "", err)
 	}
-	unlock, err := lockToRemove(ctx, path)
+	unlock, err := lock(ctx, path)
 	if err != nil {
 		return nil, fail(op, path, "", err)
 	}
@@ -90,7 +90,7 @@ func GC() {
 
 // collect removes a dead key, unless someone is just making a sandbox there.
 func collect(key string) {
-	unlock, err := lockToRemove(context.Background(), key)
+	unlock, err := lock(context.Background(), key)
 	if err == nil {
 		defer unlock()
 		if !isDead(standing(key)) {

@@ -68,7 +68,7 @@ func Enter(args []string) error {
 		return fmt.Errorf("the working directory: %w", err)
 	}
 	dir := base.User()
-	if err := base.Make(dir); err != nil {
+	if _, err := base.Make(dir); err != nil {
 		return fmt.Errorf("without root, osl keeps its keys in a directory of yours: %w", err)
 	}
 	lock, err := lockShared(dir)
