@@ -107,6 +107,9 @@ func ofAction(op plan.Op, err error) error {
 		return err
 	}
 	e := &fault.Error{Key: op.NS, Interface: op.Dev, Err: err}
+	if l, is := op.Do.(plan.NewLink); is && l.In != nil { // made by way of the host
+		e.Key = *l.In
+	}
 	var k *rtnl.Error
 	if errors.As(err, &k) {
 		e.Kernel, e.Err = k.Text, k.Errno
@@ -225,7 +228,7 @@ func isWrite(err error) bool {
 }
 
 // portTaken is the hint where a link can not listen.
-const portTaken = "another program, or another link, has the UDP port: ss -ulnp"
+const portTaken = "another program, or another link, has the UDP port (ss -ulnp), or of a macvlan the hardware address"
 
 // ofQdisc says why the kernel does not take a queueing discipline.
 func ofQdisc(e *fault.Error, kind string, is func(error, string)) {

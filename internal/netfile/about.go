@@ -39,7 +39,16 @@ func (f *File) About(err error) error {
 		return err
 	}
 	cause := strings.TrimPrefix(e.Err.Error(), osl.ErrInvalid.Error()+": ")
-	return located{f.Problem(path, "%s%s", who, e.Because(cause)), err}
+	text := who + e.Because(cause)
+	if key, iface, field, entry, ok := where.First(err); ok {
+		if field != "" {
+			key = e.Key
+		}
+		if first, _ := f.place(&osl.Error{Key: key, Interface: iface}, field, entry); first != "" && first != path {
+			text += "; see " + f.placeOf(f.inFile(first))
+		}
+	}
+	return located{f.Problem(path, "%s", text), err}
 }
 
 // place finds what an error is about: its path in the file, and the words that
@@ -127,7 +136,13 @@ func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
 				i = j
 			}
 		}
+	case "interfaces":
+		i, _ = strconv.Atoi(entry)
 	case "neighbors":
+		if n, err := strconv.Atoi(entry); err == nil {
+			i = n
+			break
+		}
 		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool {
 			return n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry
 		})

@@ -72,12 +72,20 @@ func (p *page) problem(pos token.Position, format string, args ...any) error {
 // Problem returns an error about the part of the file at path, such as
 // "checks[2].expect", or about the nearest part around it that is in the file.
 func (f *File) Problem(path, format string, args ...any) error {
-	for ; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
-		if p, ok := f.at[path]; ok {
-			return p.page.problem(p.pos, format, args...)
-		}
+	if p, ok := f.at[f.inFile(path)]; ok {
+		return p.page.problem(p.pos, format, args...)
 	}
 	return fmt.Errorf("%s: %s", f.name, fmt.Sprintf(format, args...))
+}
+
+// inFile returns the nearest part around a path that is in the file.
+func (f *File) inFile(path string) string {
+	for ; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		if _, ok := f.at[path]; ok {
+			break
+		}
+	}
+	return path
 }
 
 // problems joins what was found; nil if that is nothing.

@@ -1,9 +1,13 @@
 package want
 
 import (
+	"bytes"
+	"strconv"
+
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
 )
 
 // plan checks a neighbor, or a forwarding entry, of a sandbox that is described.
@@ -13,6 +17,36 @@ func (x *Neigh) plan() (plan.Neigh, error) {
 		err = fault.Invalidf("a neighbor needs dev")
 	}
 	return n, err
+}
+
+// neighbors are the entries of a sandbox, of which no two say different things of one
+// address.
+func (s *Sandbox) neighbors(w *plan.Sandbox) error {
+	type address struct{ dev, what string }
+	said := map[address]int{}
+	for i, x := range s.Neighbors {
+		n, err := x.plan()
+		if err != nil {
+			return where.In("neighbors", n.Called(), err)
+		}
+		w.Neighs = append(w.Neighs, n)
+		at := address{n.Dev, n.IP.String()}
+		switch {
+		case n.OfBridge: // where those are, the plan knows
+			continue
+		case n.FDB && (n.MAC[0]&1 != 0 || bytes.Equal(n.MAC, make([]byte, 6))):
+			continue // for everybody, or several
+		case n.FDB:
+			at.what = n.MAC.String()
+		}
+		if first, twice := said[at]; !twice {
+			said[at] = i
+		} else if o := w.Neighs[first]; o.IP != n.IP || !bytes.Equal(o.MAC, n.MAC) {
+			return where.In("neighbors", strconv.Itoa(i), where.BesideIn("neighbors", strconv.Itoa(first),
+				fault.Invalidf("another entry of %s says something else of %s", n.Dev, at.what)))
+		}
+	}
+	return nil
 }
 
 // ToNeigh checks a neighbor, or a forwarding entry, and turns it into one of osl, whose

@@ -129,6 +129,9 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			return nil, fault.At(byName[l[0].Sandbox], l[0].Interface, where.In("peer", "", err))
 		}
 	}
+	if err := once(k, want, byKey, places); err != nil {
+		return nil, err
+	}
 	for i := range want {
 		if err := settleSettings(&want[i]); err != nil {
 			return nil, fault.At(k.at(want[i].Key), "", err)
@@ -204,7 +207,11 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 		}
 		f := &w.Ifaces[j]
 		if f.Kind != "" && !plan.KindOf(f.Kind).Pair || f.From != nil || f.Peer != nil || f.MadeBy != nil {
-			return fault.Invalidf("%v is %s already", e, already(f, k))
+			first := plan.End{Key: key, Name: e.Interface}
+			if other := f.OtherEnd(); other != nil {
+				first = *other
+			}
+			return where.Beside(k.at(first.Key), first.Name, fault.Invalidf("%v is %s already", e, already(f, k)))
 		}
 		f.Keep, at[i].Master = false, f.Master
 	}

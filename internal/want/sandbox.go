@@ -15,16 +15,16 @@ import (
 )
 
 func (s *Sandbox) plan(w *plan.Sandbox) error {
-	names := make(map[string]bool, len(s.Interfaces))
+	names := make(map[string]int, len(s.Interfaces))
 	for i := range s.Interfaces {
 		f, err := s.Interfaces[i].plan()
-		if err == nil && names[f.Name] {
-			err = fault.Invalidf("the name is there twice")
+		if first, twice := names[s.Interfaces[i].Name]; twice && err == nil {
+			err = where.In("interfaces", strconv.Itoa(i), where.BesideIn("interfaces", strconv.Itoa(first), fault.Invalidf("the name is there twice")))
 		}
 		if err != nil {
 			return fault.At("", s.Interfaces[i].Name, err)
 		}
-		names[f.Name] = true
+		names[f.Name] = i
 		w.Ifaces = append(w.Ifaces, *f)
 	}
 	if err := together(w); err != nil {
@@ -53,12 +53,8 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		}
 		w.Routes = append(w.Routes, route)
 	}
-	for _, x := range s.Neighbors {
-		n, err := x.plan()
-		if err != nil {
-			return where.In("neighbors", n.Called(), err)
-		}
-		w.Neighs = append(w.Neighs, n)
+	if err := s.neighbors(w); err != nil {
+		return err
 	}
 	for i, m := range s.Masquerade {
 		switch {

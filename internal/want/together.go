@@ -13,25 +13,10 @@ import (
 
 // together refuses what one interface says and another one decides.
 func together(w *plan.Sandbox) error {
-	modes := map[string]*plan.Iface{} // of ipvlans, by what they are on
-	ports := map[uint16]string{}      // of wireguards
+	ports := map[uint16]string{} // of wireguards
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		field, err := ofBond(f, w.Iface(f.Master))
-		if f.Kind == "ipvlan" || f.Kind == "ipvtap" {
-			parent := f.Parent
-			if f.HostParent != nil {
-				parent = HostName + "/" + f.HostParent.Name
-			}
-			first := cmp.Or(modes[parent], f)
-			modes[parent] = first
-			switch {
-			case first.Data.Mode != f.Data.Mode:
-				field, err = "mode", fault.Invalidf("all on %s have one mode, and %s has %s", parent, first.Name, first.Data.Mode)
-			case first.Data.Flags != f.Data.Flags:
-				field, err = "flags", fault.Invalidf("all on %s have the same flags, and %s has %q", parent, first.Name, first.Data.Flags)
-			}
-		}
 		if g := f.WireGuard; g != nil && g.ListenPort != 0 {
 			if first, taken := ports[g.ListenPort]; taken {
 				field, err = "wireguard.listen_port", fault.Invalidf("the port %d is that of %s already", g.ListenPort, first)

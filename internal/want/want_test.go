@@ -116,7 +116,7 @@ func TestRefused(t *testing.T) {
 		{"a setting", iface(Iface{Name: "e", Type: "bridge", Sysctls: map[string]string{"kernel.x": "1"}}), "sysctls", "no sysctl"},
 		{"IPv6 off and used", iface(Iface{Name: "e", Type: "bridge", Addresses: prefixes("fd00::1/64"), Sysctls: map[string]string{"ipv6.disable_ipv6": "1"}}), "sysctls", "turns off"},
 		{"a name", iface(Iface{Name: "a/b", Type: "bridge"}), "", "slash"},
-		{"a name twice", Network{Sandboxes: []Sandbox{{Name: "a", Interfaces: []Iface{{Name: "e", Type: "bridge"}, {Name: "e", Type: "dummy"}}}}}, "", "there twice"},
+		{"a name twice", Network{Sandboxes: []Sandbox{{Name: "a", Interfaces: []Iface{{Name: "e", Type: "bridge"}, {Name: "e", Type: "dummy"}}}}}, "interfaces", "there twice"},
 		{"a sandbox twice", Network{Sandboxes: []Sandbox{{Name: "a"}, {Name: "b/../a"}}}, "", "there twice"},
 		{"a gateway", Network{Sandboxes: []Sandbox{{Name: "a", Gateway: netip.MustParseAddr("fd00::1")}}}, "gateway", "no gateway of its family"},
 		{"a route", Network{Sandboxes: []Sandbox{{Name: "a", Routes: []Route{{To: prefixes("10.0.0.0/8")[0]}}}}}, "routes", "needs via, dev or both"},

@@ -31,3 +31,29 @@ func Of(err error) (field, name string) {
 	}
 	return "", ""
 }
+
+// beside is a cause, with what it is about besides.
+type beside struct {
+	key, iface, field, entry string
+	err                      error
+}
+
+func (b *beside) Error() string { return b.err.Error() }
+func (b *beside) Unwrap() error { return b.err }
+
+// Beside returns err with another interface that it is about, which was there first.
+func Beside(key, iface string, err error) error { return &beside{key: key, iface: iface, err: err} }
+
+// BesideIn does so with another part of the same sandbox.
+func BesideIn(field, entry string, err error) error {
+	return &beside{field: field, entry: entry, err: err}
+}
+
+// First returns what Beside or BesideIn was told; ok is false where neither was.
+func First(err error) (key, iface, field, entry string, ok bool) {
+	var b *beside
+	if !errors.As(err, &b) {
+		return "", "", "", "", false
+	}
+	return b.key, b.iface, b.field, b.entry, true
+}
