@@ -64,6 +64,22 @@ func segmentLab(of ...string) osl.Network {
 	return net
 }
 
+// standingOnHost is a network in which b is made first, on a link that the network makes on
+// the host: the other end of one of a, called as end says, or a bridge.
+func standingOnHost(end string) osl.Network {
+	on := osl.InterfaceSpec{Name: "on-host", MAC: osl.MAC(hw(98)), Addresses: v4("10.93.0.1/24")}
+	a := osl.Spec{Name: "a"}
+	if end == "" {
+		on.Type = "bridge"
+	} else {
+		a.Interfaces = []osl.InterfaceSpec{{Name: end, MAC: osl.MAC(hw(99)), Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "on-host"}}}
+	}
+	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{
+		{Name: "b", Interfaces: []osl.InterfaceSpec{{Name: "mv0", Type: "macvlan", MAC: osl.MAC(hw(100)), Parent: "host/on-host", Addresses: v4("10.93.0.2/24")},
+			{Name: "vx0", Type: "vxlan", VNI: 93, Parent: "host/on-host", Remote: netip.MustParseAddr("10.93.0.9"), MAC: osl.MAC(hw(101))}}},
+		a, {Name: osl.HostName, Interfaces: []osl.InterfaceSpec{on}}}}
+}
+
 // faultLab is a network of two sandboxes with one of everything.
 func faultLab() osl.Network {
 	p, a := netip.MustParsePrefix, netip.MustParseAddr

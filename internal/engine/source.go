@@ -92,17 +92,14 @@ func (p *prepared) makesOnHost(name string) bool {
 	return false
 }
 
-// linksOfHost reads the links of the host that lie below others, or have a port.
+// linksOfHost reads the links of the host that lie below others, or have a port. Of
+// those that are of this change the plan knows.
 func (p *prepared) linksOfHost() (err error) {
 	for i := range p.want {
 		for j := range p.want[i].Ifaces {
 			f := &p.want[i].Ifaces[j]
-			if f.HostParent != nil {
-				name := f.HostParent.Name
-				if f.HostParent, err = p.run.onHost(name); errors.Is(err, fault.ErrNotFound) && p.makesOnHost(name) {
-					err = fault.Invalidf("the host's %q is made by this change, and a link below another has to stand before: make it in a file of its own", name)
-				}
-				if err != nil {
+			if f.HostParent != nil && !p.makesOnHost(f.HostParent.Name) {
+				if f.HostParent, err = p.run.onHost(f.HostParent.Name); err != nil {
 					return fail("", p.want[i].Key, f.Name, where.In("parent", "", err))
 				}
 			}

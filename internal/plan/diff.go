@@ -43,7 +43,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, onMachine: map[string]*Iface{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -61,15 +61,15 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 		}
 	}
 	b.lead(want)
-	for i := range want {
-		if want[i].Ends {
-			b.ends = append(b.ends, Op{NS: want[i].Key, Do: EndNS{}, Last: true})
+	for _, w := range b.onHost(want) {
+		if w.Ends {
+			b.ends = append(b.ends, Op{NS: w.Key, Do: EndNS{}, Last: true})
 			continue
 		}
-		if err := b.sandbox(&want[i]); err != nil {
+		if err := b.sandbox(w); err != nil {
 			return nil, Commit{}, err
 		}
-		if err := b.masquerade(&want[i], b.known[want[i].Key], want); err != nil {
+		if err := b.masquerade(w, b.known[w.Key], want); err != nil {
 			return nil, Commit{}, err
 		}
 	}
@@ -120,19 +120,21 @@ type builder struct {
 	away    map[string]map[int]bool // those links
 	tunnels map[end][]rtnl.Neigh    // wanted forwarding entries of vxlans, where links move
 	is      map[end]found
-	called  map[place]string // what links that stay are to be called
-	farEnds map[[2]int]bool  // by their index and that of the end that goes with them
-	index   map[end]int
-	forgot  map[end]bool    // links whose neighbours the kernel drops on the way
-	dark    map[end]bool    // links whose IPv6 goes off: to undo that puts back what they had
-	reset   map[end]bool    // settings, by their paths, that another setting changes
-	set     map[end]bool    // settings that are planned, by their paths
-	entries map[end]bool    // links that are to have forwarding entries of their bridge
-	resized map[place]int   // links whose MTU changes: IPv6 routes that had the same follow it
-	cut     map[[2]int]bool // pairs that are deleted, by the index of the end that is, and of the other
-	waits   map[end]bool    // links that are made when the IPv6 of others is on
-	unbound map[place]bool  // wireguard links that leave their port to another one
-	repvid  map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
+	// onMachine are the wanted interfaces of the host, by their names.
+	onMachine map[string]*Iface
+	called    map[place]string // what links that stay are to be called
+	farEnds   map[[2]int]bool  // by their index and that of the end that goes with them
+	index     map[end]int
+	forgot    map[end]bool    // links whose neighbours the kernel drops on the way
+	dark      map[end]bool    // links whose IPv6 goes off: to undo that puts back what they had
+	reset     map[end]bool    // settings, by their paths, that another setting changes
+	set       map[end]bool    // settings that are planned, by their paths
+	entries   map[end]bool    // links that are to have forwarding entries of their bridge
+	resized   map[place]int   // links whose MTU changes: IPv6 routes that had the same follow it
+	cut       map[[2]int]bool // pairs that are deleted, by the index of the end that is, and of the other
+	waits     map[end]bool    // links that are made when the IPv6 of others is on
+	unbound   map[place]bool  // wireguard links that leave their port to another one
+	repvid    map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	leavings map[string]leaving // of each sandbox
 	shakes   bool               // a step may take the carrier of a link

@@ -69,14 +69,17 @@ func (p *phases) afterIPv6(plan func() error) error {
 // needsIPv6 reports whether a link can be made only when another one of the sandbox has its
 // IPv6, which is off as that is made: a vxlan over IPv6, and what is on such a one.
 func (b *builder) needsIPv6(w *Sandbox, f *Iface) bool {
-	p := w.Iface(f.Parent)
+	p, at := w.Iface(f.Parent), end{w.Key, f.Parent}
+	if f.HostParent != nil {
+		p, at = b.onMachine[f.HostParent.Name], end{HostNS, f.HostParent.Name}
+	}
 	switch {
-	case f.Parent == "" || p == nil || f.Kind == "":
+	case p == nil || f.Kind == "":
 		return false
-	case b.waits[end{w.Key, f.Parent}]:
+	case b.waits[at]:
 		return true
 	}
-	l := b.is[end{w.Key, f.Parent}].link
+	l := b.is[at].link
 	return f.Kind == "vxlan" && (f.Data.Local.Is6() || f.Data.Remote.Is6()) && p.HasIPv6() && (l == nil || l.Inet.DisableIPv6)
 }
 

@@ -227,7 +227,14 @@ func (b *builder) parented(w *Sandbox, f *Iface, x found) bool {
 	case !KindOf(f.Kind).ownParent:
 		return true // a tunnel's device is changed in place
 	case f.HostParent != nil:
-		below, _ := under(f, f.HostParent)
+		parent := f.HostParent
+		if host, wanted := b.is[end{HostNS, parent.Name}]; wanted {
+			parent = host.link
+		}
+		if parent == nil {
+			return false
+		}
+		below, _ := under(f, parent)
 		return x.link.ParentNS && x.link.Parent == below
 	}
 	p := b.parent(w, f)

@@ -65,6 +65,44 @@ func (b *builder) overParent(w *Sandbox, f *Iface, k *known) string {
 	return fmt.Sprintf("the MTU %d is over that of its parent %q, %d", f.MTU, name, mtu)
 }
 
+// onHost gives what is on links of the host that this change makes, or keeps there, those
+// links. It returns the sandboxes in the order in which they are planned: the host before
+// what is on it, since a link goes up when what it is on is up.
+func (b *builder) onHost(want []Sandbox) []*Sandbox {
+	order, on := make([]*Sandbox, 0, len(want)), false
+	for i := range want {
+		order = append(order, &want[i])
+		for j := 0; want[i].Key == HostNS && j < len(want[i].Ifaces); j++ {
+			b.onMachine[want[i].Ifaces[j].Name] = &want[i].Ifaces[j]
+		}
+	}
+	for _, w := range order {
+		for j := range w.Ifaces {
+			f := &w.Ifaces[j]
+			if f.HostParent == nil {
+				continue
+			}
+			at := end{HostNS, f.HostParent.Name}
+			x, wanted := b.is[at]
+			if !wanted {
+				continue
+			}
+			l := rtnl.Link{Index: b.index[at], MTU: defaultMTU}
+			if x.link != nil {
+				l = *x.link
+			} else if mtu := b.onMachine[at.name].MTU; mtu != 0 {
+				l.MTU = mtu
+			}
+			l.Name = at.name
+			f.HostParent, on = &l, true
+		}
+	}
+	if on {
+		slices.SortStableFunc(order, func(x, y *Sandbox) int { return b2i(y.Key == HostNS) - b2i(x.Key == HostNS) })
+	}
+	return order
+}
+
 // mtuOf returns the MTU that a link which is there has, or is to have.
 func (b *builder) mtuOf(key string, l *rtnl.Link) int {
 	if mtu := b.resized[place{key, l.Index}]; mtu != 0 {

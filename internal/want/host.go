@@ -2,6 +2,7 @@ package want
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -78,24 +79,37 @@ func (net *Network) checkHost(s *Sandbox) error {
 	return nil
 }
 
-// mastersOnHost returns the network with what its interfaces say of the masters of their
-// other ends said among the host's interfaces, where it makes those bridges there itself.
-func (net *Network) mastersOnHost() *Network {
+// endsOnHost returns the network with those ends of its links on the host among the
+// host's interfaces on which something of it depends: that they are ports of a bridge
+// that it makes there, or that another interface is made on them.
+func (net *Network) endsOnHost() *Network {
 	at := slices.IndexFunc(net.Sandboxes, func(s Sandbox) bool { return s.Name == HostName })
-	if at < 0 || net.Host {
+	if net.Host || net.Name == "" {
 		return net
-	}
-	made := map[string]bool{}
-	for _, f := range net.Sandboxes[at].Interfaces {
-		made[f.Name] = true
 	}
 	w := *net
 	w.Sandboxes = slices.Clone(net.Sandboxes)
-	host := &w.Sandboxes[at]
+	host := Sandbox{Name: HostName}
+	if at >= 0 {
+		host = w.Sandboxes[at]
+	}
 	host.Interfaces = slices.Clip(host.Interfaces)
+	made, parents := map[string]bool{}, map[string]bool{}
+	for _, f := range host.Interfaces {
+		made[f.Name] = true
+	}
+	for i := range w.Sandboxes {
+		for _, f := range w.Sandboxes[i].Interfaces {
+			if name, onHost := strings.CutPrefix(f.Parent, HostName+"/"); onHost {
+				parents[name] = true
+			}
+		}
+	}
 	for i := range w.Sandboxes {
 		s := &w.Sandboxes[i]
-		moves := func(f Iface) bool { return f.Peer.Sandbox == HostName && made[f.PeerMaster] && !made[f.Peer.Interface] }
+		moves := func(f Iface) bool {
+			return f.Peer.Sandbox == HostName && !made[f.Peer.Interface] && (made[f.PeerMaster] || f.PeerMaster == "" && parents[f.Peer.Interface])
+		}
 		if i == at || !slices.ContainsFunc(s.Interfaces, moves) {
 			continue
 		}
@@ -106,6 +120,19 @@ func (net *Network) mastersOnHost() *Network {
 				f.PeerMaster = ""
 			}
 		}
+	}
+	for _, l := range net.Links {
+		for _, e := range l {
+			if e.Sandbox == HostName && parents[e.Interface] && !slices.ContainsFunc(host.Interfaces, func(f Iface) bool { return f.Name == e.Interface }) {
+				host.Interfaces = append(host.Interfaces, Iface{Name: e.Interface})
+			}
+		}
+	}
+	switch {
+	case at >= 0:
+		w.Sandboxes[at] = host
+	case len(host.Interfaces) > 0:
+		w.Sandboxes = append(w.Sandboxes, host)
 	}
 	return &w
 }

@@ -73,7 +73,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	net = net.mastersOnHost()
+	net = net.endsOnHost()
 	names, err := net.Names(k)
 	if err != nil {
 		return nil, err
