@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -145,6 +146,45 @@ func TestSizesComeBack(t *testing.T) {
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Errorf("diff after that: %v %v", c, err)
 		}
+	}
+}
+
+// With the carrier of a link go its next hops that are objects, also in a sandbox that was to
+// end: where another one sets the other end down, or is to have that name on the host, for
+// which the link there is set down before Linux 6.2.
+func TestNexthopsComeBack(t *testing.T) {
+	begin(t)
+	here, there := name("s"), name("p")
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs(here), PeerName: there}))
+	defer func() { must(t, netlink.LinkDel(needLink(t, "", here))) }()
+	sb := func(f osl.InterfaceSpec) osl.Spec {
+		f.Name, f.Addresses = "e0", prefixes("10.1.0.2/24")
+		return osl.Spec{Name: "sb", Interfaces: []osl.InterfaceSpec{f}, Nexthops: []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("10.1.0.1"), Dev: "e0"}},
+			Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("172.16.0.0/16"), Nexthop: 1}}}
+	}
+	sa := func(f osl.InterfaceSpec) osl.Spec {
+		f.Name = "e0"
+		return osl.Spec{Name: "sa", Interfaces: []osl.InterfaceSpec{f}}
+	}
+	onHost := osl.InterfaceSpec{Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: name("f")}}
+	look := func() []string { return slices.Concat(nexthopsIn(t, "sb"), routesByNexthop(t, "sb")) }
+	for what, x := range map[string]struct{ was, bad []osl.Spec }{
+		"its other end is set down": {[]osl.Spec{sa(osl.InterfaceSpec{Source: here}), sb(osl.InterfaceSpec{Source: there})}, []osl.Spec{sa(osl.InterfaceSpec{Source: here, Down: true})}},
+		"its name goes to another":  {[]osl.Spec{sb(onHost)}, []osl.Spec{sa(onHost)}},
+	} {
+		n := lab(t, nil)
+		n.Sandboxes = x.was
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		before := look()
+		n.Sandboxes = x.bad
+		if _, err := osl.Apply(t.Context(), failing(n)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		time.Sleep(100 * time.Millisecond) // the kernel takes them a while later
+		same(t, what+": the sandbox", before, look)
+		_, err = osl.Down(t.Context(), n)
+		must(t, err)
 	}
 }
 

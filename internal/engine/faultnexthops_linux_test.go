@@ -89,7 +89,34 @@ func nexthopOps() []faultOp {
 	bare := nexthopsLab(false)
 	bare.Sandboxes[0].Interfaces[0].Addresses = bare.Sandboxes[0].Interfaces[0].Addresses[1:]
 	off := false
+	// A sandbox that ends with its next hops, and whose link loses its carrier before that:
+	// the other end is set down, or makes room for another link of its name, for which it
+	// is set down before Linux 6.2.
+	ending := func(name string, f osl.InterfaceSpec) osl.Spec {
+		f.Name, f.Addresses = "wan", v4("10.8.0.2/24")
+		return osl.Spec{Name: name, Interfaces: []osl.InterfaceSpec{f}, Nexthops: []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("10.8.0.1"), Dev: "wan"}, {ID: 2, Group: []osl.NexthopMember{{ID: 1}}}},
+			Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("172.16.1.0/24"), Nexthop: 2}}}
+	}
+	other := func(name string, down bool) osl.Spec {
+		return osl.Spec{Name: name, Interfaces: []osl.InterfaceSpec{{Name: "wan", Source: "va", Addresses: v4("10.8.0.1/24"), Down: down}}}
+	}
+	onHost := osl.InterfaceSpec{Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far"}}
+	lab := func(s ...osl.Spec) osl.Network { return osl.Network{Name: "lab", Sandboxes: s} }
+	endsAfter := func(n osl.Network, in string) func(w *faultWorld) {
+		return func(w *faultWorld) {
+			before(n)(w)
+			w.linesIn(in, "nexthop add id 100 via 10.8.0.7 dev wan proto zebra\nroute add 172.20.0.0/24 nhid 100 proto zebra\n")
+		}
+	}
+	instead := onHost
+	instead.Name = "e0"
 	return []faultOp{
+		{name: "Apply that drops a sandbox with nexthops and sets the other end down", host: plainVeth,
+			before: endsAfter(lab(other("a", false), ending("b", osl.InterfaceSpec{Source: "vb"})), "b"), do: apply(lab(other("a", true)))},
+		{name: "Apply that drops the leader with nexthops and sets the other end down", host: plainVeth,
+			before: endsAfter(lab(ending("a", osl.InterfaceSpec{Source: "vb"}), other("b", false)), "a"), do: apply(lab(other("b", true)))},
+		{name: "Apply that drops a sandbox with nexthops, its end on the host for another", before: endsAfter(lab(ending("b", onHost)), "b"),
+			do: apply(lab(osl.Spec{Name: "a", Interfaces: []osl.InterfaceSpec{instead}}))},
 		{name: "Apply of nexthops in a new sandbox", do: apply(nexthopsLab(false))},
 		{name: "Apply of nexthops where there are none", before: before(routesLab()), do: apply(nexthopsLab(false))},
 		{name: "Apply that changes nexthops", before: before(nexthopsLab(false)), do: apply(nexthopsLab(true))},

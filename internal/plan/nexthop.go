@@ -105,7 +105,7 @@ func (b *builder) allNexthops(want []Sandbox) error {
 	var with []*Sandbox // most have none
 	for i := range want {
 		w := &want[i]
-		if k := b.known[w.Key]; !w.Ends && len(w.Nexthops)+len(k.Nexthops)+len(k.OtherNexthops) > 0 {
+		if k := b.known[w.Key]; len(w.Nexthops)+len(k.Nexthops)+len(k.OtherNexthops) > 0 {
 			with = append(with, w)
 		}
 	}
@@ -114,7 +114,12 @@ func (b *builder) allNexthops(want []Sandbox) error {
 	}
 	b.shakes = b.shake()
 	for _, w := range with {
-		if err := b.nexthops(w, b.known[w.Key]); err != nil {
+		k := b.known[w.Key]
+		if w.Ends && b.shakes { // it is there when the others have changed
+			b.keepNexthops(w.Key, k)
+		} else if w.Ends {
+			continue
+		} else if err := b.nexthops(w, k); err != nil {
 			return err
 		}
 	}
@@ -187,15 +192,20 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		}
 	}
 	b.hops = append(b.hops, ops...)
-	if full := b.full[w.Key]; full != nil && len(full.nexthopsOn(b.away[w.Key])) > 0 {
-		return nil // vacate has planned that
-	}
 	if takes {
-		if back := k.nexthopsBack(w.Key); len(back) > 0 {
-			b.aside = append([]Op{{NS: w.Key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true, Undo: back}}, b.aside...)
-		}
+		b.keepNexthops(w.Key, k)
 	}
 	return nil
+}
+
+// keepNexthops has a change that fails put all next hops of a sandbox back.
+func (b *builder) keepNexthops(key string, k *known) {
+	if full := b.full[key]; full != nil && len(full.nexthopsOn(b.away[key])) > 0 {
+		return // vacate has planned that
+	}
+	if back := k.nexthopsBack(key); len(back) > 0 {
+		b.aside = append([]Op{{NS: key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true, Undo: back}}, b.aside...)
+	}
 }
 
 // knowNexthops looks at the next hops that are objects, and gives them the names of their
