@@ -210,22 +210,24 @@ func TestDownComesBack(t *testing.T) {
 	}
 }
 
-// With an MTU below 1280 the kernel takes the IPv6 of a link, and of those on it; that
-// of a tap it has changed already when it refuses the queue length.
+// With an MTU below 1280 the kernel takes the IPv6 of a link, and of those on it, with its
+// settings where it is off; that of a tap it has changed already when it refuses the queue
+// length.
 func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 	testnet.NeedTun(t)
 	begin(t)
 	long := 1<<31 - 1
 	tap := osl.InterfaceSpec{Name: "t0", Type: "tap", MTU: 1500, Addresses: prefixes("10.2.0.1/24", "fd02::1/64"), Routes: prefixes("fd92::/64"), IPv6: "auto", AddrGenMode: "none"}
 	base := []osl.InterfaceSpec{{Name: "e0", Type: "bridge", MTU: 1500, Addresses: prefixes("10.1.0.1/24", "fd01::1/64"), Routes: prefixes("fd91::/64", "10.91.0.0/16"), IPv6: "link-local"},
-		{Name: "m0", Type: "macvlan", Parent: "e0", Addresses: prefixes("fd03::1/64")}, tap}
+		{Name: "m0", Type: "macvlan", Parent: "e0", Addresses: prefixes("fd03::1/64")}, tap,
+		{Name: "t1", Type: "tap", MTU: 1500, IPv6: "off", AddrGenMode: "random"}}
 	n := lab(t, nil, base...)
 	n.Sandboxes[0].Neighbors = []osl.NeighborSpec{{Dev: "t0", IP: netip.MustParseAddr("fd02::9"), MAC: osl.MAC(mac("02:00:00:00:00:09"))}}
 	_, err := osl.Apply(t.Context(), n)
 	must(t, err)
 	key := osl.GenerateKey("sa")
 	conf := func() (list []string) {
-		for _, dev := range []string{"e0", "m0", "t0"} {
+		for _, dev := range []string{"e0", "m0", "t0", "t1"} {
 			for _, what := range []string{"disable_ipv6", "accept_ra", "accept_dad", "ndisc_notify", "addr_gen_mode"} {
 				list = append(list, dev+" "+what+" "+sysctl(t, key, "ipv6/conf/"+dev+"/"+what))
 			}
@@ -244,6 +246,7 @@ func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 		l[0].MTU, l[0].Addresses, l[0].Routes, l[0].IPv6 = 1000, l[0].Addresses[:1], nil, ""
 		l[1].Addresses = nil
 		l[2].MTU, l[2].Addresses, l[2].Routes, l[2].IPv6, l[2].AddrGenMode = 1000, l[2].Addresses[:1], nil, "", ""
+		l[3].MTU, l[3].AddrGenMode = 1000, ""
 	})
 	half := edit(func(l []osl.InterfaceSpec) {
 		l[2].MTU, l[2].TxQueueLen, l[2].Addresses, l[2].Routes, l[2].IPv6, l[2].AddrGenMode = 1000, &long, l[2].Addresses[:1], nil, "", ""
@@ -259,6 +262,9 @@ func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 	defer ns.Close()
 	if err := ns.SetLink(t.Context(), "t0", osl.LinkChange{MTU: 1000, TxQueueLen: &long}); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "IPv6") {
 		t.Errorf("SetLink: %v", err)
+	}
+	if err := ns.SetLink(t.Context(), "t1", osl.LinkChange{MTU: 1000, TxQueueLen: &long}); err == nil {
+		t.Error("SetLink of t1 did not fail")
 	}
 	same(t, "SetLink: the sandbox", before, conf)
 	unsaid := edit(func(l []osl.InterfaceSpec) { l[2].MTU = 0 })

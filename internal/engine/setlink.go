@@ -67,7 +67,7 @@ func (n *Namespace) setLink(ctx context.Context, name string, set rtnl.LinkSet) 
 	case set.Name != "":
 		old.Name = l.Name
 	}
-	starves := set.MTU != 0 && set.MTU < plan.MinIPv6 && l.MTU >= plan.MinIPv6 && !l.Inet.DisableIPv6
+	starves := set.MTU != 0 && set.MTU < plan.MinIPv6 && l.MTU >= plan.MinIPv6 && l.Inet.HasIPv6State
 	s := &plan.State{}
 	if starves || set.MAC != nil || up != nil && !*up {
 		if s, err = readState(ctx, conn, true); err != nil {

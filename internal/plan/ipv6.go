@@ -111,9 +111,9 @@ func (i *Iface) tooSmall(l *rtnl.Link) string {
 }
 
 // starved reports whether the MTU of a link, or of one that it is on, becomes too small
-// for its IPv6.
+// for its IPv6, which has settings also where it is off.
 func (b *builder) starved(w *Sandbox, k *known, l *rtnl.Link) bool {
-	if l.Inet.DisableIPv6 {
+	if !l.Inet.HasIPv6State {
 		return false
 	}
 	for p := range k.below(l) {
@@ -140,7 +140,7 @@ func IPv6Back(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, x := range []struct {
 		name  string
 		value int32
-	}{{"accept_dad", l.Inet.AcceptDAD}, {"ndisc_notify", int32(b2i(l.Inet.NDISCNotify))}, {"accept_ra", l.Inet.AcceptRA}, {"disable_ipv6", 0}} {
+	}{{"accept_dad", l.Inet.AcceptDAD}, {"ndisc_notify", int32(b2i(l.Inet.NDISCNotify))}, {"accept_ra", l.Inet.AcceptRA}, {"disable_ipv6", int32(b2i(l.Inet.DisableIPv6))}} {
 		ops = append(ops, Op{NS: key, Dev: l.Name, Do: Sysctl{Setting: Setting{Path: "ipv6/conf/%s/" + x.name, Value: strconv.Itoa(int(x.value))}, Index: l.Index}})
 	}
 	return append(ops, addrsOf(key, l, s)...)
