@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,45 @@ func TestNexthopsComeBack(t *testing.T) {
 		same(t, what+": the sandbox", before, look)
 		_, err = osl.Down(t.Context(), n)
 		must(t, err)
+	}
+}
+
+// What others have on an end on the host comes back with that, where the file says something
+// of the host.
+func TestOthersOnTheHostComeBack(t *testing.T) {
+	begin(t)
+	far := name("f")
+	net := func(inside, outside bool) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{
+			{Name: "sa", Interfaces: []osl.InterfaceSpec{{Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: far}, Down: inside}}},
+			{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: far, Addresses: prefixes("10.1.0.1/24"), Down: outside}}},
+		}}
+	}
+	_, err := osl.Apply(t.Context(), net(false, false))
+	must(t, err)
+	defer func() {
+		_, err := osl.Down(t.Context(), net(false, false))
+		must(t, err)
+	}()
+	ip := func(line string) string {
+		out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+		return string(out)
+	}
+	for _, line := range []string{"nexthop add id 901 via 10.1.0.7 proto static dev " + far, "nexthop add id 902 group 901 proto static",
+		"route add 192.88.99.0/24 nhid 902 proto static", "route add 192.88.98.0/24 via 10.1.0.7 proto static"} {
+		ip(line)
+	}
+	look := func() []string { return append(hostNow(t), ip("nexthop"), ip("route show proto static")) }
+	before := look()
+	for what, n := range map[string]osl.Network{"the end in the sandbox is set down": net(true, false), "that on the host is": net(false, true)} {
+		if _, err := osl.Apply(t.Context(), failing(n)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		time.Sleep(100 * time.Millisecond) // the kernel takes next hops a while later
+		same(t, what+": the host", before, look)
 	}
 }
 

@@ -44,13 +44,14 @@ func (p *prepared) hadOnHost() bool {
 }
 
 // readOnHost reads of the host what is the network's, and the links that have a name
-// which something is to have there: of all else the plan knows nothing.
+// which something is to have there, with what others have on these, which is put back where
+// a change fails: of all else the plan knows nothing.
 func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names map[string]bool) (*plan.State, error) {
 	all, err := readState(ctx, conn, true)
 	if err != nil {
 		return nil, err
 	}
-	s := &plan.State{Others: []rtnl.Route{}}
+	s := &plan.State{}
 	own := map[int]bool{}
 	for _, l := range all.Links {
 		t, _ := plan.ParseTag(l.Alias)
@@ -66,6 +67,19 @@ func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names m
 	}
 	s.Addrs = slices.DeleteFunc(all.Addrs, func(a rtnl.Addr) bool { return !own[a.Index] })
 	s.Routes = slices.DeleteFunc(all.Routes, func(r rtnl.Route) bool { return !own[r.Index] })
+	hops := map[uint32]bool{}
+	for _, h := range all.OtherNexthops {
+		if own[h.Index] {
+			hops[h.ID] = true
+		}
+	}
+	for _, h := range all.OtherNexthops {
+		if hops[h.ID] || slices.ContainsFunc(h.Group, func(m rtnl.Member) bool { return hops[m.ID] }) {
+			hops[h.ID] = true
+			s.OtherNexthops = append(s.OtherNexthops, h)
+		}
+	}
+	s.Others = slices.DeleteFunc(all.Others, func(r rtnl.Route) bool { return !r.Touches(own) && !hops[r.Nexthop] })
 	s.Neighs = slices.DeleteFunc(all.Neighs, func(n rtnl.Neigh) bool { return !own[n.Index] })
 	s.Qdiscs = slices.DeleteFunc(all.Qdiscs, func(q rtnl.Qdisc) bool { return !own[q.Index] })
 	fd, err := netns.Home()
