@@ -117,6 +117,9 @@ func (n *Namespace) empty(ctx context.Context, links []rtnl.Link, ending map[lin
 			err = &fault.Error{Err: err, Left: left}
 		}
 	}
+	if t, _ := plan.ParseSandboxTag(s.ByIndex(1).Alias); err == nil && t.UnderWay {
+		err, far = r.deleteAbroad(ctx, n, far), nil // of which others had the names, and get them back
+	}
 	if err == nil {
 		err = n.settleRecords(ctx, noted) // what a dead process did elsewhere
 	}

@@ -129,6 +129,29 @@ func TestDownOfALeaderThatIsMadeAnew(t *testing.T) {
 	}
 }
 
+// An end on the host that made room for one of a new sandbox has its name again when that,
+// which leads the change, is put back.
+func TestNameOnTheHostOfALeaderThatIsPutBack(t *testing.T) {
+	ctx := t.Context()
+	with := func(name string) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: name, Interfaces: []osl.InterfaceSpec{{Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far"}}}}}}
+	}
+	for what, then := range map[string]func() error{
+		"recovered": func() error { return osl.Recover(ctx, "a") },
+		"removed":   func() error { return osl.Remove(ctx, "a") },
+	} {
+		w := interrupted(t, "", with("b"), with("a"), false)
+		if err := then(); err != nil && !errors.Is(err, osl.ErrNotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+		complete(t, what, with("b"), 0)
+		if l, err := onTheHost("far"); err != nil {
+			t.Errorf("%s: far: %v, %v", what, l, err)
+		}
+		w.clear()
+	}
+}
+
 func onTheHost(name string) (l rtnl.Link, err error) {
 	host, err := engine.DialHost()
 	if err != nil {
