@@ -65,7 +65,10 @@ func probe(t *testing.T) (d drawer) {
 			t.Fatalf("the witness makes no %s: %v", kind, err)
 		}
 	}
+	d.kinds = append(d.kinds, probeKinds(t)...)
 	slices.Sort(d.kinds)
+	all := []string{"bond", "bridge", "ifb", "macvlan", "macvtap", "netkit", "tap", "tun", "vlan", "vlans", "vrf", "vxlan", "wireguard"}
+	t.Logf("not drawn, since there are none here: %v", slices.DeleteFunc(all, func(kind string) bool { return slices.Contains(d.kinds, kind) }))
 	tbf := &netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: on.ParentIndex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, Rate: 1000, Limit: 9000, Buffer: 90000}
 	d.rates = netlink.QdiscAdd(tbf) == nil
 	return d
@@ -97,6 +100,9 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 		f.Bridge = &osl.BridgeSpec{Priority: maybe(r, "bridge priority", 4096, 32768), AgeingTime: age("ageing_time", 10e9, 300e9),
 			HelloTime: age("hello_time", 1e9, 2e9), ForwardDelay: age("forward_delay", 4e9, 15e9),
 			MulticastSnooping: maybe(r, "mcast_snooping", true, false), STP: maybe(r, "stp", true, false)}
+	}
+	if f.Type == "bridge" {
+		r.filtering(f)
 	}
 }
 
@@ -140,46 +146,34 @@ func has6(f osl.InterfaceSpec) bool {
 
 // furnish draws what of a sandbox is about several of its interfaces.
 func (r *drawer) furnish(s *osl.Spec) {
-	var bridges []string
-	for _, f := range s.Interfaces {
-		if f.Type == "bridge" {
-			bridges = append(bridges, f.Name)
-		}
-	}
 	names := rapid.Permutation([]string{"n0", "n1", "n2", "the-name-that-is-longer-than-a-name", "n4"}).Draw(r.T, "altnames")
 	for i := range s.Interfaces {
 		f := &s.Interfaces[i]
-		// Ports are links that lead nowhere, so that no loop comes of it, and that are
-		// never the parents of others: docs/reliability.md.
-		port := f.Type == "vxlan" || f.Type == "tap"
-		if port && len(bridges) > 0 && r.sometimes("port", 2) {
-			f.Master = draw(r, "master", bridges...)
-			if r.sometimes("port options", 2) {
-				f.BridgePort = &osl.BridgePortSpec{Learning: maybe(r, "learning", true, false), Flood: maybe(r, "flood", true, false), Isolated: maybe(r, "isolated", true, false),
-					Hairpin: maybe(r, "hairpin", true, false), Guard: maybe(r, "guard", true, false), RootBlock: maybe(r, "root_block", true, false),
-					FastLeave: maybe(r, "fastleave", true, false), NeighSuppress: maybe(r, "neigh_suppress", true, false)}
-			}
-		}
+		r.master(f, s.Interfaces)
 		n := rapid.IntRange(0, min(2, len(names))).Draw(r.T, "number of altnames")
 		f.AltNames, names = names[:n:n], names[n:]
 	}
-	down := func(f osl.InterfaceSpec) bool { return f.Down }
-	up := slices.DeleteFunc(slices.Clone(s.Interfaces), down)
+	// Of a bond the ports lead nowhere, and neither does a vrf, which is of routes itself.
+	up := slices.DeleteFunc(slices.Clone(s.Interfaces), func(f osl.InterfaceSpec) bool {
+		return f.Down || f.Type == "vrf" || interfaceIn(s.Interfaces, f.Master).Type == "bond"
+	})
 	s.Nexthops = r.nexthops(up)
-	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up)
+	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up, s.Interfaces)
 	s.Rules = r.rules()
 }
 
 // routes draws routes that need no address but the source that some have.
 func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []osl.RouteSpec) {
 	var six, four []string
-	var sources []netip.Addr
+	var sources []netip.Addr // of no vrf: those hold there alone
 	for _, f := range on {
 		if four = append(four, f.Name); has6(f) && f.ARP == nil {
 			six = append(six, f.Name)
 		}
 		for _, p := range f.Addresses {
-			sources = append(sources, p.Addr())
+			if f.Master == "" {
+				sources = append(sources, p.Addr())
+			}
 		}
 	}
 	to := []string{"172.24.0.0/16", "172.25.0.0/16", "172.26.0.0/16", "fd88:1::/48", "fd88:2::/48"}
@@ -207,8 +201,11 @@ func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []
 				}
 			}
 			of := slices.DeleteFunc(slices.Clone(sources), func(a netip.Addr) bool { return a.Is4() != x.To.Addr().Is4() })
-			if x.Type == "" && len(of) > 0 && r.sometimes("src", 3) {
+			if x.Type == "" && len(of) > 0 && !byPorts(x, on) && r.sometimes("src", 3) {
 				x.Src = draw(r, "source", of...)
+			}
+			if x.To.Addr().Is6() && slices.ContainsFunc(x.NextHops, func(h osl.NextHop) bool { return followsPorts(interfaceIn(on, h.Dev)) }) {
+				x.MTU = 0 // which follows that of the bridge when a port goes: docs/reliability.md
 			}
 			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
 				list = append(list, x)
@@ -216,6 +213,17 @@ func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []
 		}
 	}
 	return list
+}
+
+// followsPorts reports whether an interface is a bridge with the MTU that its ports give it.
+func followsPorts(f osl.InterfaceSpec) bool { return f.Type == "bridge" && f.MTU == 0 }
+
+// byPorts reports whether a route leads, or may, by the port of a vrf.
+func byPorts(x osl.RouteSpec, on []osl.InterfaceSpec) bool {
+	return slices.ContainsFunc(on, func(f osl.InterfaceSpec) bool {
+		by := func(h osl.NextHop) bool { return h.Dev == f.Name }
+		return f.Master != "" && (x.Nexthop != 0 || x.Dev == f.Name || slices.ContainsFunc(x.NextHops, by))
+	})
 }
 
 func (r *drawer) rules() (list []osl.RuleSpec) {
@@ -242,7 +250,7 @@ func (r *drawer) rules() (list []osl.RuleSpec) {
 // drawnMAC is the beginning of those of neighbors and entries that are drawn.
 const drawnMAC = "02:00:00:fd:00:0"
 
-func (r *drawer) neighbors(on []osl.InterfaceSpec) (list []osl.NeighborSpec) {
+func (r *drawer) neighbors(on, all []osl.InterfaceSpec) (list []osl.NeighborSpec) {
 	for i, f := range on {
 		mac := func(n int) osl.MAC {
 			m, _ := net.ParseMAC(drawnMAC + itoa(n))
@@ -254,8 +262,8 @@ func (r *drawer) neighbors(on []osl.InterfaceSpec) (list []osl.NeighborSpec) {
 		if f.Type == "vxlan" && r.sometimes("entry of a vxlan", 2) {
 			list = append(list, osl.NeighborSpec{Dev: f.Name, FDB: true, IP: netip.MustParseAddr(draw(r, "endpoint", "192.0.2.7", "192.0.2.8")), MAC: mac(3)})
 		}
-		if (f.Master != "" || f.Type == "bridge") && r.sometimes("entry of a bridge", 2) {
-			list = append(list, osl.NeighborSpec{Dev: f.Name, FDB: true, MAC: mac(4 + i)})
+		if bridge := bridgeOf(f, all); bridge.Type == "bridge" && r.sometimes("entry of a bridge", 2) {
+			list = append(list, r.entries(f, bridge, mac(4+i))...)
 		}
 	}
 	return list

@@ -77,8 +77,9 @@ func (r *drawer) takesBack(t *testing.T, first map[string][]string, look func(*t
 	}
 }
 
-// born is in the mark of a link that osl makes on the host: when that was.
-var born = regexp.MustCompile(`;b=\w+`)
+// born is what of a step depends on when it was planned: in the mark of a link that osl makes
+// on the host the time, and of an address that comes again what is left of its lifetime.
+var born = regexp.MustCompile(`;b=\w+|_lft \d+`)
 
 // differs says what is not as before, empty for nothing: what the kernel does by itself
 // takes a moment. A sandbox that is there before or after alone differs too.
@@ -115,7 +116,7 @@ func everySnapshot(t *testing.T) map[string][]string {
 	all := map[string][]string{}
 	files, _ := os.ReadDir("/run/netns")
 	for _, f := range files {
-		all[f.Name()] = slices.Concat(snapshot(t, "/run/netns/"+f.Name()), nexthopsIn(t, f.Name()), routesByNexthop(t, f.Name()))
+		all[f.Name()] = slices.Concat(snapshot(t, "/run/netns/"+f.Name()), nexthopsIn(t, f.Name()), routesByNexthop(t, f.Name()), kindsIn(t, f.Name()))
 	}
 	return all
 }

@@ -90,13 +90,19 @@ func (r *drawer) network() osl.Network {
 				f.Down = slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Name == f.Parent && o.Down })
 			case kind == "wireguard":
 				f.Type, f.WireGuard = kind, r.wireguard(ports[i])
+			case kind == "vrf" || kind == "bond":
+				r.kind(&f, kind, i)
+			case kind == "netkit" && len(far) > 0:
+				r.kind(&f, kind, i)
+				f.Peer = osl.Endpoint{Sandbox: osl.HostName, Interface: far[0]}
+				far = far[1:]
 			case kind == "ifb" || kind == "tun" || kind == "tap":
 				f.Type = kind
 			default:
 				f.Type = "bridge"
 			}
 			f.Down = f.Down || r.sometimes("down", 6)
-			if f.Type == "bridge" || f.Type == "vlan" || f.Peer.Sandbox != "" {
+			if f.Type == "bridge" || f.Type == "vlan" || f.Type == "bond" || f.Type == "veth" {
 				parents = append(parents, dev)
 			}
 			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r.T, "addresses") {
@@ -131,6 +137,7 @@ func (r *drawer) network() osl.Network {
 		n.Links = append(n.Links, osl.Link{open[0], open[1]})
 		open = open[2:]
 	}
+	r.netkits(&n)
 	for i := range n.Sandboxes {
 		s := &n.Sandboxes[i]
 		s.Interfaces = slices.DeleteFunc(s.Interfaces, func(f osl.InterfaceSpec) bool {

@@ -3,8 +3,10 @@
 package osltest
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -94,7 +96,7 @@ func described(n osl.Network) said {
 			}
 		}
 		for _, x := range b.Neighbors {
-			s.line(b.Name, x.Dev, "neighbor", x.IP, x.MAC, x.FDB)
+			s.line(b.Name, x.Dev, "neighbor", x.IP, x.MAC, x.FDB, x.VLAN)
 		}
 	}
 	for name := range segments {
@@ -123,6 +125,7 @@ func settingsOf(f osl.InterfaceSpec) map[string]any {
 			set[what] = value(v)
 		}
 	}
+	maps.Copy(set, kindSettings(f))
 	return set
 }
 
@@ -197,10 +200,16 @@ func standing(t *testing.T, n osl.Network) said {
 			}
 			s.routing(t, h, box, names)
 			for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
-				for _, x := range dump(t, func() ([]netlink.Neigh, error) { return h.NeighList(0, family) }) {
+				all := dump(t, func() ([]netlink.Neigh, error) { return h.NeighList(0, family) })
+				for _, x := range all {
+					if x.Vlan != 0 && slices.ContainsFunc(all, func(o netlink.Neigh) bool {
+						return o.Vlan == 0 && o.LinkIndex == x.LinkIndex && bytes.Equal(o.HardwareAddr, x.HardwareAddr)
+					}) {
+						continue // the kernel's own beside one of no VLAN
+					}
 					// Of a vxlan the kernel tells its bridge, which has an entry of its own.
 					if strings.HasPrefix(x.HardwareAddr.String(), drawnMAC) {
-						s.line(box, names[x.LinkIndex], "neighbor", toAddr(x.IP), x.HardwareAddr, family == unix.AF_BRIDGE)
+						s.line(box, names[x.LinkIndex], "neighbor", toAddr(x.IP), x.HardwareAddr, family == unix.AF_BRIDGE, x.Vlan)
 					}
 				}
 			}
@@ -272,12 +281,13 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	if b, ok := l.(*netlink.Bridge); ok {
 		has["snooping"], has["ageing"], has["hello"] = value(b.MulticastSnooping), int(*b.AgeingTime), int(*b.HelloTime)
 	}
-	if master != "" {
+	if f.BridgePort != nil {
 		p, err := h.LinkGetProtinfo(l)
 		must(t, err)
 		has["learning"], has["flood"], has["isolated"], has["hairpin"] = p.Learning, p.Flood, p.Isolated, p.Hairpin
 		has["guard"], has["root_block"], has["fastleave"], has["neigh_suppress"] = p.Guard, p.RootBlock, p.FastLeave, p.NeighSuppress
 	}
+	maps.Copy(has, kindHas(t, h, "/run/netns/"+box, l, f))
 	for what, v := range settingsOf(f) {
 		if v != nil && v != 0 && v != "" {
 			s.line(box, a.Name, what, has[what])
