@@ -50,7 +50,7 @@ func probe(t *testing.T) (d drawer) {
 	on.ParentIndex = needLink(t, "", "probe0").Attrs().Index
 	for kind, l := range map[string]netlink.Link{
 		"bridge": &netlink.Bridge{LinkAttrs: attrs("probe2")}, "vxlan": &netlink.Vxlan{LinkAttrs: attrs("probe2"), VxlanId: 1},
-		"vlan":      &netlink.Vlan{LinkAttrs: on, VlanId: 7},
+		"vlan": &netlink.Vlan{LinkAttrs: on, VlanId: 7}, "ipvlan": &netlink.IPVlan{LinkAttrs: on, Mode: netlink.IPVLAN_MODE_L2},
 		"wireguard": &netlink.Wireguard{LinkAttrs: attrs("probe2")},
 		"ifb":       &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
 		"macvtap": &netlink.Macvtap{Macvlan: netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE}},

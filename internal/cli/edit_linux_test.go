@@ -127,6 +127,21 @@ func TestRefusedFiles(t *testing.T) {
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
 
+// What the kernel refuses of a link on one of the host is told of the sandbox that it is for.
+func TestRefusedOnTheHost(t *testing.T) {
+	sh(t, "ip link add s0 type veth peer name s1; ip link set s0 up; ip link set s1 up")
+	defer sh(t, "ip link del s0")
+	before := traces(t)
+	for link, says := range map[string]string{
+		`type: vxlan, vni: 7`:                     `the VNI 7: exists already`,
+		`type: macvlan, mac: "02:00:00:00:00:07"`: `another one of its parent has the hardware address, perhaps in another sandbox`,
+	} {
+		text := "sandboxes:\n- {name: a, interfaces: [{name: e, parent: host/s0, " + link + "}]}\n- {name: b, interfaces: [{name: e, parent: host/s0, " + link + "}]}\n"
+		want(t, exitFailed, []string{`lab.yaml:3: sandbox "b", interface "e"`, says}, "up", fileOf(t, "lab", text))
+	}
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
 // A network of which nothing stands but what it made on the host is taken down by its name.
 func TestDownOfWhatIsLeftOnTheHost(t *testing.T) {
 	before := traces(t)

@@ -251,6 +251,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 			return err
 		}
 	}
+	if err := p.carries(); err != nil {
+		return err
+	}
 	if err := p.readTraffic(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -88,7 +89,7 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 	for _, n := range r.made {
 		made[n.key] = true
 	}
-	twins, ends, tunnels := map[linkID]plan.Op{}, map[string]int{}, map[linkID]bool{}
+	twins, ends, excludes := map[linkID]plan.Op{}, map[string]int{}, map[linkID]bool{}
 	for _, op := range r.ops {
 		switch a := op.Do.(type) {
 		case plan.SetLink:
@@ -97,7 +98,7 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 			}
 		case plan.NewLink:
 			if a.In != nil {
-				tunnels[linkID{*a.In, a.Link.Index}] = a.Link.Kind == "vxlan"
+				excludes[linkID{*a.In, a.Link.Index}] = a.Excludes()
 			}
 			if a.PeerNS != nil {
 				twins[linkID{op.NS, a.Link.Index}] = plan.Op{NS: *a.PeerNS, Dev: a.Link.Peer.Name, Do: plan.DelLink{Index: a.Link.Peer.Index}}
@@ -114,8 +115,8 @@ func (r *run) inverses() (ops []plan.Op, guests map[string]bool) {
 				switch {
 				case made[op.NS] && two && !made[twin.NS], two && !made[op.NS] && !made[twin.NS] && ends[twin.NS] > ends[op.NS]:
 					op = twin
-				case made[op.NS] && tunnels[id]:
-					// Its VNI is the host's, and taken there until it is gone.
+				case made[op.NS] && excludes[id]:
+					// What it has on the host is taken until it is gone.
 					ops = append(ops, op)
 					continue
 				}
@@ -170,6 +171,10 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	return left
 }
 
+// manyWaits is how many deletions wait at a time, each for a grace period of the kernel:
+// for that they need no processor.
+const manyWaits = 64
+
 // unmake deletes links, those of a namespace together.
 func (r *run) unmake(ops []plan.Op) (left []string) {
 	var order []string
@@ -180,14 +185,25 @@ func (r *run) unmake(ops []plan.Op) (left []string) {
 		}
 		of[op.NS] = append(of[op.NS], op)
 	}
-	for _, key := range order {
-		list := of[key]
+	failed := make([][]error, len(order))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, manyWaits)
+	for at, key := range order {
 		n, err := r.space(key)
-		for i, failed := range r.deleteLinks(n, list) {
-			if err != nil {
-				failed = err
-			}
-			left = append(left, r.leftovers(list[i], failed)...)
+		if err != nil {
+			failed[at] = slices.Repeat([]error{err}, len(of[key]))
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			failed[at] = r.deleteLinks(n, of[key])
+			<-slots
+		})
+	}
+	wg.Wait()
+	for at, key := range order {
+		for i, err := range failed[at] {
+			left = append(left, r.leftovers(of[key][i], err)...)
 		}
 	}
 	return left

@@ -53,12 +53,34 @@ func (p *prepared) leaver(o *plan.Sandbox, s *plan.State, l *rtnl.Link, t plan.T
 	if err := tagFits(t); err != nil {
 		return nil, err
 	}
+	h, err := p.leaving(o, l, t)
+	if h != nil {
+		h.Link.Name = t.Source
+	}
+	return h, err
+}
+
+// carries finds the links that osl made, and that go from one sandbox to another.
+func (p *prepared) carries() (err error) {
+	for _, c := range plan.Carries(p.want, p.have) {
+		if p.have[c.Key].Atop(c.Link.Index) != nil {
+			continue // the kernel says why it can not be
+		}
+		i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == c.Key })
+		if c.To.Comes, err = p.leaving(&p.want[i], c.Link, c.Tag); err != nil {
+			return fail("", c.Key, c.Link.Name, err)
+		}
+	}
+	return nil
+}
+
+// leaving reads a link that leaves the sandbox o for another one, with what it loses there.
+func (p *prepared) leaving(o *plan.Sandbox, l *rtnl.Link, t plan.Tag) (*plan.HostLink, error) {
 	n, err := p.run.space(o.Key)
 	if err != nil {
 		return nil, err
 	}
 	h := &plan.HostLink{Link: *l, In: &plan.Inside{Key: o.Key, Link: *l}}
-	h.Link.Name = t.Source
 	h.Link.AltName = slices.DeleteFunc(slices.Clone(l.AltName), func(name string) bool { return slices.Contains(t.Gave(l), name) })
 	if h.Kept, err = n.conn.KeepOwn(p.run.ctx, l.Index); err != nil {
 		return nil, err
@@ -147,7 +169,11 @@ func (n *Namespace) settleMove(ctx context.Context, id string, m plan.Move) erro
 	case !agree && m.Back:
 		slog.Warn("osl: a link that was to come back into a sandbox is not where it went", "key", n.key, "other", m.Key)
 		return nil
-	case !agree: // what it came from has ended, and would have sent it home
+	case !agree: // what it came from has ended, and would have sent it home, or taken it along
+		if t, _ := plan.ParseTag(l.Alias); t.Origin == plan.Made {
+			_, err := n.conn.Surely(ctx, rtnl.DelLink(m.Here))
+			return err
+		}
 		return n.replayHome(ctx, []plan.Step{{Home: m.Here}})
 	}
 	from, to := n, other

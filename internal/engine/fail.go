@@ -140,7 +140,7 @@ func ofAction(op plan.Op, err error) error {
 		case errors.Is(err, unix.EBUSY) && once != nil && once.Kernel == "": // also where an index is taken
 			e.Hint = once.Hint
 		case errors.Is(err, unix.EADDRINUSE): // wireguard, vxlan and geneve listen when they go up
-			e.Hint = portTaken
+			e.Hint = portTaken + "; or, of a macvlan, another one of its parent has the hardware address, perhaps in another sandbox"
 		case strings.Contains(e.Kernel, parentWithoutIPv6):
 			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
 		case errors.Is(err, unix.EBUSY) && (strings.HasPrefix(l.Link.Kind, "macv") || strings.HasPrefix(l.Link.Kind, "ipv")):

@@ -172,7 +172,7 @@ func fill(w *faultWorld) {
 func faultOps() []faultOp {
 	ctx := context.Background()
 	lab := faultLab()
-	return slices.Concat(replaceOps(), trafficOps(), addOps(), routeOps(), nexthopOps(), addressOps(), bridgeOps(), betweenOps(), []faultOp{
+	return slices.Concat(replaceOps(), trafficOps(), addOps(), routeOps(), nexthopOps(), addressOps(), bridgeOps(), betweenOps(), carryOps(false, false), []faultOp{
 		{name: "NewSandbox", do: func(w *faultWorld) (err error) { w.a, err = w.sandbox("a"); return err }},
 		{name: "AddInterface of a link with everything", host: richVeth, before: sandboxA, do: addRich},
 		{name: "AddInterface of a bridge's port", host: portVeth, before: sandboxA, do: addRich},
@@ -372,7 +372,7 @@ var allFaults = flag.Bool("faults.all", false, "make an operation fail at every 
 // A change is complete, or it did not happen, whatever the kernel answers to
 // any message of it.
 func TestFaults(t *testing.T) {
-	sum, ops, ran := faultCount{}, faultOps(), 0
+	sum, ops, ran := faultCount{}, slices.Concat(faultOps(), carryOps(false, true)), 0
 	for i := range sampled(t, len(ops), *allFaults) {
 		ran++
 		t.Run(ops[i].name, func(t *testing.T) { sum.add(driveFaults(t, ops[i])) })

@@ -56,13 +56,17 @@ func linkOps() []faultOp {
 		return func(*faultWorld) error { _, err := osl.Apply(ctx, n); return err }
 	}
 	standing := func(n osl.Network) func(w *faultWorld) { return func(w *faultWorld) { w.must(apply(n)(w)) } }
-	return []faultOp{
+	list := carryOps(true, false)
+	for i := range list {
+		list[i].name = "links on the host: " + list[i].name
+	}
+	return append(list, []faultOp{
 		{name: "link types: a fresh network", do: apply(kindsLab(0, false))},
 		{name: "link types: changed in place", before: standing(kindsLab(0, false)), do: apply(kindsLab(1, false))},
 		{name: "link types: replaced", before: standing(kindsLab(0, true)), do: apply(kindsLab(1, true))},
 		{name: "ports of a bond and a vrf: plugged", before: standing(portsLab(false)), do: apply(portsLab(true))},
 		{name: "ports of a bond and a vrf: unplugged", before: standing(portsLab(true)), do: apply(portsLab(false))},
-	}
+	}...)
 }
 
 // linkKillOps are linkOps, and what the osl command does with such links.

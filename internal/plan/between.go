@@ -55,15 +55,23 @@ func Leavers(want []Sandbox) map[string]map[int]bool {
 	away := map[string]map[int]bool{}
 	for i := range want {
 		for j := range want[i].Ifaces {
-			if f := want[i].Ifaces[j].From; f != nil && f.In != nil {
-				if away[f.In.Key] == nil {
-					away[f.In.Key] = map[int]bool{}
+			if from := want[i].Ifaces[j].between(); from != nil {
+				if away[from.In.Key] == nil {
+					away[from.In.Key] = map[int]bool{}
 				}
-				away[f.In.Key][f.In.Link.Index] = true
+				away[from.In.Key][from.In.Link.Index] = true
 			}
 		}
 	}
 	return away
+}
+
+// between returns the link of another sandbox that an interface is to be, nil for none.
+func (i *Iface) between() *HostLink {
+	if i.From != nil && i.From.In != nil {
+		return i.From
+	}
+	return i.Comes
 }
 
 // without returns the state as it is when links have left, and what used them has gone.
@@ -154,7 +162,9 @@ func (b *builder) vacate(key string, k *known) {
 			continue
 		}
 		t := k.tags[l.Index]
-		b.vacates = append(b.vacates, Forget(key, l, t, k.part(l))...)
+		for _, op := range forgets(key, l, k.part(l)) {
+			step(op)
+		}
 		if q, own := k.QdiscOf(l); own {
 			step(unimpaired(key, l, *q))
 		}
@@ -184,20 +194,25 @@ func (w *Iface) carriedTag(set *rtnl.Options) Tag {
 	return tag
 }
 
-// moveBetween plans the move of a link of the host from one sandbox into another.
+// moveBetween plans the move of a link from one sandbox into another.
 func (b *builder) moveBetween(key string, w *Iface, tag Tag, index int, options rtnl.Options) {
-	h := w.From.In
+	h := w.between().In
 	l := b.full[h.Key].ByIndex(h.Link.Index)
 	alias := tag.String()
 	set := rtnl.LinkSet{Index: l.Index, NewIndex: index, Name: w.Name, MAC: w.MAC, MTU: w.MTU, TxQLen: w.TxQLen, Alias: &alias}
-	if set.MAC == nil && tag.MAC != nil && !bytes.Equal(tag.MAC, l.MAC) {
-		set.MAC = tag.MAC
+	if w.Comes != nil && bytes.Equal(set.MAC, l.MAC) {
+		set.MAC = nil
 	}
-	if set.MTU == 0 && tag.MTU != l.MTU {
-		set.MTU = tag.MTU
-	}
-	if set.TxQLen == nil && tag.TxQLen != l.TxQLen {
-		set.TxQLen = &tag.TxQLen
+	if w.From != nil {
+		if set.MAC == nil && tag.MAC != nil && !bytes.Equal(tag.MAC, l.MAC) {
+			set.MAC = tag.MAC
+		}
+		if set.MTU == 0 && tag.MTU != l.MTU {
+			set.MTU = tag.MTU
+		}
+		if set.TxQLen == nil && tag.TxQLen != l.TxQLen {
+			set.TxQLen = &tag.TxQLen
+		}
 	}
 	if b.leavesLater(key, w.Name) {
 		set.Name = fmt.Sprintf("osl~m%x", len(b.moves))
@@ -206,7 +221,7 @@ func (b *builder) moveBetween(key string, w *Iface, tag Tag, index int, options 
 	// What it had there it gets back when all links are where they were, and have gone from
 	// where they went: one may have its name.
 	b.vacates = append(b.vacates, Op{NS: h.Key, Dev: l.Name, Do: ReadLink{l.Index}, Quiet: true, Half: true, Undo: b.returned(key, w, set, options)})
-	b.moves = append(b.moves, Op{NS: h.Key, Dev: l.Name, Half: true, Do: SetLink{To: &key, Link: set},
+	b.moves = append(b.moves, Op{NS: h.Key, Dev: l.Name, Half: true, Do: SetLink{To: &key, Link: set, Tagged: w.Comes != nil && b.full[h.Key].tags[l.Index].Source != tag.Source},
 		Undo: []Op{{NS: key, Dev: w.device(), Do: SetLink{To: &h.Key, Link: Move{Here: l.Index, There: index, Back: true}.Set().Link}}}})
 }
 
@@ -225,7 +240,7 @@ func (b *builder) leavesLater(key, name string) bool {
 // returned returns what puts a link in order that has come back into the sandbox that it
 // was in: all that the move took, and what it was given for the other one.
 func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.Options) (ops []Op) {
-	h := w.From.In
+	h := w.between().In
 	k := b.full[h.Key]
 	l := k.ByIndex(h.Link.Index)
 	add := func(do Action) { ops = append(ops, Op{NS: h.Key, Dev: l.Name, Do: do}) }
@@ -249,6 +264,11 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 	if !had.Empty() {
 		link(rtnl.LinkSet{Options: had})
 	}
+	if w.Comes != nil {
+		if to, from := w.reshaped(l, w.HostParent.Index); !to.same(from) {
+			add(from)
+		}
+	}
 	for _, n := range b.tunnels[end{key, w.Name}] {
 		n.Index = l.Index
 		add(DelNeigh{n})
@@ -264,7 +284,7 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 			add(Sysctl{Setting: s, Index: l.Index})
 		}
 	}
-	return append(ops, k.contentsBack(w.From, late)...)
+	return append(ops, k.contentsBack(w.between(), late)...)
 }
 
 // contentsBack returns what puts back what is on such a link.

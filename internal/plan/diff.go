@@ -49,6 +49,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	if err := b.resolve(want); err != nil {
 		return nil, Commit{}, err
 	}
+	if err := b.carried(want); err != nil {
+		return nil, Commit{}, err
+	}
 	for i := range want {
 		b.number(&want[i])
 	}

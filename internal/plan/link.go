@@ -87,7 +87,10 @@ func (b *builder) needsIPv6(w *Sandbox, f *Iface) bool {
 func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag := Tag{Origin: Made, Source: orElse(w.Source, w.Name)}
 	options := w.Options
-	if w.From != nil && w.From.In != nil {
+	from := w.From
+	if w.Comes != nil {
+		from = w.Comes
+	} else if w.From != nil && w.From.In != nil {
 		tag = w.carriedTag(&options)
 	} else if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
@@ -102,12 +105,12 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	tag.Born, tag.Note, tag.Entries = b.birth(), w.Note, b.entries[end{key, w.Name}]
 	dev := w.device()
 	before := &rtnl.Link{}
-	if w.From != nil {
-		before = &w.From.Link
+	if from != nil {
+		before = &from.Link
 	}
 	names := b.altNames(&Sandbox{Key: key}, w, index, before, &tag)
 	switch {
-	case w.From != nil && w.From.In != nil:
+	case w.between() != nil:
 		b.moveBetween(key, w, tag, index, options)
 	case w.From != nil:
 		b.make = append(b.make, moveIn(key, w, tag, index))
@@ -121,7 +124,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	alias := tag.String()
 	set := rtnl.LinkSet{Index: index, ARPNotify: !KindOf(w.Kind).NoIP, ARP: arp(w.HideVIPs), Options: options}
-	if w.From == nil {
+	if from == nil {
 		set.Alias = &alias
 		if KindOf(w.Kind).byDevice || w.MadeBy != nil {
 			set.MAC, set.MTU, set.TxQLen = w.MAC, w.MTU, w.TxQLen
@@ -138,6 +141,9 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
 		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && options.Empty()})
 	b.wire = append(b.wire, names...)
+	if w.Comes != nil {
+		b.reshapeMoved(key, w, index)
+	}
 	b.read = append(b.read, Op{NS: key, Dev: dev, Do: ReadLink{index}, Quiet: true})
 	b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: IPv6{Index: index, On: w.HasIPv6()}, Quiet: !w.HasIPv6() && !others})
 	for _, s := range w.Sysctls {
@@ -156,11 +162,11 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	if w.Impair != nil {
 		b.config = append(b.config, Op{NS: key, Dev: dev, Do: NewQdisc{w.Impair.Qdisc(index)}})
-		var from *rtnl.Link
-		if w.From != nil {
-			from = &w.From.Link
+		var l *rtnl.Link
+		if from != nil {
+			l = &from.Link
 		}
-		if w.hasNoQueue(from) {
+		if w.hasNoQueue(l) {
 			b.config = append(b.config, noQueue(key, dev, index))
 		}
 	}
@@ -173,7 +179,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	}
 	b.verify(key, dev, index, w)
 	if unheard, at := b.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
-		b.tell = append(b.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: w.From == nil || !KindOf(w.From.Link.Kind).silent, At: at}, Quiet: true})
+		b.tell = append(b.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: from == nil || !KindOf(from.Link.Kind).silent, At: at}, Quiet: true})
 	}
 }
 
@@ -185,7 +191,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 func (b *builder) unheard(w *Iface) (unheard bool, at string) {
 	other := w.OtherEnd()
 	switch {
-	case w.From != nil:
+	case w.From != nil || w.Comes != nil:
 		return true, HostNS
 	case other == nil:
 		return false, HostNS

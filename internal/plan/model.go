@@ -90,6 +90,9 @@ type Iface struct {
 	Options      rtnl.Options // those of rtnl.LinkOptions
 	AltNames     []string
 	VLANs        *VLANs
+	// Comes is the link that it is to be and that stands in another sandbox, which it
+	// leaves, since both can not be there at once; see Carries. Nil for none.
+	Comes *HostLink
 }
 
 // End is the other end of a veth.

@@ -221,9 +221,17 @@ func Remove(key string, l *rtnl.Link, t Tag, s *State) []Op {
 
 // Forget plans to take osl's forwarding entries from a vxlan that goes home: the
 // kernel leaves them on it. Those that it brought stay.
-func Forget(key string, l *rtnl.Link, t Tag, s *State) (ops []Op) {
+func Forget(key string, l *rtnl.Link, t Tag, s *State) []Op {
+	if t.Origin != Host {
+		return nil
+	}
+	return forgets(key, l, s)
+}
+
+// forgets is Forget of one that stays a link when it leaves the sandbox.
+func forgets(key string, l *rtnl.Link, s *State) (ops []Op) {
 	for _, n := range s.Neighs {
-		if t.Origin == Host && n.FDB && n.Bridge == 0 && n.Index == l.Index && n.Proto == rtnl.Protocol && !l.HasAsRemote(n) {
+		if n.FDB && n.Bridge == 0 && n.Index == l.Index && n.Proto == rtnl.Protocol && !l.HasAsRemote(n) {
 			ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelNeigh{n}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewNeigh{n}}}})
 		}
 	}

@@ -88,7 +88,7 @@ func (i *Iface) SourceName() string {
 // is that link.
 func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x found, err error) {
 	k := b.known[w.Key]
-	if f.Fresh {
+	if f.Fresh || f.Comes != nil {
 		return x, nil
 	}
 	name := f.Name
@@ -155,7 +155,8 @@ func (b *builder) differs(k *known, f *Iface, l *rtnl.Link, t Tag) string {
 }
 
 // renamed finds, for those that are not there, a link that goes and has what
-// there is once only: the VNI of a vxlan, the tag of a vlan.
+// there is once only: the VNI of a vxlan, the tag of a vlan, the hardware address of a
+// macvlan, an address of an ipvlan.
 func (b *builder) renamed(w *Sandbox) {
 	k := b.known[w.Key]
 	if !w.Prune {
@@ -165,7 +166,7 @@ func (b *builder) renamed(w *Sandbox) {
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		at := end{w.Key, f.Name}
-		if b.is[at].link != nil || KindOf(f.Kind).Once == nil {
+		if b.is[at].link != nil || f.Comes != nil || !KindOf(f.Kind).once() {
 			continue
 		}
 		if going == nil {
@@ -173,7 +174,7 @@ func (b *builder) renamed(w *Sandbox) {
 		}
 		for j, l := range going {
 			t := k.tags[l.Index]
-			if t.Origin == Made && l.Kind == f.Kind && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l}) {
+			if t.Origin == Made && l.Kind == f.Kind && f.excludes(l, k.addrs[l.Index]) && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l}) {
 				b.is[at] = found{link: l, tag: t}
 				going = slices.Delete(going, j, j+1)
 				break

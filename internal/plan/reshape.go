@@ -46,12 +46,33 @@ func (a ChangeLink) Command(dev string) string {
 
 // reshape plans to change in place what makes a link of its kind.
 func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
+	parent := f.HostParent
+	if f.Parent != "" {
+		parent = b.parent(w, f)
+	}
+	to, from := f.reshaped(l, b.parentIndex(w, f, parent))
+	if to.same(from) {
+		return
+	}
+	undo := []Op{{NS: w.Key, Dev: f.Name, Do: from}}
+	if b.turned(f, l) {
+		undo = append(undo, b.forAll(w.Key, l)...)
+	}
+	b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
+}
+
+// same reports whether two make the same of a link.
+func (a ChangeLink) same(o ChangeLink) bool { return a.Data == o.Data && a.Parent == o.Parent }
+
+// reshaped returns what makes a link what is wanted of it, on a parent where it is a
+// tunnel's and not 0, and what takes that back.
+func (f *Iface) reshaped(l *rtnl.Link, parent int) (to, from ChangeLink) {
 	kind := KindOf(f.Kind)
-	to := ChangeLink{Index: l.Index, Kind: f.Kind, Data: l.Data, Was: l.Data}
+	to = ChangeLink{Index: l.Index, Kind: f.Kind, Data: l.Data, Was: l.Data}
 	if !kind.ownParent {
 		to.Parent = l.Parent
 	}
-	from := to
+	from = to
 	for _, name := range kind.InPlace {
 		x := fieldOf(name)
 		want, have := x.text(&f.Data), x.text(&l.Data)
@@ -73,23 +94,11 @@ func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 	if remote := remoteOf(f, l); remote != to.Data.Remote { // it sends to others instead
 		to.Data.Remote = Unspecified(l.Data.Remote)
 	}
-	if !kind.ownParent && slices.Contains(kind.Fields, "parent") { // the device of a tunnel
-		parent := f.HostParent
-		if f.Parent != "" {
-			parent = b.parent(w, f)
-		}
-		if index := b.parentIndex(w, f, parent); index != 0 && index != l.Parent {
-			to.Parent, to.Name = index, f.Parent
-		}
+	if !kind.ownParent && slices.Contains(kind.Fields, "parent") && parent != 0 && parent != l.Parent { // the device of a tunnel
+		to.Parent, to.Name = parent, f.Parent
 	}
 	from.Was = to.Data
-	if to.Data != l.Data || to.Parent != from.Parent {
-		undo := []Op{{NS: w.Key, Dev: f.Name, Do: from}}
-		if b.turned(f, l) {
-			undo = append(undo, b.forAll(w.Key, l)...)
-		}
-		b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
-	}
+	return to, from
 }
 
 // remoteOf returns the remote that a vxlan is to have itself, which is not valid for

@@ -85,6 +85,11 @@ func TestAgain(t *testing.T) {
 		s := m.state(c, "web")
 		s["status"] = "creating"
 		s["annotations"] = spec(toHost)
+		// The host gives its end the link-local address in its own time.
+		m.Eventually("v-web has its addresses", func() bool {
+			now := m.traces()
+			return strings.Contains(now, "fe80:") && !strings.Contains(now, "tentative")
+		})
 		up := m.traces()
 		if out, err := m.hook(s); err != nil || m.traces() != up {
 			t.Errorf("a second call: %v, %s", err, out)
