@@ -93,8 +93,12 @@ type prepared struct {
 	want  []plan.Sandbox
 	have  map[string]*plan.State
 	locks lockSet
-	part  bool   // only new interfaces: what else there is matters little
-	name  string // of the network, empty for none
+	part  bool // only new interfaces: what else there is matters little
+	// halves are sandboxes in the middle of a change, for who may not heal them, and
+	// onWay the links of the host that are of such a change.
+	halves bool
+	onWay  map[int]bool
+	name   string // of the network, empty for none
 }
 
 func (p *prepared) close() {
@@ -247,6 +251,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		if err := p.readHost(); err != nil {
 			return fail("read the host", "", "", err)
 		}
+		if err := p.leaveOut(write); err != nil {
+			return fail("read the host", "", "", err)
+		}
 		if err := p.outlive(ctx, write); err != nil {
 			return err
 		}
@@ -366,6 +373,7 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 		if err != nil {
 			return err
 		}
+		p.onTheirWay(s, all, links)
 		if all {
 			return nil
 		}

@@ -143,6 +143,8 @@ func ofAction(op plan.Op, err error) error {
 			e.Hint = portTaken + "; or, of a macvlan, another one of its parent has the hardware address, perhaps in another sandbox"
 		case strings.Contains(e.Kernel, parentWithoutIPv6):
 			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
+		case errors.Is(err, unix.EBUSY) && becomesPort(op):
+			e.Hint = "a macvlan or an ipvlan is on it, or was until this change: take that away before, in a change of its own"
 		case errors.Is(err, unix.EBUSY) && (strings.HasPrefix(l.Link.Kind, "macv") || strings.HasPrefix(l.Link.Kind, "ipv")):
 			e.Hint = "its parent is a port of a bridge, or has links of the other sort, macvlan or ipvlan: take these out first"
 		case errors.Is(err, unix.EINVAL) && e.Kernel == "" && strings.HasPrefix(l.Link.Kind, "macv"):
@@ -219,6 +221,11 @@ const parentWithoutIPv6 = "IPv6 support disabled"
 func changesMAC(op plan.Op) bool {
 	s, is := op.Do.(plan.SetLink)
 	return is && s.Link.MAC != nil
+}
+
+func becomesPort(op plan.Op) bool {
+	s, is := op.Do.(plan.SetLink)
+	return is && s.Link.Master != nil && *s.Link.Master != 0
 }
 
 // isWrite reports whether err is of a file that was opened, and not written.

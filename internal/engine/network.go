@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -136,6 +137,47 @@ func (p *prepared) readHost() error {
 		}
 	}
 	p.have[plan.HostNS] = s
+	return nil
+}
+
+// onTheirWay notes which links of the host are the other ends of those of a sandbox that a
+// change has brought which has not happened: all of them, or some.
+func (p *prepared) onTheirWay(s *plan.State, all bool, some map[int]bool) {
+	p.halves = p.halves || all || len(some) > 0
+	for _, l := range s.Links {
+		if l.ParentNS && (all || some[l.Index]) {
+			if p.onWay == nil {
+				p.onWay = map[int]bool{}
+			}
+			p.onWay[l.Parent] = true
+		}
+	}
+}
+
+// leaveOut takes out of what was read of the host, for who may not heal it, what is of a
+// change that has not happened: as Apply begins by taking it away.
+func (p *prepared) leaveOut(write bool) error {
+	s := p.have[plan.HostNS]
+	if write || s == nil {
+		return nil
+	}
+	host, err := p.run.space(plan.HostNS)
+	if err != nil {
+		return err
+	}
+	lo, err := host.loopback(p.run.ctx)
+	if err != nil {
+		return err
+	}
+	_, links, err := unfinished(p.run.ctx, &lo)
+	if err != nil {
+		return err
+	}
+	half := func(index int) bool { return links[index] || p.onWay[index] }
+	s.Links = slices.DeleteFunc(s.Links, func(l rtnl.Link) bool { return half(l.Index) })
+	s.Addrs = slices.DeleteFunc(s.Addrs, func(a rtnl.Addr) bool { return half(a.Index) })
+	s.Routes = slices.DeleteFunc(s.Routes, func(r rtnl.Route) bool { return half(r.Index) })
+	s.Neighs = slices.DeleteFunc(s.Neighs, func(n rtnl.Neigh) bool { return half(n.Index) })
 	return nil
 }
 

@@ -79,6 +79,9 @@ func (p *prepared) elsewhere(w *plan.Sandbox, as, name string, missing error) (*
 	if l, err := p.between(w, name); l != nil || err != nil {
 		return l, err
 	}
+	if p.halves { // it may be there
+		return &plan.HostLink{Link: rtnl.Link{Name: name}}, nil
+	}
 	return nil, missing
 }
 
