@@ -134,7 +134,7 @@ func TestRefusedOnTheHost(t *testing.T) {
 	before := traces(t)
 	for link, says := range map[string]string{
 		`type: vxlan, vni: 7`:                     `the VNI 7: exists already`,
-		`type: macvlan, mac: "02:00:00:00:00:07"`: `another one of its parent has the hardware address, perhaps in another sandbox`,
+		`type: macvlan, mac: "02:00:00:00:00:07"`: `or of a macvlan the hardware address`,
 	} {
 		text := "sandboxes:\n- {name: a, interfaces: [{name: e, parent: host/s0, " + link + "}]}\n- {name: b, interfaces: [{name: e, parent: host/s0, " + link + "}]}\n"
 		want(t, exitFailed, []string{`lab.yaml:3: sandbox "b", interface "e"`, says}, "up", fileOf(t, "lab", text))

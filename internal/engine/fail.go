@@ -140,7 +140,7 @@ func ofAction(op plan.Op, err error) error {
 		case errors.Is(err, unix.EBUSY) && once != nil && once.Kernel == "": // also where an index is taken
 			e.Hint = once.Hint
 		case errors.Is(err, unix.EADDRINUSE): // wireguard, vxlan and geneve listen when they go up
-			e.Hint = portTaken + "; or, of a macvlan, another one of its parent has the hardware address, perhaps in another sandbox"
+			e.Hint = portTaken
 		case strings.Contains(e.Kernel, parentWithoutIPv6):
 			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
 		case errors.Is(err, unix.EBUSY) && becomesPort(op):
@@ -235,7 +235,7 @@ func isWrite(err error) bool {
 }
 
 // portTaken is the hint where a link can not listen.
-const portTaken = "another program, or another link, has the UDP port (ss -ulnp), or of a macvlan the hardware address"
+const portTaken = "another program, or another link, has the UDP port (ss -ulnp), or of a macvlan the hardware address, perhaps in another sandbox"
 
 // ofQdisc says why the kernel does not take a queueing discipline.
 func ofQdisc(e *fault.Error, kind string, is func(error, string)) {
