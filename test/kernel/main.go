@@ -259,13 +259,23 @@ var processors = [][]string{
 // boot runs the machine until it is off. The report reads its console.
 func boot(ctx context.Context, k kernel, initrd string, r *report) (err error) {
 	for _, p := range processors {
-		if err = bootOn(ctx, p, k, initrd, r); err == nil || r.log.Len() > 0 || ctx.Err() != nil {
+		err = bootOn(ctx, p, k, initrd, r)
+		for again := 1; again < starts && r.stillborn(); again++ {
+			fmt.Printf("the machine stopped before a test began, and is started again: %s\n", strings.Join(r.failed, "; "))
+			r.reset()
+			err = bootOn(ctx, p, k, initrd, r)
+		}
+		if err == nil || r.log.Len() > 0 || ctx.Err() != nil {
 			return err
 		}
 		fmt.Printf("no machine with %s\n", strings.Join(p, " "))
 	}
 	return err
 }
+
+// starts is how often a machine is started that stops as it boots. The kernel changes its
+// own code then, and an emulated processor may be in the middle of that ("Oops: int3").
+const starts = 3
 
 // silence is how long a machine may take to its first word.
 const silence = 60 * time.Second

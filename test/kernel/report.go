@@ -146,6 +146,15 @@ func results(text []byte) (passed int, skipped, failed []string, err error) {
 	return passed, skipped, failed, nil
 }
 
+// stillborn reports whether the kernel stopped before any test had begun.
+func (r *report) stillborn() bool { return len(r.failed) > 0 && r.now == "" && len(r.said) == 0 }
+
+// reset forgets what a machine has said.
+func (r *report) reset() {
+	r.log.Reset()
+	r.line, r.failed, r.done = nil, nil, false
+}
+
 func (r *report) fail(what string) { r.failed = append(r.failed, what) }
 
 // verdict is an error unless all ran and nothing failed.
