@@ -197,10 +197,15 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	if p.want, err = net.Plan(keysOf(ctx)); err != nil {
 		return err
 	}
+	if p.name = net.Name; write && !p.part {
+		if err := p.locks.network(ctx, p.name); err != nil {
+			return err
+		}
+	}
 	if err := p.linksOfHost(); err != nil {
 		return err
 	}
-	if p.name = net.Name; !p.part {
+	if !p.part {
 		dropped, err := p.dropped(ctx)
 		if err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +48,9 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	d := doomed{run: newRun(ctx), force: force}
 	defer d.close()
 	names, err := net.Names(keysOf(ctx))
+	if err == nil && really {
+		err = d.locks.network(ctx, net.Name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +61,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	names.Keys = append(names.Keys, more...)
 	d.name = net.Name
 	order := slices.Sorted(slices.Values(names.Keys))
-	if len(order) == 0 && really { // the lock's file goes with the last sandbox
-		err = d.locks.take(ctx, filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
-	}
-	if err == nil {
-		err = d.find(ctx, order, really)
-	}
+	err = d.find(ctx, order, really)
 	if errors.Is(err, errUnsettled) {
 		// One by one: who puts a change back takes the locks of its parts.
 		d.letGo()
@@ -73,7 +70,9 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 				return nil, err
 			}
 		}
-		err = d.find(ctx, order, really)
+		if err = d.locks.network(ctx, net.Name); err == nil {
+			err = d.find(ctx, order, really)
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -87,6 +87,21 @@ func (s *lockSet) take(ctx context.Context, key string) error {
 	return err
 }
 
+// network takes the lock of a network by its name, before those of its sandboxes: which
+// these are is looked for then, and nobody else makes or ends one of it meanwhile.
+func (s *lockSet) network(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
+	id.key = "network " + name // no key begins so
+	h, err := id.take(ctx)
+	if err == nil {
+		s.ids, s.held = append(s.ids, id), append(s.held, h)
+	}
+	return fail("lock the network", "", "", err)
+}
+
 // letGo lets go of all. While others are held the lock file stays anyway.
 func (s *lockSet) letGo() {
 	for i, h := range slices.Backward(s.held) {
