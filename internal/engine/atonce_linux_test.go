@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 
@@ -61,4 +62,31 @@ func TestOneNetworkAtOnce(t *testing.T) {
 	if after := look(t); diff(before, after) != "" {
 		t.Errorf("left:\n%s", diff(before, after))
 	}
+}
+
+// Networks of one name in two base paths have nothing to do with each other, also when the
+// one base path goes away.
+func TestOneNameInTwoBases(t *testing.T) {
+	world(t, "")
+	ctx := context.Background()
+	n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a"}}}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 10 {
+				dir := t.TempDir()
+				b := osl.At(dir)
+				if _, err := b.Apply(ctx, n); err != nil {
+					t.Error(err)
+				}
+				if _, err := b.Down(ctx, n); err != nil {
+					t.Error(err)
+				}
+				if err := os.RemoveAll(dir); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

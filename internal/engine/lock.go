@@ -94,7 +94,7 @@ func (s *lockSet) network(ctx context.Context, name string) error {
 		return nil
 	}
 	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
-	id.key = "network " + name // no key begins so
+	id.key = "network " + name + " of " + id.base // no key begins so
 	h, err := id.take(ctx)
 	if err == nil {
 		s.ids, s.held = append(s.ids, id), append(s.held, h)
