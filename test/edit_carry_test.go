@@ -117,10 +117,7 @@ func (r *drawer) madeOn(list []osl.InterfaceSpec) osl.Network {
 				f.TxQueueLen, f.Group = maybe(r, "txqueuelen", 500, 2000), maybe(r, "group", 0, 77)
 				f.MTU = draw(r, "mtu", 0, 0, 1300, 1400)
 			}
-			f.Down = r.sometimes("down", 5)
-			if !f.Down && r.sometimes("route", 2) {
-				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.21.%d.0/24", 10*i+j)))
-			}
+			r.routed(&f, 10*i+j)
 			s.Interfaces = append(s.Interfaces, f)
 		}
 		n.Sandboxes = append(n.Sandboxes, s)

@@ -74,13 +74,18 @@ func (r *drawer) taking(sources []string) osl.Network {
 			}
 			r.addressed(&f, 10*i+j)
 			r.settings(&f)
-			f.Down = r.sometimes("down", 5)
-			if !f.Down && r.sometimes("route", 2) {
-				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.21.%d.0/24", 10*i+j)))
-			}
+			r.routed(&f, 10*i+j)
 			s.Interfaces = append(s.Interfaces, f)
 		}
 		n.Sandboxes = append(n.Sandboxes, s)
 	}
 	return n
+}
+
+// routed draws whether a link is down, or has a route.
+func (r *drawer) routed(f *osl.InterfaceSpec, subnet int) {
+	f.Down = r.sometimes("down", 5)
+	if !f.Down && r.sometimes("route", 2) {
+		f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.21.%d.0/24", subnet)))
+	}
 }

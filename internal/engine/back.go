@@ -185,22 +185,20 @@ func (r *run) unmake(ops []plan.Op) (left []string) {
 		}
 		of[op.NS] = append(of[op.NS], op)
 	}
-	failed := make([][]error, len(order))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, manyWaits)
+	failed, spaces := make([][]error, len(order)), make([]*Namespace, len(order))
 	for at, key := range order {
 		n, err := r.space(key)
 		if err != nil {
 			failed[at] = slices.Repeat([]error{err}, len(of[key]))
-			continue
 		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			failed[at] = r.deleteLinks(n, of[key])
-			<-slots
-		})
+		spaces[at] = n
 	}
-	wg.Wait()
+	_ = atOnce(manyWaits, len(order), func(at int) error {
+		if failed[at] == nil {
+			failed[at] = r.deleteLinks(spaces[at], of[order[at]])
+		}
+		return nil
+	})
 	for at, key := range order {
 		for i, err := range failed[at] {
 			left = append(left, r.leftovers(of[key][i], err)...)

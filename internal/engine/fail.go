@@ -145,9 +145,9 @@ func ofAction(op plan.Op, err error) error {
 			is(fault.ErrInvalid, "give its parent an IPv6 address, or turn its IPv6 on")
 		case errors.Is(err, unix.EBUSY) && becomesPort(op):
 			e.Hint = "a macvlan or an ipvlan is on it, or was until this change: take that away before, in a change of its own"
-		case errors.Is(err, unix.EBUSY) && (strings.HasPrefix(l.Link.Kind, "macv") || strings.HasPrefix(l.Link.Kind, "ipv")):
+		case errors.Is(err, unix.EBUSY) && (plan.IsMacvlan(l.Link.Kind) || plan.IsIPvlan(l.Link.Kind)):
 			e.Hint = "its parent is a port of a bridge, or has links of the other sort, macvlan or ipvlan: take these out first"
-		case errors.Is(err, unix.EINVAL) && e.Kernel == "" && strings.HasPrefix(l.Link.Kind, "macv"):
+		case errors.Is(err, unix.EINVAL) && e.Kernel == "" && plan.IsMacvlan(l.Link.Kind):
 			e.Hint = "its parent must be of Ethernet, and one of the mode passthru has it for itself: take the others out first"
 		case errors.Is(err, unix.EOPNOTSUPP) && e.Kernel == "" && changesMAC(op):
 			is(fault.ErrUnsupported, "its driver does not change the hardware address")

@@ -79,7 +79,10 @@ type lockSet struct {
 }
 
 func (s *lockSet) take(ctx context.Context, key string) error {
-	id := lockOf(key)
+	return s.add(ctx, lockOf(key))
+}
+
+func (s *lockSet) add(ctx context.Context, id lockID) error {
 	h, err := id.take(ctx)
 	if err == nil {
 		s.ids, s.held = append(s.ids, id), append(s.held, h)
@@ -95,11 +98,7 @@ func (s *lockSet) network(ctx context.Context, name string) error {
 	}
 	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
 	id.key = "network " + name + " of " + id.base // no key begins so
-	h, err := id.take(ctx)
-	if err == nil {
-		s.ids, s.held = append(s.ids, id), append(s.held, h)
-	}
-	return fail("lock the network", "", "", err)
+	return fail("lock the network", "", "", s.add(ctx, id))
 }
 
 // letGo lets go of all. While others are held the lock file stays anyway.

@@ -16,11 +16,14 @@ import (
 //
 // It runs them on other threads, so the caller's is asked first whose namespace is the
 // host's; who needs that is told where it can not be had.
-func inParallel(n int, f func(i int) error) error {
+func inParallel(n int, f func(i int) error) error { return atOnce(runtime.GOMAXPROCS(0), n, f) }
+
+// atOnce does so for as many at a time as it is told.
+func atOnce(many, n int, f func(i int) error) error {
 	_, _ = netns.Home()
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	errs := make([]error, min(n, runtime.GOMAXPROCS(0)))
+	errs := make([]error, min(n, many))
 	for w := range errs {
 		wg.Go(func() {
 			for errs[w] == nil {

@@ -136,11 +136,15 @@ func (b *builder) carried(want []Sandbox) error {
 }
 
 // once reports whether there is anything of which links of a type exclude each other.
-func (k *Kind) once() bool { return k.Once != nil || isMacvlan(k.Name) || isIPvlan(k.Name) }
+func (k *Kind) once() bool { return k.Once != nil || IsMacvlan(k.Name) || IsIPvlan(k.Name) }
 
-func isMacvlan(kind string) bool { return kind == "macvlan" || kind == "macvtap" }
+// IsMacvlan reports whether links of a type are macvlans, of which those of one parent have a
+// hardware address each.
+func IsMacvlan(kind string) bool { return kind == "macvlan" || kind == "macvtap" }
 
-func isIPvlan(kind string) bool { return kind == "ipvlan" || kind == "ipvtap" }
+// IsIPvlan reports whether links of a type are ipvlans, of which those of one parent share its
+// hardware address.
+func IsIPvlan(kind string) bool { return kind == "ipvlan" || kind == "ipvtap" }
 
 func (f *Iface) ips() (list []netip.Addr) {
 	for _, a := range f.Addrs {
@@ -152,11 +156,11 @@ func (f *Iface) ips() (list []netip.Addr) {
 // onlyOnes names what a link on one of the host has that no other may have.
 func onlyOnes(kind string, d rtnl.LinkData, parent int, mac []byte, ips []netip.Addr) (keys []string) {
 	switch {
-	case isMacvlan(kind) && d.Mode == "passthru":
+	case IsMacvlan(kind) && d.Mode == "passthru":
 		return []string{fmt.Sprint(kind, " passthru on ", parent)}
-	case isMacvlan(kind) && mac != nil:
+	case IsMacvlan(kind) && mac != nil:
 		return []string{fmt.Sprintf("%s %x on %d", kind, mac, parent)}
-	case isIPvlan(kind):
+	case IsIPvlan(kind):
 		for _, ip := range ips {
 			keys = append(keys, fmt.Sprint(kind, " ", ip, " on ", parent))
 		}
@@ -172,9 +176,9 @@ func onlyOnes(kind string, d rtnl.LinkData, parent int, mac []byte, ips []netip.
 // there, which has some addresses.
 func (f *Iface) excludes(l *rtnl.Link, addrs []rtnl.Addr) bool {
 	switch {
-	case isMacvlan(f.Kind):
+	case IsMacvlan(f.Kind):
 		return f.Data.Mode == "passthru" || f.MAC != nil && bytes.Equal(f.MAC, l.MAC)
-	case isIPvlan(f.Kind):
+	case IsIPvlan(f.Kind):
 		return slices.ContainsFunc(addrs, func(a rtnl.Addr) bool { return slices.Contains(f.ips(), a.Prefix.Addr()) })
 	}
 	return true
@@ -192,5 +196,5 @@ func (b *builder) reshapeMoved(key string, w *Iface, index int) {
 
 // Excludes reports whether another such link may be refused as long as this one is there.
 func (a NewLink) Excludes() bool {
-	return isIPvlan(a.Link.Kind) || len(onlyOnes(a.Link.Kind, a.Link.Data, a.Link.Parent, a.Link.MAC, nil)) > 0
+	return IsIPvlan(a.Link.Kind) || len(onlyOnes(a.Link.Kind, a.Link.Data, a.Link.Parent, a.Link.MAC, nil)) > 0
 }

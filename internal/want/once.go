@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -129,7 +128,7 @@ func below(at ifaceName, f *plan.Iface) (parent ifaceName, ok bool) {
 
 // takesAll reports whether a link hears all that its parent does: macvlan, ipvlan.
 func takesAll(kind string) bool {
-	return strings.HasPrefix(kind, "macv") || strings.HasPrefix(kind, "ipv")
+	return plan.IsMacvlan(kind) || plan.IsIPvlan(kind)
 }
 
 func (o *onces) parent(at ifaceName, f *plan.Iface) error {
@@ -147,9 +146,9 @@ func (o *onces) parent(at ifaceName, f *plan.Iface) error {
 	switch {
 	case !more:
 		o.parents[parent] = stack{at, f}
-	case first.f.Kind[:3] != f.Kind[:3]:
+	case plan.IsIPvlan(first.f.Kind) != plan.IsIPvlan(f.Kind):
 		return o.bad("parent", first.first, "what is on %s is of one sort, and %s is %s", o.say(parent), o.say(first.first), plan.A(first.f.Kind))
-	case f.Kind[:3] != "ipv":
+	case !plan.IsIPvlan(f.Kind):
 	case first.f.Data.Mode != f.Data.Mode:
 		return o.bad("mode", first.first, "all on %s have one mode, and %s has %s", o.say(parent), o.say(first.first), first.f.Data.Mode)
 	case first.f.Data.Flags != f.Data.Flags:
