@@ -3,7 +3,7 @@
 .PHONY: test faults kills model soak fuzz clients peer kernel-test features bench
 
 test:
-	go test -timeout 30m ./... ./test/...
+	go test -timeout 2h ./... ./test/...
 
 # Every exchange with the kernel fails, in every way (an hour at most).
 faults:

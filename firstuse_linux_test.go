@@ -47,6 +47,13 @@ func TestFirstUseOnTheFirstThread(t *testing.T) {
 	}
 }
 
+// The first thread is main's own only for what was locked before it.
+func init() {
+	if os.Getenv(firstUseEnv) != "" {
+		runtime.LockOSThread()
+	}
+}
+
 func useFirst(first string) {
 	if err := useOsl(firstUses[first]); err != nil {
 		fmt.Println(err)
@@ -57,7 +64,6 @@ func useFirst(first string) {
 
 // useOsl is run on the first thread.
 func useOsl(first func(dir string) error) error {
-	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
 		return fmt.Errorf("this is not the first thread")
 	}

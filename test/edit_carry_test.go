@@ -56,8 +56,7 @@ func parentsOnHost(t *testing.T) (parents [3]string) {
 func TestOnHostEdits(t *testing.T) {
 	begin(t)
 	list := onHost(parentsOnHost(t), probe(t).kinds)
-	draws(t, 10, 2)
-	rapid.Check(t, func(r *rapid.T) {
+	anyInput(t, 10, func(r *rapid.T) {
 		d := drawer{T: r}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)

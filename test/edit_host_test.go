@@ -33,8 +33,7 @@ func TestHostEdits(t *testing.T) {
 	}
 	_, err := osl.Down(t.Context(), masq)
 	must(t, err)
-	draws(t, 12, 2)
-	rapid.Check(t, func(r *rapid.T) {
+	anyInput(t, 12, func(r *rapid.T) {
 		d := drawer{T: r, kinds: kinds}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)

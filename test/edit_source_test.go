@@ -31,8 +31,7 @@ func TestSourceEdits(t *testing.T) {
 		must(t, netlink.AddrAdd(needLink(t, "", dev), address))
 		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: needLink(t, "", dev).Attrs().Index, Dst: ipnet(fmt.Sprintf("172.22.%d.0/24", i)), Gw: ip(fmt.Sprintf("10.9%d.0.9", i))}))
 	}
-	draws(t, 10, 2)
-	rapid.Check(t, func(r *rapid.T) {
+	anyInput(t, 10, func(r *rapid.T) {
 		d := drawer{T: r}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)

@@ -20,8 +20,7 @@ import (
 func TestEdits(t *testing.T) {
 	begin(t)
 	has := probe(t)
-	draws(t, 12, 2)
-	rapid.Check(t, func(r *rapid.T) {
+	anyInput(t, 12, func(r *rapid.T) {
 		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)

@@ -247,19 +247,39 @@ func (m *model) must(err error) {
 // boxNames are the sandboxes of a check.
 var boxNames = []string{"ma", "mb"}
 
-// draws sets how much rapid draws where the command line does not say it. What
-// fails is printed, and kept nowhere.
-func draws(t *testing.T, checks, short int) {
+// A property is tried on so many inputs as fit the time, at least on one.
+const (
+	modelTime      = 20 * time.Second
+	modelTimeShort = 5 * time.Second
+)
+
+// anyInput checks a property over so many random inputs, or over what the command line says
+// instead. What fails is printed, and kept nowhere.
+func anyInput(t *testing.T, checks int, property func(*rapid.T)) {
 	t.Helper()
-	defaults := map[string]string{"rapid.checks": strconv.Itoa(checks), "rapid.steps": "20", "rapid.seed": "1", "rapid.nofailfile": "true"}
-	if testing.Short() {
-		defaults["rapid.checks"] = strconv.Itoa(5 * short) // of which rapid makes a fifth then
+	set := func(name string, value int) { must(t, flag.Set(name, strconv.Itoa(value))) }
+	must(t, flag.Set("rapid.nofailfile", "true"))
+	if !given()["rapid.steps"] {
+		set("rapid.steps", 20)
 	}
-	for name, value := range defaults {
-		if !given()[name] {
-			must(t, flag.Set(name, value))
+	if given()["rapid.checks"] || given()["rapid.seed"] {
+		if !given()["rapid.checks"] {
+			set("rapid.checks", checks)
 		}
+		rapid.Check(t, property)
+		return
 	}
+	one, limit := 1, modelTime
+	if testing.Short() {
+		one, limit = 5, modelTimeShort // of which rapid makes a fifth then
+	}
+	set("rapid.checks", one)
+	tried, since := 0, time.Now()
+	for ; tried < checks && !t.Failed() && (tried == 0 || time.Since(since) < limit); tried++ {
+		set("rapid.seed", 1+tried)
+		rapid.Check(t, property)
+	}
+	t.Logf("%d of %d random inputs in %v", tried, checks, time.Since(since).Round(time.Second))
 }
 
 // given are the flags of the command line, before a test sets others.
@@ -276,12 +296,11 @@ var given = sync.OnceValue(func() map[string]bool {
 //	go test -run TestModel . -args -rapid.checks=200 -rapid.steps=50 -rapid.seed=N
 func TestModel(t *testing.T) {
 	begin(t)
-	draws(t, 10, 4)
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // a taken name at home is logged
 	defer slog.SetDefault(log)
 	calls, checks, seen := 0, 0, map[string]int{}
-	rapid.Check(t, func(r *rapid.T) {
+	anyInput(t, 10, func(r *rapid.T) {
 		m := &model{t: r}
 		defer m.end()
 		m.begin()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netlink"
@@ -19,7 +20,7 @@ import (
 
 // Spec reads what the sandbox is, as what it is to be.
 func (n *Namespace) Spec(ctx context.Context) (want.Sandbox, error) {
-	s, err := n.stands(n.in(ctx))
+	s, err := n.stands(n.in(ctx), freshSettings)
 	if err != nil {
 		return want.Sandbox{}, fail("read the sandbox", n.key, "", err)
 	}
@@ -32,9 +33,9 @@ func Export(ctx context.Context, names ...string) (net want.Network, err error) 
 	if err != nil {
 		return net, err
 	}
-	onHost := false
+	onHost, fresh := false, sync.OnceValues(freshSettings)
 	for i, name := range names {
-		s, tag, err := export(ctx, name)
+		s, tag, err := export(ctx, name, fresh)
 		if err != nil {
 			return net, err
 		}
@@ -61,12 +62,12 @@ func Export(ctx context.Context, names ...string) (net want.Network, err error) 
 	return net, nil
 }
 
-func export(ctx context.Context, name string) (spec want.Sandbox, tag plan.SandboxTag, err error) {
+func export(ctx context.Context, name string, fresh settings) (spec want.Sandbox, tag plan.SandboxTag, err error) {
 	n, err := Open(ctx, name)
 	if err != nil {
 		return spec, tag, err
 	}
-	s, err := n.stands(n.in(ctx))
+	s, err := n.stands(n.in(ctx), fresh)
 	if err != nil {
 		_ = n.Close() // it was only read
 		return spec, tag, fail("read the sandbox", n.key, "", err)
@@ -76,9 +77,18 @@ func export(ctx context.Context, name string) (spec want.Sandbox, tag plan.Sandb
 	return s.Spec(), tag, n.Close()
 }
 
+// settings are read when they are asked for first.
+type settings func() (map[string]string, error)
+
+// freshSettings reads the settings that a new namespace has.
+func freshSettings() (all map[string]string, err error) {
+	err = netns.Make(func() (err error) { all, err = sysctl.All(); return err })
+	return all, err
+}
+
 // stands reads what the sandbox holds, with what Inspect does not tell: all that it takes
 // to make another one like it.
-func (n *Namespace) stands(ctx context.Context) (*stand.Standing, error) {
+func (n *Namespace) stands(ctx context.Context, fresh settings) (*stand.Standing, error) {
 	r, err := n.reading(ctx)
 	if err != nil {
 		return nil, err
@@ -92,14 +102,15 @@ func (n *Namespace) stands(ctx context.Context) (*stand.Standing, error) {
 		return nil, err
 	}
 	defer ns.Release()
-	var own, fresh map[string]string
+	var own map[string]string
 	if err := netns.Do(ns.FD(), func() (err error) { own, err = sysctl.All(); return err }); err != nil {
 		return nil, err
 	}
-	if err := netns.Make(func() (err error) { fresh, err = sysctl.All(); return err }); err != nil {
+	usual, err := fresh()
+	if err != nil {
 		return nil, err
 	}
-	s.Settings = plan.Settings(own, fresh, r.State.Links)
+	s.Settings = plan.Settings(own, usual, r.State.Links)
 	return s, nil
 }
 
