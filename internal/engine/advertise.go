@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl/internal/netlink"
+	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
 )
@@ -48,7 +49,7 @@ func (n *Namespace) advertiseLink(ctx context.Context, conn *netlink.Conn, dev s
 	if err != nil {
 		return err
 	}
-	return n.within(func() error {
+	return n.within(netns.Do, func() error {
 		var errs []error
 		for _, family := range []struct {
 			is   func(netip.Prefix) bool

@@ -26,17 +26,21 @@ import (
 // Inside returns the sandbox as who makes sockets there knows it. Errors about the
 // sandbox go through public.
 func (n *Namespace) Inside(public func(error) error) *inside.Space {
-	return &inside.Space{Etc: etcOf(n.key), Run: func(f func() error) error {
-		err := n.within(f)
+	told := func(err error) error {
 		if errors.Is(err, fault.ErrClosed) || errors.As(err, new(*netns.NotHomeError)) {
 			return public(fail("make a socket in the sandbox", n.key, "", err))
 		}
 		return err // f's own, as package net has it
-	}}
+	}
+	return &inside.Space{Etc: etcOf(n.key),
+		Run: func(f func() error) error { return told(n.within(netns.Do, f)) },
+		RunFrom: func(socket int, f func() error) error {
+			return told(n.within(func(fd int, f func() error) error { return netns.DoFrom(socket, fd, f) }, f))
+		}}
 }
 
-// within runs f, which makes a socket, on a thread in the sandbox.
-func (n *Namespace) within(f func() error) error {
+// within runs f, which makes a socket, on a thread in the sandbox, by do.
+func (n *Namespace) within(do func(fd int, f func() error) error, f func() error) error {
 	if _, err := n.live(); err != nil {
 		return err
 	}
@@ -48,7 +52,7 @@ func (n *Namespace) within(f func() error) error {
 	if !n.host {
 		used.Store(n.id, true)
 	}
-	return netns.Do(ns.FD(), f)
+	return do(ns.FD(), f)
 }
 
 // used are the namespaces in which this process made sockets for a caller.
@@ -221,7 +225,7 @@ func (n *Namespace) OpenTun(name string) (*os.File, error) {
 		return nil, fail(op, n.key, name, fault.Invalidf("it is no tun or tap"))
 	}
 	fd := -1
-	err = n.within(func() (err error) {
+	err = n.within(netns.Do, func() (err error) {
 		fd, err = attachTun(name, l.Kind == "tap")
 		return err
 	})

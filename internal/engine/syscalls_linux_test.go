@@ -56,6 +56,14 @@ var systemCalls = func() []costs {
 		{"AddAliasIP", func(n *osl.Namespace) error { return n.AddAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, recvfrom 1, sendmsg 1"},
 		{"RemoveAliasIP", func(n *osl.Namespace) error { return n.RemoveAliasIP("eth0", cidr("10.9.9.9/32")) }, "ioctl 1, recvfrom 1, sendmsg 1"},
 		{"InvokeFunc", func(n *osl.Namespace) error { return n.InvokeFunc(func() {}) }, "ppoll 1, readlinkat 1, setns 2"},
+		// What package net asks besides is left to it.
+		{"ListenPacket and Close", func(n *osl.Namespace) error {
+			c, err := n.ListenPacket(ctx, "udp4", "10.2.0.1:0")
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		}, "bind 1, close 2, dup3 1, getsockname 1, getsockopt 4, ppoll 1, setns 2, setsockopt 2, socket 2"},
 		{"Statistics", func(n *osl.Namespace) error {
 			if iface == nil {
 				iface = n.Info().Interfaces()[0]

@@ -18,6 +18,8 @@ type Space struct {
 	// Run runs f on a thread in the namespace, and nothing else of the program. Its
 	// errors are those that the caller is to see.
 	Run func(f func() error) error
+	// RunFrom is Run for who has a socket that the calling goroutine made just now.
+	RunFrom func(socket int, f func() error) error
 	// Etc is the directory with the files that are there instead of those of /etc, as
 	// ip netns has it: /etc/netns/NAME.
 	Etc string
@@ -40,7 +42,7 @@ func (s *Space) ListenConfig() *net.ListenConfig {
 func (s *Space) control(network string, listens bool, c syscall.RawConn) error {
 	var err error
 	if e := c.Control(func(fd uintptr) {
-		err = s.Run(func() error { return replace(int(fd), network, listens) })
+		err = s.RunFrom(int(fd), func() error { return replace(int(fd), network, listens) })
 	}); e != nil {
 		return e
 	}

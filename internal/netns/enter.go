@@ -65,17 +65,32 @@ var homeID atomic.Pointer[ID]
 // Do runs f on a thread that is in the namespace fd, the caller's own unless that is
 // the first, and returns f's error. Afterwards the caller's thread is where it was.
 func Do(fd int, f func() error) error {
-	return onThread(func() error { return os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)) }, f)
+	return onThread(atHome, into(fd), f)
+}
+
+// DoFrom is Do for who has a socket that the calling goroutine made just now: where that
+// is tells where the thread is, in a tenth of the time that /proc takes.
+func DoFrom(socket, fd int, f func() error) error {
+	return onThread(func() (bool, error) {
+		if ofHome(socket) {
+			return true, nil
+		}
+		return atHome()
+	}, into(fd), f)
+}
+
+func into(fd int) (move func() error) {
+	return func() error { return os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)) }
 }
 
 // Make runs f on a thread in a new namespace, which is gone again unless f
 // keeps hold of it.
 func Make(f func() error) error {
-	return onThread(func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
+	return onThread(atHome, func() error { return os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)) }, f)
 }
 
 // onThread calls move, which takes the thread to another namespace or fails,
-// and then f, and brings the thread back to where it was.
+// and then f, and brings the thread back to where it was: home, if atHome says so.
 //
 // That is the caller's thread: to hand f to another and to wait takes ten times as
 // long as to go there, and on a busy machine until that has its turn. The goroutine is
@@ -85,12 +100,12 @@ func Make(f func() error) error {
 //
 // The first thread never moves: others see its namespace as the process's, and the
 // runtime could not end it.
-func onThread(move, f func() error) (err error) {
+func onThread(atHome func() (bool, error), move, f func() error) (err error) {
 	if lockToThread() == firstThread {
 		defer runtime.UnlockOSThread()
-		return elsewhere(func() error { return onThread(move, f) })
+		return elsewhere(func() error { return onThread(atHome, move, f) })
 	}
-	back, done, err := wayBack()
+	back, done, err := wayBack(atHome)
 	if err == nil {
 		defer done()
 		err = move()
@@ -124,7 +139,7 @@ func Enter(fd int) (leave func() error, err error) {
 	back, err := Home()
 	done := func() {}
 	if err == nil && apart() {
-		back, done, err = wayBack()
+		back, done, err = wayBack(atHome)
 	}
 	if err == nil {
 		err = os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET))
@@ -180,7 +195,7 @@ func comeBack(back int) error {
 
 // wayBack returns a descriptor of the namespace that the calling thread is in: home,
 // most often. done is called when it is not needed any more.
-func wayBack() (fd int, done func(), err error) {
+func wayBack(atHome func() (bool, error)) (fd int, done func(), err error) {
 	if fd, err = Home(); err != nil {
 		return -1, nil, err
 	}
@@ -212,6 +227,32 @@ func atHome() (bool, error) {
 	text := append(strconv.AppendUint(append(home[:0], "net:["...), HomeID().Ino, 10), ']')
 	return bytes.Equal(have[:n], text), nil
 }
+
+// ofHome reports whether a socket is of home, by the number that the kernel gives each
+// namespace once; not where that does not tell of the caller's thread, or is not known.
+func ofHome(socket int) bool {
+	if apart() {
+		return false
+	}
+	have, err := unix.GetsockoptUint64(socket, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return err == nil && have == homeCookie()
+}
+
+var homeCookie = sync.OnceValue(func() (cookie uint64) {
+	fd, err := Home()
+	if err != nil {
+		return 0
+	}
+	_ = Do(fd, func() error {
+		s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			cookie, err = unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+			unix.Close(s)
+		}
+		return err
+	})
+	return cookie // 0, which none is, where it can not be had
+})
 
 // elsewhere runs f on another thread than the caller's, to which that is locked. A
 // panic or runtime.Goexit of f is continued in the caller.

@@ -237,16 +237,25 @@ func TestNoWayHome(t *testing.T) {
 func TestLockedCaller(t *testing.T) {
 	a, b := space(t), space(t)
 	defer func() { setns = unix.Setns }()
-	for _, moved := range []bool{false, true} {
+	for i := range 4 {
+		moved, do := i%2 > 0, Do
 		offMain(func() {
 			if moved {
 				if err := unix.Setns(a, unix.CLONE_NEWNET); err != nil {
 					t.Error(err)
 				}
 			}
+			if i > 1 {
+				s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+				if err != nil || ofHome(s) == moved {
+					t.Errorf("of home: %v, %v", ofHome(s), err)
+				}
+				defer unix.Close(s)
+				do = func(fd int, f func() error) error { return DoFrom(s, fd, f) }
+			}
 			tid, was := unix.Gettid(), here()
 			var inside string
-			err := Do(b, func() error { inside = here(); return nil })
+			err := do(b, func() error { inside = here(); return nil })
 			if err != nil || inside == was || here() != was || unix.Gettid() != tid {
 				t.Errorf("moved %v: %v, from %s to %s, then in %s", moved, err, was, inside, here())
 			}
@@ -256,7 +265,7 @@ func TestLockedCaller(t *testing.T) {
 				}
 				return unix.Setns(fd, flags)
 			}
-			err = Do(b, func() error { return nil })
+			err = do(b, func() error { return nil })
 			setns = unix.Setns
 			stray := (*NotHomeError)(nil)
 			if !errors.As(err, &stray) || !stray.Stays || here() != inside || unix.Gettid() != tid {
