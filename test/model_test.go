@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // The model is what the documentation says that a host and its sandboxes hold,
@@ -247,14 +248,8 @@ func (m *model) must(err error) {
 // boxNames are the sandboxes of a check.
 var boxNames = []string{"ma", "mb"}
 
-// A property is tried on so many inputs as fit the time, at least on one.
-const (
-	modelTime      = 20 * time.Second
-	modelTimeShort = 5 * time.Second
-)
-
-// anyInput checks a property over so many random inputs, or over what the command line says
-// instead. What fails is printed, and kept nowhere.
+// anyInput checks a property over so many random inputs as the time allows, or over what
+// the command line says instead. What fails is printed, and kept nowhere.
 func anyInput(t *testing.T, checks int, property func(*rapid.T)) {
 	t.Helper()
 	set := func(name string, value int) { must(t, flag.Set(name, strconv.Itoa(value))) }
@@ -269,17 +264,16 @@ func anyInput(t *testing.T, checks int, property func(*rapid.T)) {
 		rapid.Check(t, property)
 		return
 	}
-	one, limit := 1, modelTime
+	set("rapid.checks", 1)
 	if testing.Short() {
-		one, limit = 5, modelTimeShort // of which rapid makes a fifth then
+		set("rapid.checks", 5) // of which rapid makes a fifth then
 	}
-	set("rapid.checks", one)
-	tried, since := 0, time.Now()
-	for ; tried < checks && !t.Failed() && (tried == 0 || time.Since(since) < limit); tried++ {
-		set("rapid.seed", 1+tried)
-		rapid.Check(t, property)
+	for i := range testnet.Rounds(t, checks, 20*time.Second) {
+		set("rapid.seed", 1+i)
+		if rapid.Check(t, property); t.Failed() {
+			return
+		}
 	}
-	t.Logf("%d of %d random inputs in %v", tried, checks, time.Since(since).Round(time.Second))
 }
 
 // given are the flags of the command line, before a test sets others.

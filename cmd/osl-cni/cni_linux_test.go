@@ -190,11 +190,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	rounds := 200
-	if testing.Short() {
-		rounds = 40
-	}
-	killed, dir := 0, t.TempDir()
+	killed, rounds, dir := 0, 0, t.TempDir()
 	local := `{"cniVersion": "1.1.0", "name": "net8", "type": "osl", "mode": "bridge", "bridge": "cni9", "isGateway": true, "ipMasq": true,
 		"ipam": {"type": "host-local", "dataDir": "` + dir + `", "subnet": "10.83.0.0/16"}}`
 	// The moments are those that an ADD has on this machine, however busy it is.
@@ -202,7 +198,8 @@ func TestKilled(t *testing.T) {
 	c.must("osl-cni", "ADD", "id0", c.sandbox("k0"), bridgeFile)
 	takes := time.Since(began) * 5 / 4
 	c.must("osl-cni", "DEL", "id0", "", bridgeFile)
-	for i := range rounds {
+	for i := range testnet.Rounds(t, 200, 20*time.Second) {
+		rounds++
 		ns := c.sandbox("k1")
 		file := bridgeFile
 		if i%2 == 1 {

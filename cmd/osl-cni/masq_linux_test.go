@@ -18,6 +18,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 const masqFile = `{"cniVersion": "1.1.0", "name": "net5", "type": "osl", "mode": "bridge", "bridge": "cni9", "isDefaultGateway": true, "ipMasq": true,
@@ -250,11 +251,7 @@ func TestMasqueradeDelKilled(t *testing.T) {
 	began := time.Now()
 	c.must("osl-cni", "DEL", "id1", ns, masqFile)
 	takes := time.Since(began) * 5 / 4
-	rounds := 150
-	if testing.Short() {
-		rounds = 20
-	}
-	for i := range rounds {
+	for i := range testnet.Rounds(t, 150, 20*time.Second) {
 		c.must("osl-cni", "ADD", "id1", ns, masqFile)
 		cmd := c.command("osl-cni", "DEL", "id1", ns, masqFile)
 		if err := cmd.Start(); err != nil {

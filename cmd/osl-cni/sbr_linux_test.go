@@ -248,11 +248,9 @@ func killADD(t *testing.T, c *cni, file string, left func(n *osl.Namespace) []st
 	c.must("osl-cni", "ADD", "id1", ns, file)
 	takes := time.Since(began) * 5 / 4
 	c.must("osl-cni", "DEL", "id1", ns, file)
-	rounds, killed := 60, 0
-	if testing.Short() {
-		rounds = 15
-	}
-	for i := range rounds {
+	rounds, killed := 0, 0
+	for i := range testnet.Rounds(t, 60, 20*time.Second) {
+		rounds++
 		cmd := c.command("osl-cni", "ADD", "id1", ns, file)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
