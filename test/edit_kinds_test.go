@@ -82,10 +82,13 @@ func interfaceOf(n *osl.Network, at osl.Endpoint) *osl.InterfaceSpec {
 }
 
 // master draws of which others an interface is a port. Those of bridges are links that lead
-// nowhere, so that no loop comes of it, and that are never the parents of others, which the
-// ports of bonds are neither: docs/reliability.md. e3 is no parent, being the last.
+// nowhere, so that no loop comes of it, and neither they nor those of bonds are the parents of
+// macvlans in the same network.
 func (r *drawer) master(f *osl.InterfaceSpec, all []osl.InterfaceSpec) {
-	nowhere := f.Type == "vxlan" || f.Type == "tap"
+	nowhere := f.Type == "vxlan" || f.Type == "tap" || f.Peer.Sandbox == osl.HostName
+	if slices.ContainsFunc(all, func(o osl.InterfaceSpec) bool { return o.Parent == f.Name && strings.HasPrefix(o.Type, "macv") }) {
+		nowhere = false
+	}
 	var of []string
 	for _, m := range all {
 		switch {

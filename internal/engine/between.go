@@ -60,7 +60,8 @@ func (p *prepared) leaver(o *plan.Sandbox, s *plan.State, l *rtnl.Link, t plan.T
 	return h, err
 }
 
-// carries finds the links that osl made, and that go from one sandbox to another.
+// carries finds the links that osl made, and that go from one sandbox to another, or before
+// what they exclude.
 func (p *prepared) carries() (err error) {
 	for _, c := range plan.Carries(p.want, p.have) {
 		if p.have[c.Key].Atop(c.Link.Index) != nil {
@@ -71,10 +72,21 @@ func (p *prepared) carries() (err error) {
 			return fail("", c.Key, c.Link.Name, err)
 		}
 	}
+	for _, y := range plan.Yields(p.want, p.have) {
+		w := &p.want[y.In]
+		if p.have[w.Key].Atop(y.Link.Index) != nil {
+			continue // the kernel says why it can not be
+		}
+		h, err := p.leaving(w, y.Link, y.Tag)
+		if err != nil {
+			return fail("", w.Key, y.Link.Name, err)
+		}
+		w.Yields = append(w.Yields, *h)
+	}
 	return nil
 }
 
-// leaving reads a link that leaves the sandbox o for another one, with what it loses there.
+// leaving reads a link that leaves the sandbox o, for another one or for good, with what it loses there.
 func (p *prepared) leaving(o *plan.Sandbox, l *rtnl.Link, t plan.Tag) (*plan.HostLink, error) {
 	n, err := p.run.space(o.Key)
 	if err != nil {

@@ -172,7 +172,7 @@ func fill(w *faultWorld) {
 func faultOps() []faultOp {
 	ctx := context.Background()
 	lab := faultLab()
-	return slices.Concat(replaceOps(), trafficOps(), addOps(), routeOps(), nexthopOps(), addressOps(), bridgeOps(), betweenOps(), carryOps(false, false), []faultOp{
+	return slices.Concat(replaceOps(), trafficOps(), addOps(), routeOps(), nexthopOps(), addressOps(), bridgeOps(), betweenOps(), carryOps(false, false), yieldOps(false), []faultOp{
 		{name: "NewSandbox", do: func(w *faultWorld) (err error) { w.a, err = w.sandbox("a"); return err }},
 		{name: "AddInterface of a link with everything", host: richVeth, before: sandboxA, do: addRich},
 		{name: "AddInterface of a bridge's port", host: portVeth, before: sandboxA, do: addRich},

@@ -60,6 +60,10 @@ func linkOps() []faultOp {
 	for i := range list {
 		list[i].name = "links on the host: " + list[i].name
 	}
+	for _, op := range yieldOps(true) {
+		op.name = "link types: " + op.name
+		list = append(list, op)
+	}
 	return append(list, []faultOp{
 		{name: "link types: a fresh network", do: apply(kindsLab(0, false))},
 		{name: "link types: changed in place", before: standing(kindsLab(0, false)), do: apply(kindsLab(1, false))},

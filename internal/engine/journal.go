@@ -331,13 +331,18 @@ func (n *Namespace) replay(ctx context.Context, id string, steps []plan.Step) er
 }
 
 // ours reports whether a step acts in this namespace alone. What changes a tunnel
-// acts where that is, and what changes an ipvlan on the link below.
+// acts where that is, and what changes an ipvlan on the link below; to make a link on
+// a macvlan or an ipvlan is to make it on what that is on.
 func (n *Namespace) ours(ctx context.Context, s plan.Step) bool {
 	index, far := 0, false
+	var l rtnl.Link
+	if s.Makes() {
+		index, _ = rtnl.Stacks(s.Data)
+		return n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !(l.ParentNS && (plan.IsMacvlan(l.Kind) || plan.IsIPvlan(l.Kind)))
+	}
 	if s.Type == unix.RTM_NEWLINK {
 		index, far = rtnl.Reshapes(s.Data)
 	}
-	var l rtnl.Link
 	return !far || n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !l.ParentNS
 }
 

@@ -49,17 +49,23 @@ func (m Move) Agrees(o Move) bool {
 	return m.Here == o.There && m.There == o.Here && m.Back != o.Back
 }
 
-// Leavers returns the links that leave a sandbox for another one, by the key of the first
-// and their index there.
+// Leavers returns the links that leave a sandbox, for another one or since they are in the
+// way, by the key of the sandbox and their index there.
 func Leavers(want []Sandbox) map[string]map[int]bool {
 	away := map[string]map[int]bool{}
+	add := func(key string, index int) {
+		if away[key] == nil {
+			away[key] = map[int]bool{}
+		}
+		away[key][index] = true
+	}
 	for i := range want {
+		for _, h := range want[i].Yields {
+			add(h.In.Key, h.Link.Index)
+		}
 		for j := range want[i].Ifaces {
 			if from := want[i].Ifaces[j].between(); from != nil {
-				if away[from.In.Key] == nil {
-					away[from.In.Key] = map[int]bool{}
-				}
-				away[from.In.Key][from.In.Link.Index] = true
+				add(from.In.Key, from.In.Link.Index)
 			}
 		}
 	}
@@ -273,18 +279,24 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 		n.Index = l.Index
 		add(DelNeigh{n})
 	}
+	return append(ops, k.standing(h.Key, l, w.between())...)
+}
+
+// standing returns what gives such a link its place, its settings, and what is on it.
+func (k *known) standing(key string, l *rtnl.Link, from *HostLink) (ops []Op) {
+	add := func(do Action) { ops = append(ops, Op{NS: key, Dev: l.Name, Do: do}) }
 	if l.Master != 0 {
-		link(rtnl.LinkSet{Master: &l.Master})
-		ops = append(ops, portBack(h.Key, l, k.part(l))...)
-		ops = append(ops, bondMAC(h.Key, k.ByIndex(l.Master))...)
+		add(SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &l.Master}})
+		ops = append(ops, portBack(key, l, k.part(l))...)
+		ops = append(ops, bondMAC(key, k.ByIndex(l.Master))...)
 	}
 	late := func(s Setting) bool { return strings.HasSuffix(s.Path, "/mtu") } // the kernel sets it when the link goes up
-	for _, s := range h.Settings {
+	for _, s := range from.In.Settings {
 		if !late(s) {
 			add(Sysctl{Setting: s, Index: l.Index})
 		}
 	}
-	return append(ops, k.contentsBack(w.between(), late)...)
+	return append(ops, k.contentsBack(from, late)...)
 }
 
 // contentsBack returns what puts back what is on such a link.

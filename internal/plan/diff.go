@@ -61,6 +61,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	for i := range want {
 		if full := b.full[want[i].Key]; full != nil {
 			b.vacate(want[i].Key, full)
+			b.yield(&want[i], full)
 		}
 	}
 	b.lead(want)
@@ -119,7 +120,7 @@ type builder struct {
 	phases
 	have    map[string]*State
 	known   map[string]*known
-	full    map[string]*known       // of sandboxes that links leave for another one, with these
+	full    map[string]*known       // of sandboxes that links leave, with these
 	away    map[string]map[int]bool // those links
 	tunnels map[end][]rtnl.Neigh    // wanted forwarding entries of vxlans, where links move
 	is      map[end]found
@@ -135,7 +136,7 @@ type builder struct {
 	entries   map[end]bool    // links that are to have forwarding entries of their bridge
 	resized   map[place]int   // links whose MTU changes: IPv6 routes that had the same follow it
 	cut       map[[2]int]bool // pairs that are deleted, by the index of the end that is, and of the other
-	waits     map[end]bool    // links that are made when the IPv6 of others is on
+	waits     map[end]bool    // links that are made when the IPv6 of others is on, or their parent is no port any more
 	unbound   map[place]bool  // wireguard links that leave their port to another one
 	repvid    map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
@@ -342,7 +343,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 			b.otherEnd(f)
 			return b.bridging(w, f, nil, master, true)
 		}
-		if b.waits[at] = b.needsIPv6(w, f); b.waits[at] {
+		if b.waits[at] = b.needsIPv6(w, f) || b.leavesPort(w, f); b.waits[at] {
 			return b.afterIPv6(made)
 		}
 		return made()

@@ -8,9 +8,10 @@
 //	diff.go       Build: the comparison, sandbox by sandbox, link by link
 //	link.go change.go takeover.go
 //	              a link that is made or moves in, that is there, that is not osl's yet
-//	replace.go prune.go home.go between.go carry.go
+//	replace.go prune.go home.go between.go carry.go yield.go
 //	              what can not stay as it is, what is not wanted, what goes home, and from
-//	              one sandbox to another, since it is there once only
+//	              one sandbox to another, since it is there once only, or first of all, since it is
+//	              in the way
 //	order.go index.go known.go knownroute.go
 //	              which link comes first, indexes, a state by what is asked of it
 //	conflict.go   subnets that would be on two interfaces

@@ -31,6 +31,8 @@ type Sandbox struct {
 	Prune bool
 	// Ends says that the sandbox is not wanted any more.
 	Ends bool
+	// Yields are links of osl's in it that go before what they exclude comes.
+	Yields []HostLink
 	// LoIPv6 is whether lo's IPv6 is to be on, nil where the interfaces say.
 	LoIPv6 *bool
 }

@@ -83,7 +83,7 @@ type Step struct {
 // moves reports whether the step brings a link where it was, or ends something: what a
 // record keeps where there is no room for all.
 func (s Step) moves() bool {
-	return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" || s.Move != nil
+	return s.Home != 0 || s.Gone != 0 || s.End || s.Unpin != "" || s.Move != nil || s.Makes()
 }
 
 // WantsCarrier reports whether a step makes a next hop that is an object, for which a

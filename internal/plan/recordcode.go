@@ -189,8 +189,12 @@ func (r *Record) unmarshal(b []byte) (err error) {
 func allowed(s Step) bool {
 	switch s.Type {
 	case linux.RTM_NEWLINK:
+		if s.Makes() {
+			_, kind := rtnl.Stacks(s.Data)
+			return receiver(kind) != ""
+		}
 		index, _ := rtnl.Reshapes(s.Data)
-		return s.Flags&linux.NLM_F_CREATE == 0 && (index != 0 || rtnl.StaysHere(s.Type, s.Data))
+		return (index != 0 || rtnl.StaysHere(s.Type, s.Data))
 	case linux.RTM_SETLINK, linux.RTM_DELLINK: // VLANs
 		return len(s.Data) > 0 && s.Data[0] == linux.AF_BRIDGE && rtnl.StaysHere(s.Type, s.Data)
 	case linux.RTM_NEWLINKPROP, linux.RTM_DELLINKPROP:

@@ -336,6 +336,35 @@ func Reshapes(data []byte) (index int, far bool) {
 	return int(int32(getU32(data[4:]))), kinds[kind].tunnel || kinds[kind].shared
 }
 
+// Stacks returns the link on which a message of NewLink makes one, and the type of that; an
+// empty one where the message says anything else, such as another namespace.
+func Stacks(data []byte) (parent int, kind string) {
+	if len(data) < linux.SizeofIfInfomsg || int32(getU32(data[4:])) <= 0 {
+		return 0, ""
+	}
+	for t, v := range attrs(data[linux.SizeofIfInfomsg:]) {
+		switch t {
+		case linux.IFLA_IFNAME, linux.IFLA_ADDRESS, linux.IFLA_MTU, linux.IFLA_TXQLEN, linux.IFLA_NUM_TX_QUEUES, linux.IFLA_NUM_RX_QUEUES:
+		case linux.IFLA_LINK:
+			if len(v) >= 4 {
+				parent = int(int32(getU32(v)))
+			}
+		case linux.IFLA_LINKINFO:
+			for t, v := range attrs(v) {
+				if t == iflaInfoKind {
+					kind = getStr(v)
+				}
+			}
+		default:
+			return 0, ""
+		}
+	}
+	if parent <= 0 {
+		return 0, ""
+	}
+	return parent, kind
+}
+
 // StaysHere reports whether a message acts in the namespace of the socket that
 // it is sent on and in no other.
 func StaysHere(typ uint16, data []byte) bool {

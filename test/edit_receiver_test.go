@@ -1,0 +1,83 @@
+//go:build linux
+
+package osltest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
+)
+
+func TestReceivers(t *testing.T) { receivers(t, "macvlan", "macvtap", "bridge") }
+
+func TestFeatureReceivers(t *testing.T) { receivers(t, "macvlan", "ipvlan", "bond") }
+
+// receivers gives a link one receiver of what comes in after the other, each in one change:
+// what is made on it, or a master.
+func receivers(t *testing.T, kinds ...string) {
+	begin(t)
+	with := func(kind string) osl.Network {
+		p := osl.InterfaceSpec{Name: "p", Type: "veth", Peer: osl.Endpoint{Sandbox: "sb", Interface: "q"}}
+		m := osl.InterfaceSpec{Name: "m", Type: kind, Addresses: prefixes("10.88.0.1/24", "fd88::1/64"), Routes: prefixes("172.20.7.0/24"), Sysctls: map[string]string{"ipv4.rp_filter": "2"}}
+		if kind == "bridge" || kind == "bond" {
+			p.Master, m.Addresses, m.Routes = "m", prefixes("10.89.0.1/24"), nil
+		} else {
+			m.Parent = "p"
+		}
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa", Interfaces: []osl.InterfaceSpec{p, m}}, {Name: "sb"}}}
+	}
+	for _, from := range kinds {
+		for _, to := range kinds {
+			if from == to {
+				continue
+			}
+			t.Run(from+" then "+to, func(t *testing.T) {
+				before := everywhere(t)
+				t.Cleanup(func() {
+					_, err := osl.Down(context.Background(), osl.Network{Name: "lab"})
+					must(t, err)
+				})
+				for _, kind := range []string{to, from} {
+					_, err := osl.Apply(t.Context(), with(kind))
+					if kind == "ipvlan" || kind == "bond" {
+						testnet.Feature(t, "link "+kind, err)
+					}
+					must(t, err)
+				}
+				at := everywhere(t)
+				bad := with(to)
+				refusedRoute(&bad.Sandboxes[0])
+				if did, err := osl.Apply(t.Context(), bad); err == nil || errors.Is(err, osl.ErrIncomplete) {
+					t.Errorf("it did not fail: %v\n%s", err, did)
+				}
+				if changed := differs(t, at, everywhere); changed != "" {
+					t.Errorf("a change that failed has changed %s", changed)
+				}
+				would, err := osl.Diff(t.Context(), with(to))
+				must(t, err)
+				if did, err := osl.Apply(t.Context(), with(to)); err != nil || born.ReplaceAllString(did.String(), "") != born.ReplaceAllString(would.String(), "") {
+					t.Fatalf("apply: %v\n%s\ndiff had said\n%s", err, did, would)
+				}
+				if c, err := osl.Diff(t.Context(), with(to)); err != nil || len(c) > 0 {
+					t.Errorf("diff after that: %v\n%s", err, c)
+				}
+				if l := needLink(t, "/run/netns/sa", "m"); l.Type() != to {
+					t.Errorf("it is %s", l.Type())
+				}
+				port := needLink(t, "/run/netns/sa", "p").Attrs().MasterIndex != 0
+				if port != slices.Contains([]string{"bridge", "bond"}, to) {
+					t.Errorf("whether it is a port: %v", port)
+				}
+				_, err = osl.Down(t.Context(), osl.Network{Name: "lab"})
+				must(t, err)
+				if left := differs(t, before, everywhere); left != "" {
+					t.Errorf("after Down: %s", left)
+				}
+			})
+		}
+	}
+}
