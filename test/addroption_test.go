@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -176,4 +179,75 @@ func TestAddressOptionsRefused(t *testing.T) {
 		_, err := osl.Apply(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{f}}}})
 		refused(t, x.addr+toText(x.options), err, osl.ErrInvalid, x.words)
 	}
+}
+
+// An IPv6 address with a peer has the routes of one that is added to a link that is up,
+// whenever its link goes up: the kernel makes the one to the peer or not, by the moment. So
+// a change that fails has no other routes to give back. The addresses are in their order.
+func TestPeerRoutes(t *testing.T) {
+	begin(t)
+	near, far, last := netip.MustParsePrefix("fd04::1/64"), netip.MustParsePrefix("fd05::1/64"), netip.MustParsePrefix("fd07::1/64")
+	f := osl.InterfaceSpec{Name: "e0", Type: "bridge", Down: true, Addresses: []netip.Prefix{near, far, last}, AddressOptions: map[netip.Prefix]osl.AddressOptions{
+		near: {Peer: netip.MustParseAddr("fd04::2"), Home: true}, far: {Peer: netip.MustParseAddr("fd06::2")}}}
+	route := osl.RouteSpec{To: netip.MustParsePrefix("fd88::/48"), Dev: "e1", Src: near.Addr()}
+	n := lab(t, []osl.RouteSpec{route}, f, osl.InterfaceSpec{Name: "e1", Type: "bridge", Addresses: prefixes("fd03::1/64")})
+	apply := func(down bool) {
+		t.Helper()
+		n.Sandboxes[0].Interfaces[0].Down = down
+		_, err := osl.Apply(t.Context(), n)
+		must(t, err)
+		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+			t.Fatalf("diff: %v\n%s", err, c)
+		}
+		asRead(t, n)
+	}
+	key := osl.GenerateKey("sa")
+	routes := func() (list []string) {
+		witness(t, key, func(h *netlink.Handle) {
+			for _, r := range dump(t, func() ([]netlink.Route, error) { return h.RouteList(linkOf(t, key, "e0"), netlink.FAMILY_V6) }) {
+				if !r.Dst.IP.IsLinkLocalUnicast() {
+					list = append(list, r.Dst.String())
+				}
+			}
+		})
+		slices.Sort(list)
+		return list
+	}
+	order := func() (list []string) {
+		witness(t, key, func(h *netlink.Handle) {
+			for _, a := range dump(t, func() ([]netlink.Addr, error) { return h.AddrList(linkOf(t, key, "e0"), netlink.FAMILY_V6) }) {
+				list = append(list, a.IPNet.String())
+			}
+		})
+		return list
+	}
+	want := []string{"fd04::/64", "fd04::2/128", "fd05::/64", "fd06::2/128", "fd07::/64"}
+	apply(false)
+	same(t, "a new link", want, routes)
+	apply(true)
+	time.Sleep(50 * time.Millisecond) // what waits in the kernel's queue finds the link down
+	before, first := snapshot(t, key), order()
+	fails := func(what string, e0 osl.InterfaceSpec) {
+		t.Helper()
+		other := n
+		other.Sandboxes = []osl.Spec{{Name: "sa", Interfaces: []osl.InterfaceSpec{{Name: "e2", Type: "bridge"}, e0}}}
+		if _, err := osl.Apply(t.Context(), failing(other)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what, before, func() []string { return snapshot(t, key) })
+		if now := order(); !slices.Equal(now, first) {
+			t.Errorf("%s: the addresses are in the order %v, and were %v", what, now, first)
+		}
+	}
+	rises := f
+	rises.Down = false
+	fails("a link that was to go up", rises)
+	apply(false)
+	same(t, "a link that was down", want, routes)
+	before, first = snapshot(t, key), order()
+	fails("a link that was to go down", f)
+	f.AddressOptions[last] = osl.AddressOptions{Peer: netip.MustParseAddr("fd08::2")}
+	fails("an address that was to have a peer", rises)
+	apply(false)
+	same(t, "an address that has a peer now", append(want, "fd08::2/128"), routes)
 }

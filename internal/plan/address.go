@@ -48,14 +48,30 @@ func (p *phases) addr(key, dev string, index int, a Addr) {
 	p.config = append(p.config, Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}})
 }
 
-// reroute gives the IPv6 addresses that have a peer, or stay for a while, the routes that
-// go with them: when a link goes up, the kernel makes those alone to the subnets of
-// addresses that stay for ever.
-func (p *phases) reroute(key, dev string, index int, w *Iface) {
+// reroute gives the IPv6 addresses of a link that goes up the routes that go with them:
+// the kernel makes those alone to the subnets of addresses that stay for ever, and the one
+// to a peer only if a work queue finds the link up, in which an address comes into use
+// that was just added. So one with a peer comes again, and the ones behind it, since the
+// oldest is what a link is known by.
+func (b *builder) reroute(key, dev string, index int, w *Iface) {
+	k, again := b.known[key], false
 	for _, a := range w.Addrs {
 		r := a.On(index)
-		if r.Prefix.Addr().Is6() && (r.Peer.IsValid() || r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever) {
-			p.config = append(p.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
+		if !r.Prefix.Addr().Is6() {
+			continue
+		}
+		if again = again || r.Peer.IsValid(); again {
+			undo := []Op{{NS: key, Dev: dev, Do: NewAddr{r}}}
+			if k != nil {
+				if _, there := k.at[address{index, r.Prefix}]; there {
+					undo = append(undo, WithSource(key, k.State, r.Prefix.Addr())...)
+					b.moved[r.Prefix.Addr()] = true
+				}
+			}
+			b.config = append(b.config, Op{NS: key, Dev: dev, Do: DelAddr{r}, Undo: undo, Quiet: true},
+				Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}, Quiet: true})
+		} else if r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever {
+			b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
 		}
 	}
 }
@@ -146,17 +162,20 @@ func putBack(key, dev string, a rtnl.Addr) Op {
 	return Op{NS: key, Dev: dev, Do: NewAddr{a}}
 }
 
-// inPlace adds an IPv6 address that was there, and those that came after it
-// again: the oldest is what a link is known by. The kernel lists the newest first.
-func inPlace(key, dev string, a rtnl.Addr, addrs []rtnl.Addr) []Op {
-	ops := []Op{putBack(key, dev, a)}
+// inPlace adds an IPv6 address of a link that was there, and those that came after it
+// again: the oldest is what a link is known by. The kernel lists the newest first, and
+// takes them as the source from routes.
+func inPlace(key, dev string, a rtnl.Addr, k *known) []Op {
+	ops, addrs := []Op{putBack(key, dev, a)}, k.addrs[a.Index]
+	sources := WithSource(key, k.State, a.Prefix.Addr())
 	at := slices.IndexFunc(addrs, func(x rtnl.Addr) bool { return x.Prefix == a.Prefix })
 	for _, x := range slices.Backward(addrs[:max(at, 0)]) {
 		if ip := x.Prefix.Addr(); ip.Is6() && !ip.IsLinkLocalUnicast() {
 			ops = append(ops, Op{NS: key, Dev: dev, Do: DelAddr{x}}, putBack(key, dev, x))
+			sources = append(sources, WithSource(key, k.State, ip)...)
 		}
 	}
-	return ops
+	return append(ops, sources...)
 }
 
 // EnsureAddr adds an address, or finds it there and leaves it as it is.
@@ -177,13 +196,13 @@ func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *S
 		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
 			continue // it comes with lo's IPv6
 		}
+		again := func(old rtnl.Addr) {
+			b.moved[old.Prefix.Addr()] = true
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k)})
+		}
 		if !there {
 			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
-				// The kernel takes an IPv6 address once, whatever its prefix length.
-				undo := inPlace(w.Key, f.Name, old, k.addrs[l.Index])
-				undo = append(undo, WithSource(w.Key, s, old.Prefix.Addr())...)
-				b.moved[old.Prefix.Addr()] = true
-				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: undo})
+				again(old) // the kernel takes an IPv6 address once, whatever its prefix length
 			}
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
@@ -201,7 +220,10 @@ func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *S
 			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
 				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
 		}
-		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
+		if IsOslsAddr(h) && h.Peer != to.Peer && !h.Prefix.IsSingleIP() {
+			again(h) // of a new peer in the place of none the kernel makes a route to its subnet, and none to itself
+			b.addr(w.Key, f.Name, l.Index, a)
+		} else if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
 			// Somebody mended it by hand.

@@ -227,7 +227,7 @@ func NeighsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
 // IPv6 is turned off: IPv6 addresses, routes, and osl's neighbours. The
 // link-local address that the kernel made comes by itself.
 func addrsOf(key string, l *rtnl.Link, s *State) (ops []Op) {
-	for _, a := range s.Addrs {
+	for _, a := range slices.Backward(s.Addrs) { // the kernel lists the newest first
 		if a.Index == l.Index && a.Prefix.Addr().Is6() && (IsOslsAddr(a) || !a.Prefix.Addr().IsLinkLocalUnicast()) {
 			op := Op{NS: key, Dev: l.Name, Do: NewAddr{a}}
 			if a.Learned() {

@@ -187,12 +187,18 @@ func (b *builder) cycle(k *known, l *rtnl.Link) {
 func (b *builder) kept(key string, k *known, l *rtnl.Link, stays bool) []Op {
 	s := k.part(l)
 	s.Others = nil
-	return b.lit(k, slices.DeleteFunc(addrsOf(key, l, s), func(op Op) bool {
+	ops := b.lit(k, slices.DeleteFunc(addrsOf(key, l, s), func(op Op) bool {
 		if a, is := op.Do.(NewAddr); is {
 			return b.drops(a.Addr)
 		}
 		return stays
 	}))
+	for i := range ops {
+		if a, is := ops[i].Do.(NewAddr); is && stays { // it comes again when the link is up: see reroute
+			ops[i].Undo = []Op{{NS: key, Dev: ops[i].Dev, Do: DelAddr{a.Addr}}}
+		}
+	}
+	return ops
 }
 
 // atRest plans to give a link that was down, and is so again, what it had all the same:
