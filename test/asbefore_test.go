@@ -339,3 +339,52 @@ func TestIPv6ComesBackWithTheMTU(t *testing.T) {
 		}
 	}
 }
+
+// An IPv6 route with an MTU by a bridge that has the MTU of its ports has its own when these
+// change, also when one goes, and has it again where a change fails.
+func TestRouteSizesByBridge(t *testing.T) {
+	begin(t)
+	port := func(name string, mtu int) []osl.InterfaceSpec {
+		far := name + "f"
+		return []osl.InterfaceSpec{{Name: name, Type: "veth", MTU: mtu, Master: "br", Peer: osl.Endpoint{Sandbox: "sa", Interface: far}}, {Name: far}}
+	}
+	net := func(mtu uint32, ports ...[]osl.InterfaceSpec) osl.Network {
+		n := lab(t, []osl.RouteSpec{
+			{To: netip.MustParsePrefix("fd88::/48"), Dev: "br", MTU: mtu}, {To: netip.MustParsePrefix("fd89::/48"), Via: netip.MustParseAddr("fd01::9"), MTU: mtu},
+			{To: netip.MustParsePrefix("fd90::/48"), Nexthop: 1, MTU: mtu},
+			{To: netip.MustParsePrefix("fd91::/48"), NextHops: []osl.NextHop{{Via: netip.MustParseAddr("fd01::8"), Dev: "br"}, {Via: netip.MustParseAddr("fd02::8"), Dev: "e0"}}, MTU: mtu},
+		}, append(slices.Concat(ports...), osl.InterfaceSpec{Name: "br", Type: "bridge", Addresses: prefixes("fd01::1/64")}, osl.InterfaceSpec{Name: "e0", Type: "bridge", Addresses: prefixes("fd02::1/64")})...)
+		n.Sandboxes[0].Nexthops = []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("fd01::9"), Dev: "br"}}
+		return n
+	}
+	leaves := port("p0", 1300)
+	leaves[0].Master = ""
+	key := osl.GenerateKey("sa")
+	was := net(1300, port("p0", 1300), port("p1", 1400))
+	for what, n := range map[string]osl.Network{
+		"a port goes": net(1300, port("p1", 1400)), "all ports go": net(1300), "a port leaves": net(1300, leaves, port("p1", 1400)),
+		"a port grows": net(1300, port("p0", 1400), port("p1", 1400)), "one comes": net(1300, port("p0", 1300), port("p1", 1400), port("p2", 1290)),
+		"one comes as another goes": net(1400, port("p1", 1400), port("p2", 1290)), "another MTU": net(1350, port("p1", 1400)),
+	} {
+		_, err := osl.Apply(t.Context(), was)
+		must(t, err)
+		before := snapshot(t, key)
+		if _, err := osl.Apply(t.Context(), failing(n)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%s: %v", what, err)
+		}
+		same(t, what+": the sandbox", before, func() []string { return snapshot(t, key) })
+		would, err := osl.Diff(t.Context(), n)
+		must(t, err)
+		did, err := osl.Apply(t.Context(), n)
+		if err != nil || would.String() != did.String() {
+			t.Errorf("%s: %v\n%s\ndiff had said\n%s", what, err, did, would)
+		}
+		for _, n := range []osl.Network{n, was} {
+			if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
+				t.Errorf("%s: diff after that: %v\n%s", what, err, c)
+			}
+			_, err := osl.Apply(t.Context(), was)
+			must(t, err)
+		}
+	}
+}

@@ -204,9 +204,6 @@ func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []
 			if x.Type == "" && len(of) > 0 && !byPorts(x, on) && r.sometimes("src", 3) {
 				x.Src = draw(r, "source", of...)
 			}
-			if x.To.Addr().Is6() && slices.ContainsFunc(x.NextHops, func(h osl.NextHop) bool { return followsPorts(interfaceIn(on, h.Dev)) }) {
-				x.MTU = 0 // which follows that of the bridge when a port goes: docs/reliability.md
-			}
 			if !slices.ContainsFunc(list, func(o osl.RouteSpec) bool { return o.To == x.To && o.Metric == x.Metric && o.Table == x.Table }) {
 				list = append(list, x)
 			}
@@ -214,9 +211,6 @@ func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []
 	}
 	return list
 }
-
-// followsPorts reports whether an interface is a bridge with the MTU that its ports give it.
-func followsPorts(f osl.InterfaceSpec) bool { return f.Type == "bridge" && f.MTU == 0 }
 
 // byPorts reports whether a route leads, or may, by the port of a vrf.
 func byPorts(x osl.RouteSpec, on []osl.InterfaceSpec) bool {

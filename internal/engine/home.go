@@ -151,13 +151,15 @@ func (r *run) last(ops []plan.Op) (failed error) {
 			ops = ops[n:]
 			continue
 		}
-		var home, peers, rest, keys []plan.Op
+		var home, peers, rest, routes, keys []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
 			switch ops[0].Do.(type) {
 			case plan.SetLink:
 				home = append(home, ops[0])
 			case plan.SetWireGuard:
 				peers = append(peers, ops[0])
+			case plan.ReplaceRoute:
+				routes = append(routes, ops[0])
 			case plan.Unpin:
 				keys = append(keys, ops[0])
 			default:
@@ -175,7 +177,7 @@ func (r *run) last(ops []plan.Op) (failed error) {
 		if err != nil && !r.gone {
 			return err
 		}
-		failed = errors.Join(failed, err, r.remove(n, rest))
+		failed = errors.Join(failed, err, r.remove(n, rest), r.lastRoutes(n, routes))
 		if failed == nil {
 			failed = r.unpinLast(n, keys)
 		}
@@ -218,6 +220,17 @@ func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
 			continue
 		}
 		r.gone = true
+	}
+	return failed
+}
+
+// lastRoutes makes routes again that the kernel changed as links went.
+func (r *run) lastRoutes(n *Namespace, ops []plan.Op) (failed error) {
+	for _, op := range ops {
+		if _, err := n.conn.Surely(r.ctx, op.Do.(plan.Message).Request(r.fd)); err != nil {
+			failed = errors.Join(failed, ofAction(op, err))
+			r.left = append(r.left, r.leftover(op, err))
+		}
 	}
 	return failed
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -65,4 +66,58 @@ func randomMAC() net.HardwareAddr {
 	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
 	mac[0] = mac[0]&^1 | 2
 	return mac
+}
+
+// reports finds the bridges that stay with the MTU of their ports, where these change.
+func (b *builder) reports(w *Sandbox, k *known) {
+	b.reported = map[int]bool{}
+	note := func(bridge int, end bool) {
+		if f := b.wanted[bridge]; f != nil && f.Kind == "bridge" && f.MTU == 0 {
+			b.reported[bridge] = b.reported[bridge] || end
+		}
+	}
+	for i := range k.Links {
+		l := &k.Links[i]
+		for p := range k.below(l) {
+			if b.resized[place{w.Key, p.Index}] != 0 {
+				note(l.Master, false)
+			}
+		}
+		if b.gone[l.Index] {
+			note(l.Master, true)
+		}
+	}
+	for index := range b.away[w.Key] {
+		note(b.full[w.Key].ByIndex(index).Master, false)
+	}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		was, is := 0, b.index[end{w.Key, f.Master}]
+		if l := b.is[end{w.Key, f.Name}].link; l != nil {
+			was = l.Master
+		}
+		if was != is {
+			note(was, false)
+			note(is, false)
+		}
+	}
+}
+
+// resize plans to say the routes again whose MTU follows that of a bridge, when the ports
+// are gone that go.
+func (b *builder) resize(w *Sandbox) {
+	for _, r := range b.sized {
+		if slices.ContainsFunc(b.ways(r.Route), func(index int) bool { return b.reported[index] }) {
+			b.remove = append(b.remove, Op{NS: w.Key, Dev: r.Dev, Do: ReplaceRoute{r.Route}, Last: true})
+		}
+	}
+}
+
+// ways returns the links that a route may lead by way of, as far as the ports of bridges
+// matter: of some the kernel finds it, or a next hop that is an object says it.
+func (b *builder) ways(r rtnl.Route) []int {
+	if list := r.Links(); len(list) > 0 {
+		return list
+	}
+	return slices.Collect(maps.Keys(b.reported))
 }

@@ -35,6 +35,11 @@ type leaving struct {
 	sheds []Op
 	// late are routes that come when addresses have gone.
 	late []Op
+	// sized are the wanted routes whose MTU the kernel changes with that of their link, and
+	// reported the bridges that have the MTU of their ports, where these change: true if a
+	// port goes at the end.
+	sized    []Route
+	reported map[int]bool
 	// byNexthop are the wanted routes that lead by a next hop which is an object.
 	byNexthop []Route
 }

@@ -213,6 +213,9 @@ func (b *builder) route(w *Sandbox, dev string, r rtnl.Route, k *known) error {
 				Text: fmt.Sprintf("the route to %v leads by way of %q, which is to be down", r.Dst, f.Name)}
 		}
 	}
+	if sizedByLink(r) {
+		b.sized = append(b.sized, Route{r, dev})
+	}
 	if r.Nexthop != 0 {
 		b.byNexthop = append(b.byNexthop, Route{r, dev})
 		return nil
@@ -264,7 +267,10 @@ func (b *builder) unlit(w *Sandbox, h rtnl.Route) bool {
 
 // resizes reports whether a link by way of which a route leads gets another MTU.
 func (b *builder) resizes(w *Sandbox, h rtnl.Route) bool {
-	return b.resized[place{w.Key, h.Index}] != 0 || slices.ContainsFunc(h.Hops, func(x rtnl.Hop) bool { return b.resized[place{w.Key, x.Index}] != 0 })
+	return slices.ContainsFunc(b.ways(h), func(index int) bool {
+		_, reported := b.reported[index]
+		return reported || b.resized[place{w.Key, index}] != 0
+	})
 }
 
 // sizedByLink reports whether the kernel changes the MTU of a route with that of its link.
