@@ -195,7 +195,7 @@ func (b *builder) kept(key string, k *known, l *rtnl.Link, stays bool) []Op {
 	}))
 	for i := range ops {
 		if a, is := ops[i].Do.(NewAddr); is && stays { // it comes again when the link is up: see reroute
-			ops[i].Undo = []Op{{NS: key, Dev: ops[i].Dev, Do: DelAddr{a.Addr}}}
+			ops[i].Undo = []Op{{NS: key, Dev: ops[i].Dev, Do: DelAddr(a)}}
 		}
 	}
 	return ops
