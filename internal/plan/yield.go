@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -117,8 +120,10 @@ func (s *State) yields(w *Sandbox) (list []Yield) {
 	return list
 }
 
-// yield plans to take such links of a sandbox away.
+// yield plans to take such links of a sandbox away, the youngest first: they are made again in
+// the order in which they were made, by which ipvlans have their link-local addresses.
 func (b *builder) yield(w *Sandbox, k *known) {
+	slices.SortStableFunc(w.Yields, func(x, y HostLink) int { return cmp.Compare(k.tags[y.Link.Index].Born, k.tags[x.Link.Index].Born) })
 	for i := range w.Yields {
 		h := &w.Yields[i]
 		l := k.ByIndex(h.Link.Index)
