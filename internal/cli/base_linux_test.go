@@ -51,6 +51,18 @@ func TestDownLeavesNoLock(t *testing.T) {
 	}
 }
 
+// What a create that fails made for the base path goes with what it made there.
+func TestCreateThatFailsLeavesNoBase(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("OSL_BASE", filepath.Join(dir, "one", "two"))
+	want(t, exitFailed, []string{"exists already"}, "create", "a", "b", "a")
+	if after := below(t, dir); after != dir {
+		t.Errorf("there is\n%s", after)
+	}
+	want(t, exitDone, nil, "create", "a", "b")
+	want(t, exitDone, nil, "rm", "a", "b")
+}
+
 // below lists a directory and all that is in it.
 func below(t *testing.T, dir string) string {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/near"
 )
 
@@ -37,11 +38,21 @@ func (a *app) create(ctx context.Context, names []string) error {
 		return a.planCreate(ctx, names)
 	}
 	var made []*osl.Namespace
+	dir := base.Path()
+	outermost, err := base.Make(dir) // by the first of them else, and it would stay where another one fails
+	if err != nil {
+		base.Unmake(dir, outermost)
+		return err
+	}
 	for _, name := range names {
 		ns, err := osl.Create(ctx, name)
 		if err != nil {
 			for _, m := range made {
 				err = errors.Join(err, m.Destroy())
+			}
+			if outermost != "" {
+				_ = os.Remove(base.KeysIn(dir)) // unless something is in it
+				base.Unmake(dir, outermost)
 			}
 			return err
 		}

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -212,16 +211,19 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		}
 		p.want = append(p.want, dropped...)
 	}
-	var order []string
+	var keys []string
 	for i := range p.want {
-		order = append(order, p.want[i].Key)
+		keys = append(keys, p.want[i].Key)
 	}
-	slices.SortFunc(order, func(a, b string) int { return cmp.Compare(lockKey(a), lockKey(b)) })
+	order, ids := inLockOrder(keys)
+	for i := range p.want {
+		p.want[i].Lock = ids[p.want[i].Key].key
+	}
 	// What a dead process left is put back before anything is looked for.
 	for i, key := range order {
 		write := write && !p.onlyEnds(key)
 		if write {
-			if err := p.locks.take(ctx, lockKey(key)); err != nil {
+			if err := p.locks.add(ctx, ids[key]); err != nil {
 				return fail("lock the sandbox", key, "", err)
 			}
 			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil

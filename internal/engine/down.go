@@ -60,7 +60,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	}
 	names.Keys = append(names.Keys, more...)
 	d.name = net.Name
-	order := slices.Sorted(slices.Values(names.Keys))
+	order, _ := inLockOrder(names.Keys)
 	err = d.find(ctx, order, really)
 	if errors.Is(err, errUnsettled) {
 		// One by one: who puts a change back takes the locks of its parts.
@@ -103,6 +103,9 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 		c = append(c, there[key]...)
 	}
 	if !really {
+		if len(c) == 0 {
+			forgetLocks(ctx)
+		}
 		return c, nil
 	}
 	return c, d.destroy(ctx, ends, len(made) > 0)

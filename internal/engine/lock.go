@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -101,6 +102,19 @@ func (s *lockSet) network(ctx context.Context, name string) error {
 	return fail("lock the network", "", "", s.add(ctx, id))
 }
 
+// forgetLocks takes the file of a base path's locks away, where the last sandbox was ended
+// without osl and nobody holds one.
+func forgetLocks(ctx context.Context) {
+	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
+	id.key = "the locks of " + id.base // no key begins so, and nobody is waited for
+	if _, err := os.Stat(id.file); err != nil || !empty(base.KeysIn(id.base)) {
+		return
+	}
+	if h, err := id.share(ctx); err == nil {
+		id.letGo(h)
+	}
+}
+
 // letGo lets go of all. While others are held the lock file stays anyway.
 func (s *lockSet) letGo() {
 	for i, h := range slices.Backward(s.held) {
@@ -148,6 +162,18 @@ func lockOf(key string) lockID {
 	key = canonical(key)
 	path := baseOf(key)
 	return lockID{base: path, file: filepath.Join(path, "osl.lock"), key: key}
+}
+
+// inLockOrder returns keys in the order in which locks are taken, which is the same however
+// they are spelt, and the locks.
+func inLockOrder(keys []string) (order []string, ids map[string]lockID) {
+	ids = make(map[string]lockID, len(keys))
+	for _, key := range keys {
+		ids[key] = lockOf(lockKey(key))
+	}
+	order = slices.Clone(keys)
+	slices.SortFunc(order, func(a, b string) int { return cmp.Compare(ids[a].key, ids[b].key) })
+	return order, ids
 }
 
 // take waits for the lock, to do anything.

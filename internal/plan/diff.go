@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,20 +98,21 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	return b.all(), b.commit, nil
 }
 
-// lead chooses the sandbox that leads a change of several: the one with the
-// lowest key. Locks are taken in the order of keys, and who puts a leader back
+// lead chooses the sandbox that leads a change of several: the one whose lock is taken
+// first. Locks are taken in the order of keys, and who puts a leader back
 // takes those of the others after its own.
 func (b *builder) lead(want []Sandbox) {
-	var keys []string
+	var boxes []*Sandbox
 	for i := range want {
 		if want[i].Key != HostNS {
-			keys = append(keys, want[i].Key)
+			boxes = append(boxes, &want[i])
 		}
 	}
-	if len(keys) == 0 || len(keys) == 1 && b.have[keys[0]] != nil {
+	if len(boxes) == 0 || len(boxes) == 1 && b.have[boxes[0].Key] != nil {
 		return
 	}
-	b.commit = NewCommit(slices.Min(keys))
+	first := slices.MinFunc(boxes, func(x, y *Sandbox) int { return cmp.Compare(orElse(x.Lock, x.Key), orElse(y.Lock, y.Key)) })
+	b.commit = NewCommit(first.Key)
 }
 
 // end names an interface of a sandbox.

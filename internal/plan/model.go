@@ -13,6 +13,7 @@ import (
 // Sandbox is what is wanted of one sandbox.
 type Sandbox struct {
 	Key      string
+	Lock     string // the key in the one spelling by which locks are taken, empty for Key
 	Ifaces   []Iface
 	Gateways []rtnl.Route // without Index, or with Dev
 	Routes   []Route
