@@ -199,6 +199,34 @@ func (n *Namespace) settleMove(ctx context.Context, id string, m plan.Move) erro
 	return r.moveBack(plan.Op{NS: from.space(), Do: set})
 }
 
+// settleFar does with a link of this namespace what the record of the host says, which is
+// the last of a change to be settled.
+func (n *Namespace) settleFar(ctx context.Context, id string, index int) error {
+	host, err := openHost()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	lo, err := host.loopback(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rec := range records(&lo) {
+		for _, s := range rec.Steps {
+			if at, _ := rtnl.Reshapes(s.Data); !rec.Whole || rec.Role != plan.Undo || rec.ID != id || at != index || s.In == "" || canonical(s.In) != canonical(n.key) {
+				continue
+			}
+			_, err := n.conn.Surely(ctx, s.Request())
+			var refused *rtnl.Error
+			if !errors.As(err, &refused) && err != nil {
+				return err
+			}
+			n.passOver(err)
+		}
+	}
+	return nil
+}
+
 // agrees reports whether the lo of another sandbox has its part of a move.
 func (n *Namespace) agrees(lo *rtnl.Link, id string, m plan.Move) bool {
 	return slices.ContainsFunc(records(lo), func(rec plan.Noted) bool {

@@ -65,9 +65,8 @@ func segmentLab(of ...string) osl.Network {
 }
 
 // standingOnHost is a network in which b is made first, on a link that the network makes on
-// the host: the other end of one of a, called as end says, or a bridge. With a tunnel one
-// of b's is on it too.
-func standingOnHost(end string, tunnel bool) osl.Network {
+// the host: the other end of one of a, called as end says, or a bridge.
+func standingOnHost(end string) osl.Network {
 	on := osl.InterfaceSpec{Name: "on-host", MAC: osl.MAC(hw(98)), Addresses: v4("10.93.0.1/24")}
 	a := osl.Spec{Name: "a"}
 	if end == "" {
@@ -75,10 +74,8 @@ func standingOnHost(end string, tunnel bool) osl.Network {
 	} else {
 		a.Interfaces = []osl.InterfaceSpec{{Name: end, MAC: osl.MAC(hw(99)), Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "on-host"}}}
 	}
-	b := osl.Spec{Name: "b", Interfaces: []osl.InterfaceSpec{{Name: "mv0", Type: "macvlan", MAC: osl.MAC(hw(100)), Parent: "host/on-host", Addresses: v4("10.93.0.2/24")}}}
-	if tunnel {
-		b.Interfaces = append(b.Interfaces, osl.InterfaceSpec{Name: "vx0", Type: "vxlan", VNI: 93, Parent: "host/on-host", Remote: netip.MustParseAddr("10.93.0.9"), MAC: osl.MAC(hw(101))})
-	}
+	b := osl.Spec{Name: "b", Interfaces: []osl.InterfaceSpec{{Name: "mv0", Type: "macvlan", MAC: osl.MAC(hw(100)), Parent: "host/on-host", Addresses: v4("10.93.0.2/24")},
+		{Name: "vx0", Type: "vxlan", VNI: 93, Parent: "host/on-host", Remote: netip.MustParseAddr("10.93.0.9"), MAC: osl.MAC(hw(101))}}}
 	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{b,
 		a, {Name: osl.HostName, Interfaces: []osl.InterfaceSpec{on}}}}
 }

@@ -316,9 +316,9 @@ func faultOps() []faultOp {
 			w.open = append(w.open, again)
 		}, do: func(w *faultWorld) error { return w.a.Destroy() }},
 		{name: "Apply of links that stand on each other", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, stackedLab(1400)); return err }},
-		{name: "Apply of links on one that it makes on the host", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, standingOnHost("e0", true)); return err }},
-		{name: "Apply of links on another one on the host", before: func(w *faultWorld) { _, err := osl.Apply(ctx, standingOnHost("e0", false)); w.must(err) },
-			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, standingOnHost("", false)); return err }},
+		{name: "Apply of links on one that it makes on the host", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, standingOnHost("e0")); return err }},
+		{name: "Apply of links on another one on the host", before: func(w *faultWorld) { _, err := osl.Apply(ctx, standingOnHost("e0")); w.must(err) },
+			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, standingOnHost("")); return err }},
 		{name: "Apply of segments", do: func(w *faultWorld) error { _, err := osl.Apply(ctx, segmentLab("blue", "green")); return err }},
 		{name: "Apply that puts an end to a segment", before: func(w *faultWorld) { _, err := osl.Apply(ctx, segmentLab("blue", "green")); w.must(err) },
 			do: func(w *faultWorld) error { _, err := osl.Apply(ctx, segmentLab("blue", "blue")); return err }},

@@ -293,6 +293,13 @@ func (n *Namespace) replay(ctx context.Context, id string, steps []plan.Step) er
 			}
 			n.passOver(err)
 			steps = steps[1:]
+		case s.In != "":
+			steps = steps[1:] // the sandbox asks for it
+		case s.Far != 0:
+			if err := n.settleFar(ctx, id, s.Far); err != nil {
+				return err
+			}
+			steps = steps[1:]
 		case s.Move != nil:
 			if err := n.settleMove(ctx, id, *s.Move); err != nil {
 				return err

@@ -12,11 +12,12 @@ type ReadSetting func(ns, path string, index int) (value string, ok bool)
 
 // journal collects what a change has to note before it begins.
 type journal struct {
-	made  map[string]bool // namespaces that the change makes: they end with it
-	links map[place]bool  // links that it makes: what is on them ends with them
-	ends  map[string]bool // namespaces that end with it
-	steps map[Role]map[string][]Step
-	read  ReadSetting
+	made   map[string]bool // namespaces that the change makes: they end with it
+	links  map[place]bool  // links that it makes: what is on them ends with them
+	ends   map[string]bool // namespaces that end with it
+	steps  map[Role]map[string][]Step
+	read   ReadSetting
+	onHost bool // it makes links there
 }
 
 // place is a link of a namespace.
@@ -92,6 +93,7 @@ func (j *journal) survey(ops []Op) (changing int) {
 			if a.In != nil {
 				ns = *a.In
 			}
+			j.onHost = j.onHost || ns == HostNS
 			j.links[place{ns, a.Link.Index}] = true
 			if p := a.Link.Peer; p != nil {
 				if a.PeerNS != nil {
@@ -165,6 +167,15 @@ func (j *journal) note(op Op) {
 				j.add(Undo, u.NS, Step{Move: &Move{Key: *a.To, Here: m.There, There: m.Here}})
 			} else if in, ok := op.Do.(SetLink); ok && in.Link.Alias != nil {
 				j.add(Undo, u.NS, Step{Home: a.Link.Index, Value: *in.Link.Alias})
+			}
+		case ChangeLink:
+			if a.Far && j.onHost && u.NS != HostNS && !j.made[u.NS] { // before what is made there goes, which takes it along
+				step := stepOf(a)
+				step.In = u.NS
+				j.add(Undo, HostNS, step)
+				j.add(Undo, u.NS, Step{Far: a.Index})
+			} else {
+				j.add(Undo, u.NS, stepOf(a))
 			}
 		case Message:
 			j.add(Undo, u.NS, stepOf(a))

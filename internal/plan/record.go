@@ -76,6 +76,10 @@ type Step struct {
 	Masq  []Masq
 	// Unpin is a key of this namespace that osl pinned, and that is taken away.
 	Unpin string
+	// Far is the index of a link of which the record of the host has what is done: a step
+	// with this namespace as In. A sandbox's own record says nothing of a tunnel there.
+	Far int
+	In  string
 	// Move takes a link back into the sandbox that it left for another one.
 	Move *Move
 }
@@ -98,8 +102,8 @@ func (s Step) Request() rtnl.Request {
 	return rtnl.Request{Type: s.Type, Flags: s.Flags, Data: s.Data}
 }
 
-// IsMessage reports whether the step is a message.
-func (s Step) IsMessage() bool { return s.Data != nil || s.Gone != 0 }
+// IsMessage reports whether the step is a message to the record's own namespace.
+func (s Step) IsMessage() bool { return s.Data != nil && s.In == "" || s.Gone != 0 }
 
 const (
 	recordPrefix = "osl1."

@@ -36,10 +36,18 @@ func namesOf(t testing.TB, r Record) []string {
 	return names
 }
 
+// there is a step of the host's record that is done in a sandbox.
+func there(key string, m Message) Step {
+	s := stepOf(m)
+	s.In = key
+	return s
+}
+
 func TestRecordsComeBack(t *testing.T) {
 	a, b := record(), record()
 	b.Role, b.Leader, b.Parts = Redo, "/run/netns/a", nil
-	b.Steps = append(b.Steps, Step{Move: &Move{Key: "/run/netns/b", Here: 7, There: 8, Back: true}})
+	b.Steps = append(b.Steps, Step{Move: &Move{Key: "/run/netns/b", Here: 7, There: 8, Back: true}}, Step{Far: 7}, there("/run/netns/b", ChangeLink{Index: 7, Kind: "vxlan"}),
+		stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8}}))
 	for i := range 40 {
 		b.Steps = append(b.Steps, Step{Path: fmt.Sprintf("ipv4/%x/%d", i*7919, i), Value: strings.Repeat("x", i)})
 	}
@@ -77,13 +85,18 @@ func TestRecordThatIsTooLong(t *testing.T) {
 func TestRecordsStayInTheirNamespace(t *testing.T) {
 	host := HostNS
 	for what, s := range map[string]Step{
-		"a move":            stepOf(SetLink{To: &host, Link: rtnl.LinkSet{Index: 7}}),
-		"a move to a PID":   {Type: linux.RTM_NEWLINK, Data: append(make([]byte, 16), 8, 0, linux.IFLA_NET_NS_PID, 0, 1, 0, 0, 0)},
-		"a new link":        stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "bridge"}}),
-		"another's link":    {Type: linux.RTM_DELLINK, Data: append(make([]byte, 16), 8, 0, 46, 0, 1, 0, 0, 0)},
-		"another's address": {Type: linux.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, linux.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
-		"a rule":            {Type: linux.RTM_NEWRULE, Data: make([]byte, 12)},
-		"no link to delete": {Gone: 1}, "no link to bring home": {Home: 1},
+		"a move":               stepOf(SetLink{To: &host, Link: rtnl.LinkSet{Index: 7}}),
+		"a move to a PID":      {Type: linux.RTM_NEWLINK, Data: append(make([]byte, 16), 8, 0, linux.IFLA_NET_NS_PID, 0, 1, 0, 0, 0)},
+		"a new link":           stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "bridge"}}),
+		"a link on none":       stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan"}}),
+		"a link elsewhere":     stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8, NSFD: 9}}),
+		"a new link there":     there("/run/netns/b", NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8}}),
+		"a change nowhere":     there("b", ChangeLink{Index: 7, Kind: "vxlan"}),
+		"lo, as the host says": {Far: 1},
+		"another's link":       {Type: linux.RTM_DELLINK, Data: append(make([]byte, 16), 8, 0, 46, 0, 1, 0, 0, 0)},
+		"another's address":    {Type: linux.RTM_NEWADDR, Data: append(make([]byte, 8), 8, 0, linux.IFA_TARGET_NETNSID, 0, 1, 0, 0, 0)},
+		"a rule":               {Type: linux.RTM_NEWRULE, Data: make([]byte, 12)},
+		"no link to delete":    {Gone: 1}, "no link to bring home": {Home: 1},
 		"a path that leaves":          {Path: "ipv4/../../x", Value: "1"},
 		"a key without its directory": {Unpin: "a"},
 		"a move to no key":            {Move: &Move{Key: "b", Here: 7, There: 8}},

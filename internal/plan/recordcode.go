@@ -27,6 +27,8 @@ const (
 	stepTable   = 8
 	stepWG      = 9
 	stepMove    = 10
+	stepFar     = 11
+	stepIn      = 12
 )
 
 func (r Record) marshal() []byte {
@@ -50,6 +52,15 @@ func (r Record) marshal() []byte {
 			num(uint64(s.Move.Here))
 			num(uint64(s.Move.There))
 			num(uint64(b2i(s.Move.Back)))
+		case s.Far != 0:
+			b = append(b, stepFar)
+			num(uint64(s.Far))
+		case s.In != "":
+			b = append(b, stepIn)
+			str(s.In)
+			num(uint64(s.Type))
+			num(uint64(s.Flags))
+			str(string(s.Data))
 		case s.End:
 			b = append(b, stepEnd)
 		case s.Gone != 0:
@@ -132,6 +143,15 @@ func (r *Record) unmarshal(b []byte) (err error) {
 		case stepMove:
 			m := Move{Key: str(), Here: int(uint32(num())), There: int(uint32(num())), Back: num() != 0}
 			if s.Move = &m; !filepath.IsAbs(m.Key) || m.Here <= loopback || m.There <= loopback {
+				return errRecord
+			}
+		case stepFar:
+			if s.Far = int(uint32(num())); s.Far <= loopback {
+				return errRecord
+			}
+		case stepIn:
+			s.In, s.Type, s.Flags, s.Data = str(), uint16(num()), uint16(num()), []byte(str())
+			if index, _ := rtnl.Reshapes(s.Data); !filepath.IsAbs(s.In) || s.Type != linux.RTM_NEWLINK || s.Makes() || index == 0 {
 				return errRecord
 			}
 		case stepEnd:

@@ -18,6 +18,7 @@ type ChangeLink struct {
 	Data, Was rtnl.LinkData
 	Parent    int    // of a tunnel; 0 for none
 	Name      string // of Parent, where that is another than it was
+	Far       bool   // the tunnel is on the host
 }
 
 func (a ChangeLink) Request(FDs) rtnl.Request {
@@ -68,7 +69,7 @@ func (a ChangeLink) same(o ChangeLink) bool { return a.Data == o.Data && a.Paren
 // tunnel's and not 0, and what takes that back.
 func (f *Iface) reshaped(l *rtnl.Link, parent int) (to, from ChangeLink) {
 	kind := KindOf(f.Kind)
-	to = ChangeLink{Index: l.Index, Kind: f.Kind, Data: l.Data, Was: l.Data}
+	to = ChangeLink{Index: l.Index, Kind: f.Kind, Data: l.Data, Was: l.Data, Far: l.ParentNS}
 	if !kind.ownParent {
 		to.Parent = l.Parent
 	}
