@@ -39,11 +39,9 @@ func (a *app) create(ctx context.Context, names []string) error {
 	}
 	var made []*osl.Namespace
 	dir := base.Path()
-	outermost, err := base.Make(dir) // by the first of them else, and it would stay where another one fails
-	if err != nil {
-		base.Unmake(dir, outermost)
-		return err
-	}
+	// By the first of them else, and it would stay where another one fails. Where it can
+	// not be made, that one says so.
+	outermost, _ := base.Make(dir)
 	for _, name := range names {
 		ns, err := osl.Create(ctx, name)
 		if err != nil {

@@ -214,7 +214,7 @@ func allowed(s Step) bool {
 			return receiver(kind) != ""
 		}
 		index, _ := rtnl.Reshapes(s.Data)
-		return (index != 0 || rtnl.StaysHere(s.Type, s.Data))
+		return index != 0 || rtnl.StaysHere(s.Type, s.Data)
 	case linux.RTM_SETLINK, linux.RTM_DELLINK: // VLANs
 		return len(s.Data) > 0 && s.Data[0] == linux.AF_BRIDGE && rtnl.StaysHere(s.Type, s.Data)
 	case linux.RTM_NEWLINKPROP, linux.RTM_DELLINKPROP:
