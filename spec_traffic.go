@@ -83,8 +83,23 @@ type NexthopSpec struct {
 	// interface with IPv6 in the sandbox, since it is on lo.
 	Blackhole bool `json:"blackhole,omitempty"`
 	// Group are several of the sandbox's Nexthops, among which the kernel divides what it
-	// sends; a blackhole only alone, and no groups. In place of all else.
+	// sends; a blackhole only alone, and no groups. In place of Via, Dev, Family and
+	// Blackhole.
 	Group []NexthopMember `json:"group,omitempty"`
+	// Type is that of a group: mpath (also if empty), which divides anew whenever the group
+	// changes, or resilient, where most flows keep their next hop then. The latter needs
+	// Linux 5.13. With another type the kernel makes the group anew.
+	Type string `json:"type,omitempty"`
+	// Buckets is how many of them a resilient group has, by which it divides flows, 1 to
+	// 65535. Needed there. With another number the kernel makes the group anew.
+	Buckets int `json:"buckets,omitempty"`
+	// IdleTimer is how long a bucket of a resilient group has to be without a packet before
+	// it gets another next hop, in whole seconds; the kernel's is 120s.
+	IdleTimer *Duration `json:"idle_timer,omitempty"`
+	// UnbalancedTimer is how long a resilient group may be without its shares before
+	// buckets get another next hop that are in use, in whole seconds; the kernel's is 0s,
+	// for ever.
+	UnbalancedTimer *Duration `json:"unbalanced_timer,omitempty"`
 }
 
 // NexthopMember is a next hop of a group.

@@ -243,11 +243,13 @@ func interfaceStatusOf(x *stand.Iface) InterfaceStatus {
 }
 
 func (n NexthopSpec) wanted() want.Nexthop {
-	return want.Nexthop{ID: n.ID, Via: n.Via, Dev: n.Dev, Family: n.Family, Blackhole: n.Blackhole, Group: each(n.Group, NexthopMember.wanted)}
+	return want.Nexthop{ID: n.ID, Via: n.Via, Dev: n.Dev, Family: n.Family, Blackhole: n.Blackhole, Group: each(n.Group, NexthopMember.wanted),
+		Type: n.Type, Buckets: n.Buckets, IdleTimer: (*time.Duration)(n.IdleTimer), UnbalancedTimer: (*time.Duration)(n.UnbalancedTimer)}
 }
 
 func nexthopOf(w want.Nexthop) NexthopSpec {
-	return NexthopSpec{ID: w.ID, Via: w.Via, Dev: w.Dev, Family: w.Family, Blackhole: w.Blackhole, Group: each(w.Group, memberOf)}
+	return NexthopSpec{ID: w.ID, Via: w.Via, Dev: w.Dev, Family: w.Family, Blackhole: w.Blackhole, Group: each(w.Group, memberOf),
+		Type: w.Type, Buckets: w.Buckets, IdleTimer: (*Duration)(w.IdleTimer), UnbalancedTimer: (*Duration)(w.UnbalancedTimer)}
 }
 
 func otherRouteOf(r stand.OtherRoute) OtherRoute {

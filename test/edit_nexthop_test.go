@@ -41,7 +41,10 @@ func (r *drawer) nexthops(on []osl.InterfaceSpec) (list []osl.NexthopSpec) {
 		}
 		switch kind := draw(r, "nexthop kind", "via", "via", "dev", "group", "blackhole"); {
 		case kind == "group" && len(members) > 0:
-			x.Group = members
+			if x.Group = members; r.sometimes("resilient", 2) {
+				x.Type, x.Buckets = "resilient", draw(r, "buckets", 4, 32)
+				x.IdleTimer, x.UnbalancedTimer = maybe[osl.Duration](r, "idle_timer", 0, 60e9), maybe[osl.Duration](r, "unbalanced_timer", 7e9, 300e9)
+			}
 		case kind == "blackhole" || len(four) == 0:
 			x.Blackhole, x.Family = true, draw(r, "family", "", "ipv4")
 			if slices.ContainsFunc(on, has6) && r.sometimes("of IPv6", 2) { // which is on lo
@@ -91,6 +94,15 @@ func nexthopLine(x osl.NexthopSpec) string {
 	}
 	for _, m := range x.Group {
 		line += fmt.Sprintf(" %d,%d", m.ID, max(m.Weight, 1))
+	}
+	if x.Type == "resilient" {
+		seconds := func(d *osl.Duration, usual osl.Duration) osl.Duration {
+			if d == nil {
+				d = &usual
+			}
+			return *d / 1e9
+		}
+		line += fmt.Sprint(" resilient ", x.Buckets, " ", int(seconds(x.IdleTimer, 120e9)), " ", int(seconds(x.UnbalancedTimer, 0)))
 	}
 	if x.Via.IsValid() {
 		line += " " + x.Via.String()

@@ -27,7 +27,12 @@ func nexthopsIn(t *testing.T, box string) (list []string) {
 		Blackhole    json.RawMessage
 		Group        []member
 		Type         string
-		Flags        []string
+		Args         struct {
+			Buckets    int
+			Idle       float64 `json:"idle_timer"`
+			Unbalanced float64 `json:"unbalanced_timer"`
+		} `json:"resilient_args"`
+		Flags []string
 	}](t, "/run/netns/"+box, "ip", "-json", "-N", "nexthop") {
 		line := fmt.Sprint(n.ID)
 		if n.Blackhole != nil {
@@ -35,6 +40,9 @@ func nexthopsIn(t *testing.T, box string) (list []string) {
 		}
 		for _, m := range n.Group {
 			line += fmt.Sprintf(" %d,%d", m.ID, max(m.Weight, 1))
+		}
+		if n.Type == "resilient" {
+			line += fmt.Sprint(" resilient ", n.Args.Buckets, " ", n.Args.Idle, " ", n.Args.Unbalanced)
 		}
 		list = append(list, strings.Join(strings.Fields(fmt.Sprint(line, " ", n.Gateway, " ", n.Dev, " ", strings.Join(n.Flags, " "), " by ", n.Protocol)), " "))
 	}
@@ -165,6 +173,65 @@ func TestFeatureNexthops(t *testing.T) {
 	has("77 10.81.0.7 e1 by 4")
 }
 
+// A resilient group is in the kernel as the network says, Inspect says the same, its timers
+// change in place, and with another number of buckets, or another type, it is made anew with
+// the routes by it; a change that fails gives all of it back.
+func TestFeatureNexthopsResilient(t *testing.T) {
+	begin(t)
+	downAfter(t, "hops")
+	a, p := netip.MustParseAddr, netip.MustParsePrefix
+	seconds := func(n int) *osl.Duration { d := osl.Duration(n) * 1e9; return &d }
+	hops := []osl.NexthopSpec{
+		{ID: 1, Via: a("10.80.0.9"), Dev: "e0"}, {ID: 2, Via: a("10.81.0.9"), Dev: "e1"},
+		{ID: 3, Group: []osl.NexthopMember{{ID: 1, Weight: 1}, {ID: 2, Weight: 3}}, Type: "resilient", Buckets: 8, IdleTimer: seconds(60), UnbalancedTimer: seconds(300)},
+		{ID: 4, Group: []osl.NexthopMember{{ID: 1, Weight: 1}}, Type: "resilient", Buckets: 65535},
+		{ID: 5, Group: []osl.NexthopMember{{ID: 2, Weight: 1}}},
+	}
+	routes := []osl.RouteSpec{{To: p("10.90.0.0/24"), Nexthop: 3}, {To: p("10.91.0.0/24"), Nexthop: 4}, {To: p("10.92.0.0/24"), Nexthop: 5}}
+	did, err := osl.Apply(t.Context(), nexthopsNet(hops, routes...))
+	testnet.Feature(t, "nexthop objects, resilient groups", err)
+	if want := "ip -n ha nexthop add id 3 group 1/2,3 type resilient buckets 8 idle_timer 60 unbalanced_timer 300 proto 111"; !slices.ContainsFunc(did, func(c osl.Change) bool { return c.Command == want }) {
+		t.Errorf("no command is %q in\n%s", want, osl.Changes(did))
+	}
+	settles(t, nexthopsNet(hops, routes...))
+	has := func(three, four, five string) {
+		t.Helper()
+		want := []string{"1 10.80.0.9 e0 onlink by 111", "2 10.81.0.9 e1 onlink by 111", "3 1,1 2,3 " + three + "by 111", "4 1,1 " + four + "by 111", "5 2,1 " + five + "by 111"}
+		if got := nexthopsIn(t, "ha"); !slices.Equal(got, want) {
+			t.Errorf("the kernel has the next hops\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if got, want := routesByNexthop(t, "ha"), []string{"10.90.0.0/24 by 3 metric 0", "10.91.0.0/24 by 4 metric 0", "10.92.0.0/24 by 5 metric 0"}; !slices.Equal(got, want) {
+			t.Errorf("the kernel has the routes %q", got)
+		}
+	}
+	has("resilient 8 60 300 ", "resilient 65535 120 0 ", "")
+	n, err := osl.Open(t.Context(), "ha")
+	must(t, err)
+	defer n.Close()
+	st, err := n.Inspect(t.Context())
+	must(t, err)
+	if got, want := toText(st.Nexthops), toText(hops); got != want {
+		t.Errorf("Inspect says\n%s\nand the network\n%s", got, want)
+	}
+	hops[2].IdleTimer, hops[2].UnbalancedTimer, hops[3].IdleTimer = nil, seconds(7), seconds(0)
+	if did := settles(t, nexthopsNet(hops, routes...)); len(did) != 2 || did[0].Command != "ip -n ha nexthop replace id 3 group 1/2,3 type resilient buckets 8 idle_timer 120 unbalanced_timer 7 proto 111" {
+		t.Errorf("other timers do %v", did)
+	}
+	has("resilient 8 120 7 ", "resilient 65535 0 0 ", "")
+	before := everySnapshot(t)
+	hops[2].Buckets = 16
+	hops[3].Type, hops[3].Buckets, hops[3].IdleTimer = "", 0, nil
+	hops[4].Type, hops[4].Buckets = "resilient", 1
+	if _, err := osl.Apply(t.Context(), failing(nexthopsNet(hops, routes...))); err == nil || strings.Contains(err.Error(), "left behind") {
+		t.Errorf("a change that fails: %v", err)
+	}
+	if changed := differs(t, before, everySnapshot); changed != "" {
+		t.Errorf("a change that failed has changed %s", changed)
+	}
+	settles(t, nexthopsNet(hops, routes...))
+	has("resilient 16 120 7 ", "", "resilient 1 120 0 ")
+}
+
 // What can not be is refused with the reason, before anything is done or by the kernel,
 // and nothing is done.
 func TestNexthopsThatAreRefused(t *testing.T) {
@@ -172,6 +239,7 @@ func TestNexthopsThatAreRefused(t *testing.T) {
 	downAfter(t, "hops")
 	a, p := netip.MustParseAddr, netip.MustParsePrefix
 	one := osl.NexthopSpec{ID: 1, Via: a("10.80.0.9"), Dev: "e0"}
+	half := osl.Duration(5e8)
 	group := func(id uint32, of ...osl.NexthopMember) osl.NexthopSpec { return osl.NexthopSpec{ID: id, Group: of} }
 	for _, x := range []struct {
 		hops  []osl.NexthopSpec
@@ -194,6 +262,11 @@ func TestNexthopsThatAreRefused(t *testing.T) {
 		{hops: []osl.NexthopSpec{{ID: 1, Dev: "e7"}}, is: osl.ErrNotFound, says: "the device of the nexthop 1 is not in the sandbox"},
 		{hops: []osl.NexthopSpec{one}, route: osl.RouteSpec{To: p("10.90.0.0/24"), Nexthop: 2}, is: osl.ErrNotFound, says: "the nexthop 2 of the route to 10.90.0.0/24 is not in the sandbox"},
 		{hops: []osl.NexthopSpec{one}, route: osl.RouteSpec{To: p("10.90.0.0/24"), Nexthop: 1, Dev: "e0"}, is: osl.ErrInvalid, says: "has nexthop, and beside it"},
+		{hops: []osl.NexthopSpec{one, {ID: 2, Group: []osl.NexthopMember{{ID: 1}}, Type: "resilient"}}, is: osl.ErrInvalid, says: "needs buckets, 1 to 65535"},
+		{hops: []osl.NexthopSpec{one, {ID: 2, Group: []osl.NexthopMember{{ID: 1}}, Type: "hash"}}, is: osl.ErrInvalid, says: `has no type "hash": a group is mpath or resilient`},
+		{hops: []osl.NexthopSpec{one, {ID: 2, Group: []osl.NexthopMember{{ID: 1}}, Buckets: 8}}, is: osl.ErrInvalid, says: "only a group of the type resilient has"},
+		{hops: []osl.NexthopSpec{{ID: 1, Via: a("10.80.0.9"), Dev: "e0", Type: "mpath"}}, is: osl.ErrInvalid, says: "is no group, and has a type"},
+		{hops: []osl.NexthopSpec{one, {ID: 2, Group: []osl.NexthopMember{{ID: 1}}, Type: "resilient", Buckets: 8, IdleTimer: &half}}, is: osl.ErrInvalid, says: "has the idle_timer 500ms: it is in whole seconds"},
 		// By the kernel.
 		{hops: []osl.NexthopSpec{one}, route: osl.RouteSpec{To: p("fd90::/64"), Nexthop: 1}, is: osl.ErrInvalid, says: "IPv6 routes can not use an IPv4 nexthop"},
 		{hops: []osl.NexthopSpec{one, {ID: 2, Blackhole: true}, group(3, osl.NexthopMember{ID: 1}, osl.NexthopMember{ID: 2})}, is: osl.ErrInvalid, says: "lackhole"},

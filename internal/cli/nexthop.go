@@ -35,6 +35,17 @@ func nexthopRow(n osl.NexthopSpec, by string) []string {
 		}
 		words = append(words, "group "+strings.Join(list, ", "))
 	}
+	if n.Type != "" {
+		words = append(words, n.Type, "buckets", fmt.Sprint(n.Buckets))
+		for _, t := range []struct {
+			name string
+			d    *osl.Duration
+		}{{"idle_timer", n.IdleTimer}, {"unbalanced_timer", n.UnbalancedTimer}} {
+			if t.d != nil {
+				words = append(words, t.name, t.d.String())
+			}
+		}
+	}
 	if n.Via.IsValid() {
 		words = append(words, "via "+n.Via.String())
 	}

@@ -253,6 +253,8 @@ func ofNexthop(e *fault.Error, n rtnl.Nexthop, is func(error, string)) {
 	switch {
 	case errors.Is(e.Err, unix.EOPNOTSUPP) && e.Kernel == "":
 		is(fault.ErrUnsupported, "the kernel has no nexthop objects, which came with Linux 5.3: give the routes via, dev or next_hops")
+	case n.Resilient.Buckets != 0 && errors.Is(e.Err, unix.EINVAL) && !kernelIs(5, 13):
+		is(fault.ErrUnsupported, "the kernel has no resilient groups of next hops, which came with Linux 5.13: leave type out")
 	case strings.Contains(e.Kernel, "IPv6 is disabled") && n.Blackhole:
 		is(fault.ErrInvalid, "a blackhole of IPv6 is on lo, whose IPv6 is on while an interface has an IPv6 address")
 	case strings.Contains(e.Kernel, "IPv6 is disabled"):

@@ -20,14 +20,22 @@ func nexthopsLab(other bool) osl.Network {
 		osl.RouteSpec{To: p("2001:db8:ff06::/48"), Nexthop: 6},
 		osl.RouteSpec{To: p("2001:db8:ff07::/48"), Nexthop: 7, Metric: 50},
 		osl.RouteSpec{To: p("172.16.8.0/24"), Nexthop: 8},
+		osl.RouteSpec{To: p("172.16.10.0/24"), Nexthop: 10},
+		osl.RouteSpec{To: p("172.16.11.0/24"), Nexthop: 11},
 	)
+	minute := osl.Duration(60e9)
+	resilient := func(id uint32, buckets int, idle *osl.Duration, of ...osl.NexthopMember) osl.NexthopSpec {
+		return osl.NexthopSpec{ID: id, Group: of, Type: "resilient", Buckets: buckets, IdleTimer: idle}
+	}
 	hops := []osl.NexthopSpec{{ID: 1, Via: a("10.70.0.9"), Dev: "e0"}, {ID: 2, Via: a("10.71.0.9"), Dev: "e1"},
 		{ID: 3, Group: []osl.NexthopMember{member(1, 1), member(2, 3)}}, {ID: 4, Dev: "e1"}, {ID: 5, Blackhole: true},
-		{ID: 6, Via: a("2001:db8:70::9"), Dev: "e0"}, {ID: 7, Blackhole: true, Family: "ipv6"}, {ID: 8, Group: []osl.NexthopMember{member(5, 1)}}}
-	if other { // in place, a group of other ones and none any more, one of none, of the other family, and other ways of routes
+		{ID: 6, Via: a("2001:db8:70::9"), Dev: "e0"}, {ID: 7, Blackhole: true, Family: "ipv6"}, {ID: 8, Group: []osl.NexthopMember{member(5, 1)}},
+		resilient(10, 8, nil, member(1, 1), member(2, 3)), resilient(11, 8, nil, member(2, 1))}
+	if other { // in place, a group of other ones, of other buckets and none any more, one of none, of the other family, and other ways of routes
 		hops = []osl.NexthopSpec{{ID: 1, Via: a("10.71.0.9"), Dev: "e1"}, {ID: 3, Via: a("2001:db8:71::9"), Dev: "e1"},
 			{ID: 4, Group: []osl.NexthopMember{member(1, 256), member(9, 2)}}, {ID: 5, Dev: "e0"}, {ID: 6, Blackhole: true, Family: "ipv6"},
-			{ID: 7, Via: a("fe80::9"), Dev: "e0"}, {ID: 8, Group: []osl.NexthopMember{member(1, 1), member(5, 1)}}, {ID: 9, Via: a("10.70.0.8"), Dev: "e0"}}
+			{ID: 7, Via: a("fe80::9"), Dev: "e0"}, {ID: 8, Group: []osl.NexthopMember{member(1, 1), member(5, 1)}}, {ID: 9, Via: a("10.70.0.8"), Dev: "e0"},
+			resilient(10, 16, nil, member(1, 1), member(9, 1)), resilient(11, 8, &minute, member(1, 1), member(9, 7))}
 		n.Sandboxes[0].Routes[1] = osl.RouteSpec{To: p("172.16.3.0/24"), Via: a("10.70.0.9"), Table: 100}
 		n.Sandboxes[0].Routes[6].Nexthop = 4
 		n.Sandboxes[0].Routes = append(n.Sandboxes[0].Routes, osl.RouteSpec{To: p("172.16.9.0/24"), Nexthop: 9})

@@ -166,8 +166,8 @@ const (
 	RT_TABLE_UNSPEC   = 0
 )
 
-// Next hops that are objects of their own. Two numbers are not in package unix: those of
-// a group that is resilient.
+// Next hops that are objects of their own. Those of a group that is resilient are not in
+// package unix.
 const (
 	NHA_BLACKHOLE                 = 4
 	NHA_ENCAP                     = 8
@@ -179,7 +179,11 @@ const (
 	NHA_ID                        = 1
 	NHA_OIF                       = 5
 	NHA_RES_GROUP                 = 12
+	NHA_RES_GROUP_BUCKETS         = 1
+	NHA_RES_GROUP_IDLE_TIMER      = 2
+	NHA_RES_GROUP_UNBALANCED      = 3 // ..._UNBALANCED_TIMER
 	NHA_RES_GROUP_UNBALANCED_TIME = 4
+	NEXTHOP_GRP_TYPE_RES          = 1
 )
 
 // Rules of policy routing.

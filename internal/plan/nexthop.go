@@ -59,6 +59,9 @@ func nexthopText(n rtnl.Nexthop) (s string) {
 			s += fmt.Sprintf(",%d", m.Weight)
 		}
 	}
+	if r := n.Resilient; r.Buckets != 0 {
+		s += fmt.Sprintf(" type resilient buckets %d idle_timer %d unbalanced_timer %d", r.Buckets, r.Idle/100, r.Unbalanced/100)
+	}
 	if n.Via.IsValid() {
 		s += " via " + n.Via.String()
 	}
@@ -78,14 +81,14 @@ func SameNexthop(h, w rtnl.Nexthop) bool {
 		return slices.SortedFunc(slices.Values(list), func(x, y rtnl.Member) int { return int(int64(x.ID) - int64(y.ID)) })
 	}
 	return h.ID == w.ID && h.Family == w.Family && h.Via == w.Via && (h.Index == w.Index || w.Blackhole) && h.Blackhole == w.Blackhole &&
-		slices.Equal(byID(h.Group), byID(w.Group))
+		slices.Equal(byID(h.Group), byID(w.Group)) && h.Resilient == w.Resilient
 }
 
 // becomes reports whether the kernel makes w of the next hop h that is there: a group is
-// never made of one, and by one of IPv4 no route of IPv6 leads, and by a blackhole no
-// group with others in it.
+// never made of one, nor one of another type or with other buckets, and by one of IPv4 no
+// route of IPv6 leads, and by a blackhole no group with others in it.
 func becomes(h, w rtnl.Nexthop) bool {
-	return len(h.Group) > 0 == (len(w.Group) > 0) && h.Blackhole == w.Blackhole && !(h.Family == linux.AF_INET6 && w.Family == linux.AF_INET)
+	return len(h.Group) > 0 == (len(w.Group) > 0) && h.Resilient.Buckets == w.Resilient.Buckets && h.Blackhole == w.Blackhole && !(h.Family == linux.AF_INET6 && w.Family == linux.AF_INET)
 }
 
 // singlesFirst returns next hops with groups after those that they are groups of.

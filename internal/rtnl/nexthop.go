@@ -17,6 +17,7 @@ type Nexthop struct {
 	OnLink    bool       // Via is taken to be on the link without looking
 	Blackhole bool
 	Group     []Member
+	Resilient Resilient // zero of what is no such group
 	Proto     uint8
 	Dev       string // the name of Index, for who reads
 	// Whole is all that the kernel said of one of others, which may be more than is
@@ -28,6 +29,13 @@ type Nexthop struct {
 type Member struct {
 	ID     uint32
 	Weight int // 1 to 256
+}
+
+// Resilient is what a resilient group is beside its members. Times are in hundredths of a
+// second.
+type Resilient struct {
+	Buckets          uint16
+	Idle, Unbalanced uint32
 }
 
 // sizeofNhMsg is that of struct nhmsg, and sizeofNhGroup of struct nexthop_grp, both of
@@ -58,6 +66,14 @@ func (n Nexthop) message() buffer {
 			v = append(binary.NativeEndian.AppendUint32(v, m.ID), uint8(max(m.Weight, 1)-1), 0, 0, 0)
 		}
 		b.bytes(linux.NHA_GROUP, v)
+	}
+	if r := n.Resilient; r != (Resilient{}) {
+		b.bytes(linux.NHA_GROUP_TYPE, binary.NativeEndian.AppendUint16(nil, linux.NEXTHOP_GRP_TYPE_RES))
+		b.nest(linux.NHA_RES_GROUP, func() {
+			b.bytes(linux.NHA_RES_GROUP_BUCKETS, binary.NativeEndian.AppendUint16(nil, r.Buckets))
+			b.u32(linux.NHA_RES_GROUP_IDLE_TIMER, r.Idle)
+			b.u32(linux.NHA_RES_GROUP_UNBALANCED, r.Unbalanced)
+		})
 	}
 	return b
 }
@@ -135,7 +151,18 @@ func ParseNexthop(p []byte) (n Nexthop, ok bool) {
 			for ; len(v) >= sizeofNhGroup; v = v[sizeofNhGroup:] {
 				n.Group = append(n.Group, Member{getU32(v), int(v[4]) + 1})
 			}
-		case linux.NHA_ENCAP, linux.NHA_FDB, linux.NHA_RES_GROUP:
+		case linux.NHA_RES_GROUP:
+			for t, v := range attrs(v) {
+				switch {
+				case t == linux.NHA_RES_GROUP_BUCKETS && len(v) >= 2:
+					n.Resilient.Buckets = binary.NativeEndian.Uint16(v)
+				case t == linux.NHA_RES_GROUP_IDLE_TIMER:
+					n.Resilient.Idle = getU32(v)
+				case t == linux.NHA_RES_GROUP_UNBALANCED:
+					n.Resilient.Unbalanced = getU32(v)
+				}
+			}
+		case linux.NHA_ENCAP, linux.NHA_FDB:
 			odd = true
 		}
 	}

@@ -67,6 +67,8 @@ var limits = map[string]object{
 	"RuleSpec.dport":       {"type": []string{"string", "integer"}},
 	"RuleSpec.ipproto":     {"type": []string{"string", "integer"}},
 	"NextHop.weight":       {"minimum": 0, "maximum": 256},
+	"NexthopSpec.type":     {"enum": want.GroupTypes},
+	"NexthopSpec.buckets":  {"minimum": 0, "maximum": 1<<16 - 1},
 	"InterfaceSpec.routes": {"items": destination},
 
 	"WireGuardSpec.listen_port":              {"minimum": 0, "maximum": 1<<16 - 1},

@@ -2,7 +2,9 @@ package want
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -19,7 +21,22 @@ type Nexthop struct {
 	Family    string
 	Blackhole bool
 	Group     []NexthopMember
+
+	Type                       string
+	Buckets                    int
+	IdleTimer, UnbalancedTimer *time.Duration
 }
+
+// GroupTypes are those of groups; the first is that of one that says none.
+var GroupTypes = []string{"mpath", "resilient"}
+
+// usualIdle is the idle timer of a resilient group that says none, in hundredths of a
+// second, as the kernel has it.
+const usualIdle = 12000
+
+// longestTimer is the longest of a resilient group, in seconds: the kernel keeps 32 bits of
+// its ticks, of which there are up to a thousand in each.
+const longestTimer = (1<<32 - 1) / 1000
 
 // NexthopMember is a next hop of a group: osl.NexthopMember.
 type NexthopMember struct {
@@ -76,7 +93,11 @@ func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
 	case x.Via.IsValid() && family != 0 && (family == linux.AF_INET) != x.Via.Is4():
 		return n, no("is via %v, which is not of the family %s", x.Via, x.Family)
 	}
-	n = plan.Nexthop{Dev: x.Dev, Nexthop: rtnl.Nexthop{ID: x.ID, Via: x.Via.WithZone(""), Family: family, Blackhole: x.Blackhole, OnLink: x.Via.IsValid()}}
+	resilient, err := x.resilient(no)
+	if err != nil {
+		return n, err
+	}
+	n = plan.Nexthop{Dev: x.Dev, Nexthop: rtnl.Nexthop{ID: x.ID, Via: x.Via.WithZone(""), Family: family, Blackhole: x.Blackhole, OnLink: x.Via.IsValid(), Resilient: resilient}}
 	switch {
 	case len(x.Group) > 0:
 	case x.Via.Is6():
@@ -100,6 +121,40 @@ func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
 	return n, nil
 }
 
+// resilient checks what is said of a group beside its members.
+func (x Nexthop) resilient(no func(string, ...any) error) (r rtnl.Resilient, err error) {
+	says := x.Buckets != 0 || x.IdleTimer != nil || x.UnbalancedTimer != nil
+	switch {
+	case x.Type == "" && !says:
+		return r, nil
+	case len(x.Group) == 0:
+		return r, no("is no group, and has a type, buckets or timers of one")
+	case x.Type != "" && !slices.Contains(GroupTypes, x.Type):
+		return r, no("has no type %q: a group is mpath or resilient", x.Type)
+	case x.Type != "resilient" && says:
+		return r, no("has buckets or timers, which only a group of the type resilient has")
+	case x.Type != "resilient":
+		return r, nil
+	case x.Buckets < 1 || x.Buckets > 1<<16-1:
+		return r, no("is resilient and needs buckets, 1 to 65535, and not %d", x.Buckets)
+	}
+	r = rtnl.Resilient{Buckets: uint16(x.Buckets), Idle: usualIdle}
+	for _, t := range []struct {
+		name string
+		d    *time.Duration
+		to   *uint32
+	}{{"idle_timer", x.IdleTimer, &r.Idle}, {"unbalanced_timer", x.UnbalancedTimer, &r.Unbalanced}} {
+		switch {
+		case t.d == nil:
+		case *t.d < 0 || *t.d > longestTimer*time.Second || *t.d%time.Second != 0:
+			return r, no("has the %s %v: it is in whole seconds, up to %ds", t.name, *t.d, longestTimer)
+		default:
+			*t.to = uint32(*t.d / (time.Second / 100))
+		}
+	}
+	return r, nil
+}
+
 // NexthopOf says what a next hop is that is an object; devices have names by their
 // indexes.
 func NexthopOf(n rtnl.Nexthop, names map[int]string) Nexthop {
@@ -112,6 +167,19 @@ func NexthopOf(n rtnl.Nexthop, names map[int]string) Nexthop {
 	}
 	for _, m := range n.Group {
 		x.Group = append(x.Group, NexthopMember{m.ID, m.Weight})
+	}
+	if r := n.Resilient; r.Buckets != 0 {
+		x.Type, x.Buckets = "resilient", int(r.Buckets)
+		timer := func(v uint32) *time.Duration {
+			d := time.Duration(v) * (time.Second / 100)
+			return &d
+		}
+		if r.Idle != usualIdle {
+			x.IdleTimer = timer(r.Idle)
+		}
+		if r.Unbalanced != 0 {
+			x.UnbalancedTimer = timer(r.Unbalanced)
+		}
 	}
 	return x
 }

@@ -101,6 +101,7 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		must(err)
 		same(x, RuleOf(r))
 	}
+	minute := time.Minute
 	for _, x := range []Nexthop{
 		{ID: 1, Via: a("10.0.0.1"), Dev: "eth0"},
 		{ID: 2, Via: a("fe80::1"), Dev: "eth1"},
@@ -109,6 +110,8 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		{ID: 5, Blackhole: true},
 		{ID: 6, Blackhole: true, Family: "ipv6"},
 		{ID: 7, Group: []NexthopMember{{ID: 1, Weight: 1}, {ID: 2, Weight: 256}}},
+		{ID: 8, Group: []NexthopMember{{ID: 1, Weight: 1}}, Type: "resilient", Buckets: 65535},
+		{ID: 9, Group: []NexthopMember{{ID: 1, Weight: 1}}, Type: "resilient", Buckets: 1, IdleTimer: new(time.Duration), UnbalancedTimer: &minute},
 	} {
 		list, err := planNexthops([]Nexthop{x})
 		must(err)
