@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -65,7 +66,19 @@ func bridgeOps() []faultOp {
 	before := func(net osl.Network) func(w *faultWorld) {
 		return func(w *faultWorld) { w.make("a"); w.must(applied(net)(w)) }
 	}
+	// Of the bridge the file says no MTU: a route follows that, and is made again when a port
+	// is gone.
+	sized := func(ports ...string) osl.Network {
+		s := osl.Spec{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "br0", Type: "bridge", AddrGenMode: "none", Addresses: []netip.Prefix{netip.MustParsePrefix("fd70::1/64")}}},
+			Routes: []osl.RouteSpec{{To: netip.MustParsePrefix("fd71::/64"), Dev: "br0", MTU: 1300}}}
+		for _, name := range ports {
+			s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: name, Type: "veth", MTU: 1300, Master: "br0", Peer: osl.Endpoint{Sandbox: "a", Interface: name + "f"}}, osl.InterfaceSpec{Name: name + "f"})
+		}
+		return osl.Network{Sandboxes: []osl.Spec{s}}
+	}
 	return []faultOp{
+		{name: "Apply that drops a port with the MTU of a route", before: before(sized("p0")), do: applied(sized())},
+		{name: "Apply of a port with the MTU of a route", before: before(sized()), do: applied(sized("p0"))},
 		{name: "Apply of a bridge with settings", do: applied(bridgeLab(true, "br0"))},
 		{name: "Apply that changes a bridge and its port", before: before(bridgeLab(false, "br0")), do: applied(bridgeLab(true, "br0"))},
 		{name: "Apply that changes a bridge and its port back", before: before(bridgeLab(true, "br0")), do: applied(bridgeLab(false, "br0"))},

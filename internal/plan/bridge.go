@@ -103,6 +103,20 @@ func (b *builder) reports(w *Sandbox, k *known) {
 	}
 }
 
+// keepSizes has a change that fails put routes back whose MTU the kernel changes with that
+// of a bridge, by ports that come and go on the way there or back.
+func (b *builder) keepSizes(w *Sandbox, k *known) {
+	keep := Op{NS: w.Key, Dev: "lo", Do: ReadLink{loopback}, Quiet: true, Half: true}
+	for _, r := range k.Routes {
+		if sizedByLink(r) && slices.ContainsFunc(b.ways(r), func(index int) bool { _, reported := b.reported[index]; return reported }) {
+			keep.Undo = append(keep.Undo, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: ReplaceRoute{r}})
+		}
+	}
+	if len(keep.Undo) > 0 {
+		b.aside = append([]Op{keep}, b.aside...)
+	}
+}
+
 // resize plans to say the routes again whose MTU follows that of a bridge, when the ports
 // are gone that go.
 func (b *builder) resize(w *Sandbox) {

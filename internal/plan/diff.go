@@ -236,6 +236,7 @@ func (b *builder) sandbox(w *Sandbox) error {
 	}
 	b.loopback(w, k, ipv6)
 	b.reports(w, k)
+	b.keepSizes(w, k)
 	if err := b.routes(w, k); err != nil {
 		return err
 	}
