@@ -156,10 +156,10 @@ func Run(ctx context.Context, checks []osl.Check, enter func(sandbox string) (En
 
 // one makes a check inside the sandbox.
 func one(ctx context.Context, c osl.Check, in Enter, r *Result) {
-	ctx, cancel := context.WithTimeout(ctx, timeout(c))
-	defer cancel()
-	begin := time.Now()
 	err := in(func() {
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, timeout(c))
+		defer cancel()
 		o := persist(ctx, c)
 		r.Result, r.Detail = o.kind, o.detail
 		r.Seconds = time.Since(begin).Seconds()

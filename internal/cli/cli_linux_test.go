@@ -85,7 +85,7 @@ func TestFailedCheck(t *testing.T) {
 sandboxes: [{name: a}]
 checks:
   - {from: a, ping: 127.0.0.1}
-  - {from: a, tcp: "127.0.0.1:9", timeout: 100ms}
+  - {from: a, tcp: "127.0.0.1:9"}
   - {from: a, ping: 192.0.2.1, expect: unreachable}
 `)
 	defer runOSL(t, "down", file)
