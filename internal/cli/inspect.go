@@ -106,6 +106,7 @@ func statusTables(w io.Writer, st *osl.Status) {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
+	section(w, "DEV WITH", withRows(st))
 	section(w, "VLANS DEV PVID", vlanRows(st))
 	section(w, "PEER DEV ENDPOINT ALLOWED HANDSHAKE RX TX", peerRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))

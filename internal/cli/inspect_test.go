@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -24,5 +25,18 @@ func TestInspectShowsEachFieldOfARoute(t *testing.T) {
 		if slices.Equal(routeRow(r, r.Metric, "osl"), plain) {
 			t.Errorf("RouteSpec.%s is not shown, or the test has no sample of it", f.Name)
 		}
+	}
+}
+
+// What an interface has that no other table tells is to be seen.
+func TestInspectShowsWhatAnInterfaceHas(t *testing.T) {
+	p := netip.MustParsePrefix("10.0.0.1/32")
+	preferred := uint32(0)
+	st := &osl.Status{Interfaces: []osl.InterfaceStatus{{Name: "e0", AltNames: []string{"up0", "up1"}, Group: 5, Promisc: true, AllMulticast: true,
+		Impair: &osl.ImpairSpec{Delay: osl.Duration(10 * time.Millisecond), Loss: 1}, Addresses: []netip.Prefix{p},
+		AddressOptions: map[netip.Prefix]osl.AddressOptions{p: {Peer: netip.MustParseAddr("10.0.0.2"), ValidLft: 4000000000, PreferredLft: &preferred, Home: true}}}, {Name: "e1"}}}
+	want := [][]string{{"e0", "allmulticast, altnames=up0,up1, group=5, promisc, impair: delay=10ms loss=1%, 10.0.0.1/32: home peer=10.0.0.2 preferred_lft=0 valid_lft=4000000000"}}
+	if got := withRows(st); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
