@@ -252,8 +252,10 @@ var cards = []string{"virtio-net-pci", "virtio-net-pci", "virtio-net-pci", "vmxn
 // is a virtual machine itself, the kernel may offer that and it does not work.
 var processors = [][]string{
 	{"-accel", "kvm", "-cpu", "host"},
-	// A processor without wide registers is less work to emulate.
-	{"-accel", "tcg", "-cpu", "Nehalem"},
+	// A processor without wide registers is less work to emulate. Two of them take turns: the
+	// kernel changes its own code, and one that is emulated beside the other may still have
+	// what stood there before ("Oops: int3").
+	{"-accel", "tcg,thread=single", "-cpu", "Nehalem"},
 }
 
 // boot runs the machine until it is off. The report reads its console.
@@ -273,8 +275,7 @@ func boot(ctx context.Context, k kernel, initrd string, r *report) (err error) {
 	return err
 }
 
-// starts is how often a machine is started that stops as it boots. The kernel changes its
-// own code then, and an emulated processor may be in the middle of that ("Oops: int3").
+// starts is how often a machine is started that stops as it boots.
 const starts = 3
 
 // silence is how long a machine may take to its first word.
