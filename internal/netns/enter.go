@@ -69,7 +69,7 @@ func Do(fd int, f func() error) error {
 }
 
 // DoFrom is Do for who has a socket that the calling goroutine made just now: where that
-// is tells where the thread is, in a tenth of the time that /proc takes.
+// is tells where the thread is, in less than half of the time that /proc takes.
 func DoFrom(socket, fd int, f func() error) error {
 	return onThread(func() (bool, error) {
 		if ofHome(socket) {
