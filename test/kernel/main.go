@@ -51,7 +51,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "how long the machine may run")
+	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "how long the machine may run")
 	flag.StringVar(&o.kernel, "kernel", kernels[0].version, "Debian's kernel: 6.1 or 6.12")
 	flag.StringVar(&o.only, "only", "", "run only what has this in its name")
 	flag.BoolVar(&o.verbose, "v", false, "print all that the machine prints")
@@ -160,7 +160,7 @@ func build(work string, o options, which selection) ([]run, error) {
 				r.name = name
 			}
 			r.dir, r.source, r.binary = filepath.Join("/src", rel), dir, filepath.Join(bin, base+".test")
-			r.command = fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=10m %s", base, r.command)
+			r.command = fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=20m %s", base, r.command)
 			if strings.Contains(r.name, o.only) {
 				chosen = append(chosen, r)
 			}
