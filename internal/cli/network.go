@@ -92,6 +92,10 @@ func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
 	if left, err := osl.DiffDown(ctx, osl.Network{Name: arg}); err == nil && len(left) > 0 {
 		return true, nil
 	}
+	if !a.dryRun {
+		// Who ended them without osl left the file of its locks, which goes with that.
+		_, _ = osl.Down(ctx, osl.Network{Name: arg})
+	}
 	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand%s", arg, near.Hint(arg, names))
 }
 

@@ -103,9 +103,6 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 		c = append(c, there[key]...)
 	}
 	if !really {
-		if len(c) == 0 {
-			forgetLocks(ctx)
-		}
 		return c, nil
 	}
 	return c, d.destroy(ctx, ends, len(made) > 0)

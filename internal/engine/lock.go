@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -100,19 +99,6 @@ func (s *lockSet) network(ctx context.Context, name string) error {
 	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
 	id.key = "network " + name + " of " + id.base // no key begins so
 	return fail("lock the network", "", "", s.add(ctx, id))
-}
-
-// forgetLocks takes the file of a base path's locks away, where the last sandbox was ended
-// without osl and nobody holds one.
-func forgetLocks(ctx context.Context) {
-	id := lockOf(filepath.Join(base.KeysIn(base.PathIn(ctx)), want.HostName))
-	id.key = "the locks of " + id.base // no key begins so, and nobody is waited for
-	if _, err := os.Stat(id.file); err != nil || !empty(base.KeysIn(id.base)) {
-		return
-	}
-	if h, err := id.share(ctx); err == nil {
-		id.letGo(h)
-	}
 }
 
 // letGo lets go of all. While others are held the lock file stays anyway.
