@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // layers are the packages of the house, from the ground up. An import goes down.
@@ -44,7 +46,7 @@ type listed struct {
 
 func packages(t *testing.T, goos string, patterns ...string) (list []listed) {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,GoFiles,IgnoredGoFiles,CgoFiles"}, patterns...)...)
+	cmd := exec.Command(testnet.NeedProgram(t, "go", "golang-go"), append([]string{"list", "-json=ImportPath,Imports,GoFiles,IgnoredGoFiles,CgoFiles"}, patterns...)...)
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOWORK=off")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -52,7 +54,7 @@ func packages(t *testing.T, goos string, patterns ...string) (list []listed) {
 		err = cmd.Start()
 	}
 	if err != nil {
-		t.Skipf("the go command is needed: %v", err)
+		t.Fatal(err)
 	}
 	for d := json.NewDecoder(out); ; {
 		var p listed

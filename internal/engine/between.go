@@ -217,11 +217,9 @@ func (n *Namespace) settleFar(ctx context.Context, id string, index int) error {
 				continue
 			}
 			_, err := n.conn.Surely(ctx, s.Request())
-			var refused *rtnl.Error
-			if !errors.As(err, &refused) && err != nil {
+			if err := n.unlessRefused(err); err != nil {
 				return err
 			}
-			n.passOver(err)
 		}
 	}
 	return nil

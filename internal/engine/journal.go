@@ -287,11 +287,9 @@ func (n *Namespace) replay(ctx context.Context, id string, steps []plan.Step) er
 			steps = steps[1:]
 		case s.Offloads != nil:
 			err := r.offloads(plan.Op{NS: n.space()}, plan.Offloads{Index: s.Index, Set: s.Offloads, Back: true})
-			var refused *rtnl.Error
-			if !errors.As(err, &refused) && err != nil {
+			if err := n.unlessRefused(err); err != nil {
 				return err
 			}
-			n.passOver(err)
 			steps = steps[1:]
 		case s.In != "":
 			steps = steps[1:] // the sandbox asks for it
@@ -326,11 +324,9 @@ func (n *Namespace) replay(ctx context.Context, id string, steps []plan.Step) er
 				if err != nil && !plan.Absent(err) {
 					_, err = n.conn.Surely(ctx, reqs[i])
 				}
-				var refused *rtnl.Error
-				if !errors.As(err, &refused) && err != nil {
-					return err // the kernel did not get it
+				if err := n.unlessRefused(err); err != nil {
+					return err
 				}
-				n.passOver(err)
 			}
 		}
 	}
@@ -359,6 +355,17 @@ func (n *Namespace) passOver(err error) {
 	if err != nil && !plan.Absent(err) {
 		slog.Warn("osl: a step of an interrupted change could not be taken back", "key", n.key, "error", err)
 	}
+}
+
+// unlessRefused passes over what the kernel refused of a message, and returns an error of
+// one that it did not get.
+func (n *Namespace) unlessRefused(err error) error {
+	var refused *rtnl.Error
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	n.passOver(err)
+	return nil
 }
 
 // replaySetting carries out a setting. With wait it returns EINVAL where the

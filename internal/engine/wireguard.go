@@ -97,12 +97,7 @@ func (n *Namespace) replayWireGuard(r *run, set rtnl.WGSet) error {
 	if err == nil {
 		_, err = r.wireguardSurely(n.space(), set)
 	}
-	var refused *rtnl.Error
-	if err != nil && !errors.As(err, &refused) {
-		return err
-	}
-	n.passOver(err)
-	return nil
+	return n.unlessRefused(err)
 }
 
 // belowUs reports whether the namespace is of a user namespace below this process's, so

@@ -168,10 +168,10 @@ func (b *builder) leavesPort(w *Sandbox, f *Iface) bool {
 		return false
 	}
 	k := b.known[in]
-	m := (*rtnl.Link)(nil)
-	if k != nil {
-		m = k.ByIndex(p.Master)
+	if k == nil {
+		return false
 	}
+	m := k.ByIndex(p.Master)
 	return m != nil && receives(m.Kind)
 }
 
