@@ -188,6 +188,49 @@ func TestInsideDials(t *testing.T) {
 	}
 }
 
+// A thread that its caller has moved is where it was after each dial, and the connection
+// is the sandbox's.
+func TestInsideDialsFromElsewhere(t *testing.T) {
+	a, b := pair(t)
+	l, err := b.Listen(t.Context(), "tcp", "10.0.0.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go says(l, "b")
+	err = b.Do(t.Context(), func(ctx context.Context) error {
+		was, err := os.Readlink("/proc/thread-self/ns/net")
+		if err != nil {
+			return err
+		}
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		for _, c := range []struct {
+			ctx  context.Context
+			to   string
+			want error
+		}{{ctx, "10.0.0.2:80", nil}, {ctx, "10.0.0.2:81", syscall.ECONNREFUSED}, {gone, "10.0.0.2:80", context.Canceled}} {
+			c2, err := a.DialContext(c.ctx, "tcp", c.to)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", c.to, err)
+			}
+			if err == nil {
+				if from := c2.LocalAddr().String(); !strings.HasPrefix(from, "10.0.0.1:") {
+					t.Errorf("from %s", from)
+				}
+				c2.Close()
+			}
+			if at, err := os.Readlink("/proc/thread-self/ns/net"); err != nil || at != was {
+				t.Errorf("after %s the thread is in %s, %v; it was in %s", c.to, at, err, was)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A black hole ends with its context, and with the dialer's own timeout.
 func TestInsideBlackHole(t *testing.T) {
 	a, _ := pair(t)

@@ -36,6 +36,17 @@ func (n *Namespace) Inside(public func(error) error) *inside.Space {
 		Run: func(f func() error) error { return told(n.within(netns.Do, f)) },
 		RunFrom: func(socket int, f func() error) error {
 			return told(n.within(func(fd int, f func() error) error { return netns.DoFrom(socket, fd, f) }, f))
+		},
+		Visit: func() (func() (bool, error), error) {
+			var out func() error
+			err := n.within(func(fd int, _ func() error) (err error) { out, err = netns.Visit(fd); return err }, nil)
+			if err != nil {
+				return nil, told(err)
+			}
+			return func() (astray bool, err error) {
+				err = out()
+				return errors.Is(err, netns.ErrAstray), told(err)
+			}, nil
 		}}
 }
 

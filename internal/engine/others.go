@@ -141,7 +141,8 @@ func (*Namespace) RemoveAddresses(context.Context, string, iter.Seq[netip.Prefix
 
 func (*Namespace) Inside(public func(error) error) *inside.Space {
 	refuse := func(func() error) error { return public(no("make a socket in the sandbox")) }
-	return &inside.Space{Run: refuse, RunFrom: func(_ int, f func() error) error { return refuse(f) }}
+	return &inside.Space{Run: refuse, RunFrom: func(_ int, f func() error) error { return refuse(f) },
+		Visit: func() (func() (bool, error), error) { return nil, refuse(nil) }}
 }
 func (*Namespace) Do(context.Context, func(context.Context) error) error {
 	return no("run a function in the sandbox")

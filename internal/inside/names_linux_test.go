@@ -28,7 +28,8 @@ func here(t *testing.T, files map[string]string) *Space {
 			t.Fatal(err)
 		}
 	}
-	return &Space{Etc: dir, Run: func(f func() error) error { return f() }, RunFrom: func(_ int, f func() error) error { return f() }}
+	return &Space{Etc: dir, Run: func(f func() error) error { return f() }, RunFrom: func(_ int, f func() error) error { return f() },
+		Visit: func() (func() (bool, error), error) { return func() (bool, error) { return false, nil }, nil }}
 }
 
 // nameServer answers on 127.0.0.x:53 as say does: addresses by name, with the type

@@ -131,18 +131,31 @@ var ErrAstray = errors.New("it was called on another thread than the one that en
 // Enter takes the calling goroutine into the namespace fd, locked to its thread, until
 // it calls leave. Then the thread goes home, wherever it was before.
 func Enter(fd int) (leave func() error, err error) {
+	return enter(fd, func() (back int, done func(), err error) {
+		if apart() {
+			return wayBack(atHome)
+		}
+		back, err = Home()
+		return back, func() {}, err
+	})
+}
+
+// Visit is Enter, but the thread goes back to where it was.
+func Visit(fd int) (leave func() error, err error) {
+	return enter(fd, func() (int, func(), error) { return wayBack(atHome) })
+}
+
+func enter(fd int, way func() (back int, done func(), err error)) (leave func() error, err error) {
 	thread := lockToThread()
 	if thread == firstThread {
 		runtime.UnlockOSThread()
 		return nil, ErrFirstThread
 	}
-	back, err := Home()
-	done := func() {}
-	if err == nil && apart() {
-		back, done, err = wayBack(atHome)
-	}
+	back, done, err := way()
 	if err == nil {
-		err = os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET))
+		if err = os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)); err != nil {
+			done()
+		}
 	}
 	if err != nil {
 		runtime.UnlockOSThread()

@@ -307,6 +307,27 @@ func TestEnter(t *testing.T) {
 	allHome(t)
 }
 
+// Who visits goes back to where it was, which needs not be home.
+func TestVisit(t *testing.T) {
+	a, b := space(t), space(t)
+	offMain(func() {
+		if err := unix.Setns(a, unix.CLONE_NEWNET); err != nil {
+			t.Fatal(err)
+		}
+		was := here()
+		leave, err := Visit(b)
+		if err != nil || here() == was {
+			t.Errorf("%v, in %s", err, here())
+		} else if err := leave(); err != nil || here() != was {
+			t.Errorf("%v, from %s, then in %s", err, was, here())
+		}
+		if _, err := Visit(-1); !errors.Is(err, unix.EBADF) || here() != was {
+			t.Errorf("a bad descriptor: %v, from %s, then in %s", err, was, here())
+		}
+	})
+	allHome(t)
+}
+
 // A thread that stays is there while f says so; where f refuses, it is back, and where
 // it can not come back, the error says that.
 func TestStay(t *testing.T) {
