@@ -106,29 +106,23 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	}
 }
 
-// addressOptions draws what addresses have beside themselves. What of an IPv4 address
-// can not be changed in its place goes by the address.
+// addressOptions draws what addresses have beside themselves.
 func (r *drawer) addressOptions(f *osl.InterfaceSpec) {
+	scope := draw(r, "scope", "", "", "link") // the kernel wants one of all of a subnet
 	for _, p := range slices.Concat(f.Addresses, f.Aliases) {
 		o := osl.AddressOptions{ValidLft: draw[uint32](r, "valid_lft", 0, 0, 4000, 5000)}
 		ip := p.Addr().AsSlice()
 		if ip[1] == 5 { // all of one subnet: it is made longer only with the address
 			o.PreferredLft = new(uint32)
 		}
-		switch host := ip[len(ip)-1]; {
+		switch {
 		case p.Addr().Is6():
 			// The kernel keeps the route of one that ends by itself: docs/kernel-notes.md.
 			o.Home, o.NoPrefixRoute = r.sometimes("home", 4), r.sometimes("noprefixroute", 4) || o.ValidLft != 0
-			if ip[1] == 4 { // which the kernel takes from none that has one
-				o.Peer = p.Addr().Next()
-			}
-		case ip[1] == 2: // all of one subnet
-			o.Scope = "link"
-		case host == 3:
-			o.NoPrefixRoute = true
-		case host == 4:
-			ip[3] = 99
-			o.Peer, _ = netip.AddrFromSlice(ip)
+			o.Peer = draw(r, "peer", netip.Addr{}, netip.Addr{}, p.Addr().Next(), netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x50 + ip[1], 15: 9}))
+		default:
+			o.Scope, o.NoPrefixRoute = scope, r.sometimes("noprefixroute", 3)
+			o.Peer = draw(r, "peer", netip.Addr{}, netip.Addr{}, netip.AddrFrom4([4]byte{10, ip[1], 0, 99}), netip.AddrFrom4([4]byte{10, 50 + ip[1], 0, 99}))
 		}
 		if o != (osl.AddressOptions{}) {
 			if f.AddressOptions == nil {

@@ -362,18 +362,6 @@ func TestFoundRoutesOfAddresses(t *testing.T) {
 	}
 }
 
-// The kernel takes the peer from no address that has one.
-func TestFoundPeerGoes(t *testing.T) {
-	plain := bridgeNamed("a", "fd09::1/64")
-	peer := plain
-	peer.AddressOptions = map[netip.Prefix]osl.AddressOptions{netip.MustParsePrefix("fd09::1/64"): {Peer: netip.MustParseAddr("fd09::2")}}
-	key := edited(t, false, ofInterfaces(plain), ofInterfaces(peer))
-	s := ofInterfaces(plain)
-	s.Name = key
-	_, err := osl.Apply(t.Context(), osl.Network{Sandboxes: []osl.Spec{s}})
-	refused(t, "no peer", err, osl.ErrInvalid, "fd09::1/64", "take it out first")
-}
-
 // An IPv6 route keeps the MTU that it was given, whatever its link's becomes.
 func TestFoundMTUOfARoute(t *testing.T) {
 	with := func(mtu int) osl.Spec {

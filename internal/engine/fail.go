@@ -276,6 +276,12 @@ func partOf(a plan.Action) (field, entry, about string) {
 	case plan.NewAddr:
 		field, entry = "addresses", a.Addr.Prefix.String()
 		return field, entry, "the address " + entry
+	case plan.PutBack: // with an address that comes again
+		if r, is := a.Kept.Route(); is {
+			return "addresses", "", fmt.Sprintf("the route of others to %v with the source %v, which comes again", r.Dst, r.Src)
+		}
+		addr, _ := a.Kept.Addr()
+		return "addresses", "", fmt.Sprintf("the address %v of others", addr.Prefix)
 	case plan.NewNeigh:
 		n := plan.Neigh{Neigh: a.Neigh}
 		field, entry = "neighbors", n.Called()

@@ -303,6 +303,9 @@ func (a ReplaceRoute) Command(dev string) string { return routeCommand("replace"
 func (a DelRoute) Command(dev string) string     { return routeCommand("del", a.Route, dev) }
 
 func (a PutBack) Command(dev string) string {
+	if addr, is := a.Kept.Addr(); is {
+		return NewAddr{addr}.Command(dev)
+	}
 	r, is := a.Kept.Route()
 	if !is {
 		return a.Kept.String() + " dev " + shell.Quote(dev)

@@ -189,20 +189,22 @@ func (a EnsureAddr) Command(dev string) string {
 }
 
 // changeAddrs plans the addresses that a link which is there lacks, or has otherwise.
-func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *State) error {
+func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *State) {
 	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
+	b.renew(w, f, k, l)
 	for _, a := range f.Addrs {
 		h, there := k.at[address{l.Index, a.Prefix}]
+		if b.renews(h) {
+			continue
+		}
 		if !there && l.Index == loopback && a.isLoopback() && l.Inet.DisableIPv6 && a.Prefix.Addr().Is6() {
 			continue // it comes with lo's IPv6
 		}
-		again := func(old rtnl.Addr) {
-			b.moved[old.Prefix.Addr()] = true
-			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k)})
-		}
 		if !there {
-			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) {
-				again(old) // the kernel takes an IPv6 address once, whatever its prefix length
+			if old, ok := k.six[address{l.Index, netip.PrefixFrom(a.Prefix.Addr(), 128)}]; ok && b.drops(old) && !b.renews(old) {
+				// The kernel takes an IPv6 address once, whatever its prefix length.
+				b.moved[old.Prefix.Addr()] = true
+				b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelAddr{old}, Undo: inPlace(w.Key, f.Name, old, k)})
 			}
 			b.addr(w.Key, f.Name, l.Index, a)
 			if bare && a.Prefix.Addr().Is4() {
@@ -212,23 +214,11 @@ func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *S
 			}
 			continue
 		}
-		to := a.On(l.Index)
-		if a.Scope == nil && h.Scope == linux.RT_SCOPE_UNIVERSE {
-			to.Scope = h.Scope // as an alias IP of the seed's calls has it
-		}
-		if IsOslsAddr(h) && !changesInPlace(h, to) {
-			return &Problem{Key: w.Key, Dev: f.Name, Kind: Invalid, Field: "addresses", Entry: a.Prefix.String(),
-				Text: fmt.Sprintf("the address %v is there with another peer, scope or flag, which the kernel does not change: take it out first", a.Prefix)}
-		}
-		if IsOslsAddr(h) && h.Peer != to.Peer && !h.Prefix.IsSingleIP() {
-			again(h) // of a new peer in the place of none the kernel makes a route to its subnet, and none to itself
-			b.addr(w.Key, f.Name, l.Index, a)
-		} else if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
+		to := a.over(h)
+		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
-		} else if h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && f.Name != "lo" {
-			// Somebody mended it by hand.
+		} else if mended(w, k, h) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
 		}
 	}
-	return nil
 }

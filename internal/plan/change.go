@@ -10,7 +10,7 @@ import (
 )
 
 // change plans what an existing link lacks of what is wanted.
-func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, master int) error {
+func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, master int) {
 	s := k.part(l)
 	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
 	changed := false
@@ -162,9 +162,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	for _, x := range f.Sysctls {
 		b.setting(w.Key, f.Name, l.Index, x, k.State)
 	}
-	if err := b.changeAddrs(w, f, k, l, s); err != nil {
-		return err
-	}
+	b.changeAddrs(w, f, k, l, s)
 	if !f.Down && !l.Up() && (f.Name != "lo" || !w.Prune) {
 		up, down := true, false
 		undo := append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, b.redirects(w.Key, f.Name, l.Kind)...)
@@ -175,7 +173,6 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		b.reroute(w.Key, f.Name, l.Index, f)
 		b.raised(w.Key, k, l)
 	}
-	return nil
 }
 
 // RenamesUp reports whether the kernel renames links that are up, as it does

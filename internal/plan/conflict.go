@@ -19,7 +19,7 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 	on := map[realm]int{}
 	for _, a := range k.Addrs {
 		f := b.wanted[a.Index]
-		if b.drops(a) || w.Prune && a.Proto == rtnl.AliasProtocol || f != nil && f.SharedSubnet { // an alias IP may be beside the subnet's own
+		if b.drops(a) || b.addrs[address{a.Index, a.Prefix}] || w.Prune && a.Proto == rtnl.AliasProtocol || f != nil && f.SharedSubnet { // an alias IP may be beside the subnet's own
 			continue
 		}
 		on[realm{a.Prefix.Masked(), b.vrfOf(w, k, f, a.Index)}] = a.Index

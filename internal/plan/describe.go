@@ -67,6 +67,9 @@ func value(a Action, dev string) (object, text string, there bool) {
 	case DelRoute:
 		return "route", cutAfter(line, "route del "), false
 	case PutBack:
+		if addr, is := a.Kept.Addr(); is {
+			return value(NewAddr{addr}, dev)
+		}
 		if _, is := a.Kept.Route(); is {
 			return "route", cutAfter(line, "route append "), true
 		}

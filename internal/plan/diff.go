@@ -358,9 +358,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if x.taken {
 		x.tag = b.takeOver(w, f, x.link)
 	}
-	if err := b.change(w, f, k, x.link, x.tag, master); err != nil {
-		return err
-	}
+	b.change(w, f, k, x.link, x.tag, master)
 	if err := b.offloads(w, f, k, x.link); err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@
 //	bridge.go bridging.go vlan.go entries.go
 //	              bridges and their ports: options, VLANs, entries
 //	wireguard.go  what a wireguard link is, without writing a secret down
-//	address.go addroption.go gateway.go
-//	              addresses, and the gateways of a sandbox
+//	address.go addroption.go renew.go gateway.go
+//	              addresses, those that go and come again, and the gateways of a sandbox
 //	route.go routeattr.go leaving.go rule.go rulesway.go nexthop.go
 //	              routes, those that go with what leaves, rules of policy routing, and
 //	              those that deny a way, next hops that are objects

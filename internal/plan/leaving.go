@@ -28,9 +28,14 @@ type leaving struct {
 	names map[int]string // of the wanted links, where near is known
 	// to are the places that routes are wanted for.
 	to map[RouteKey]bool
-	// moved are IPv6 addresses that go and come again: the kernel takes them as the
-	// source from routes.
+	// moved are addresses that go and come again: with one of IPv4 the kernel takes the routes
+	// that have it as their source, and one of IPv6 it takes from them.
 	moved map[netip.Addr]bool
+	// renewed are the addresses of links that go and come again, comesAgain the same, and
+	// standsIn the links that have another IPv4 address meanwhile.
+	renewed    map[int][]rtnl.Addr
+	comesAgain map[address]bool
+	standsIn   map[int]bool
 	// sheds take addresses away.
 	sheds []Op
 	// late are routes that come when addresses have gone.
@@ -46,7 +51,8 @@ type leaving struct {
 
 // leave finds what goes from a sandbox.
 func (b *builder) leave(w *Sandbox, k *known) leaving {
-	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, fallen: map[int]bool{}, cycled: map[int]bool{}, rises: map[int]bool{}, to: map[RouteKey]bool{}, moved: map[netip.Addr]bool{}}
+	v := leaving{prune: w.Prune, wanted: map[int]*Iface{}, addrs: map[address]bool{}, gone: map[int]bool{}, bare: map[int]bool{}, fallen: map[int]bool{}, cycled: map[int]bool{}, rises: map[int]bool{}, to: map[RouteKey]bool{}, moved: map[netip.Addr]bool{},
+		renewed: map[int][]rtnl.Addr{}, comesAgain: map[address]bool{}, standsIn: map[int]bool{}}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
 		index := b.index[end{w.Key, f.Name}]
@@ -54,6 +60,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		for _, a := range f.Addrs {
 			v.addrs[address{index, a.Prefix}] = true
 		}
+		v.renewals(w, k, index, f)
 	}
 	if !w.Prune {
 		return v

@@ -74,7 +74,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	}
 	b.repair(w, k)
 	for i := range b.sheds {
-		b.sheds[i].Undo = b.lit(k, b.sheds[i].Undo)
+		b.sheds[i].Undo = b.risen(b.lit(k, b.sheds[i].Undo))
 		if d, is := b.sheds[i].Do.(DelAddr); is && d.Addr.Prefix.Addr().Is6() && (b.cycled[d.Addr.Index] || b.fell(w.Key, k, d.Addr.Index, true)) {
 			b.sheds[i].Quiet = true
 		}
@@ -92,6 +92,9 @@ func (b *builder) fell(key string, k *known, index int, six bool) bool {
 func (b *builder) routeFell(key string, k *known, r rtnl.Route) bool {
 	if r.Refuses() && r.Dst.Addr().Is6() { // which the kernel has on lo
 		return b.dark[end{key, "lo"}]
+	}
+	if r.Src.Is4() && b.moved[r.Src] {
+		return true
 	}
 	if r.Nexthop != 0 {
 		return b.nexthopFell(key, k, r.Nexthop)
@@ -131,11 +134,14 @@ func (b *builder) shedding(w *Sandbox, k *known) {
 }
 
 func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) []Op {
-	addrs := k.addrs[l.Index]
+	addrs := slices.DeleteFunc(slices.Clone(k.addrs[l.Index]), func(a rtnl.Addr) bool { return b.drops(a) && b.renews(a) })
 	var comes []netip.Prefix
 	promote := l.Inet.Promote
 	if f := b.wanted[l.Index]; f != nil {
 		for _, a := range f.Addrs {
+			if a.Prefix.Addr().Is4() { // behind another one of its peer's subnet
+				a.Prefix = a.On(l.Index).Subnet()
+			}
 			comes = append(comes, a.Prefix)
 		}
 		promote = wishedPromote(w, f, promote)
@@ -203,6 +209,21 @@ func (b *builder) lit(k *known, ops []Op) []Op {
 			}
 		}
 		return ip.Is6() && dark(index)
+	})
+}
+
+// risen leaves out of ops those that bring an IPv6 address to a link that is set down: to
+// undo that brings it back, and only on a link that is up the kernel makes all of its routes.
+func (b *builder) risen(ops []Op) []Op {
+	return slices.DeleteFunc(ops, func(op Op) bool {
+		switch a := op.Do.(type) {
+		case NewAddr:
+			return a.Addr.Prefix.Addr().Is6() && b.fallen[a.Addr.Index]
+		case PutBack:
+			addr, is := a.Kept.Addr()
+			return is && addr.Prefix.Addr().Is6() && b.fallen[addr.Index]
+		}
+		return false
 	})
 }
 

@@ -45,6 +45,9 @@ func Repeatable(a Action) bool {
 // already.
 func There(a Action, err error) bool {
 	_, ensures := a.(EnsureAddr)
+	if p, is := a.(PutBack); is { // which the kernel may not have taken along
+		_, ensures = p.Kept.Route()
+	}
 	e, ok := errnoOf(err)
 	return ensures && ok && e == syscall.EEXIST
 }
