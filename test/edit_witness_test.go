@@ -77,6 +77,9 @@ func described(n osl.Network) said {
 			for what, v := range settingsOf(f) {
 				s.setting(b.Name, f.Name, what, v)
 			}
+			for what, v := range unasked(f, b.Interfaces) {
+				s.line(b.Name, f.Name, "unasked", what, v)
+			}
 			s.line(b.Name, f.Name, "IPv6 off", !has6(f))
 			if accept := map[string]string{"link-local": "0", "auto": "2"}[f.IPv6]; accept != "" {
 				s.line(b.Name, f.Name, "accept_ra", accept)
@@ -196,7 +199,7 @@ func standing(t *testing.T, n osl.Network) said {
 						f = i
 					}
 				}
-				s.link(t, h, box, l, names[l.Attrs().MasterIndex], f)
+				s.link(t, h, box, l, names[l.Attrs().MasterIndex], f, spec.Interfaces)
 			}
 			s.routing(t, h, box, names)
 			for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
@@ -223,7 +226,7 @@ func toAddr(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, master string, f osl.InterfaceSpec) {
+func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, master string, f osl.InterfaceSpec, all []osl.InterfaceSpec) {
 	a := l.Attrs()
 	kind := l.Type()
 	if tun, ok := l.(*netlink.Tuntap); ok {
@@ -281,7 +284,7 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	if b, ok := l.(*netlink.Bridge); ok {
 		has["snooping"], has["ageing"], has["hello"] = value(b.MulticastSnooping), int(*b.AgeingTime), int(*b.HelloTime)
 	}
-	if f.BridgePort != nil {
+	if f.BridgePort != nil || isPort(f, all) {
 		p, err := h.LinkGetProtinfo(l)
 		must(t, err)
 		has["learning"], has["flood"], has["isolated"], has["hairpin"] = p.Learning, p.Flood, p.Isolated, p.Hairpin
@@ -292,6 +295,9 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 		if v != nil && v != 0 && v != "" {
 			s.line(box, a.Name, what, has[what])
 		}
+	}
+	for what := range unasked(f, all) {
+		s.line(box, a.Name, "unasked", what, has[what])
 	}
 	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") != "0") // or there is none
 	if f.IPv6 == "link-local" || f.IPv6 == "auto" {

@@ -3,6 +3,9 @@
 package osltest
 
 import (
+	"errors"
+	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,8 +50,7 @@ func saysSettings(t *testing.T, said map[string]any, odd bool) {
 	}
 }
 
-// The settings of a link are made with it, changed in place, read back, left alone where
-// nothing is said of them, and shown.
+// The settings of a link are made with it, changed in place, read back, and shown.
 func TestLinkSettings(t *testing.T) {
 	begin(t)
 	key := newKey()
@@ -63,11 +65,6 @@ func TestLinkSettings(t *testing.T) {
 		settled(t, lab(odd))
 		saysSettings(t, settingsSaid(t, key, "e0"), odd)
 		saysSettings(t, settingsSaid(t, key, "e1"), odd)
-	}
-	silent := lab(true)
-	silent.Sandboxes[0].Interfaces[0] = osl.InterfaceSpec{Name: "e0", Peer: osl.Endpoint{Sandbox: key, Interface: "e1"}}
-	if did := settled(t, silent); len(did) > 0 {
-		t.Errorf("what is not said is changed:\n%v", did)
 	}
 	n, err := osl.Open(t.Context(), key)
 	must(t, err)
@@ -92,6 +89,104 @@ func TestLinkSettings(t *testing.T) {
 	}
 }
 
+// A setting that the file drops is as on a link of which it was never asked; one that
+// somebody else made is left alone.
+func TestFeatureSettingsDropped(t *testing.T) {
+	begin(t)
+	for _, kind := range []string{"bridge", "macvlan", "macvtap", "tap", "tun", "dummy", "ifb", "vlan", "ipvlan", "vrf", "bond", "vxlan", "netkit"} {
+		t.Run(kind, func(t *testing.T) { settingsDropped(t, kind) })
+	}
+}
+
+func settingsDropped(t *testing.T, kind string) {
+	key, fresh := newKey(), newKey()
+	lab := func(key string, odd bool) osl.Network {
+		end, port, br := osl.InterfaceSpec{Name: "end"}, osl.InterfaceSpec{Name: "port", Master: "br"}, osl.InterfaceSpec{Name: "br", Type: "bridge"}
+		port.Peer = osl.Endpoint{Sandbox: key, Interface: "end"}
+		x := osl.InterfaceSpec{Name: "x", Type: kind}
+		switch kind {
+		case "macvlan", "macvtap", "ipvlan":
+			x.Parent = "end"
+		case "vlan":
+			x.Parent, x.VLAN = "end", 7
+		case "vrf":
+			x.Table = 7
+		case "vxlan":
+			x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
+		case "netkit":
+			x.Peer = osl.Endpoint{Sandbox: key, Interface: "y"}
+		}
+		if odd {
+			end.MTU, port.TxQueueLen, x.TxQueueLen = 1400, ptr(77), ptr(77)
+			port.BridgePort = &osl.BridgePortSpec{Learning: ptr(false), Flood: ptr(false), Isolated: ptr(true), Hairpin: ptr(true), Guard: ptr(true), RootBlock: ptr(true),
+				FastLeave: ptr(true), NeighSuppress: ptr(true), MulticastFlood: ptr(false), BroadcastFlood: ptr(false), Cost: ptr(77), Priority: ptr(7), MulticastRouter: ptr(2)}
+			br.Bridge = &osl.BridgeSpec{Priority: ptr(7), AgeingTime: ptr(osl.Duration(7e9)), HelloTime: ptr(osl.Duration(1e9)), MaxAge: ptr(osl.Duration(7e9)),
+				ForwardDelay: ptr(osl.Duration(4e9)), MulticastSnooping: ptr(false)}
+			port, x = withSettings(port, true), withSettings(x, true)
+			if kind == "bridge" { // which has what its ports allow
+				x.GSOMaxSize, x.GSOMaxSegs = 0, 0
+			}
+			if kind != "vxlan" { // whose own MTU is by the way
+				x.MTU = 1300
+			}
+		}
+		n := osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{end, port, br, x}}}}
+		if kind == "netkit" {
+			n.Sandboxes[0].Interfaces = append(n.Sandboxes[0].Interfaces, osl.InterfaceSpec{Name: "y", Type: kind})
+		}
+		return n
+	}
+	if _, err := osl.Apply(t.Context(), lab(key, true)); errors.Is(err, osl.ErrUnsupported) {
+		t.Skip(err)
+	}
+	for _, n := range []osl.Network{lab(key, true), lab(key, false), lab(fresh, false)} {
+		settled(t, n)
+		defer func() { _, err := osl.Down(t.Context(), n); must(t, err) }()
+	}
+	for _, f := range lab(key, false).Sandboxes[0].Interfaces {
+		sameJSON(t, f.Name, unowned(settingsSaid(t, key, f.Name)), unowned(settingsSaid(t, fresh, f.Name)))
+	}
+	nsenter(t, key, "ip", "link", "set", "dev", "port", "txqueuelen", "1234", "promisc", "on")
+	if did := settled(t, lab(key, false)); len(did) > 0 {
+		t.Errorf("what somebody else set is changed:\n%v", did)
+	}
+	saysAll(t, "by hand", settingsSaid(t, key, "port"), "txqlen", 1234, "PROMISC", true)
+}
+
+// unowned takes out of what ip says of a link what is one link's alone.
+func unowned(said map[string]any) map[string]any {
+	for what, v := range said {
+		if x, ok := v.(map[string]any); ok {
+			unowned(x)
+		}
+		own := []string{"ifindex", "address", "ifalias", "operstate", "flags", "link_index", "state", "topology_change_detected", "port"}
+		if slices.Contains(own, what) || strings.HasSuffix(what, "timer") || strings.HasSuffix(what, "_id") || strings.Contains(what, "root") || strings.Contains(what, "designated") {
+			delete(said, what)
+		}
+	}
+	return said
+}
+
+// What a part of a network does not say it does not drop, and what was asked for by hand
+// and then by the file goes with the file's asking.
+func TestSettingsAskedForLater(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(promisc *bool) osl.Network {
+		return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge", Promisc: promisc}}}}}
+	}
+	settled(t, lab(nil))
+	defer func() { _, err := osl.Down(t.Context(), lab(nil)); must(t, err) }()
+	nsenter(t, key, "ip", "link", "set", "dev", "br", "promisc", "on")
+	if did := settled(t, lab(ptr(true))); len(did) > 0 {
+		t.Errorf("what somebody set by hand is set again:\n%v", did)
+	}
+	must(t, osl.Add(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "br", Group: ptr(5)}}}}}))
+	saysAll(t, "a part", settingsSaid(t, key, "br"), "PROMISC", true, "group", "5")
+	settled(t, lab(nil))
+	saysAll(t, "dropped", settingsSaid(t, key, "br"), "PROMISC", false, "group", "default")
+}
+
 // A link of the host has its settings again when it goes home: those that were set when it
 // came, and those that were set later.
 func TestLinkSettingsGoHome(t *testing.T) {
@@ -99,6 +194,7 @@ func TestLinkSettingsGoHome(t *testing.T) {
 	key := newKey()
 	a, _ := w.veth()
 	before := settingsSaid(t, "", a)
+	settings := []string{"PROMISC", "ALLMULTI", "NOARP", "group", "inet6_addr_gen_mode", "gso_max_size", "gso_max_segs", "gro_max_size"}
 	lab := func(i osl.InterfaceSpec) osl.Network {
 		i.Name, i.Source = "wan", a
 		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{i}}}}
@@ -107,10 +203,14 @@ func TestLinkSettingsGoHome(t *testing.T) {
 	settled(t, lab(withSettings(osl.InterfaceSpec{}, true)))
 	saysSettings(t, settingsSaid(t, key, "wan"), true)
 	settled(t, lab(osl.InterfaceSpec{}))
+	dropped := settingsSaid(t, key, "wan")
+	for _, what := range settings {
+		saysAll(t, "dropped", dropped, what, before[what])
+	}
 	_, err := osl.Down(t.Context(), lab(osl.InterfaceSpec{}))
 	must(t, err)
 	after := settingsSaid(t, "", a)
-	for _, what := range []string{"PROMISC", "ALLMULTI", "NOARP", "group", "inet6_addr_gen_mode", "gso_max_size", "gso_max_segs", "gro_max_size"} {
+	for _, what := range settings {
 		saysAll(t, "at home", after, what, before[what])
 	}
 }

@@ -272,11 +272,6 @@ func (b *builder) bridgeIs(w *Sandbox, bridge, at int, value uint32) bool {
 	return b.bridgeOption(w, bridge, at, value^1) == value
 }
 
-// freshPort is what the kernel gives a new port, but for the cost, which is by the
-// link's speed.
-var freshPort = []uint32{rtnl.PortPriority: 32, rtnl.PortLearning: 1, rtnl.PortFlood: 1, rtnl.PortMulticastRouter: 1,
-	rtnl.PortMulticastFlood: 1, rtnl.PortBroadcastFlood: 1, rtnl.PortIsolated: 0}
-
 // usualCosts are those by speed.
 var usualCosts = []uint32{2, 4, 19, 100}
 
@@ -292,7 +287,7 @@ func portBack(key string, l *rtnl.Link, s *State) (ops []Op) {
 		case at == rtnl.PortCost:
 			special = special || !slices.Contains(usualCosts, v)
 		default:
-			special = special || v != freshPort[at]
+			special = special || v != UsualPort[at]
 		}
 	}
 	if special {

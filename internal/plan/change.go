@@ -14,6 +14,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	s := k.part(l)
 	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
 	changed := false
+	asked := tag.Asked
+	tag.Asked = f.asked
 	if f.Name != l.Name {
 		set.Name, old.Name, changed = f.Name, l.Name, true
 	}
@@ -87,8 +89,12 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
 		kept.Born, kept.Note = b.birth(), f.Note
-		kept.Entries, kept.Was, kept.Names = b.entries[end{w.Key, f.Name}], old.Options, tag.Names
+		kept.Entries, kept.Was, kept.Names, kept.Asked = b.entries[end{w.Key, f.Name}], old.Options, tag.Names, f.asked
 		alias := kept.String()
+		set.Alias, old.Alias, changed = &alias, &l.Alias, true
+	}
+	noted := changed // else what nobody but osl reads
+	if alias := tag.String(); tag.Asked != asked && tag.Origin != None && set.Alias == nil && alias != l.Alias {
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))
@@ -134,7 +140,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		if set.Master != nil && l.Port != nil {
 			undo = append(undo, portBack(w.Key, l, s)...)
 		}
-		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master, Tagged: told}, Half: true, Undo: undo})
+		b.wire = append(b.wire, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: set, Master: f.Master, Tagged: told}, Half: true, Undo: undo, Quiet: !noted})
 	}
 	b.wire = append(b.wire, names...)
 	b.reshape(w, f, l)

@@ -56,6 +56,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	for i := range want {
 		b.number(&want[i])
 	}
+	want = b.unsaid(want)
 	if err := b.asides(want); err != nil {
 		return nil, Commit{}, err
 	}

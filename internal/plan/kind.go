@@ -84,7 +84,7 @@ var plainKinds = []*Kind{
 	{Name: "ifb", silent: true, NoARP: true, QueueLen: 32, Fields: queueFields, keepsMAC: true},
 	{Name: "tun", MaxMTU: maxMTU, silent: true, NoARP: true, QueueLen: 500, byDevice: true, Fields: tunFields,
 		NoMAC: because("a tun has no hardware address; a tap has")},
-	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, QueueLen: 500, byDevice: true, Fields: tunFields},
+	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, byDevice: true, Fields: tunFields},
 	{Name: "wireguard", silent: true, NoARP: true, NoAddrGen: true, NoMAC: because("a wireguard has no hardware address")},
 	{Name: "vcan", MinMTU: 16, MaxMTU: 2060, WrongMTU: wrongCAN, keepsMTU: true, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
 }

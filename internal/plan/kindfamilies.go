@@ -126,7 +126,7 @@ func upper(sort ...string) func(*rtnl.Link) (int, bool) {
 
 func macvlan(name string) *Kind {
 	return &Kind{
-		Name: name, MaxMTU: maxMTU, Fields: []string{"mode", "parent"}, InPlace: []string{"mode"},
+		Name: name, MaxMTU: maxMTU, QueueLen: readQueue(name), Fields: []string{"mode", "parent"}, InPlace: []string{"mode"},
 		Words:     map[string][]string{"mode": {"bridge", "private", "vepa", "passthru"}},
 		Defaults:  rtnl.LinkData{Mode: "bridge"},
 		ownParent: true, needsOne: true,
@@ -140,9 +140,18 @@ func macvlan(name string) *Kind {
 	}
 }
 
+// readQueue is the QueueLen of one whose packets a process reads: TUN_READQ_SIZE of
+// linux/if_tun.h.
+func readQueue(name string) int {
+	if strings.HasSuffix(name, "tap") {
+		return 500
+	}
+	return 0
+}
+
 func ipvlan(name string) *Kind {
 	return &Kind{
-		Name: name, MaxMTU: maxMTU, Fields: []string{"mode", "flags", "parent"}, InPlace: []string{"mode", "flags"},
+		Name: name, MaxMTU: maxMTU, QueueLen: readQueue(name), Fields: []string{"mode", "flags", "parent"}, InPlace: []string{"mode", "flags"},
 		Words:     map[string][]string{"mode": {"l3", "l2", "l3s"}, "flags": {"bridge", "private", "vepa"}},
 		Defaults:  rtnl.LinkData{Mode: "l3"},
 		ownParent: true, needsOne: true, NoARP: true, sized: true,

@@ -102,7 +102,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if tag.Network = w.Owner; w.Owner != "" && w.MadeBy != nil {
 		tag.Origin = Far
 	}
-	tag.Born, tag.Note, tag.Entries = b.birth(), w.Note, b.entries[end{key, w.Name}]
+	tag.Born, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Note, b.entries[end{key, w.Name}], w.asked
 	dev := w.device()
 	before := &rtnl.Link{}
 	if from != nil {

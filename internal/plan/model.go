@@ -96,6 +96,8 @@ type Iface struct {
 	// Comes is the link that it is to be and that stands in another sandbox, which it
 	// leaves, since both can not be there at once; see Carries. Nil for none.
 	Comes *HostLink
+
+	asked Asked // what was asked for, and not what follows from what was before
 }
 
 // End is the other end of a veth.

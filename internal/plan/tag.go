@@ -61,6 +61,9 @@ type Tag struct {
 	Was rtnl.Options
 	// Names mark the alternative names that osl gave it.
 	Names []string
+	// Asked are the settings that were asked for; not where the link's own alias leaves
+	// them no room.
+	Asked Asked
 }
 
 // TagOf returns the tag of a link that is taken over.
@@ -80,6 +83,14 @@ func (t Tag) OnHostFor(network string) bool {
 
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
+	if s := t.text(); len(s) <= MaxAlias || t.Asked == 0 {
+		return s
+	}
+	t.Asked = 0
+	return t.text()
+}
+
+func (t Tag) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%so=%c;s=%s", prefix, t.Origin, url.QueryEscape(t.Source))
 	if t.Born != 0 {
@@ -96,6 +107,9 @@ func (t Tag) String() string {
 	}
 	if t.Port {
 		b.WriteString(";p=1")
+	}
+	if t.Asked != 0 {
+		b.WriteString(";z=" + strconv.FormatUint(uint64(t.Asked), 36))
 	}
 	if len(t.Names) > 0 {
 		b.WriteString(";y=" + strings.Join(t.Names, "."))
@@ -169,6 +183,10 @@ func (t *Tag) set(k, v string) bool {
 		t.TxQLen, err = strconv.Atoi(v)
 	case "y":
 		t.Names = strings.Split(v, ".")
+	case "z":
+		var asked uint64
+		asked, err = strconv.ParseUint(v, 36, 64)
+		t.Asked = Asked(asked)
 	case "x":
 		t.Was, err = parseOptionsTag(v)
 	case "u":

@@ -105,7 +105,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 			f.WireGuard = want.WireGuardOf(w, strings.ReplaceAll(strings.Trim(sandbox, "/"), "/", "_")+"."+x.Name)
 		}
 		far := s.connected(&f, sandbox, l, links[l.Parent])
-		made(&f, l, master, &tag, far != nil && far.MTU != usualMTU) // an end that says none gets the other one's
+		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU()) // an end that says none gets the other one's
 	}
 	f.DisableARPForVIP = l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2
 	f.AltNames = tag.Gave(l)

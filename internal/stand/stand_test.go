@@ -15,14 +15,11 @@ import (
 // usual returns a link of a kind as the kernel makes it, which osl made.
 func usual(kind string) rtnl.Link {
 	k := plan.KindOf(kind)
-	l := rtnl.Link{Index: 7, Name: "a", Kind: kind, MTU: usualMTU, TxQLen: usualQueue, Flags: 1, Alias: plan.Tag{Origin: plan.Made, Source: "a"}.String()}
-	if k.QueueLen != 0 {
-		l.TxQLen = k.QueueLen
-	}
+	l := rtnl.Link{Index: 7, Name: "a", Kind: kind, MTU: k.UsualMTU(), TxQLen: k.UsualQueue(), Flags: 1, Alias: plan.Tag{Origin: plan.Made, Source: "a"}.String()}
 	if kind == "vrf" {
 		l.MTU = 65575 // as 6.1 and 6.12 make it
 	}
-	for at, value := range usualLink(k) {
+	for at, value := range k.UsualLink() {
 		l.Options.Set(at, value)
 	}
 	l.Inet.DisableIPv6 = true
@@ -69,7 +66,7 @@ func TestWhatIsNotUsualIsSaid(t *testing.T) {
 	}
 	// Of one that was there before, what osl changed.
 	host := usual("")
-	tag := plan.Tag{Origin: plan.Host, Source: "eth9", MTU: 1500, TxQLen: usualQueue}
+	tag := plan.Tag{Origin: plan.Host, Source: "eth9", MTU: 1500, TxQLen: 1000}
 	tag.Was.Set(rtnl.LinkGroup, 3)
 	host.MTU, host.Alias = 1400, tag.String()
 	host.Options.Set(rtnl.LinkPromisc, 1)
@@ -85,10 +82,10 @@ func TestWhatIsNotUsualIsSaid(t *testing.T) {
 func TestBridgeBeside(t *testing.T) {
 	br, port := usual("bridge"), usual("dummy")
 	br.Bridge, port.Port = &rtnl.Options{}, &rtnl.Options{}
-	for at, value := range usualBridge {
+	for at, value := range plan.UsualBridge {
 		br.Bridge.Set(at, value)
 	}
-	for at, value := range usualPort {
+	for at, value := range plan.UsualPort {
 		port.Port.Set(at, value)
 	}
 	port.Index, port.Name, port.Master = 8, "b", br.Index

@@ -2,7 +2,6 @@ package stand
 
 import (
 	"bytes"
-	"cmp"
 	"reflect"
 	"slices"
 
@@ -11,38 +10,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/want"
 )
 
-// What the kernel makes of a link for which nothing else is asked, where plan.Kinds does
-// not say otherwise.
-const (
-	usualMTU   = 1500
-	usualQueue = 1000
-)
-
-// settings are values of rtnl.Options, by their places.
-type settings map[int]uint32
-
-// What the kernel makes of a bridge, and of a port. The cost of a port is by its speed.
-var (
-	usualBridge = settings{rtnl.BridgeVLANFiltering: 0, rtnl.BridgeVLANProtocol: plan.VLANProtocols["802.1Q"], rtnl.BridgeVLANDefaultPVID: 1,
-		rtnl.BridgeSTP: 0, rtnl.BridgePriority: 32768, rtnl.BridgeAgeingTime: 300_00, rtnl.BridgeForwardDelay: 15_00,
-		rtnl.BridgeHelloTime: 2_00, rtnl.BridgeMaxAge: 20_00, rtnl.BridgeMulticastSnooping: 1, rtnl.BridgeMulticastQuerier: 0}
-	usualPort = settings{rtnl.PortLearning: 1, rtnl.PortFlood: 1, rtnl.PortMulticastFlood: 1, rtnl.PortBroadcastFlood: 1, rtnl.PortIsolated: 0,
-		rtnl.PortHairpin: 0, rtnl.PortNeighSuppress: 0, rtnl.PortGuard: 0, rtnl.PortRootBlock: 0, rtnl.PortFastLeave: 0,
-		rtnl.PortCost: 2, rtnl.PortPriority: 32, rtnl.PortMulticastRouter: 1}
-)
-
-// usualLink is what the kernel makes of a link of a kind.
-func usualLink(kind *plan.Kind) settings {
-	arp := uint32(1)
-	if kind.NoARP {
-		arp = 0
-	}
-	return settings{rtnl.LinkGroup: 0, rtnl.LinkPromisc: 0, rtnl.LinkAllMulticast: 0, rtnl.LinkARP: arp, rtnl.LinkAddrGenMode: 0,
-		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536}
-}
-
 // beside returns the settings that are not as usual.
-func beside(o rtnl.Options, usual settings) rtnl.Options {
+func beside(o rtnl.Options, usual plan.Usual) rtnl.Options {
 	for at, value := range usual {
 		if o.Is(at, value) {
 			o.Drop(at)
@@ -70,13 +39,13 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	switch {
 	case l.Kind == "bridge":
 		f.MTU = tag.MTU
-	case l.MTU != cmp.Or(kind.MTU, usualMTU) || mtu:
+	case l.MTU != kind.UsualMTU() || mtu:
 		f.MTU = l.MTU
 	}
-	if l.TxQLen != cmp.Or(kind.QueueLen, usualQueue) {
+	if l.TxQLen != kind.UsualQueue() {
 		f.TxQueueLen = &l.TxQLen
 	}
-	o := beside(l.Options, usualLink(kind))
+	o := beside(l.Options, kind.UsualLink())
 	if kind.NoAddrGen {
 		o.Drop(rtnl.LinkAddrGenMode)
 	}
@@ -112,7 +81,7 @@ func bridge(l *rtnl.Link, vlans map[int][]rtnl.VLAN) *want.Bridge {
 	if l.Bridge == nil {
 		return nil
 	}
-	o := beside(*l.Bridge, usualBridge)
+	o := beside(*l.Bridge, plan.UsualBridge)
 	b := want.BridgeOf(&o, vlans[l.Index])
 	b.PVID, b.VLANs = vlansBeside(l.Bridge, b.PVID, b.VLANs)
 	if reflect.ValueOf(*b).IsZero() {
@@ -126,7 +95,7 @@ func bridgePort(l, master *rtnl.Link, vlans map[int][]rtnl.VLAN) *want.BridgePor
 	if l.Port == nil || master == nil {
 		return nil
 	}
-	o := beside(*l.Port, usualPort)
+	o := beside(*l.Port, plan.UsualPort)
 	p := want.BridgePortOf(&o, vlans[l.Index])
 	p.PVID, p.VLANs = vlansBeside(master.Bridge, p.PVID, p.VLANs)
 	if reflect.ValueOf(*p).IsZero() {

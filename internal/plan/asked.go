@@ -1,0 +1,252 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Asked are the settings of an interface that were asked for, and that it is to lose when
+// they are not any more. A tag has them, so their places stay what they are.
+type Asked uint64
+
+const (
+	askedLink   = 0  // those of rtnl.LinkOptions, from here on
+	askedBridge = 16 // those of rtnl.BridgeOptions
+	askedPort   = 32 // those of rtnl.PortOptions
+	askedMTU    = 48
+	askedTxQLen = 49
+	askedVLANs  = 50
+)
+
+func (s Asked) has(at int) bool { return s>>at&1 != 0 }
+
+func (s *Asked) put(at int, is bool) {
+	if is {
+		*s |= 1 << at
+	}
+}
+
+func (s *Asked) options(from int, table []rtnl.Option, o *rtnl.Options) {
+	for at := range table {
+		_, is := o.Get(at)
+		s.put(from+at, is)
+	}
+}
+
+// says returns what is asked for.
+func (f *Iface) says() (s Asked) {
+	s.options(askedLink, rtnl.LinkOptions, &f.Options)
+	s.options(askedBridge, rtnl.BridgeOptions, &f.Bridge)
+	s.options(askedPort, rtnl.PortOptions, &f.Port)
+	s.put(askedMTU, f.MTU != 0)
+	s.put(askedTxQLen, f.TxQLen != nil)
+	s.put(askedVLANs, f.VLANs != nil)
+	return s
+}
+
+// unsaid has the links that stay lose what was asked for of them and is not any more: it
+// asks for what they would have if it had never been, in a copy of what is wanted. What
+// that is the kernel says nowhere. What can not be told of a link it keeps, and that it
+// was asked for.
+func (b *builder) unsaid(want []Sandbox) []Sandbox {
+	want = slices.Clone(want)
+	for i := range want {
+		for j := range want[i].Ifaces {
+			want[i].Ifaces[j].asked = want[i].Ifaces[j].says()
+		}
+	}
+	for i := range want {
+		w, own := &want[i], false
+		for j := range w.Ifaces {
+			l, tag, had := b.hadAsked(w, &w.Ifaces[j])
+			switch dropped := had &^ w.Ifaces[j].asked; {
+			case dropped == 0:
+			case !w.Prune:
+				w.Ifaces[j].asked |= had
+			default:
+				if !own {
+					w.Ifaces, own = slices.Clone(w.Ifaces), true
+				}
+				b.drop(w, &w.Ifaces[j], l, &tag, dropped)
+			}
+		}
+	}
+	return want
+}
+
+// hadAsked returns the link that an interface is already, its tag, and what was asked for
+// of it; nothing of one that is not osl's.
+func (b *builder) hadAsked(w *Sandbox, f *Iface) (*rtnl.Link, Tag, Asked) {
+	x := b.is[end{w.Key, f.Name}]
+	if x.link == nil && f.Comes != nil && f.Comes.In != nil {
+		x.link = &f.Comes.In.Link
+		x.tag, _ = ParseTag(x.link.Alias)
+	}
+	had := x.tag.Asked
+	if x.tag.Origin == Host || x.tag.Origin == Kept {
+		had.options(askedLink, rtnl.LinkOptions, &x.tag.Was)
+	}
+	if x.link == nil || x.tag.Origin == None {
+		return nil, Tag{}, 0
+	}
+	return x.link, x.tag, had
+}
+
+// drop asks for what a link has where nobody asks for anything.
+func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Asked) {
+	was := tag.Origin == Host || tag.Origin == Kept
+	kind := KindOf(l.Kind)
+	of := func(from int, table []rtnl.Option, o *rtnl.Options, value func(at int) (uint32, bool)) {
+		for at := range table {
+			if !dropped.has(from + at) {
+				continue
+			}
+			if v, known := value(at); known {
+				o.Set(at, v)
+			} else {
+				f.asked.put(from+at, true)
+			}
+		}
+	}
+	of(askedLink, rtnl.LinkOptions, &f.Options, func(at int) (uint32, bool) {
+		if was {
+			return tag.Was.Get(at)
+		}
+		return usualOption(l, at)
+	})
+	if !was && l.Bridge != nil {
+		of(askedBridge, rtnl.BridgeOptions, &f.Bridge, func(at int) (uint32, bool) { return UsualBridge.of(at) })
+	}
+	if l.Port != nil && f.Master != "" {
+		of(askedPort, rtnl.PortOptions, &f.Port, func(at int) (uint32, bool) {
+			if at == rtnl.PortCost && l.Kind != "veth" {
+				return 0, false
+			}
+			return UsualPort.of(at)
+		})
+	}
+	if dropped.has(askedMTU) {
+		f.MTU = tag.MTU
+		if !was {
+			f.MTU = b.usualMTU(w, f, l)
+		}
+		f.asked.put(askedMTU, f.MTU == 0)
+		if f.Peer != nil && !f.Peer.Claimed && f.Peer.MTU == 0 {
+			other := *f.Peer
+			other.MTU, f.Peer = f.MTU, &other
+		}
+	}
+	if dropped.has(askedTxQLen) {
+		n := tag.TxQLen
+		if !was {
+			n = kind.UsualQueue()
+		}
+		f.TxQLen = &n
+	}
+	if dropped.has(askedVLANs) {
+		f.VLANs = b.usualVLANs(w, f, l)
+		f.asked.put(askedVLANs, f.VLANs == nil && (l.Bridge != nil || f.Master != ""))
+	}
+}
+
+func (u Usual) of(at int) (value uint32, known bool) {
+	value, known = u[at]
+	return value, known
+}
+
+// usualOption is what a link has of a setting. The sizes of a bridge are by its ports.
+func usualOption(l *rtnl.Link, at int) (uint32, bool) {
+	kind := KindOf(l.Kind)
+	switch at {
+	case rtnl.LinkGSOMaxSize, rtnl.LinkGSOMaxSegs:
+		if l.Kind == "bridge" {
+			return 0, false
+		}
+	case rtnl.LinkAddrGenMode:
+		if kind.NoAddrGen {
+			return 0, false
+		}
+	case rtnl.LinkARP:
+		if l.Data.Mode == "l2" { // of an ipvlan or a netkit, which have none in the others
+			return 0, false
+		}
+	}
+	return kind.UsualLink().of(at)
+}
+
+// usualMTU is the MTU that a link has, 0 where that is not known: a tunnel's is by the
+// way to its other end, and a port of a bond has that of the bond.
+func (b *builder) usualMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
+	kind := KindOf(l.Kind)
+	switch {
+	case kind.headers > 0 || kind.NoIP || l.Kind == "wireguard":
+		return 0
+	case f.Master != "" && b.kindOf(w, f.Master) == "bond":
+		return 0
+	case kind.ownParent:
+		parent := w.Iface(f.Parent)
+		switch {
+		case l.MTU == kind.UsualMTU(): // of which a Spec says nothing either
+		case f.HostParent != nil:
+			return f.HostParent.MTU
+		case parent != nil:
+			return b.mtuAfter(w, parent)
+		}
+		return 0
+	case l.Kind == "bridge":
+		lowest := 0
+		for i := range w.Ifaces {
+			if p := &w.Ifaces[i]; p.Master == f.Name {
+				if mtu := b.mtuAfter(w, p); lowest == 0 || mtu < lowest {
+					lowest = mtu
+				}
+			}
+		}
+		if lowest != 0 {
+			return lowest
+		}
+	}
+	return kind.UsualMTU()
+}
+
+// mtuAfter is the MTU that another interface will have.
+func (b *builder) mtuAfter(w *Sandbox, f *Iface) int {
+	l, tag, had := b.hadAsked(w, f)
+	if f.MTU == 0 && w.Prune && tag.Origin != Host && tag.Origin != Kept && had.has(askedMTU) {
+		if mtu := b.usualMTU(w, f, l); mtu != 0 {
+			return mtu
+		}
+	}
+	return f.lowestMTU(b.known[w.Key], b.is[end{w.Key, f.Name}].link)
+}
+
+// kindOf is the type of a link that is wanted, or there.
+func (b *builder) kindOf(w *Sandbox, name string) string {
+	if f := w.Iface(name); f != nil && f.Kind != "" {
+		return f.Kind
+	}
+	if l := b.known[w.Key].Link(name); l != nil {
+		return l.Kind
+	}
+	return ""
+}
+
+// usualVLANs are those of a bridge, or of a port of one, that filters them.
+func (b *builder) usualVLANs(w *Sandbox, f *Iface, l *rtnl.Link) *VLANs {
+	bridge := b.index[end{w.Key, f.Name}]
+	if l.Bridge == nil {
+		if f.Master == "" || l.Port == nil {
+			return nil
+		}
+		bridge = b.index[end{w.Key, f.Master}]
+	}
+	if !b.bridgeIs(w, bridge, rtnl.BridgeVLANFiltering, 1) {
+		return nil
+	}
+	all := &VLANs{}
+	if pvid := b.bridgeOption(w, bridge, rtnl.BridgeVLANDefaultPVID, 1); pvid > 0 && pvid <= rtnl.MaxVLAN {
+		all.SetPVID(int(pvid))
+	}
+	return all
+}

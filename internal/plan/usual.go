@@ -1,0 +1,36 @@
+package plan
+
+import (
+	"cmp"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
+)
+
+// Usual are values of settings, by their places, as the kernel makes them.
+type Usual map[int]uint32
+
+// What the kernel makes of a bridge, and of a port. The cost of a port is by its speed:
+// this is a veth's.
+var (
+	UsualBridge = Usual{rtnl.BridgeVLANFiltering: 0, rtnl.BridgeVLANProtocol: VLANProtocols["802.1Q"], rtnl.BridgeVLANDefaultPVID: 1,
+		rtnl.BridgeSTP: 0, rtnl.BridgePriority: 32768, rtnl.BridgeAgeingTime: 300_00, rtnl.BridgeForwardDelay: 15_00,
+		rtnl.BridgeHelloTime: 2_00, rtnl.BridgeMaxAge: 20_00, rtnl.BridgeMulticastSnooping: 1, rtnl.BridgeMulticastQuerier: 0}
+	UsualPort = Usual{rtnl.PortLearning: 1, rtnl.PortFlood: 1, rtnl.PortMulticastFlood: 1, rtnl.PortBroadcastFlood: 1, rtnl.PortIsolated: 0,
+		rtnl.PortHairpin: 0, rtnl.PortNeighSuppress: 0, rtnl.PortGuard: 0, rtnl.PortRootBlock: 0, rtnl.PortFastLeave: 0,
+		rtnl.PortCost: 2, rtnl.PortPriority: 32, rtnl.PortMulticastRouter: 1}
+)
+
+// UsualLink is what the kernel makes of a link of this kind.
+func (k *Kind) UsualLink() Usual {
+	arp := uint32(1)
+	if k.NoARP {
+		arp = 0
+	}
+	return Usual{rtnl.LinkGroup: 0, rtnl.LinkPromisc: 0, rtnl.LinkAllMulticast: 0, rtnl.LinkARP: arp, rtnl.LinkAddrGenMode: 0,
+		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536}
+}
+
+// UsualMTU is the MTU that the kernel gives one of which nothing else says it, in bytes,
+// and UsualQueue the length of its transmit queue, in packets.
+func (k *Kind) UsualMTU() int   { return cmp.Or(k.MTU, defaultMTU) }
+func (k *Kind) UsualQueue() int { return cmp.Or(k.QueueLen, 1000) }
