@@ -12,7 +12,7 @@ import (
 )
 
 // BridgeSpec says what a bridge should be, beside what each interface has. What is not
-// set is left as the kernel makes it, or as it is.
+// set is as the kernel makes it, or as others made it.
 type BridgeSpec struct {
 	// VLANFiltering makes the bridge look at the VLANs of its ports. Without it they
 	// can be given none.
@@ -53,8 +53,8 @@ type BridgeSpec struct {
 	MulticastQuerier *bool `json:"mcast_querier,omitempty"`
 }
 
-// BridgePortSpec says what a port of a bridge should be. What is not set is left as
-// the kernel makes it, or as it is. A port that leaves its bridge loses all of it.
+// BridgePortSpec says what a port of a bridge should be. What is not set is as the
+// kernel makes it, or as others made it. A port that leaves its bridge loses all of it.
 type BridgePortSpec struct {
 	// PVID is the VLAN of frames that come in without a tag: 1 to 4094, or 0 for none.
 	// The port is in it, and its frames leave without a tag, unless VLANs says

@@ -93,7 +93,7 @@ func TestLinkSettings(t *testing.T) {
 // somebody else made is left alone.
 func TestFeatureSettingsDropped(t *testing.T) {
 	begin(t)
-	for _, kind := range []string{"bridge", "macvlan", "macvtap", "tap", "tun", "dummy", "ifb", "vlan", "ipvlan", "vrf", "bond", "vxlan", "netkit"} {
+	for _, kind := range []string{"bridge", "macvlan", "macvtap", "tap", "tun", "dummy", "ifb", "vlan", "ipvlan", "vrf", "bond", "vxlan", "gre", "netkit"} {
 		t.Run(kind, func(t *testing.T) { settingsDropped(t, kind) })
 	}
 }
@@ -111,6 +111,8 @@ func settingsDropped(t *testing.T, kind string) {
 			x.Parent, x.VLAN = "end", 7
 		case "vrf":
 			x.Table = 7
+		case "gre":
+			x.Remote = netip.MustParseAddr("192.0.2.1")
 		case "vxlan":
 			x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
 		case "netkit":
@@ -126,7 +128,15 @@ func settingsDropped(t *testing.T, kind string) {
 			if kind == "bridge" { // which has what its ports allow
 				x.GSOMaxSize, x.GSOMaxSegs = 0, 0
 			}
-			if kind != "vxlan" { // whose own MTU is by the way
+			switch kind {
+			case "vxlan":
+				x.TTL, x.TOS, x.Learning = 7, 7, ptr(false)
+			case "gre":
+				x.TTL, x.TOS, x.Key = 7, 7, 7
+			case "vlan":
+				x.IngressQoSMap, x.EgressQoSMap = map[string]string{"3": "5"}, map[string]string{"3": "5"}
+			}
+			if kind != "vxlan" && kind != "gre" { // whose own MTU is by the way
 				x.MTU = 1300
 			}
 		}

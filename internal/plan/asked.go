@@ -19,6 +19,10 @@ const (
 	askedVLANs  = 50
 )
 
+// askedFields are those of a link's own fields that are changed in place, and have a
+// value that says nothing.
+var askedFields = map[string]int{"ingress_qos_map": 51, "egress_qos_map": 52, "ttl": 53, "tos": 54, "learning": 55, "key": 56}
+
 func (s Asked) has(at int) bool { return s>>at&1 != 0 }
 
 func (s *Asked) put(at int, is bool) {
@@ -42,7 +46,18 @@ func (f *Iface) says() (s Asked) {
 	s.put(askedMTU, f.MTU != 0)
 	s.put(askedTxQLen, f.TxQLen != nil)
 	s.put(askedVLANs, f.VLANs != nil)
+	if f.Data != (rtnl.LinkData{}) {
+		for name, at := range askedFields {
+			s.put(at, fieldOf(name).text(&f.Data) != "")
+		}
+	}
 	return s
+}
+
+// dropsField reports whether it is to lose what was asked for of a field of its own.
+func (f *Iface) dropsField(name string) bool {
+	at, is := askedFields[name]
+	return is && f.drops.has(at)
 }
 
 // unsaid has the links that stay lose what was asked for of them and is not any more: it
@@ -125,6 +140,10 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 			}
 			return UsualPort.of(at)
 		})
+	}
+	f.drops = dropped
+	if f.dropsField("learning") {
+		f.Data.Learning = "on"
 	}
 	if dropped.has(askedMTU) {
 		f.MTU = tag.MTU

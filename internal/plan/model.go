@@ -98,6 +98,7 @@ type Iface struct {
 	Comes *HostLink
 
 	asked Asked // what was asked for, and not what follows from what was before
+	drops Asked // what was, and is not any more
 }
 
 // End is the other end of a veth.

@@ -77,7 +77,7 @@ func (f *Iface) reshaped(l *rtnl.Link, parent int) (to, from ChangeLink) {
 	for _, name := range kind.InPlace {
 		x := fieldOf(name)
 		want, have := x.text(&f.Data), x.text(&l.Data)
-		if want == "" || want == have {
+		if want == have || want == "" && !f.dropsField(name) {
 			continue
 		}
 		x.copy(&to.Data, &f.Data)
