@@ -49,6 +49,7 @@ func replaceOps() []faultOp {
 			w.ip("-n", "a", "addr", "add", "10.9.0.1/24", "dev", "eth0")
 			w.ip("-n", "a", "link", "set", "eth0", "up")
 		}, do: apply(plugged("b"))},
+		{name: "Apply that drops settings", before: standing(set(true)), do: apply(set(false))},
 		{name: "Apply to a namespace of another, of a network", before: func(w *faultWorld) { w.foreign("c") }, do: apply(besides("c"))},
 		{name: "Apply that drops a namespace of another", before: func(w *faultWorld) { w.foreign("c"); standing(besides("c"))(w) }, do: apply(besides())},
 		{name: "Down by the name of a network", host: richVeth, ends: true, before: standing(three(3)), do: func(*faultWorld) error {
@@ -144,4 +145,18 @@ func besides(others ...string) osl.Network {
 			Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "far"}, Addresses: v4("10.9.0.1/24")}}})
 	}
 	return n
+}
+
+// set is a bridge, a port of it and a vxlan that have settings of their own, or none.
+func set(odd bool) osl.Network {
+	br, port, end := osl.InterfaceSpec{Name: "br0", Type: "bridge"}, osl.InterfaceSpec{Name: "p0", Master: "br0"}, osl.InterfaceSpec{Name: "eth0", Addresses: v4("10.9.0.1/24")}
+	vx := osl.InterfaceSpec{Name: "vx0", Type: "vxlan", VNI: 7, Remote: netip.MustParseAddr("192.0.2.1")}
+	if odd {
+		seven, yes, no := 7, true, false
+		br.Bridge, port.BridgePort = &osl.BridgeSpec{Priority: &seven, MulticastSnooping: &no}, &osl.BridgePortSpec{Isolated: &yes, Cost: &seven}
+		end.MTU, end.Group, end.TxQueueLen, port.Promisc, port.GSOMaxSize = 1400, &seven, &seven, &yes, 16384
+		vx.TTL, vx.Learning = 7, &no
+	}
+	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{br, port, vx}}, {Name: "b", Interfaces: []osl.InterfaceSpec{end}}},
+		Links: []osl.Link{{{Sandbox: "a", Interface: "p0"}, {Sandbox: "b", Interface: "eth0"}}}}
 }
