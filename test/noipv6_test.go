@@ -193,8 +193,8 @@ func TestLoopbackIPv6OfAPinnedNamespace(t *testing.T) {
 	}
 }
 
-// An MTU that takes a link's IPv6 stays where the file drops it: who asks for IPv6 then is
-// told, before anything is done.
+// An MTU that takes a link's IPv6 stays where somebody else set it: who asks for IPv6 then
+// is told, before anything is done. One that the file drops goes, and IPv6 is there again.
 func TestIPv6ByAnMTUThatStays(t *testing.T) {
 	begin(t)
 	key := newKey()
@@ -204,6 +204,9 @@ func TestIPv6ByAnMTUThatStays(t *testing.T) {
 	}
 	defer func() { _, err := osl.Down(t.Context(), lab(0)); must(t, err) }()
 	settled(t, lab(1000))
+	settled(t, lab(0, "2001:db8::1/64"))
+	settled(t, lab(0))
+	nsenter(t, key, "ip", "link", "set", "dev", "e0", "mtu", "1000")
 	for what, f := range map[string]func(context.Context, osl.Network) (osl.Changes, error){"Apply": osl.Apply, "Diff": osl.Diff} {
 		if _, err := f(t.Context(), lab(0, "2001:db8::1/64")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "the link has 1000") {
 			t.Errorf("%s: %v", what, err)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -86,6 +87,13 @@ func (b *builder) unsaid(want []Sandbox) []Sandbox {
 				b.drop(w, &w.Ifaces[j], l, &tag, dropped)
 			}
 		}
+		for j := range w.Ifaces { // when it is known which bridges filter
+			if f := &w.Ifaces[j]; f.drops.has(askedVLANs) {
+				l, _, _ := b.hadAsked(w, f)
+				f.VLANs = b.usualVLANs(w, f, l)
+				f.asked.put(askedVLANs, f.VLANs == nil && (l.Bridge != nil || f.Master != ""))
+			}
+		}
 	}
 	return want
 }
@@ -111,36 +119,6 @@ func (b *builder) hadAsked(w *Sandbox, f *Iface) (*rtnl.Link, Tag, Asked) {
 // drop asks for what a link has where nobody asks for anything.
 func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Asked) {
 	was := tag.Origin == Host || tag.Origin == Kept
-	kind := KindOf(l.Kind)
-	of := func(from int, table []rtnl.Option, o *rtnl.Options, value func(at int) (uint32, bool)) {
-		for at := range table {
-			if !dropped.has(from + at) {
-				continue
-			}
-			if v, known := value(at); known {
-				o.Set(at, v)
-			} else {
-				f.asked.put(from+at, true)
-			}
-		}
-	}
-	of(askedLink, rtnl.LinkOptions, &f.Options, func(at int) (uint32, bool) {
-		if was {
-			return tag.Was.Get(at)
-		}
-		return usualOption(l, at)
-	})
-	if !was && l.Bridge != nil {
-		of(askedBridge, rtnl.BridgeOptions, &f.Bridge, func(at int) (uint32, bool) { return UsualBridge.of(at) })
-	}
-	if l.Port != nil && f.Master != "" {
-		of(askedPort, rtnl.PortOptions, &f.Port, func(at int) (uint32, bool) {
-			if at == rtnl.PortCost && l.Kind != "veth" {
-				return 0, false
-			}
-			return UsualPort.of(at)
-		})
-	}
 	f.drops = dropped
 	if f.dropsField("learning") {
 		f.Data.Learning = "on"
@@ -159,13 +137,41 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 	if dropped.has(askedTxQLen) {
 		n := tag.TxQLen
 		if !was {
-			n = kind.UsualQueue()
+			n = KindOf(l.Kind).UsualQueue()
 		}
 		f.TxQLen = &n
 	}
-	if dropped.has(askedVLANs) {
-		f.VLANs = b.usualVLANs(w, f, l)
-		f.asked.put(askedVLANs, f.VLANs == nil && (l.Bridge != nil || f.Master != ""))
+	of := func(from int, table []rtnl.Option, o, have *rtnl.Options, value func(at int) (uint32, bool)) {
+		for at := range table {
+			if _, has := have.Get(at); !has || !dropped.has(from+at) {
+				continue
+			}
+			if v, known := value(at); known {
+				o.Set(at, v)
+			} else {
+				f.asked.put(from+at, true)
+			}
+		}
+	}
+	of(askedLink, rtnl.LinkOptions, &f.Options, &l.Options, func(at int) (uint32, bool) {
+		if was {
+			return tag.Was.Get(at)
+		}
+		if at == rtnl.LinkAddrGenMode && cmp.Or(f.MTU, l.MTU) < MinIPv6 {
+			return 0, false // it goes with the link's IPv6
+		}
+		return usualOption(l, at)
+	})
+	if !was && l.Bridge != nil {
+		of(askedBridge, rtnl.BridgeOptions, &f.Bridge, l.Bridge, func(at int) (uint32, bool) { return UsualBridge.of(at) })
+	}
+	if l.Port != nil && f.Master != "" {
+		of(askedPort, rtnl.PortOptions, &f.Port, l.Port, func(at int) (uint32, bool) {
+			if at == rtnl.PortCost && l.Kind != "veth" {
+				return 0, false
+			}
+			return UsualPort.of(at)
+		})
 	}
 }
 
