@@ -269,8 +269,23 @@ func TestFeatureBridgeMulticastEntries(t *testing.T) {
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}
-	saysList(t, "br0 after a failure", groupsSaid(t, key), "p0 ff05::77 0")
+	saysList(t, "br0 after a failure", groupsSaid(t, key), "p0 239.9.9.9 0", "p0 ff05::77 0")
 	nothingLeft(t, withEntries(key, nil, nil, six))
+	settled(t, portLab(key, nil, nil))
+	saysList(t, "br0", groupsSaid(t, key), "p0 239.9.9.9 0")
+	nsenter(t, key, "bridge", "mdb", "del", "dev", "br0", "port", "p0", "grp", "239.9.9.9", "permanent")
+	// Where the commands are run, up takes over what they make.
+	for _, list := range [][]osl.NeighborSpec{{four, none}, {four, six}} {
+		n := withEntries(key, nil, nil, list...)
+		script, err := osl.Diff(t.Context(), n)
+		must(t, err)
+		if out, err := exec.Command("sh", "-ec", script.String()).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s\nof\n%s", err, out, script)
+		}
+		if did := settled(t, n); len(did) > 0 {
+			t.Errorf("after\n%s\nthere was to do\n%s", script, did)
+		}
+	}
 	settled(t, portLab(key, nil, nil))
 	saysList(t, "br0", groupsSaid(t, key))
 	_, err = osl.Apply(t.Context(), withEntries(key, &osl.BridgeSpec{MulticastSnooping: ptr(false)}, nil, six))

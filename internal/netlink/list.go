@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed59451c2b/osl/internal/linux"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
@@ -73,14 +74,14 @@ func (c *Conn) Forwarding(ctx context.Context, index int) ([]rtnl.Neigh, error) 
 	return list(ctx, c, rtnl.AllFDB(index), rtnl.ParseNeigh)
 }
 
-// MDB reads the multicast entries of osl of all bridges.
+// MDB reads the multicast entries of all bridges that are osl's, or that somebody made by hand.
 func (c *Conn) MDB(ctx context.Context) (all []rtnl.Neigh, err error) {
 	parts, err := list(ctx, c, rtnl.AllMDB(), rtnl.ParseMDB)
 	if rtnl.NoTable(err) {
 		err = nil
 	}
 	all = slices.Concat(parts...)
-	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol }), err
+	return slices.DeleteFunc(all, func(n rtnl.Neigh) bool { return n.Proto != rtnl.Protocol && n.Proto != linux.RTPROT_STATIC }), err
 }
 
 // VLANs reads the VLANs of all bridges and of their ports.

@@ -299,9 +299,11 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			continue // it is there by the vxlan's own remote
 		}
 		var undo []Op
+		byHand := false
 		h, have := k.neighs[keyOf(n.Neigh)]
 		if have = have && !b.leftBridge(w.Key, h); have {
 			undo = []Op{{NS: w.Key, Dev: n.Dev, Do: NewNeigh{h}}}
+			byHand = n.MDB && h.Proto != rtnl.Protocol // which is all that the two differ in
 			have = sameEntry(h, n.Neigh) && h.Proto == rtnl.Protocol
 		}
 		taken := n.ForAll() && f != nil && b.turned(f, l) || !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
@@ -321,7 +323,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			// Between a port and the bridge the kernel leaves it a part of what it was.
 			b.neighs = append(b.neighs, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelNeigh{h}, Undo: []Op{{NS: w.Key, Dev: k.nameOf(h.Index), Do: NewNeigh{h}}}})
 		}
-		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo})
+		b.neighs = append(b.neighs, Op{NS: w.Key, Dev: n.Dev, Do: NewNeigh{n.Neigh}, Undo: undo, Quiet: byHand})
 	}
 	return nil
 }

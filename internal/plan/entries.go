@@ -165,7 +165,7 @@ func entryCommand(verb string, n rtnl.Neigh, dev string) string {
 		vlan = fmt.Sprintf(" vlan %d", n.VLAN)
 	}
 	if n.MDB {
-		group, proto := n.MAC.String(), ""
+		group := n.MAC.String()
 		if n.IP.IsValid() {
 			group = n.IP.String()
 		}
@@ -173,9 +173,11 @@ func entryCommand(verb string, n rtnl.Neigh, dev string) string {
 			vlan = fmt.Sprintf(" vid %d", n.VLAN)
 		}
 		if verb != "del" {
-			proto = fmt.Sprintf(" proto %d", n.Proto)
+			// Without the protocol, for which bridge has a word since 6.3 only, as for replace:
+			// it is of somebody then who made it by hand, from whom up takes it over.
+			verb = "add"
 		}
-		return fmt.Sprintf("bridge mdb %s dev %s port %s grp %s permanent%s%s", verb, shell.Quote(n.BridgeName), shell.Quote(dev), group, vlan, proto)
+		return fmt.Sprintf("bridge mdb %s dev %s port %s grp %s permanent%s", verb, shell.Quote(n.BridgeName), shell.Quote(dev), group, vlan)
 	}
 	how := map[bool]string{true: "self permanent extern_learn", false: "master static sticky"}[n.Index == n.Bridge]
 	if verb == "del" {

@@ -46,7 +46,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		}
 	}
 	for _, n := range k.Neighs {
-		if n.Proto != rtnl.Protocol && !all[n.Index] {
+		if n.Proto != rtnl.Protocol && (n.MDB || !all[n.Index]) {
 			continue // such as what a routing daemon tells a vxlan
 		}
 		if f := b.wanted[n.Index]; f != nil && n.ForAll() && remoteOf(f, k.ByIndex(n.Index)) == n.IP {
