@@ -215,3 +215,34 @@ func TestIPv6ByAnMTUThatStays(t *testing.T) {
 	settled(t, lab(0, "192.0.2.1/24"))
 	settled(t, lab(1500, "2001:db8::1/64"))
 }
+
+// What a dropped MTU gives way to may be too small for IPv6: the host's own, or that of a
+// bridge's ports. That is told before anything is done.
+func TestIPv6ByAnMTUThatIsDropped(t *testing.T) {
+	begin(t)
+	key, host := newKey(), name("q")
+	nsenter(t, "/proc/thread-self/ns/net", "ip", "link", "add", host, "mtu", "1000", "type", "veth", "peer", "name", host+"p")
+	defer nsenter(t, "/proc/thread-self/ns/net", "ip", "link", "del", host)
+	lab := func(mtu int, address string) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{
+			{Name: "e0", Source: host, MTU: mtu, Addresses: prefixes("2001:db8::1/64")},
+			{Name: "b0", Type: "bridge", MTU: mtu, Addresses: prefixes(address)},
+			{Name: "p0", Master: "b0", MTU: 1000, Peer: osl.Endpoint{Sandbox: key, Interface: "p1"}}, {Name: "p1"}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(1400, "192.0.2.1/24")); must(t, err) }()
+	for _, dev := range []string{"e0", "b0"} {
+		was := lab(1400, "2001:db8:1::1/64")
+		settled(t, was)
+		for _, i := range []int{0, 1} {
+			if n := lab(1400, "2001:db8:1::1/64"); n.Sandboxes[0].Interfaces[i].Name == dev {
+				n.Sandboxes[0].Interfaces[i].MTU = 0
+				if _, err := osl.Apply(t.Context(), n); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), "gets 1000") {
+					t.Errorf("%s: %v", dev, err)
+				}
+			}
+		}
+		if did := settled(t, was); len(did) > 0 {
+			t.Errorf("%s: what was refused left this to do:\n%v", dev, did)
+		}
+	}
+}

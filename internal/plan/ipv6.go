@@ -101,10 +101,17 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 	}
 }
 
-// tooSmall says that a link which is there has so small an MTU that the kernel took its
-// IPv6, and keeps that where it is to have IPv6. One that follows others may get another.
+// tooSmall says that a link which is there has, or gets as the file drops its MTU, so small
+// a one that the kernel takes its IPv6, where it is to have IPv6. One that follows others,
+// and keeps its own, may get another.
 func (i *Iface) tooSmall(l *rtnl.Link) string {
-	if l == nil || !i.HasIPv6() || i.MTU != 0 || l.Inet.HasIPv6State || l.Index == loopback || l.MTU >= MinIPv6 || l.Kind == "bridge" || KindOf(l.Kind).sized {
+	if l == nil || !i.HasIPv6() || l.Index == loopback {
+		return ""
+	}
+	if i.drops.has(askedMTU) && i.MTU != 0 && i.MTU < MinIPv6 {
+		return fmt.Sprintf("IPv6 needs an MTU of %d bytes, the link gets %d, as a file without mtu asks for", MinIPv6, i.MTU)
+	}
+	if i.MTU != 0 || l.Inet.HasIPv6State || l.MTU >= MinIPv6 || l.Kind == "bridge" || KindOf(l.Kind).sized {
 		return ""
 	}
 	return fmt.Sprintf("IPv6 needs an MTU of %d bytes, the link has %d, which a file without mtu leaves", MinIPv6, l.MTU)
