@@ -171,6 +171,30 @@ func TestPasteOfAnEdit(t *testing.T) {
 	}
 }
 
+// So it does where routes of others have an address as their source that goes and comes
+// again, on its own link and on another.
+func TestPasteOfAnEditBesideRoutesOfOthers(t *testing.T) {
+	lab := func(address string) string {
+		return fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, addresses: ["+address+"]}, {name: f, addresses: [10.8.0.1/24]}]}, {name: b}]\nlinks: [[a/e, b/e], [a/f, b/f]]")
+	}
+	defer func() {
+		runOSL(t, "down", "--force", "lab")
+		runOSL(t, "rm", "--force", "a", "b")
+		exec.Command("umount", "/run/netns").Run()
+	}()
+	want(t, exitDone, nil, "up", lab("10.9.0.1/24"))
+	sh(t, "set -e; ip -n a route add 10.6.0.0/24 dev e src 10.9.0.1; ip -n a route add 10.5.0.0/24 dev f src 10.9.0.1")
+	had := sh(t, "ip -n a route show table all | sort")
+	file := lab("{address: 10.9.0.1/24, noprefixroute: true}")
+	_, script, _ := runOSL(t, "diff", file)
+	sh(t, "set -e\n"+script)
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	want(t, exitDone, nil, "up", lab("10.9.0.1/24"))
+	if has := sh(t, "ip -n a route show table all | sort"); has != had {
+		t.Errorf("routes:\n%s\nafter:\n%s", had, has)
+	}
+}
+
 // Machines read the kind of each change.
 func TestKindOfChange(t *testing.T) {
 	testnet.NeedTun(t)

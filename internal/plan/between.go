@@ -329,7 +329,7 @@ func (k *known) contentsBack(from *HostLink, late func(Setting) bool) (ops []Op)
 		}
 	}
 	for _, a := range k.addrs[l.Index] {
-		ops = append(ops, k.back(h.Key, &rtnl.Link{}, k.sourced[a.Prefix.Addr()], func(r rtnl.Route) bool { return r.Proto != rtnl.Protocol && !r.Touches(is) })...)
+		ops = append(ops, k.backFrom(h.Key, a, func(r rtnl.Route) bool { return r.Proto != rtnl.Protocol && !r.Touches(is) })...)
 	}
 	return ops
 }

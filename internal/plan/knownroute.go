@@ -128,6 +128,14 @@ func WithSource(key string, s *State, ip netip.Addr) []Op {
 	return s.back(key, &rtnl.Link{}, slices.Concat(s.Routes, s.Others), func(r rtnl.Route) bool { return r.Src == ip })
 }
 
+// backFrom returns those of them that are asked for; a person has to name the link of each.
+func (k *known) backFrom(key string, a rtnl.Addr, is func(rtnl.Route) bool) (ops []Op) {
+	for _, r := range k.sourced[a.Prefix.Addr()] {
+		ops = append(ops, k.back(key, &rtnl.Link{Index: r.Index, Name: k.nameOf(r.Index)}, []rtnl.Route{r}, is)...)
+	}
+	return ops
+}
+
 // restore returns what brings a route back that the kernel took, or a part of it: of
 // several next hops one may be left.
 func restore(r rtnl.Route) Action {

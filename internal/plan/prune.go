@@ -154,7 +154,7 @@ func (b *builder) shed(w *Sandbox, k *known, l *rtnl.Link) []Op {
 			back = true
 			ops[i].Undo = append(ops[i].Undo, WithLastIPv4(w.Key, l, k.part(l))...)
 		} else if is { // osl's other routes have steps of their own
-			ops[i].Undo = append(ops[i].Undo, k.back(w.Key, &rtnl.Link{}, k.sourced[d.Addr.Prefix.Addr()], func(r rtnl.Route) bool {
+			ops[i].Undo = append(ops[i].Undo, k.backFrom(w.Key, d.Addr, func(r rtnl.Route) bool {
 				return r.Whole != nil || r.Within(b.gone) || b.to[KeyOfRoute(r)]
 			})...)
 		}

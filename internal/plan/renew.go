@@ -110,7 +110,7 @@ func (b *builder) renew(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 		}
 		add(op.Do, del(h))
 		// Those of osl have steps of their own.
-		b.late = append(b.late, k.back(w.Key, &rtnl.Link{}, k.sourced[h.Prefix.Addr()], func(r rtnl.Route) bool { return r.Whole != nil && !r.Within(b.gone) })...)
+		b.late = append(b.late, k.backFrom(w.Key, h, func(r rtnl.Route) bool { return r.Whole != nil && !r.Within(b.gone) })...)
 	}
 }
 
