@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -175,6 +176,26 @@ func unowned(said map[string]any) map[string]any {
 		}
 	}
 	return said
+}
+
+// A bridge whose MTU the file drops has that of its ports, also when these change later, as
+// one that never had another; the kernel alone would leave it. What somebody sets then stays.
+func TestBridgeFollowsItsPortsAgain(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(bridge, port int) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge", MTU: bridge},
+			{Name: "p", Master: "br", MTU: port, Peer: osl.Endpoint{Sandbox: key, Interface: "q"}}, {Name: "q"}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(0, 0)); must(t, err) }()
+	for _, x := range [][3]int{{1300, 1300, 1300}, {0, 1300, 1300}, {0, 0, 1500}, {0, 1400, 1400}, {1450, 1400, 1450}, {0, 1400, 1400}} {
+		settled(t, lab(x[0], x[1]))
+		saysAll(t, fmt.Sprint(x), settingsSaid(t, key, "br"), "mtu", x[2])
+	}
+	nsenter(t, key, "ip", "link", "set", "dev", "br", "mtu", "1350")
+	_, err := osl.Apply(t.Context(), lab(0, 1300))
+	must(t, err)
+	saysAll(t, "by hand", settingsSaid(t, key, "br"), "mtu", 1350)
 }
 
 // What a part of a network does not say it does not drop, and what was asked for by hand

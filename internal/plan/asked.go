@@ -18,6 +18,9 @@ const (
 	askedMTU    = 48
 	askedTxQLen = 49
 	askedVLANs  = 50
+	// The MTU of a bridge was asked for once, which has its kernel keep it whatever ports
+	// come: it gets theirs with each plan, while nobody else sets it.
+	followsPorts = 57
 )
 
 // askedFields are those of a link's own fields that are changed in place, and have a
@@ -123,12 +126,14 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 	if f.dropsField("learning") {
 		f.Data.Learning = "on"
 	}
-	if dropped.has(askedMTU) {
+	if f.losesMTU(l, tag, dropped) {
+		f.drops.put(askedMTU, true)
 		f.MTU = tag.MTU
 		if !was {
 			f.MTU = b.usualMTU(w, f, l)
 		}
 		f.asked.put(askedMTU, f.MTU == 0)
+		f.asked.put(followsPorts, l.Kind == "bridge" && !was)
 		if f.Peer != nil && !f.Peer.Claimed && f.Peer.MTU == 0 {
 			other := *f.Peer
 			other.MTU, f.Peer = f.MTU, &other
@@ -238,12 +243,17 @@ func (b *builder) usualMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 // mtuAfter is the MTU that another interface will have.
 func (b *builder) mtuAfter(w *Sandbox, f *Iface) int {
 	l, tag, had := b.hadAsked(w, f)
-	if f.MTU == 0 && w.Prune && tag.Origin != Host && tag.Origin != Kept && had.has(askedMTU) {
+	if w.Prune && tag.Origin != Host && tag.Origin != Kept && f.losesMTU(l, &tag, had) {
 		if mtu := b.usualMTU(w, f, l); mtu != 0 {
 			return mtu
 		}
 	}
 	return f.lowestMTU(b.known[w.Key], b.is[end{w.Key, f.Name}].link)
+}
+
+// losesMTU reports whether an interface gets the MTU that it has without being asked.
+func (f *Iface) losesMTU(l *rtnl.Link, tag *Tag, had Asked) bool {
+	return f.MTU == 0 && (had.has(askedMTU) || had.has(followsPorts) && l.MTU == tag.MTU)
 }
 
 // kindOf is the type of a link that is wanted, or there.
