@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,9 +26,15 @@ import (
 // to be made: a namespace made for the question has what that will have.
 func (p *prepared) readSettings() error {
 	var fresh []*plan.Sandbox
+	usual := sync.OnceValues(freshSettings)
 	for i := range p.want {
 		w := &p.want[i]
 		s := p.have[w.Key]
+		if s != nil && s.Drops(w) {
+			if err := p.dropSettings(w, s, usual); err != nil {
+				return fail("read the settings", w.Key, "", err)
+			}
+		}
 		switch {
 		case len(settingsOf(w)) == 0 && (s == nil || len(s.Notes) == 0):
 		case s == nil:
@@ -56,6 +63,24 @@ func (p *prepared) readSettings() error {
 		return nil // who can make no namespace can compare all the same
 	}
 	return err
+}
+
+// dropSettings adds the settings that were asked for and are not any more.
+func (p *prepared) dropSettings(w *plan.Sandbox, s *plan.State, fresh settings) error {
+	usual, err := fresh()
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // who can make no namespace can change no setting either
+	}
+	if err != nil {
+		return err
+	}
+	return p.run.inside(w.Key, func() error {
+		own, err := sysctl.All()
+		if err == nil {
+			s.DropSettings(w, usual, own)
+		}
+		return err
+	})
 }
 
 // settingsOf returns all settings that a sandbox asks for, with the link that

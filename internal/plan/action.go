@@ -192,7 +192,7 @@ func (a DelNeigh) Request(FDs) rtnl.Request     { return rtnl.DelNeigh(a.Neigh, 
 // Command also says that the sandbox is osl's: only then is what the lines after
 // it make taken for osl's.
 func (a MakeNS) Command(string) string {
-	t := SandboxTag{Network: a.Tag.Network, OnHost: a.Tag.OnHost, Labels: a.Tag.Labels}
+	t := SandboxTag{Network: a.Tag.Network, OnHost: a.Tag.OnHost, Labels: a.Tag.Labels, Sysctls: a.Tag.Sysctls}
 	off := shell.Setting([2]string{disableIPv6("default"), "1"}, [2]string{disableIPv6("lo"), "1"})
 	return "netns add\nlink set dev lo up alias " + shell.Quote(t.String()) + "\n" + off
 }

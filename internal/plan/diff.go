@@ -204,7 +204,7 @@ func (b *builder) number(w *Sandbox) {
 func (b *builder) sandbox(w *Sandbox) error {
 	k := b.known[w.Key]
 	if b.have[w.Key] == nil {
-		tag := SandboxTag{Network: w.Network, OnHost: w.OnHost, Labels: w.Labels}
+		tag := SandboxTag{Network: w.Network, OnHost: w.OnHost, Labels: w.Labels, Sysctls: settingMarks(w.Sysctls)}
 		marked := tag
 		marked.UnderWay, marked.Commit = true, b.commit.For(w.Key)
 		marked = marked.Fitting()
@@ -269,8 +269,10 @@ func (b *builder) labels(w *Sandbox, k *known) {
 	if w.Network == "" { // a part alone says nothing of the rest of its network
 		onHost = t.OnHost
 	}
-	if made && (!maps.Equal(t.Labels, w.Labels) || t.Network != network || t.OnHost != onHost) {
-		op := retag(w.Key, "lo", loopback, SandboxTag{Network: network, OnHost: onHost, Labels: w.Labels}.String())
+	next, was := SandboxTag{Network: network, OnHost: onHost, Labels: w.Labels, Sysctls: settingMarks(w.Sysctls)}, t
+	was.UnderWay, was.Commit = false, Commit{}
+	if made && next.String() != was.String() {
+		op := retag(w.Key, "lo", loopback, next.String())
 		op.Quiet, op.Half = maps.Equal(t.Labels, w.Labels), true
 		op.Undo = []Op{retag(w.Key, "lo", loopback, lo.Alias)}
 		b.config = append(b.config, op)

@@ -36,7 +36,7 @@
 //	              those that deny a way, next hops that are objects
 //	setting.go settings.go forward.go
 //	              settings of the kernel, those of the host among them
-//	linkoption.go asked.go usual.go altname.go offload.go impair.go masquerade.go
+//	linkoption.go asked.go askedsysctl.go usual.go altname.go offload.go impair.go masquerade.go
 //	              what else a link, or a sandbox, is given
 //
 // What outlives the process, and the way back:

@@ -103,6 +103,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		tag.Origin = Far
 	}
 	tag.Born, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Note, b.entries[end{key, w.Name}], w.asked
+	tag.Sysctls = settingMarks(w.Sysctls)
 	dev := w.device()
 	before := &rtnl.Link{}
 	if from != nil {

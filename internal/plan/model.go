@@ -170,6 +170,7 @@ type Neigh struct {
 type Setting struct {
 	Path, Value string
 	Name        string // as the user wrote it
+	Dropped     bool   // nobody asks for it any more
 }
 
 // State is what the kernel holds of one sandbox.

@@ -64,6 +64,8 @@ type Tag struct {
 	// Asked are the settings that were asked for; not where the link's own alias leaves
 	// them no room.
 	Asked Asked
+	// Sysctls mark the settings of the kernel that were; not where there is no room.
+	Sysctls []string
 }
 
 // TagOf returns the tag of a link that is taken over.
@@ -83,11 +85,16 @@ func (t Tag) OnHostFor(network string) bool {
 
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
-	if s := t.text(); len(s) <= MaxAlias || t.Asked == 0 {
-		return s
+	s := t.text()
+	if len(s) > MaxAlias && len(t.Sysctls) > 0 {
+		t.Sysctls = nil
+		s = t.text()
 	}
-	t.Asked = 0
-	return t.text()
+	if len(s) > MaxAlias && t.Asked != 0 {
+		t.Asked = 0
+		s = t.text()
+	}
+	return s
 }
 
 func (t Tag) text() string {
@@ -110,6 +117,9 @@ func (t Tag) text() string {
 	}
 	if t.Asked != 0 {
 		b.WriteString(";z=" + strconv.FormatUint(uint64(t.Asked), 36))
+	}
+	if len(t.Sysctls) > 0 {
+		b.WriteString(";v=" + strings.Join(t.Sysctls, "."))
 	}
 	if len(t.Names) > 0 {
 		b.WriteString(";y=" + strings.Join(t.Names, "."))
@@ -183,6 +193,8 @@ func (t *Tag) set(k, v string) bool {
 		t.TxQLen, err = strconv.Atoi(v)
 	case "y":
 		t.Names = strings.Split(v, ".")
+	case "v":
+		t.Sysctls = strings.Split(v, ".")
 	case "z":
 		var asked uint64
 		asked, err = strconv.ParseUint(v, 36, 64)
@@ -204,6 +216,7 @@ type SandboxTag struct {
 	Network  string // that it is of, empty for none
 	OnHost   bool   // the network has something on the host
 	Labels   map[string]string
+	Sysctls  []string // marks of the settings that were asked for; not where there is no room
 }
 
 // Commit ties the parts of a change together, which can not be completed in one
@@ -253,6 +266,15 @@ func (t SandboxTag) Fitting() SandboxTag {
 
 // String returns the alias.
 func (t SandboxTag) String() string {
+	s := t.text()
+	if len(t.Sysctls) > 0 && len(s) > MaxAlias {
+		t.Sysctls = nil
+		s = t.text()
+	}
+	return s
+}
+
+func (t SandboxTag) text() string {
 	s := prefix + "o=s"
 	if t.UnderWay {
 		s += ";w=1" + t.Commit.field()
@@ -262,6 +284,9 @@ func (t SandboxTag) String() string {
 	}
 	if t.OnHost {
 		s += ";h=1"
+	}
+	if len(t.Sysctls) > 0 {
+		s += ";v=" + strings.Join(t.Sysctls, ".")
 	}
 	keys := make([]string, 0, len(t.Labels))
 	for k := range t.Labels {
@@ -294,6 +319,8 @@ func ParseSandboxTag(alias string) (t SandboxTag, ok bool) {
 			t.Commit = c
 		case "h":
 			t.OnHost = v == "1"
+		case "v":
+			t.Sysctls = strings.Split(v, ".")
 		case "n":
 			n, err := url.QueryUnescape(v)
 			if err != nil {
