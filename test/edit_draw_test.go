@@ -79,6 +79,9 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	f.Group, f.Promisc = maybe(r, "group", 0, 77), maybe(r, "promisc", true, false)
 	f.AllMulticast, f.ARP = maybe(r, "allmulticast", true, false), maybe(r, "arp", true, false)
 	f.TxQueueLen = maybe(r, "txqueuelen", 500, 2000)
+	if r.sometimes("arp_accept", 4) {
+		f.Sysctls = map[string]string{"ipv4.arp_accept": "1"}
+	}
 	if f.Type != "wireguard" { // which has none
 		f.AddrGenMode = draw(r, "addrgenmode", "", "", "eui64", "none", "random")
 	}

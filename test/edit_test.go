@@ -128,7 +128,12 @@ func (r *drawer) network() osl.Network {
 			}
 			s.Interfaces = append(s.Interfaces, f)
 		}
-		s.Sysctls = map[string]string{"ipv4.conf.all.promote_secondaries": draw(r, "promote", "0", "1")}
+		s.Sysctls = map[string]string{}
+		for _, x := range [][]string{{"ipv4.conf.all.promote_secondaries", "", "0", "1"}, {"ipv4.tcp_ecn", "", "", "1"}, {"ipv4.ip_forward", "", "", "1"}} {
+			if v := draw(r, x[0], x[1:]...); v != "" {
+				s.Sysctls[x[0]] = v
+			}
+		}
 		n.Sandboxes = append(n.Sandboxes, s)
 	}
 	open = rapid.Permutation(open).Draw(r.T, "order of links")

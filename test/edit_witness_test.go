@@ -39,12 +39,21 @@ func (s said) setting(box, dev, what string, v any) {
 	}
 }
 
+// sysctls adds those of a sandbox that are drawn: they are as in a new one where nobody
+// asks for them.
+func (s said) sysctls(box string, value func(path, usual string) string) {
+	for path, usual := range map[string]string{"ipv4/conf/all/promote_secondaries": "0", "ipv4/tcp_ecn": "2", "ipv4/ip_forward": "0"} {
+		s.line(box, path, value(path, usual))
+	}
+}
+
 // described says what a network is, in lines.
 func described(n osl.Network) said {
 	s := said{}
 	segments, numbered := map[string]bool{}, 0
 	for _, b := range n.Sandboxes {
 		s.line(b.Name)
+		s.sysctls(b.Name, func(path, usual string) string { return cmp.Or(b.Sysctls[strings.ReplaceAll(path, "/", ".")], usual) })
 		for _, f := range b.Interfaces {
 			kind := cmp.Or(f.Type, "veth")
 			s.line(b.Name, f.Name, kind, "on", f.Master, "up", !f.Down)
@@ -80,6 +89,7 @@ func described(n osl.Network) said {
 			for what, v := range unasked(f, b.Interfaces) {
 				s.line(b.Name, f.Name, "unasked", what, v)
 			}
+			s.line(b.Name, f.Name, "arp_accept", cmp.Or(f.Sysctls["ipv4.arp_accept"], "0"))
 			s.line(b.Name, f.Name, "IPv6 off", !has6(f))
 			if accept := map[string]string{"link-local": "0", "auto": "2"}[f.IPv6]; accept != "" {
 				s.line(b.Name, f.Name, "accept_ra", accept)
@@ -182,6 +192,9 @@ func standing(t *testing.T, n osl.Network) said {
 			if b.Name == box {
 				spec = b
 			}
+		}
+		if spec.Name != "" {
+			s.sysctls(box, func(path, _ string) string { return sysctl(t, "/run/netns/"+box, path) })
 		}
 		witness(t, "/run/netns/"+box, func(h *netlink.Handle) {
 			names := map[int]string{0: ""}
@@ -299,6 +312,7 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	for what := range unasked(f, all) {
 		s.line(box, a.Name, "unasked", what, has[what])
 	}
+	s.line(box, a.Name, "arp_accept", sysctl(t, "/run/netns/"+box, "ipv4/conf/"+a.Name+"/arp_accept"))
 	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") != "0") // or there is none
 	if f.IPv6 == "link-local" || f.IPv6 == "auto" {
 		s.line(box, a.Name, "accept_ra", conf("accept_ra"))

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,12 +42,11 @@ func Drop(list []Setting, marks []string, usual map[string]string) []Setting {
 		return list
 	}
 	list = slices.Clone(list)
-	for path, value := range usual {
+	for _, path := range slices.Sorted(maps.Keys(usual)) {
 		if slices.Contains(gone, settingMark(path)) {
-			list = append(list, Setting{Path: path, Value: value, Name: strings.ReplaceAll(path, "/", "."), Dropped: true})
+			list = append(list, Setting{Path: path, Value: usual[path], Name: strings.ReplaceAll(path, "/", "."), Dropped: true})
 		}
 	}
-	slices.SortStableFunc(list, func(x, y Setting) int { return b2i(x.Dropped) - b2i(y.Dropped) })
 	return list
 }
 
