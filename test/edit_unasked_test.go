@@ -21,6 +21,9 @@ func unasked(f osl.InterfaceSpec, all []osl.InterfaceSpec) map[string]any {
 	}
 	usual := map[string]any{"group": 0, "promisc": false, "allmulti": false, "txqueuelen": queue,
 		"arp": !strings.Contains("dummy ifb tun wireguard vrf netkit vcan", kind)}
+	if kind == "netkit" && f.Mode == "l2" {
+		delete(usual, "arp") // on in this mode, which is not the usual one
+	}
 	if f.Parent == "" {
 		usual["gro_max_size"] = 65536
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -69,7 +70,7 @@ func (s *State) DropSettings(w *Sandbox, fresh, own map[string]string) {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made {
 		w.Sysctls = Drop(w.Sysctls, t.Sysctls, fresh)
 	}
-	defaults := map[string]string{}
+	defaults, without6 := map[string]string{}, map[string]string{}
 	for path, value := range own {
 		if family, name, setting, ok := confOf(path); ok && name == "default" {
 			for _, x := range w.Sysctls {
@@ -78,6 +79,9 @@ func (s *State) DropSettings(w *Sandbox, fresh, own map[string]string) {
 				}
 			}
 			defaults[family+"/conf/%s/"+setting] = value
+			if family != "ipv6" {
+				without6[family+"/conf/%s/"+setting] = value
+			}
 		}
 	}
 	cloned := false
@@ -86,7 +90,11 @@ func (s *State) DropSettings(w *Sandbox, fresh, own map[string]string) {
 			if !cloned {
 				w.Ifaces, cloned = slices.Clone(w.Ifaces), true
 			}
-			w.Ifaces[i].Sysctls = Drop(w.Ifaces[i].Sysctls, marks, defaults)
+			f, usual := &w.Ifaces[i], defaults
+			if l := s.Link(f.Name); !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 { // they go with its IPv6
+				usual = without6
+			}
+			f.Sysctls = Drop(f.Sysctls, marks, usual)
 		}
 	}
 }
