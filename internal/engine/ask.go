@@ -74,13 +74,7 @@ func (p *prepared) dropSettings(w *plan.Sandbox, s *plan.State, fresh settings) 
 	if err != nil {
 		return err
 	}
-	return p.run.inside(w.Key, func() error {
-		own, err := sysctl.All()
-		if err == nil {
-			s.DropSettings(w, usual, own)
-		}
-		return err
-	})
+	return p.run.inside(w.Key, func() error { return s.DropSettings(w, usual, sysctl.Read) })
 }
 
 // settingsOf returns all settings that a sandbox asks for, with the link that

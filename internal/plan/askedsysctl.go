@@ -65,38 +65,48 @@ func (s *State) Drops(w *Sandbox) bool {
 }
 
 // DropSettings adds to what is wanted of a sandbox the settings that were and are not any
-// more: those of the sandbox as a new one has them, those of a link as its defaults are.
-func (s *State) DropSettings(w *Sandbox, fresh, own map[string]string) {
+// more: those of the sandbox as a new one has them, fresh, those of a link as its defaults
+// are, which read tells.
+func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path string) (string, error)) error {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made {
 		w.Sysctls = Drop(w.Sysctls, t.Sysctls, fresh)
 	}
-	defaults, without6 := map[string]string{}, map[string]string{}
-	for path, value := range own {
+	ofLinks, cloned := map[string]string{}, false
+	for path, value := range fresh {
 		if family, name, setting, ok := confOf(path); ok && name == "default" {
-			for _, x := range w.Sysctls {
-				if x.Path == path {
-					value = x.Value
-				}
-			}
-			defaults[family+"/conf/%s/"+setting] = value
-			if family != "ipv6" {
-				without6[family+"/conf/%s/"+setting] = value
-			}
+			ofLinks[family+"/conf/%s/"+setting] = value
 		}
 	}
-	cloned := false
 	for i := range w.Ifaces {
-		if marks := s.askedOf(w, &w.Ifaces[i]); len(marks) > 0 {
-			if !cloned {
-				w.Ifaces, cloned = slices.Clone(w.Ifaces), true
+		marks := s.askedOf(w, &w.Ifaces[i])
+		if len(marks) == 0 {
+			continue
+		}
+		if !cloned {
+			w.Ifaces, cloned = slices.Clone(w.Ifaces), true
+		}
+		f, l := &w.Ifaces[i], s.Link(w.Ifaces[i].Name)
+		without6 := !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 // what goes with its IPv6
+		f.Sysctls = slices.DeleteFunc(Drop(f.Sysctls, marks, ofLinks), func(x Setting) bool {
+			return x.Dropped && without6 && strings.HasPrefix(x.Path, "ipv6/")
+		})
+		for j := range f.Sysctls {
+			x := &f.Sysctls[j]
+			if !x.Dropped {
+				continue
 			}
-			f, usual := &w.Ifaces[i], defaults
-			if l := s.Link(f.Name); !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 { // they go with its IPv6
-				usual = without6
+			path := x.At("default")
+			at := slices.IndexFunc(w.Sysctls, func(o Setting) bool { return o.Path == path })
+			if at >= 0 {
+				x.Value = w.Sysctls[at].Value
+			} else if value, err := read(path); err != nil {
+				return err
+			} else {
+				x.Value = value
 			}
-			f.Sysctls = Drop(f.Sysctls, marks, usual)
 		}
 	}
+	return nil
 }
 
 // askedOf are the marks of a link that stands.
