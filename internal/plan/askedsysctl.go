@@ -17,12 +17,15 @@ func settingMark(path string) string {
 	return strconv.FormatUint(uint64(h.Sum32()%(36*36*36*36)), 36)
 }
 
+// ofType are settings of a link that the kernel chooses by its type, and not by the default.
+var ofType = []string{"ipv6/conf/%s/use_tempaddr", "ipv6/conf/%s/rtr_solicits", "ipv6/conf/%s/accept_dad"}
+
 // settingMarks are those of the settings that are asked for, but for what osl itself says of
-// all links of a sandbox.
+// all links of a sandbox, and what a new link has by its type.
 func settingMarks(list []Setting) (marks []string) {
 	for _, x := range list {
 		_, name, setting, ofLink := confOf(x.Path)
-		if ofLink && (name == "all" || name == "default") && slices.Contains(impliedOfAll, setting) {
+		if ofLink && (name == "all" || name == "default") && slices.Contains(impliedOfAll, setting) || slices.Contains(ofType, x.Path) {
 			continue
 		}
 		if m := settingMark(x.Path); !x.Dropped && !slices.Contains(marks, m) {
