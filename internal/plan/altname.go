@@ -15,8 +15,8 @@ func IsOwnName(name string) bool {
 	return strings.HasPrefix(name, recordPrefix) || IsHomeRecord(name)
 }
 
-// nameMark stands for an alternative name that osl gave a link, in its tag: there is no
-// room for the name.
+// nameMark stands for an alternative name that osl gave a link, or a setting that was asked
+// for, in a tag: there is no room for the name.
 func nameMark(name string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name)) // it never fails

@@ -2,33 +2,24 @@ package plan
 
 import (
 	"cmp"
-	"hash/fnv"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
-
-// settingMark stands for a setting that was asked for, in a tag: there is no room for its
-// path. Of a link's it is that of the path with %s.
-func settingMark(path string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(path)) // it never fails
-	return strconv.FormatUint(uint64(h.Sum32()%(36*36*36*36)), 36)
-}
 
 // ofType are settings of a link that the kernel chooses by its type, and not by the default.
 var ofType = []string{"ipv6/conf/%s/use_tempaddr", "ipv6/conf/%s/rtr_solicits", "ipv6/conf/%s/accept_dad"}
 
-// settingMarks are those of the settings that are asked for, but for what osl itself says of
-// all links of a sandbox, and what a new link has by its type.
+// settingMarks are those of the settings that are asked for, by their paths, with %s for a
+// link; but for what osl itself says of all links of a sandbox, and what a new link has by
+// its type.
 func settingMarks(list []Setting) (marks []string) {
 	for _, x := range list {
 		_, name, setting, ofLink := confOf(x.Path)
 		if ofLink && (name == "all" || name == "default") && slices.Contains(impliedOfAll, setting) || slices.Contains(ofType, x.Path) {
 			continue
 		}
-		if m := settingMark(x.Path); !x.Dropped && !slices.Contains(marks, m) {
+		if m := nameMark(x.Path); !x.Dropped && !slices.Contains(marks, m) {
 			marks = append(marks, m)
 		}
 	}
@@ -40,14 +31,14 @@ func settingMarks(list []Setting) (marks []string) {
 // where nobody asks: usual tells all that may be meant, by their paths.
 func Drop(list []Setting, marks []string, usual map[string]string) []Setting {
 	gone := slices.DeleteFunc(slices.Clone(marks), func(m string) bool {
-		return slices.ContainsFunc(list, func(x Setting) bool { return settingMark(x.Path) == m })
+		return slices.ContainsFunc(list, func(x Setting) bool { return nameMark(x.Path) == m })
 	})
 	if len(gone) == 0 {
 		return list
 	}
 	list = slices.Clone(list)
 	for _, path := range slices.Sorted(maps.Keys(usual)) {
-		if slices.Contains(gone, settingMark(path)) {
+		if slices.Contains(gone, nameMark(path)) {
 			list = append(list, Setting{Path: path, Value: usual[path], Name: strings.ReplaceAll(path, "/", "."), Dropped: true})
 		}
 	}
