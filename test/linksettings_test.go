@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // settingsSaid is what ip says of the settings of a link.
@@ -95,7 +96,12 @@ func TestLinkSettings(t *testing.T) {
 func TestFeatureSettingsDropped(t *testing.T) {
 	begin(t)
 	for _, kind := range []string{"bridge", "macvlan", "macvtap", "tap", "tun", "dummy", "ifb", "vlan", "ipvlan", "vrf", "bond", "vxlan", "gre", "netkit"} {
-		t.Run(kind, func(t *testing.T) { settingsDropped(t, kind) })
+		t.Run(kind, func(t *testing.T) {
+			if kind == "tap" || kind == "tun" {
+				testnet.NeedTun(t)
+			}
+			settingsDropped(t, kind)
+		})
 	}
 }
 
