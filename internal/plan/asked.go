@@ -279,9 +279,5 @@ func (b *builder) usualVLANs(w *Sandbox, f *Iface, l *rtnl.Link) *VLANs {
 	if !b.bridgeIs(w, bridge, rtnl.BridgeVLANFiltering, 1) {
 		return nil
 	}
-	all := &VLANs{}
-	if pvid := b.bridgeOption(w, bridge, rtnl.BridgeVLANDefaultPVID, 1); pvid > 0 && pvid <= rtnl.MaxVLAN {
-		all.SetPVID(int(pvid))
-	}
-	return all
+	return b.firstVLANs(w, bridge)
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
 // ofType are settings of a link that the kernel chooses by its type, and not by the default.
@@ -27,9 +29,9 @@ func settingMarks(list []Setting) (marks []string) {
 	return marks
 }
 
-// Drop adds to settings those that were asked for and are not any more, with what they are
+// withDropped adds to settings those that were asked for and are not any more, with what they are
 // where nobody asks: usual tells all that may be meant, by their paths.
-func Drop(list []Setting, marks []string, usual map[string]string) []Setting {
+func withDropped(list []Setting, marks []string, usual map[string]string) []Setting {
 	gone := slices.DeleteFunc(slices.Clone(marks), func(m string) bool {
 		return slices.ContainsFunc(list, func(x Setting) bool { return nameMark(x.Path) == m })
 	})
@@ -50,12 +52,11 @@ func (s *State) Drops(w *Sandbox) bool {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made && len(t.Sysctls) > 0 && !slices.Equal(t.Sysctls, settingMarks(w.Sysctls)) {
 		return true
 	}
-	for i := range w.Ifaces {
-		if marks := s.askedOf(w, &w.Ifaces[i]); len(marks) > 0 && !slices.Equal(marks, settingMarks(w.Ifaces[i].Sysctls)) {
-			return true
-		}
-	}
-	return false
+	links := s.askedOfLinks(w)
+	return len(links) > 0 && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
+		x, is := links[f.Name]
+		return is && !slices.Equal(x.marks, settingMarks(f.Sysctls))
+	})
 }
 
 // DropSettings adds to what is wanted of a sandbox the settings that were and are not any
@@ -63,7 +64,7 @@ func (s *State) Drops(w *Sandbox) bool {
 // are, which read tells.
 func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path string) (string, error)) error {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made {
-		w.Sysctls = Drop(w.Sysctls, t.Sysctls, fresh)
+		w.Sysctls = withDropped(w.Sysctls, t.Sysctls, fresh)
 	}
 	ofLinks, cloned := map[string]string{}, false
 	for path, value := range fresh {
@@ -71,17 +72,18 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 			ofLinks[family+"/conf/%s/"+setting] = value
 		}
 	}
+	links := s.askedOfLinks(w)
 	for i := range w.Ifaces {
-		marks := s.askedOf(w, &w.Ifaces[i])
-		if len(marks) == 0 {
+		asked, is := links[w.Ifaces[i].Name]
+		if !is {
 			continue
 		}
 		if !cloned {
 			w.Ifaces, cloned = slices.Clone(w.Ifaces), true
 		}
-		f, l := &w.Ifaces[i], s.Link(w.Ifaces[i].Name)
+		f, l := &w.Ifaces[i], asked.link
 		without6 := !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 // what goes with its IPv6
-		f.Sysctls = slices.DeleteFunc(Drop(f.Sysctls, marks, ofLinks), func(x Setting) bool {
+		f.Sysctls = slices.DeleteFunc(withDropped(f.Sysctls, asked.marks, ofLinks), func(x Setting) bool {
 			return x.Dropped && without6 && strings.HasPrefix(x.Path, "ipv6/")
 		})
 		for j := range f.Sysctls {
@@ -103,13 +105,26 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 	return nil
 }
 
-// askedOf are the marks of a link that stands.
-func (s *State) askedOf(w *Sandbox, f *Iface) []string {
-	if l := s.Link(f.Name); w.Prune && l != nil {
-		t, _ := ParseTag(l.Alias)
-		return t.Sysctls
+// askedOf is a link that stands, and the marks of its settings.
+type askedOf struct {
+	link  *rtnl.Link
+	marks []string
+}
+
+// askedOfLinks are the links by their names of which settings were asked for: in one pass,
+// since there may be many.
+func (s *State) askedOfLinks(w *Sandbox) map[string]askedOf {
+	links := map[string]askedOf{}
+	for i := range s.Links {
+		l := &s.Links[i]
+		if !w.Prune || !strings.Contains(l.Alias, ";v=") {
+			continue
+		}
+		if t, ok := ParseTag(l.Alias); ok && len(t.Sysctls) > 0 {
+			links[l.Name] = askedOf{l, t.Sysctls}
+		}
 	}
-	return nil
+	return links
 }
 
 // lo is the alias of the sandbox's loopback interface.

@@ -244,12 +244,17 @@ func (b *builder) vlans(w *Sandbox, f *Iface, l *rtnl.Link, master int, joins bo
 		b.wire = append(b.wire, exactlyVLANs(w.Key, f.Name, of, f.VLANs)...)
 		return nil
 	}
-	first := VLANs{}
+	b.wire = append(b.wire, toVLANs(w.Key, f.Name, of, b.firstVLANs(w, bridge), f.VLANs)...)
+	return nil
+}
+
+// firstVLANs are those that a bridge puts a new port into, and itself.
+func (b *builder) firstVLANs(w *Sandbox, bridge int) *VLANs {
+	first := &VLANs{}
 	if pvid := b.bridgeOption(w, bridge, rtnl.BridgeVLANDefaultPVID, 1); pvid > 0 && pvid <= rtnl.MaxVLAN {
 		first.SetPVID(int(pvid))
 	}
-	b.wire = append(b.wire, toVLANs(w.Key, f.Name, of, &first, f.VLANs)...)
-	return nil
+	return first
 }
 
 // bridgeOption returns what a setting of a bridge is to be: as is wanted, else as it is.
