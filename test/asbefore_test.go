@@ -351,10 +351,12 @@ func TestRouteSizesByBridge(t *testing.T) {
 	net := func(mtu uint32, ports ...[]osl.InterfaceSpec) osl.Network {
 		n := lab(t, []osl.RouteSpec{
 			{To: netip.MustParsePrefix("fd88::/48"), Dev: "br", MTU: mtu}, {To: netip.MustParsePrefix("fd89::/48"), Via: netip.MustParseAddr("fd01::9"), MTU: mtu},
-			{To: netip.MustParsePrefix("fd90::/48"), Nexthop: 1, MTU: mtu},
 			{To: netip.MustParsePrefix("fd91::/48"), NextHops: []osl.NextHop{{Via: netip.MustParseAddr("fd01::8"), Dev: "br"}, {Via: netip.MustParseAddr("fd02::8"), Dev: "e0"}}, MTU: mtu},
 		}, append(slices.Concat(ports...), osl.InterfaceSpec{Name: "br", Type: "bridge", Addresses: prefixes("fd01::1/64")}, osl.InterfaceSpec{Name: "e0", Type: "bridge", Addresses: prefixes("fd02::1/64")})...)
-		n.Sandboxes[0].Nexthops = []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("fd01::9"), Dev: "br"}}
+		if s := &n.Sandboxes[0]; len(ports) > 0 { // else there is no carrier
+			s.Nexthops = []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("fd01::9"), Dev: "br"}}
+			s.Routes = append(s.Routes, osl.RouteSpec{To: netip.MustParsePrefix("fd90::/48"), Nexthop: 1, MTU: mtu})
+		}
 		return n
 	}
 	leaves := port("p0", 1300)

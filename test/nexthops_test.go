@@ -327,3 +327,38 @@ func TestNexthopsOnLinksWithALateCarrier(t *testing.T) {
 		t.Errorf("the kernel has %q", got)
 	}
 }
+
+// With its last port a bridge loses its carrier, and the kernel takes next hops on it
+// away, and on what is on it, a while later: such a change is refused before it begins.
+func TestNexthopOnABridgeWhoseLastPortGoes(t *testing.T) {
+	begin(t)
+	downAfter(t, "lonely")
+	p := netip.MustParsePrefix
+	with := func(dev string, ports ...string) osl.Network {
+		s := osl.Spec{Name: "la", Interfaces: []osl.InterfaceSpec{{Name: "br0", Type: "bridge", Addresses: []netip.Prefix{p("10.80.0.1/24")}},
+			{Name: "br1", Type: "bridge"}, {Name: "v0", Type: "macvlan", Parent: "br0", Addresses: []netip.Prefix{p("10.81.0.1/24")}}},
+			Nexthops: []osl.NexthopSpec{{ID: 1, Via: netip.MustParseAddr("10.80.0.9"), Dev: dev}}}
+		for i, master := range ports {
+			s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: fmt.Sprint("p", i), Master: master, Peer: osl.Endpoint{Sandbox: "lb", Interface: fmt.Sprint("e", i)}})
+		}
+		return osl.Network{Name: "lonely", Sandboxes: []osl.Spec{s, {Name: "lb"}}}
+	}
+	settles(t, with("br0", "br0", "br0"))
+	settles(t, with("br0", "", "br0"))
+	settles(t, with("v0", "br0", "")) // one leaves as another comes
+	before := snapshot(t, osl.GenerateKey("la"))
+	for what, n := range map[string]osl.Network{
+		"goes": with("br0"), "leaves": with("br0", ""), "goes to another": with("br0", "br1"), "goes from below": with("v0"),
+	} {
+		if _, err := osl.Apply(t.Context(), n); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `the last port of "br0" goes`) {
+			t.Errorf("the port %s: %v", what, err)
+		}
+		same(t, what, before, func() []string { return snapshot(t, osl.GenerateKey("la")) })
+	}
+	n := with("br0")
+	n.Sandboxes[0].Nexthops = nil
+	settles(t, n)
+	if _, err := osl.Apply(t.Context(), with("br1")); !errors.Is(err, osl.ErrUnreachable) { // it never had a port
+		t.Errorf("on a bridge without ports: %v", err)
+	}
+}

@@ -77,7 +77,8 @@ func bridgeOps() []faultOp {
 		return osl.Network{Sandboxes: []osl.Spec{s}}
 	}
 	return []faultOp{
-		// Not the other way round: docs/reliability.md says what a refusal leaves there.
+		{name: "Apply that drops a port with the MTU of a route", before: before(sized("p0", "p1")), do: applied(sized("p1"))},
+		{name: "Apply that drops the last port with the MTU of a route", before: before(sized("p0")), do: applied(sized())},
 		{name: "Apply of a port with the MTU of a route", before: before(sized()), do: applied(sized("p0"))},
 		{name: "Apply of a bridge with settings", do: applied(bridgeLab(true, "br0"))},
 		{name: "Apply that changes a bridge and its port", before: before(bridgeLab(false, "br0")), do: applied(bridgeLab(true, "br0"))},

@@ -118,13 +118,60 @@ func (b *builder) keepSizes(w *Sandbox, k *known) {
 }
 
 // resize plans to say the routes again whose MTU follows that of a bridge, when the ports
-// are gone that go.
-func (b *builder) resize(w *Sandbox) {
-	for _, r := range b.sized {
-		if slices.ContainsFunc(b.ways(r.Route), func(index int) bool { return b.reported[index] }) {
-			b.remove = append(b.remove, Op{NS: w.Key, Dev: r.Dev, Do: ReplaceRoute{r.Route}, Last: true})
+// that go have left it: that they leave can be taken back if a route is refused, their end not.
+func (b *builder) resize(w *Sandbox, k *known) {
+	follows := func(r Route) bool {
+		return slices.ContainsFunc(b.ways(r.Route), func(index int) bool { return b.reported[index] })
+	}
+	if !slices.ContainsFunc(b.sized, follows) {
+		return
+	}
+	for _, l := range k.topFirst(b.gone) {
+		if _, osls := k.tags[l.Index]; osls && b.reported[l.Master] {
+			none := 0
+			b.remove = append(b.remove, Op{NS: w.Key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &none}}, Half: true,
+				Undo: append([]Op{{NS: w.Key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &l.Master}}}}, portBack(w.Key, l, k.part(l))...)})
 		}
 	}
+	for _, r := range b.sized {
+		if follows(r) {
+			b.remove = append(b.remove, Op{NS: w.Key, Dev: r.Dev, Do: ReplaceRoute{r.Route}}) // keepSizes takes it back
+		}
+	}
+}
+
+// lonely returns the bridge or bond whose last port goes, if a link is that or on it: with the
+// port it loses its carrier. What never had one the kernel is asked about.
+func (b *builder) lonely(key string, k *known, index int) (master *rtnl.Link) {
+	full := b.full[key]
+	if full == nil {
+		full = k
+	}
+	for m := range k.below(k.ByIndex(index)) {
+		if !receives(m.Kind) {
+			continue
+		}
+		ports := map[int]bool{}
+		for i := range full.Links {
+			if l := &full.Links[i]; l.Master == m.Index {
+				ports[l.Index] = !b.gone[l.Index]
+			}
+		}
+		if len(ports) == 0 {
+			continue
+		}
+		for _, list := range b.lists() {
+			for _, op := range list {
+				if s, is := op.Do.(SetLink); is && op.NS == key && s.Link.Master != nil {
+					ports[s.Link.Index] = *s.Link.Master == m.Index
+				}
+			}
+		}
+		if !slices.Contains(slices.Collect(maps.Values(ports)), true) {
+			return m
+		}
+	}
+	return nil
 }
 
 // ways returns the links that a route may lead by way of, as far as the ports of bridges

@@ -248,6 +248,9 @@ func (b *builder) nexthop(w *Sandbox, k *known, x Nexthop) (n rtnl.Nexthop, err 
 	if f := b.wanted[n.Index]; f != nil && f.Down {
 		return n, problem(Invalid, "the nexthop %d is on %q, which is to be down", n.ID, f.Name)
 	}
+	if m := b.lonely(w.Key, k, n.Index); m != nil {
+		return n, problem(Invalid, "the last port of %q goes, and with its carrier the nexthop %d on %q: let it have a port, or take the nexthop away", m.Name, n.ID, x.Dev)
+	}
 	return n, nil
 }
 

@@ -26,7 +26,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		b.remove = append(b.remove, ops...)
 		b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
 	}
-	b.resize(w)
+	b.resize(w, k)
 	for _, r := range k.Routes {
 		if !r.Within(b.gone) && !b.to[KeyOfRoute(r)] {
 			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{r},
