@@ -115,8 +115,8 @@ type Spec struct {
 // of a field leaves that property as the kernel makes it, or as it is on a
 // link that exists; unset is never zero. What a Spec asked for, and the next one
 // that is applied does not, goes back to what a new link has, or to what one with
-// a Source had on the host; not so Offloads, MAC, and an MTU or a cost that the
-// kernel derives from something else.
+// a Source had on the host; not so MAC, and an MTU or a cost that the kernel
+// derives from something else.
 type InterfaceSpec struct {
 	// Name is the interface's name inside the sandbox: up to 15 bytes, no
 	// slash, colon or white space. "lo" is the loopback interface.
@@ -201,8 +201,8 @@ type InterfaceSpec struct {
 	// Offloads are what the device does for the kernel, on or off, by the names of
 	// ethtool -K, long, short or the kernel's: "tx-checksumming": false. A group,
 	// such as tx-checksumming, counts as on where one of its features is. Those that
-	// are not named stay as they are, also when they were once. What the driver does
-	// not let anybody change is ErrInvalid. Not for one that has a Source.
+	// are not named stay as they are; one that was named is as on a new link. What the
+	// driver does not let anybody change is ErrInvalid. Not for one that has a Source.
 	Offloads map[string]bool `json:"offloads,omitempty"`
 	// DisableARPForVIP stops the interface from answering and asking for
 	// addresses of other interfaces.

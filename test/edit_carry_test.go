@@ -117,6 +117,7 @@ func (r *drawer) madeOn(list []osl.InterfaceSpec) osl.Network {
 				f.MTU = draw(r, "mtu", 0, 0, 1300, 1400)
 			}
 			r.routed(&f, 10*i+j)
+			r.offloads(&f)
 			s.Interfaces = append(s.Interfaces, f)
 		}
 		n.Sandboxes = append(n.Sandboxes, s)

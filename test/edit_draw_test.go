@@ -109,6 +109,13 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 	}
 }
 
+// offloads draws those that the witness looks at.
+func (r *drawer) offloads(f *osl.InterfaceSpec) {
+	if hasOffloads(*f) {
+		f.Offloads = draw(r, "offloads", nil, nil, map[string]bool{"tso": false}, map[string]bool{"gro": true}, map[string]bool{"tx-tcp-segmentation": true, "tso": false})
+	}
+}
+
 // addressOptions draws what addresses have beside themselves.
 func (r *drawer) addressOptions(f *osl.InterfaceSpec) {
 	scope := draw(r, "scope", "", "", "link") // the kernel wants one of all of a subnet

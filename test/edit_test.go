@@ -123,6 +123,7 @@ func (r *drawer) network() osl.Network {
 			}
 			r.addressOptions(&f)
 			r.settings(&f)
+			r.offloads(&f)
 			if r.rates && r.sometimes("rate of "+dev, 2) {
 				f.Impair = &osl.ImpairSpec{Rate: osl.Rate(8000 * rapid.IntRange(1, 3).Draw(r.T, "rate"))}
 			}

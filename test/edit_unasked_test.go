@@ -44,6 +44,11 @@ func unasked(f osl.InterfaceSpec, all []osl.InterfaceSpec) map[string]any {
 	return usual
 }
 
+// hasOffloads reports whether the model has offloads of an interface, and looks at them.
+func hasOffloads(f osl.InterfaceSpec) bool {
+	return f.Source == "" && (f.Type == "" || f.Type == "veth" || f.Type == "vxlan")
+}
+
 // isPort reports whether an interface of the model is a port of a bridge.
 func isPort(f osl.InterfaceSpec, all []osl.InterfaceSpec) bool {
 	return interfaceIn(all, f.Master).Type == "bridge"

@@ -89,6 +89,10 @@ func described(n osl.Network) said {
 			for what, v := range unasked(f, b.Interfaces) {
 				s.line(b.Name, f.Name, "unasked", what, v)
 			}
+			if hasOffloads(f) {
+				tso, said := f.Offloads["tso"]
+				s.line(b.Name, f.Name, "tso", tso || !said || f.Offloads["tx-tcp-segmentation"], "gro", f.Offloads["gro"] || f.Type == "vxlan")
+			}
 			s.line(b.Name, f.Name, "arp_accept", cmp.Or(f.Sysctls["ipv4.arp_accept"], "0"))
 			s.line(b.Name, f.Name, "IPv6 off", !has6(f))
 			if accept := map[string]string{"link-local": "0", "auto": "2"}[f.IPv6]; accept != "" {
@@ -311,6 +315,10 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	}
 	for what := range unasked(f, all) {
 		s.line(box, a.Name, "unasked", what, has[what])
+	}
+	if hasOffloads(f) {
+		key := "/run/netns/" + box
+		s.line(box, a.Name, "tso", offload(t, key, a.Name, ethtoolGTSO), "gro", offload(t, key, a.Name, ethtoolGGRO))
 	}
 	s.line(box, a.Name, "arp_accept", sysctl(t, "/run/netns/"+box, "ipv4/conf/"+a.Name+"/arp_accept"))
 	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") != "0") // or there is none

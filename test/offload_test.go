@@ -5,6 +5,9 @@ package osltest
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unsafe"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/netns"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // The commands of the older interface of ethtool, which is the witness:
@@ -20,11 +24,13 @@ import (
 const (
 	ethtoolGTXCSUM = 0x16
 	ethtoolGSG     = 0x18
+	ethtoolSSG     = 0x19
 	ethtoolGTSO    = 0x1e
 	ethtoolGGSO    = 0x23
+	ethtoolGGRO    = 0x2b
 )
 
-// offload asks the older interface of ethtool whether an offload is on.
+// offload asks the older interface of ethtool whether an offload is on, or turns one off.
 func offload(t *testing.T, key, dev string, cmd uint32) (on bool) {
 	t.Helper()
 	ask := func() error {
@@ -93,8 +99,8 @@ func TestOffloads(t *testing.T) {
 		t.Errorf("of its other end: %v", got)
 	}
 	did := settles(t, offloadNet(map[string]bool{"tx-checksum-ip-generic": true}, map[string]bool{"scatter-gather": false}))
-	if got := look(a); got != [4]bool{true, false, true, true} {
-		t.Errorf("after the kernel's name is on: %v", got)
+	if got := look(a); got != [4]bool{true, true, true, true} {
+		t.Errorf("after the kernel's name is on, and tso is asked for no more: %v", got)
 	}
 	if got := look(b); got[2] {
 		t.Errorf("after scatter-gather is off at the other end: %v", got)
@@ -103,7 +109,7 @@ func TestOffloads(t *testing.T) {
 	for _, c := range did {
 		text += c.Command + "\n"
 	}
-	if !strings.Contains(text, "ethtool -K eth0 scatter-gather off") || len(did) != 2 {
+	if !strings.Contains(text, "ethtool -K eth0 scatter-gather off") || len(did) != 3 {
 		t.Errorf("it is told as\n%s", text)
 	}
 	n, err := osl.Open(t.Context(), "ob")
@@ -113,6 +119,94 @@ func TestOffloads(t *testing.T) {
 	must(t, err)
 	if f := st.Interfaces[0].Offloads; f["tx-scatter-gather"] || !f["tx-checksum-ip-generic"] {
 		t.Errorf("Inspect says %v", f)
+	}
+}
+
+// An offload that the file drops is as on a link of which it was never asked, of each type, and
+// one that somebody else turned stays.
+func TestFeatureOffloadsDropped(t *testing.T) {
+	begin(t)
+	for _, kind := range []string{"veth", "bridge", "macvlan", "macvtap", "tap", "tun", "dummy", "ifb", "vlan", "ipvlan", "vrf", "bond", "vxlan", "gretap", "netkit"} {
+		t.Run(kind, func(t *testing.T) {
+			if kind == "tap" || kind == "tun" {
+				testnet.NeedTun(t)
+			}
+			key := newKey()
+			lab := func(set map[string]bool) osl.Network {
+				x := osl.InterfaceSpec{Name: "x", Type: kind, Offloads: set}
+				list := []osl.InterfaceSpec{{Name: "end", Type: "bridge"}}
+				switch kind {
+				case "macvlan", "macvtap", "ipvlan":
+					x.Parent = "end"
+				case "vlan":
+					x.Parent, x.VLAN = "end", 7
+				case "vrf":
+					x.Table = 7
+				case "gretap":
+					x.Remote = netip.MustParseAddr("192.0.2.1")
+				case "vxlan":
+					x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
+				case "veth", "netkit":
+					x.Peer = osl.Endpoint{Sandbox: key, Interface: "y"}
+					list = append(list, osl.InterfaceSpec{Name: "y", Type: kind})
+				}
+				return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: append(list, x)}}}
+			}
+			if _, err := osl.Apply(t.Context(), lab(nil)); errors.Is(err, osl.ErrUnsupported) {
+				t.Skip(err)
+			}
+			settled(t, lab(nil))
+			defer func() { _, err := osl.Down(t.Context(), lab(nil)); must(t, err) }()
+			n, err := osl.Open(t.Context(), key)
+			must(t, err)
+			defer n.Close()
+			look := func() map[string]bool {
+				i, err := n.Interface(t.Context(), "x")
+				must(t, err)
+				return i.Offloads
+			}
+			before := look()
+			off := map[string]bool{}
+			for name, on := range before {
+				if on {
+					off[name] = false
+				} else if _, err := osl.Apply(t.Context(), lab(map[string]bool{name: true})); err == nil { // some depend on others
+					settled(t, lab(nil))
+					if now := look(); !maps.Equal(before, now) {
+						t.Errorf("%s was on, and is asked for no more: %v, of a new link %v", name, now, before)
+					}
+				}
+			}
+			if len(off) == 0 {
+				return
+			}
+			settled(t, lab(off))
+			some := map[string]bool{}
+			for name := range off {
+				if some[name] = false; len(some) == 2 {
+					break
+				}
+			}
+			settled(t, lab(some))
+			for name, on := range look() {
+				if _, asked := some[name]; on && asked {
+					t.Errorf("%s is on with others that are asked for no more", name)
+				}
+			}
+			settled(t, lab(nil))
+			if now := look(); !maps.Equal(before, now) {
+				t.Errorf("asked for no more: %v, of a new link %v", now, before)
+			}
+		})
+	}
+	// By the names of groups, and with what somebody else turned off.
+	settled(t, offloadNet(map[string]bool{"tx": false, "tso": false}, nil))
+	t.Cleanup(func() { _, _ = osl.Down(context.Background(), osl.Network{Name: "offloads"}) })
+	a := osl.GenerateKey("oa")
+	offload(t, a, "eth0", ethtoolSSG)
+	settled(t, offloadNet(map[string]bool{"tx-tcp-segmentation": false}, nil))
+	if tx, tso, sg := offload(t, a, "eth0", ethtoolGTXCSUM), offload(t, a, "eth0", ethtoolGTSO), offload(t, a, "eth0", ethtoolGSG); !tx || tso || sg {
+		t.Errorf("tx, tso and sg are %v, %v, %v where TCP's segmentation is to be off", tx, tso, sg)
 	}
 }
 

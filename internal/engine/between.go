@@ -53,7 +53,7 @@ func (p *prepared) leaver(o *plan.Sandbox, s *plan.State, l *rtnl.Link, t plan.T
 	if err := tagFits(t); err != nil {
 		return nil, err
 	}
-	h, err := p.leaving(o, l, t)
+	h, err := p.leaving(o, l, t, nil)
 	if h != nil {
 		h.Link.Name = t.Source
 	}
@@ -68,7 +68,7 @@ func (p *prepared) carries() (err error) {
 			continue // the kernel says why it can not be
 		}
 		i := slices.IndexFunc(p.want, func(w plan.Sandbox) bool { return w.Key == c.Key })
-		if c.To.Comes, err = p.leaving(&p.want[i], c.Link, c.Tag); err != nil {
+		if c.To.Comes, err = p.leaving(&p.want[i], c.Link, c.Tag, c.To); err != nil {
 			return fail("", c.Key, c.Link.Name, err)
 		}
 	}
@@ -77,7 +77,7 @@ func (p *prepared) carries() (err error) {
 		if p.have[w.Key].Atop(y.Link.Index) != nil {
 			continue // the kernel says why it can not be
 		}
-		h, err := p.leaving(w, y.Link, y.Tag)
+		h, err := p.leaving(w, y.Link, y.Tag, nil)
 		if err != nil {
 			return fail("", w.Key, y.Link.Name, err)
 		}
@@ -87,7 +87,8 @@ func (p *prepared) carries() (err error) {
 }
 
 // leaving reads a link that leaves the sandbox o, for another one or for good, with what it loses there.
-func (p *prepared) leaving(o *plan.Sandbox, l *rtnl.Link, t plan.Tag) (*plan.HostLink, error) {
+// It may become an interface, nil where that is not so.
+func (p *prepared) leaving(o *plan.Sandbox, l *rtnl.Link, t plan.Tag, to *plan.Iface) (*plan.HostLink, error) {
 	n, err := p.run.space(o.Key)
 	if err != nil {
 		return nil, err
@@ -96,6 +97,15 @@ func (p *prepared) leaving(o *plan.Sandbox, l *rtnl.Link, t plan.Tag) (*plan.Hos
 	h.Link.AltName = slices.DeleteFunc(slices.Clone(l.AltName), func(name string) bool { return slices.Contains(t.Gave(l), name) })
 	if h.Kept, err = n.conn.KeepOwn(p.run.ctx, l.Index); err != nil {
 		return nil, err
+	}
+	if t.HadOffloads() || to != nil && len(to.Offloads) > 0 {
+		g, err := p.run.generic(o.Key)
+		if err != nil {
+			return nil, err
+		}
+		if h.In.Features, err = g.features(p.run.ctx, l.Index); err != nil {
+			return nil, err
+		}
 	}
 	err = p.run.inside(o.Key, func() (err error) {
 		// What becomes of a default that this change sets too, nobody knows before.

@@ -29,7 +29,8 @@ func madeOnHost(form int, rare, far bool) (list []osl.InterfaceSpec, entries []o
 	}
 	return []osl.InterfaceSpec{
 			{Name: "vx" + word("0", "1"), Type: "vxlan", VNI: 7, Parent: up, Remote: a(there("192.0.2.7", "192.0.2.8")), TTL: len(there("", "ttl")), MAC: osl.MAC(hw(70)), MTU: 1300,
-				Addresses: append(v4("10.40.0.1/24"), p("2001:db8:40::1/64")), Routes: v4("172.24.0.0/16"), AltNames: []string{word("blue", "red")}, Sysctls: map[string]string{"ipv4.rp_filter": word("1", "2")}},
+				Addresses: append(v4("10.40.0.1/24"), p("2001:db8:40::1/64")), Routes: v4("172.24.0.0/16"), AltNames: []string{word("blue", "red")}, Sysctls: map[string]string{"ipv4.rp_filter": word("1", "2")},
+				Offloads: map[string]bool{word("tx", "gso"): false, "gro": form == 0}},
 			{Name: "br0", Type: "bridge", MAC: osl.MAC(hw(71)), Addresses: v4("10.41.0.1/24")},
 			{Name: "vx9", Type: "vxlan", VNI: 9, Parent: up, Remotes: []netip.Addr{a("192.0.2.7"), a(word("192.0.2.8", "192.0.2.9"))}, MAC: osl.MAC(hw(73)), Master: "br0"},
 			{Name: "mv0", Type: "macvlan", Mode: word("bridge", "private"), Parent: up, MAC: osl.MAC(hw(72)), Addresses: v4("10.42.0.1/24")},

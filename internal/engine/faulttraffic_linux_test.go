@@ -67,6 +67,7 @@ func trafficOps() []faultOp {
 		{name: "Apply of a rate that changes, comes and goes", before: first(impairLab(slow, nil)), do: apply(impairLab(fast, slow))},
 		{name: "Apply without a rate", before: first(impairLab(slow, fast)), do: apply(impairLab(nil, slow))},
 		{name: "Apply of offloads in new sandboxes", do: apply(offloadLab(off, some))},
+		{name: "Apply that drops offloads", before: first(offloadLab(off, some)), do: apply(offloadLab(nil, map[string]bool{"tso": false}))},
 		{name: "Apply of offloads", before: first(offloadLab(off, nil)), do: apply(offloadLab(some, off))},
 	}
 }

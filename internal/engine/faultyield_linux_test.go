@@ -19,7 +19,7 @@ func received(form int, rare, far bool) osl.Network {
 		f := osl.InterfaceSpec{Name: name, Type: kind, Parent: parent, AltNames: []string{name + "-by-another-name"}, Sysctls: map[string]string{"ipv4.rp_filter": "2"},
 			Addresses: append(v4("10."+name[1:]+".0.1/24"), p("2001:db8:"+name[1:]+"::1/64")), Routes: v4("172." + name[1:] + ".0.0/16")}
 		if kind == "macvlan" {
-			f.MAC, f.Mode = osl.MAC(hw(last)), "private"
+			f.MAC, f.Mode, f.Offloads = osl.MAC(hw(last)), "private", map[string]bool{"gro": false}
 		}
 		return f
 	}

@@ -101,7 +101,7 @@ func (n *Namespace) features(ctx context.Context) (map[int]*rtnl.Features, error
 	return all, err
 }
 
-// readTraffic reads the features of the links that are wanted with offloads, and the
+// readTraffic reads the features of the links that are to have offloads, or had, and the
 // disciplines of all where one is wanted.
 func (p *prepared) readTraffic() (err error) {
 	for i := range p.want {
@@ -112,29 +112,22 @@ func (p *prepared) readTraffic() (err error) {
 				return fail("read the queueing disciplines", w.Key, "", err)
 			}
 		}
-		for j := range w.Ifaces {
-			f := &w.Ifaces[j]
-			if len(f.Offloads) == 0 || s == nil {
-				continue
+		if s == nil {
+			continue
+		}
+		for index, f := range s.WithOffloads(w) {
+			g, err := p.run.generic(w.Key)
+			if err != nil {
+				return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
 			}
-			for _, l := range s.Links {
-				t, _ := plan.ParseTag(l.Alias)
-				if l.Name != f.Name && t.Source != f.Name {
-					continue
-				}
-				g, err := p.run.generic(w.Key)
-				if err != nil {
-					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
-				}
-				have, err := g.features(p.run.ctx, l.Index)
-				if err != nil {
-					return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
-				}
-				if s.Features == nil {
-					s.Features = map[int]*rtnl.Features{}
-				}
-				s.Features[l.Index] = have
+			have, err := g.features(p.run.ctx, index)
+			if err != nil {
+				return fail("read the offloads", w.Key, f.Name, where.In("offloads", "", err))
 			}
+			if s.Features == nil {
+				s.Features = map[int]*rtnl.Features{}
+			}
+			s.Features[index] = have
 		}
 	}
 	return nil

@@ -29,6 +29,16 @@ func settingMarks(list []Setting) (marks []string) {
 	return marks
 }
 
+// marks are those of an interface's settings of the kernel, and of its offloads.
+func (f *Iface) marks() []string {
+	marks := settingMarks(f.Sysctls)
+	for name := range f.Offloads {
+		marks = append(marks, offloadMark(name))
+	}
+	slices.Sort(marks)
+	return slices.Compact(marks)
+}
+
 // withDropped adds to settings those that were asked for and are not any more, with what they are
 // where nobody asks: usual tells all that may be meant, by their paths.
 func withDropped(list []Setting, marks []string, usual map[string]string) []Setting {
@@ -55,7 +65,7 @@ func (s *State) Drops(w *Sandbox) bool {
 	links := s.askedOfLinks(w)
 	return len(links) > 0 && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
 		x, is := links[f.Name]
-		return is && !slices.Equal(x.marks, settingMarks(f.Sysctls))
+		return is && !slices.Equal(x.marks, f.marks())
 	})
 }
 
@@ -105,7 +115,7 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 	return nil
 }
 
-// askedOf is a link that stands, and the marks of its settings.
+// askedOf is a link that stands, and the marks of what was asked for of it.
 type askedOf struct {
 	link  *rtnl.Link
 	marks []string
@@ -117,11 +127,11 @@ func (s *State) askedOfLinks(w *Sandbox) map[string]askedOf {
 	links := map[string]askedOf{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		if !w.Prune || !strings.Contains(l.Alias, ";v=") {
+		if !w.Prune || !strings.Contains(l.Alias, marksField) {
 			continue
 		}
-		if t, ok := ParseTag(l.Alias); ok && len(t.Sysctls) > 0 {
-			links[l.Name] = askedOf{l, t.Sysctls}
+		if t, ok := ParseTag(l.Alias); ok && len(t.Marks) > 0 {
+			links[l.Name] = askedOf{l, t.Marks}
 		}
 	}
 	return links

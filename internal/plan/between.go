@@ -24,6 +24,8 @@ type Inside struct {
 	Link rtnl.Link // as it is there; that of the HostLink has its name on the host
 	// Settings are those that it would not have by itself, with %s for its name.
 	Settings []Setting
+	// Features are its own where it is to have offloads, or may have been; else nil.
+	Features *rtnl.Features
 }
 
 // Move is the part of a record that takes such a move back: each of the two sandboxes has
@@ -279,16 +281,22 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 		n.Index = l.Index
 		add(DelNeigh{n})
 	}
-	return append(ops, k.standing(h.Key, l, w.between())...)
+	return append(ops, k.standing(h.Key, l, w.between(), w.Offloads)...)
 }
 
-// standing returns what gives such a link its place, its settings, and what is on it.
-func (k *known) standing(key string, l *rtnl.Link, from *HostLink) (ops []Op) {
+// standing returns what gives such a link its place, its settings, its offloads, of which some
+// were asked for elsewhere, and what is on it.
+func (k *known) standing(key string, l *rtnl.Link, from *HostLink, offloads map[string]bool) (ops []Op) {
 	add := func(do Action) { ops = append(ops, Op{NS: key, Dev: l.Name, Do: do}) }
 	if l.Master != 0 {
 		add(SetLink{Link: rtnl.LinkSet{Index: l.Index, Master: &l.Master}})
 		ops = append(ops, portBack(key, l, k.part(l))...)
 		ops = append(ops, bondMAC(key, k.ByIndex(l.Master))...)
+	}
+	if have := from.In.Features; have != nil {
+		if set := unusual(have, l.Kind, offloads); len(set) > 0 {
+			add(Offloads{l.Index, set, true})
+		}
 	}
 	late := func(s Setting) bool { return strings.HasSuffix(s.Path, "/mtu") } // the kernel sets it when the link goes up
 	for _, s := range from.In.Settings {

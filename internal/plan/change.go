@@ -14,10 +14,10 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	s := k.part(l)
 	set, old := rtnl.LinkSet{Index: l.Index}, rtnl.LinkSet{Index: l.Index}
 	changed := false
-	asked, marks := tag.Asked, tag.Sysctls
-	tag.Asked, tag.Sysctls = f.asked, settingMarks(f.Sysctls)
+	asked, marks := tag.Asked, tag.Marks
+	tag.Asked, tag.Marks = f.asked, f.marks()
 	if !w.Prune {
-		tag.Sysctls = slices.Compact(slices.Sorted(slices.Values(slices.Concat(marks, tag.Sysctls))))
+		tag.Marks = slices.Compact(slices.Sorted(slices.Values(slices.Concat(marks, tag.Marks))))
 	}
 	if f.Name != l.Name {
 		set.Name, old.Name, changed = f.Name, l.Name, true
@@ -93,12 +93,12 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		kept := TagOf(l, Kept)
 		kept.Born, kept.Note = b.birth(), f.Note
 		kept.Entries, kept.Was, kept.Names, kept.Asked = b.entries[end{w.Key, f.Name}], old.Options, tag.Names, f.asked
-		kept.Sysctls = tag.Sysctls
+		kept.Marks = tag.Marks
 		alias := kept.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	noted := changed // else what nobody but osl reads
-	if alias := tag.String(); (tag.Asked != asked || !slices.Equal(tag.Sysctls, marks)) && tag.Origin != None && set.Alias == nil && alias != l.Alias {
+	if alias := tag.String(); (tag.Asked != asked || !slices.Equal(tag.Marks, marks)) && tag.Origin != None && set.Alias == nil && alias != l.Alias {
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
 	replugged := set.Master != nil && (b.cycles(w, k, l.Master) || b.cycles(w, k, master))

@@ -362,7 +362,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		x.tag = b.takeOver(w, f, x.link)
 	}
 	b.change(w, f, k, x.link, x.tag, master)
-	if err := b.offloads(w, f, k, x.link); err != nil {
+	if err := b.offloads(w, f, k, x.link, &x.tag); err != nil {
 		return err
 	}
 	b.wireguard(w, f, k, x.link)

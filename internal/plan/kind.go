@@ -49,6 +49,8 @@ type Kind struct {
 	// QueueLen is the length of the transmit queue that the kernel gives one, in
 	// packets; 0 is what most have, 1000.
 	QueueLen int
+	// offloadsOff are features that can be changed, and that the kernel leaves off of one.
+	offloadsOff []string
 	// MTU is the MTU that the kernel gives one of which nothing else says it, in bytes;
 	// 0 is what most have, 1500.
 	MTU int

@@ -11,7 +11,7 @@ import (
 
 // pairKinds are made with their other end.
 var pairKinds = []*Kind{
-	{Name: "veth", MaxMTU: maxMTU, Pair: true, Fields: slices.Concat([]string{"peer"}, queueFields)},
+	{Name: "veth", MaxMTU: maxMTU, Pair: true, offloadsOff: []string{"rx-gro"}, Fields: slices.Concat([]string{"peer"}, queueFields)},
 	{
 		Name: "netkit", MaxMTU: maxMTU, Pair: true, NoARP: true, Fields: []string{"mode", "policy", "peer_policy", "peer"},
 		InPlace:  []string{"policy", "peer_policy"},
@@ -126,7 +126,7 @@ func upper(sort ...string) func(*rtnl.Link) (int, bool) {
 
 func macvlan(name string) *Kind {
 	return &Kind{
-		Name: name, MaxMTU: maxMTU, QueueLen: readQueue(name), Fields: []string{"mode", "parent"}, InPlace: []string{"mode"},
+		Name: name, MaxMTU: maxMTU, QueueLen: readQueue(name), offloadsOff: []string{"rx-lro"}, Fields: []string{"mode", "parent"}, InPlace: []string{"mode"},
 		Words:     map[string][]string{"mode": {"bridge", "private", "vepa", "passthru"}},
 		Defaults:  rtnl.LinkData{Mode: "bridge"},
 		ownParent: true, needsOne: true,

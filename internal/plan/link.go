@@ -103,7 +103,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		tag.Origin = Far
 	}
 	tag.Born, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Note, b.entries[end{key, w.Name}], w.asked
-	tag.Sysctls = settingMarks(w.Sysctls)
+	tag.Marks = w.marks()
 	dev := w.device()
 	before := &rtnl.Link{}
 	if from != nil {
@@ -150,7 +150,11 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	for _, s := range w.Sysctls {
 		b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: Sysctl{Setting: s, Index: index}})
 	}
-	if len(w.Offloads) > 0 {
+	if w.Comes != nil && w.Comes.In.Features != nil {
+		had, _ := ParseTag(w.Comes.Link.Alias)
+		have := w.Comes.In.Features
+		b.setOffloads(key, w, index, have, w.droppedOffloads(&had, have, w.Kind), false)
+	} else if len(w.Offloads) > 0 {
 		b.decide = append(b.decide, Op{NS: key, Dev: dev, Do: Offloads{Index: index, Set: w.Offloads}})
 	}
 	b.newWireGuard(key, dev, index, w.WireGuard)

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -169,25 +170,161 @@ func Changeable(f *rtnl.Features) map[string]bool {
 	return m
 }
 
-// offloads plans what an existing link lacks of its offloads.
-func (b *builder) offloads(w *Sandbox, f *Iface, k *known, l *rtnl.Link) error {
-	have := k.Features[l.Index]
-	if len(f.Offloads) == 0 || have == nil {
+// offloadMark stands in a tag for an offload that was asked for.
+func offloadMark(name string) string { return markOffload + nameMark(name) }
+
+// markOffload begins the mark of an offload: those of settings are without.
+const markOffload = "+"
+
+// AskedOffloads are the offloads of a link that somebody asked for, as they are.
+func (t *Tag) AskedOffloads(f *rtnl.Features) map[string]bool {
+	if f == nil || !t.HadOffloads() {
 		return nil
 	}
-	a := Offloads{Index: l.Index, Set: f.Offloads}
-	lacking, err := a.Lacking(have)
+	set := map[string]bool{}
+	asked := func(name string) bool { return slices.Contains(t.Marks, offloadMark(name)) }
+	for _, name := range OffloadNames(f) {
+		if asked(name) {
+			of, isGroup := members(f, name)
+			set[name] = slices.ContainsFunc(of, func(m string) bool { return f.Active[m] && !(isGroup && asked(m)) })
+		}
+	}
+	return set
+}
+
+// WithOffloads returns the links, by their indexes, of which it takes the features to say what
+// they lack of the interfaces that they may be: of those that are to have offloads, or had.
+func (s *State) WithOffloads(w *Sandbox) map[int]*Iface {
+	list := map[int]*Iface{}
+	any := slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return len(f.Offloads) > 0 })
+	named, ofKind := map[string]*Iface{}, map[string][]*Iface{}
+	for i := range s.Links {
+		l := &s.Links[i]
+		if !any && !(w.Prune && strings.Contains(l.Alias, marksField)) {
+			continue
+		}
+		if len(named) == 0 {
+			for j := range w.Ifaces {
+				f := &w.Ifaces[j]
+				named[f.Name] = f
+				ofKind[f.Kind] = append(ofKind[f.Kind], f)
+			}
+		}
+		t, _ := ParseTag(l.Alias)
+		may := []*Iface{named[l.Name], named[t.Source]}
+		if KindOf(l.Kind).Once != nil { // known by what there is once
+			may = append(may, ofKind[l.Kind]...)
+		}
+		for _, f := range may {
+			if f != nil && (len(f.Offloads) > 0 || w.Prune && t.osls() && f.dropsOffloads(&t)) {
+				list[l.Index] = f
+				break
+			}
+		}
+	}
+	return list
+}
+
+// osls reports whether osl made the link, or its other end.
+func (t *Tag) osls() bool { return t.Origin == Made || t.Origin == Far }
+
+// HadOffloads reports whether offloads of a link were asked for.
+func (t *Tag) HadOffloads() bool {
+	return slices.ContainsFunc(t.Marks, func(m string) bool { return strings.HasPrefix(m, markOffload) })
+}
+
+// dropsOffloads reports whether one of them is asked for no more.
+func (f *Iface) dropsOffloads(t *Tag) bool {
+	marks := f.marks()
+	return slices.ContainsFunc(t.Marks, func(m string) bool { return strings.HasPrefix(m, markOffload) && !slices.Contains(marks, m) })
+}
+
+// droppedOffloads are the features that were asked for and are not any more, and are not as
+// they are of a new link.
+func (f *Iface) droppedOffloads(t *Tag, have *rtnl.Features, kind string) map[string]bool {
+	marks, asked, set := f.marks(), map[string]bool{}, map[string]bool{}
+	for name := range f.Offloads {
+		of, _ := members(have, name)
+		for _, m := range of {
+			asked[m] = true
+		}
+	}
+	for _, name := range OffloadNames(have) {
+		if m := offloadMark(name); !slices.Contains(t.Marks, m) || slices.Contains(marks, m) {
+			continue
+		}
+		of, _ := members(have, name)
+		for _, m := range of {
+			if on := KindOf(kind).usualOffload(m); have.HW[m] && !have.Fixed[m] && !asked[m] && have.Wanted[m] != on {
+				set[m] = on
+			}
+		}
+	}
+	return set
+}
+
+// unusual are the features of a link that are not as a new one has them, and those of some
+// offloads.
+func unusual(have *rtnl.Features, kind string, offloads map[string]bool) map[string]bool {
+	set := map[string]bool{}
+	for name := range Changeable(have) {
+		if on := have.Wanted[name]; on != KindOf(kind).usualOffload(name) {
+			set[name] = on
+		}
+	}
+	for name := range offloads {
+		of, _ := members(have, name)
+		for _, m := range of {
+			if have.HW[m] && !have.Fixed[m] {
+				set[m] = have.Wanted[m]
+			}
+		}
+	}
+	return set
+}
+
+// offloads plans what an existing link lacks of its offloads.
+func (b *builder) offloads(w *Sandbox, f *Iface, k *known, l *rtnl.Link, t *Tag) error {
+	have := k.Features[l.Index]
+	if have == nil {
+		return nil
+	}
+	var dropped map[string]bool
+	if w.Prune && t.osls() {
+		dropped = f.droppedOffloads(t, have, l.Kind)
+	}
 	var bad *BadOffload
-	if errors.As(err, &bad) {
+	if _, err := (Offloads{Set: f.Offloads}).Lacking(have); len(dropped) == 0 && errors.As(err, &bad) {
 		return &Problem{Key: w.Key, Dev: f.device(), Kind: Invalid, Text: bad.Text, Field: "offloads", Entry: bad.Name}
 	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	before := map[string]bool{}
-	for name := range lacking {
-		before[name] = have.Wanted[name]
-	}
-	b.decide = append(b.decide, Op{NS: w.Key, Dev: f.Name, Do: a, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: Offloads{l.Index, before, true}}}})
+	b.setOffloads(w.Key, f, l.Index, have, dropped, true)
 	return nil
+}
+
+// setOffloads plans features that are dropped, and offloads, which may depend on these. Those
+// of a link that came from another sandbox are put back there.
+func (b *builder) setOffloads(key string, f *Iface, index int, have *rtnl.Features, dropped map[string]bool, back bool) {
+	put := func(a Offloads, quiet bool, names iter.Seq[string]) {
+		op := Op{NS: key, Dev: f.Name, Do: a, Quiet: quiet}
+		if back {
+			before := map[string]bool{}
+			for name := range names {
+				before[name] = have.Wanted[name]
+			}
+			op.Undo = []Op{{NS: key, Dev: f.Name, Do: Offloads{index, before, true}}}
+		}
+		b.decide = append(b.decide, op)
+	}
+	if len(dropped) > 0 {
+		put(Offloads{index, dropped, true}, false, maps.Keys(dropped))
+	}
+	a := Offloads{Index: index, Set: f.Offloads}
+	lacking, err := a.Lacking(have)
+	switch {
+	case len(f.Offloads) == 0:
+	case err != nil || len(dropped) > 0:
+		put(a, err == nil && len(lacking) == 0, maps.Keys(Changeable(have)))
+	case len(lacking) > 0:
+		put(a, false, maps.Keys(lacking))
+	}
 }

@@ -26,6 +26,9 @@ const (
 // prefix begins every alias that osl writes, with the version of its form.
 const prefix = "osl1;"
 
+// marksField begins the marks in a tag.
+const marksField = ";v="
+
 // MaxAlias is how many bytes the kernel keeps of an alias: IFALIASZ of
 // linux/if.h without the closing NUL.
 const MaxAlias = 255
@@ -64,8 +67,8 @@ type Tag struct {
 	// Asked are the settings that were asked for; not where the link's own alias leaves
 	// them no room.
 	Asked Asked
-	// Sysctls mark the settings of the kernel that were; not where there is no room.
-	Sysctls []string
+	// Marks are of the settings of the kernel that were, and of the offloads; not where there is no room.
+	Marks []string
 }
 
 // TagOf returns the tag of a link that is taken over.
@@ -86,8 +89,8 @@ func (t Tag) OnHostFor(network string) bool {
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
 	s := t.text()
-	if len(s) > MaxAlias && len(t.Sysctls) > 0 {
-		t.Sysctls = nil
+	if len(s) > MaxAlias && len(t.Marks) > 0 {
+		t.Marks = nil
 		s = t.text()
 	}
 	if len(s) > MaxAlias && t.Asked != 0 {
@@ -118,8 +121,8 @@ func (t Tag) text() string {
 	if t.Asked != 0 {
 		b.WriteString(";z=" + strconv.FormatUint(uint64(t.Asked), 36))
 	}
-	if len(t.Sysctls) > 0 {
-		b.WriteString(";v=" + strings.Join(t.Sysctls, "."))
+	if len(t.Marks) > 0 {
+		b.WriteString(marksField + strings.Join(t.Marks, "."))
 	}
 	if len(t.Names) > 0 {
 		b.WriteString(";y=" + strings.Join(t.Names, "."))
@@ -194,7 +197,7 @@ func (t *Tag) set(k, v string) bool {
 	case "y":
 		t.Names = strings.Split(v, ".")
 	case "v":
-		t.Sysctls = strings.Split(v, ".")
+		t.Marks = strings.Split(v, ".")
 	case "z":
 		var asked uint64
 		asked, err = strconv.ParseUint(v, 36, 64)
@@ -286,7 +289,7 @@ func (t SandboxTag) text() string {
 		s += ";h=1"
 	}
 	if len(t.Sysctls) > 0 {
-		s += ";v=" + strings.Join(t.Sysctls, ".")
+		s += marksField + strings.Join(t.Sysctls, ".")
 	}
 	keys := make([]string, 0, len(t.Labels))
 	for k := range t.Labels {

@@ -14,7 +14,7 @@ func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
 	if l.Kind == "bridge" {
 		t.MTU = f.MTU
 	}
-	t.Asked, t.Sysctls = f.asked, settingMarks(f.Sysctls)
+	t.Asked, t.Marks = f.asked, f.marks()
 	b.retake(w.Key, l, t)
 	return t
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -34,3 +35,11 @@ func (k *Kind) UsualLink() Usual {
 // and UsualQueue the length of its transmit queue, in packets.
 func (k *Kind) UsualMTU() int   { return cmp.Or(k.MTU, defaultMTU) }
 func (k *Kind) UsualQueue() int { return cmp.Or(k.QueueLen, 1000) }
+
+// seldomOn are features that the kernel leaves off where a driver could have them.
+var seldomOn = []string{"rx-gro-list", "rx-udp-gro-forwarding", "tx-nocache-copy"}
+
+// usualOffload reports whether a feature that can be changed is on of a new link.
+func (k *Kind) usualOffload(name string) bool {
+	return !slices.Contains(seldomOn, name) && !slices.Contains(k.offloadsOff, name)
+}

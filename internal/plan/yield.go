@@ -149,7 +149,7 @@ func (k *known) remade(key string, h *HostLink) (ops []Op) {
 	if !set.Options.Empty() {
 		add(SetLink{Link: set})
 	}
-	return append(ops, k.standing(key, l, h)...)
+	return append(ops, k.standing(key, l, h, nil)...)
 }
 
 // leavesPort reports whether a link is to be made on one that is the port of another

@@ -90,6 +90,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 	if f.Name == "lo" {
 		return f, true
 	}
+	f.Offloads = tag.AskedOffloads(s.State.Features[l.Index])
 	master := links[l.Master]
 	switch tag.Origin {
 	case plan.Far:
