@@ -148,9 +148,6 @@ func madeOfExport(t *testing.T, dir, name, file string) {
 	want(t, exitDone, []string{"nothing to change"}, "diff", exported)
 	want(t, exitDone, []string{"removed"}, "down", file)
 	want(t, exitDone, []string{"created"}, "up", exported)
-	if name == "lossy" { // it has offloads, and these are not read
-		want(t, exitDone, []string{"ethtool -K"}, "up", file)
-	}
 	want(t, exitDone, []string{"nothing to change"}, "diff", file)
 	want(t, exitDone, nil, "check", file)
 }
