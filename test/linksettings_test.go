@@ -105,26 +105,32 @@ func TestFeatureSettingsDropped(t *testing.T) {
 	}
 }
 
+// oneOf is a link x of a type, with what one needs: end is the link below, y the other end.
+func oneOf(kind, key string) osl.InterfaceSpec {
+	x := osl.InterfaceSpec{Name: "x", Type: kind}
+	switch kind {
+	case "macvlan", "macvtap", "ipvlan":
+		x.Parent = "end"
+	case "vlan":
+		x.Parent, x.VLAN = "end", 7
+	case "vrf":
+		x.Table = 7
+	case "gre", "gretap":
+		x.Remote = netip.MustParseAddr("192.0.2.1")
+	case "vxlan":
+		x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
+	case "veth", "netkit":
+		x.Peer = osl.Endpoint{Sandbox: key, Interface: "y"}
+	}
+	return x
+}
+
 func settingsDropped(t *testing.T, kind string) {
 	key, fresh := newKey(), newKey()
 	lab := func(key string, odd bool) osl.Network {
 		end, port, br := osl.InterfaceSpec{Name: "end"}, osl.InterfaceSpec{Name: "port", Master: "br"}, osl.InterfaceSpec{Name: "br", Type: "bridge"}
 		port.Peer = osl.Endpoint{Sandbox: key, Interface: "end"}
-		x := osl.InterfaceSpec{Name: "x", Type: kind}
-		switch kind {
-		case "macvlan", "macvtap", "ipvlan":
-			x.Parent = "end"
-		case "vlan":
-			x.Parent, x.VLAN = "end", 7
-		case "vrf":
-			x.Table = 7
-		case "gre":
-			x.Remote = netip.MustParseAddr("192.0.2.1")
-		case "vxlan":
-			x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
-		case "netkit":
-			x.Peer = osl.Endpoint{Sandbox: key, Interface: "y"}
-		}
+		x := oneOf(kind, key)
 		if odd {
 			end.MTU, port.TxQueueLen, x.TxQueueLen = 1400, ptr(77), ptr(77)
 			port.BridgePort = &osl.BridgePortSpec{Learning: ptr(false), Flood: ptr(false), Isolated: ptr(true), Hairpin: ptr(true), Guard: ptr(true), RootBlock: ptr(true),

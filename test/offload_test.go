@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,22 +132,9 @@ func TestFeatureOffloadsDropped(t *testing.T) {
 			}
 			key := newKey()
 			lab := func(set map[string]bool) osl.Network {
-				x := osl.InterfaceSpec{Name: "x", Type: kind, Offloads: set}
-				list := []osl.InterfaceSpec{{Name: "end", Type: "bridge"}}
-				switch kind {
-				case "macvlan", "macvtap", "ipvlan":
-					x.Parent = "end"
-				case "vlan":
-					x.Parent, x.VLAN = "end", 7
-				case "vrf":
-					x.Table = 7
-				case "gretap":
-					x.Remote = netip.MustParseAddr("192.0.2.1")
-				case "vxlan":
-					x.VNI, x.Remote = 7, netip.MustParseAddr("192.0.2.1")
-				case "veth", "netkit":
-					x.Peer = osl.Endpoint{Sandbox: key, Interface: "y"}
-					list = append(list, osl.InterfaceSpec{Name: "y", Type: kind})
+				x, list := oneOf(kind, key), []osl.InterfaceSpec{{Name: "end", Type: "bridge"}}
+				if x.Offloads = set; x.Peer.Interface != "" {
+					list = append(list, osl.InterfaceSpec{Name: x.Peer.Interface, Type: kind})
 				}
 				return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: append(list, x)}}}
 			}

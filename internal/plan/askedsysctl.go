@@ -65,7 +65,7 @@ func (s *State) Drops(w *Sandbox) bool {
 	links := s.askedOfLinks(w)
 	return len(links) > 0 && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
 		x, is := links[f.Name]
-		return is && !slices.Equal(x.marks, f.marks())
+		return is && !slices.Equal(x.marks, settingMarks(f.Sysctls))
 	})
 }
 
@@ -115,7 +115,7 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 	return nil
 }
 
-// askedOf is a link that stands, and the marks of what was asked for of it.
+// askedOf is a link that stands, and the marks of its settings.
 type askedOf struct {
 	link  *rtnl.Link
 	marks []string
@@ -130,8 +130,9 @@ func (s *State) askedOfLinks(w *Sandbox) map[string]askedOf {
 		if !w.Prune || !strings.Contains(l.Alias, marksField) {
 			continue
 		}
-		if t, ok := ParseTag(l.Alias); ok && len(t.Marks) > 0 {
-			links[l.Name] = askedOf{l, t.Marks}
+		t, _ := ParseTag(l.Alias)
+		if marks := slices.DeleteFunc(t.Marks, ofOffload); len(marks) > 0 {
+			links[l.Name] = askedOf{l, marks}
 		}
 	}
 	return links

@@ -90,7 +90,7 @@ func (a Offloads) Lacking(f *rtnl.Features) (map[string]bool, error) {
 			switch {
 			case f.Active[m] == on:
 				some = some || on
-			case f.HW[m] && !f.Fixed[m]:
+			case f.CanChange(m):
 				changes++
 			case isGroup && on: // as far as the device can
 			default:
@@ -106,7 +106,7 @@ func (a Offloads) Lacking(f *rtnl.Features) (map[string]bool, error) {
 			return nil, &BadOffload{name, fmt.Sprintf("%s is fixed %s: the driver of this interface does not let it be changed", name, onOff(!on))}
 		}
 		for _, m := range of {
-			if _, own := a.Set[m]; (!own || !isGroup) && f.Active[m] != on && f.HW[m] && !f.Fixed[m] {
+			if _, own := a.Set[m]; (!own || !isGroup) && f.Active[m] != on && f.CanChange(m) {
 				set[m] = on
 			}
 		}
@@ -163,7 +163,7 @@ func OffloadNames(f *rtnl.Features) (list []string) {
 func Changeable(f *rtnl.Features) map[string]bool {
 	m := map[string]bool{}
 	for name := range f.HW {
-		if !f.Fixed[name] {
+		if f.CanChange(name) {
 			m[name] = f.Active[name]
 		}
 	}
@@ -175,6 +175,8 @@ func offloadMark(name string) string { return markOffload + nameMark(name) }
 
 // markOffload begins the mark of an offload: those of settings are without.
 const markOffload = "+"
+
+func ofOffload(mark string) bool { return strings.HasPrefix(mark, markOffload) }
 
 // AskedOffloads are the offloads of a link that somebody asked for, as they are.
 func (t *Tag) AskedOffloads(f *rtnl.Features) map[string]bool {
@@ -229,14 +231,12 @@ func (s *State) WithOffloads(w *Sandbox) map[int]*Iface {
 func (t *Tag) osls() bool { return t.Origin == Made || t.Origin == Far }
 
 // HadOffloads reports whether offloads of a link were asked for.
-func (t *Tag) HadOffloads() bool {
-	return slices.ContainsFunc(t.Marks, func(m string) bool { return strings.HasPrefix(m, markOffload) })
-}
+func (t *Tag) HadOffloads() bool { return slices.ContainsFunc(t.Marks, ofOffload) }
 
 // dropsOffloads reports whether one of them is asked for no more.
 func (f *Iface) dropsOffloads(t *Tag) bool {
 	marks := f.marks()
-	return slices.ContainsFunc(t.Marks, func(m string) bool { return strings.HasPrefix(m, markOffload) && !slices.Contains(marks, m) })
+	return slices.ContainsFunc(t.Marks, func(m string) bool { return ofOffload(m) && !slices.Contains(marks, m) })
 }
 
 // droppedOffloads are the features that were asked for and are not any more, and are not as
@@ -255,7 +255,7 @@ func (f *Iface) droppedOffloads(t *Tag, have *rtnl.Features, kind string) map[st
 		}
 		of, _ := members(have, name)
 		for _, m := range of {
-			if on := KindOf(kind).usualOffload(m); have.HW[m] && !have.Fixed[m] && !asked[m] && have.Wanted[m] != on {
+			if on := KindOf(kind).usualOffload(m); have.CanChange(m) && !asked[m] && have.Wanted[m] != on {
 				set[m] = on
 			}
 		}
@@ -275,7 +275,7 @@ func unusual(have *rtnl.Features, kind string, offloads map[string]bool) map[str
 	for name := range offloads {
 		of, _ := members(have, name)
 		for _, m := range of {
-			if have.HW[m] && !have.Fixed[m] {
+			if have.CanChange(m) {
 				set[m] = have.Wanted[m]
 			}
 		}

@@ -14,6 +14,9 @@ type Features struct {
 	All                       []string // all that the kernel knows, in its order
 }
 
+// CanChange reports whether a feature can be turned on and off.
+func (f *Features) CanChange(name string) bool { return f.HW[name] && !f.Fixed[name] }
+
 // Numbers of linux/genetlink.h and linux/ethtool_netlink.h.
 const (
 	genlIDCtrl         = 0x10
