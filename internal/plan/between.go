@@ -256,6 +256,9 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 		s.Index = l.Index
 		add(SetLink{Link: s})
 	}
+	if l.Up() && !RenamesUp { // it has not left, perhaps: that kernel refuses also the name that it has
+		ops = append(ops, lowered(h.Key, l.Name, l))
+	}
 	link(rtnl.LinkSet{Name: l.Name})
 	link(rtnl.LinkSet{Alias: &l.Alias})
 	if set.MAC != nil {

@@ -119,9 +119,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 			old.MTU = 0 // see holdSizes
 		}
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}
-		if cycled && replugged {
-			down := false // as a bond wants it
-			undo = append([]Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}}, undo...)
+		if cycled { // as a bond wants it, and a new name
+			undo = append([]Op{lowered(w.Key, f.Name, l)}, undo...)
 		}
 		if set.Master != nil {
 			undo = append(undo, bondMAC(w.Key, k.ByIndex(l.Master))...)
@@ -218,6 +217,13 @@ func SetDown(key string, l *rtnl.Link, s *State) Op {
 	down, up := false, true
 	return Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}, Half: true, // it may be down though the message failed
 		Undo: append([]Op{{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &up}}}}, slices.Concat(addrsOf(key, l, s), NexthopsBack(key, l, s))...)}
+}
+
+// lowered sets a link down that is up for the moment, on the way back: what was before
+// comes later.
+func lowered(key, dev string, l *rtnl.Link) Op {
+	down := false
+	return Op{NS: key, Dev: dev, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Up: &down}}}
 }
 
 // NeighsOf returns what puts the neighbours of a link back.

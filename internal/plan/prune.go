@@ -282,8 +282,9 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	}
 	ops = append(ops, Shed(key, l.Name, l, addrs, IsOslsAddr, nil, l.Inet.Promote)...)
 	up, alias := l.Up(), l.Alias
+	var undo []Op
 	if t.Source != l.Name && up && !RenamesUp {
-		ops = append(ops, SetDown(key, l, s))
+		ops, undo = append(ops, SetDown(key, l, s)), []Op{lowered(key, l.Name, l)}
 	}
 	if t.Source == l.Name {
 		t.Source = ""
@@ -303,5 +304,6 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	for _, name := range t.Gave(l) {
 		ops = append(ops, Op{NS: key, Dev: l.Name, Do: DelAltName{l.Index, []string{name}}, Undo: []Op{{NS: key, Dev: l.Name, Do: NewAltName{l.Index, []string{name}}}}})
 	}
-	return append(ops, Op{NS: key, Dev: l.Name, Half: true, Do: SetLink{Link: set}, Undo: []Op{{NS: key, Dev: l.Name, Do: SetLink{Link: back}}}})
+	undo = append(undo, Op{NS: key, Dev: l.Name, Do: SetLink{Link: back}})
+	return append(ops, Op{NS: key, Dev: l.Name, Half: true, Do: SetLink{Link: set}, Undo: undo})
 }

@@ -351,11 +351,12 @@ func asideName(index int) string { return fmt.Sprintf("osl~%x", index) }
 // setAside plans to give a link a name that nobody wants.
 func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
 	name := asideName(l.Index)
-	if l.Up() && !RenamesUp {
+	undo := []Op{{NS: key, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name}}}}
+	if l.Up() && !RenamesUp { // on the way back it is up again, where it has got another name since
 		b.aside = append(b.aside, b.lower(key, k, l)...)
+		undo = append([]Op{lowered(key, name, l)}, undo...)
 	}
-	b.aside = append(b.aside, Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: name}}, Gone: true, Half: true,
-		Undo: []Op{{NS: key, Dev: name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: l.Name}}}}})
+	b.aside = append(b.aside, Op{NS: key, Dev: l.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, Name: name}}, Gone: true, Half: true, Undo: undo})
 	delete(k.name, l.Name)
 	if k.first == nil {
 		k.first = map[int]string{}
