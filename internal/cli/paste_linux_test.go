@@ -98,6 +98,9 @@ func TestPasteOfAnEdit(t *testing.T) {
 	vxlan := func(sandbox, iface string) string {
 		return "sandboxes: [{name: a, " + sandbox + " interfaces: [{name: vx, type: vxlan, vni: 9, " + iface + "}]}, {name: b}]"
 	}
+	macvlans := func(m, n string) string {
+		return "sandboxes: [{name: a, routes: [{to: 10.6.0.0/16, via: 10.5.0.9, metric: 5}], interfaces: [{name: e}, {name: m, type: macvlan, parent: e, addresses: [10.5.0.1/24], " + m + "}, {name: n, type: macvlan, parent: e, " + n + "}]}, {name: b, interfaces: [{name: e}]}]\nlinks: [[a/e, b/e]]"
+	}
 	masq := func(subnet string) string { return host(`masquerade: [{subnet: "`+subnet+`", uplink: lo}],`, "") }
 	for i, x := range []struct{ what, before, after string }{
 		{"down, without any address", all, a("", "down: true")},
@@ -124,6 +127,9 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"remotes of a vxlan that had one", vxlan("", "remote: 192.0.2.2"), vxlan("", "remotes: [192.0.2.2, 192.0.2.3]")},
 		{"one remote of a vxlan that had several", vxlan("", "remotes: [192.0.2.2, 192.0.2.3]"), vxlan("", "remote: 192.0.2.2")},
 		{"a forwarding entry of a vxlan", vxlan("", "learning: false"), vxlan(`neighbors: [{dev: vx, ip: 192.0.2.2, mac: "02:00:00:00:00:09", fdb: true}],`, "learning: false")},
+		{"macvlans that exchange their hardware addresses",
+			macvlans(`mac: "02:00:00:00:00:01", routes: [10.4.0.0/16], altnames: [x, y]`, `mac: "02:00:00:00:00:02", addresses: ["fd05::1/64"], mtu: 1400`),
+			macvlans(`mac: "02:00:00:00:00:02", altnames: [x, z], mtu: 1300`, `mac: "02:00:00:00:00:01", addresses: ["fd05::1/64", 10.3.0.1/24], routes: [10.2.0.0/16]`)},
 		{"an address that becomes an alias, and the other way round", a("", "addresses: [10.9.0.1/24, fd09::1/64], aliases: [10.9.0.3/24]"), a("", "addresses: [10.9.0.3/24], aliases: [10.9.0.1/24, fd09::1/64]")},
 		{"conf.all, and a link without IPv6", "sandboxes: [{name: a, interfaces: [{name: e, peer: host/va, mtu: 1000}]}]",
 			"sandboxes: [{name: a, sysctls: {ipv6.conf.all.disable_ipv6: 1}, interfaces: [{name: e, peer: host/va}]}]"},

@@ -96,6 +96,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	slices.SortStableFunc(b.spaces, leading) // nobody names a leader that is not there
 	slices.SortStableFunc(b.final, leading)
 	b.make = stack(b.make)
+	b.newNames()
 	return b.all(), b.commit, nil
 }
 

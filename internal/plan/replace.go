@@ -38,6 +38,7 @@ func (b *builder) resolve(want []Sandbox) error {
 			}
 			b.is[end{w.Key, f.Name}] = x
 		}
+		b.exchanged(w)
 		b.renamed(w)
 	}
 	for again := true; again; {
@@ -152,52 +153,6 @@ func (b *builder) differs(k *known, f *Iface, l *rtnl.Link, t Tag) string {
 		return "of the type " + orElse(l.Kind, "physical")
 	}
 	return orElse(KindOf(f.Kind).fixed(f, l), rekeyed(f.WireGuard, k.WireGuards[l.Index]))
-}
-
-// renamed finds, for those that are not there, a link that goes and has what
-// there is once only: the VNI of a vxlan, the tag of a vlan, the hardware address of a
-// macvlan, an address of an ipvlan.
-func (b *builder) renamed(w *Sandbox) {
-	k := b.known[w.Key]
-	if !w.Prune {
-		return
-	}
-	var going []*rtnl.Link
-	for i := range w.Ifaces {
-		f := &w.Ifaces[i]
-		at := end{w.Key, f.Name}
-		if b.is[at].link != nil || f.Comes != nil || !KindOf(f.Kind).once() {
-			continue
-		}
-		if going == nil {
-			going = b.going(w)
-		}
-		for j, l := range going {
-			t := k.tags[l.Index]
-			if t.Origin == Made && l.Kind == f.Kind && f.excludes(l, k.addrs[l.Index]) && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l}) {
-				b.is[at] = found{link: l, tag: t}
-				going = slices.Delete(going, j, j+1)
-				break
-			}
-		}
-	}
-}
-
-// going returns the links of osl's that no wanted interface is.
-func (b *builder) going(w *Sandbox) (list []*rtnl.Link) {
-	stays := map[int]bool{}
-	for i := range w.Ifaces {
-		if l := b.is[end{w.Key, w.Ifaces[i].Name}].link; l != nil {
-			stays[l.Index] = true
-		}
-	}
-	k := b.known[w.Key]
-	for i := range k.Links {
-		if l := &k.Links[i]; k.tags[l.Index].Origin != None && !stays[l.Index] {
-			list = append(list, l)
-		}
-	}
-	return list
 }
 
 // plugged reports whether a veth has the other end that is wanted.
