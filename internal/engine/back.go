@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -171,38 +170,10 @@ func (r *run) endSpaces(ops []plan.Op, guests map[string]bool) (left []string) {
 	return left
 }
 
-// manyWaits is how many deletions wait at a time, each for a grace period of the kernel:
-// for that they need no processor.
-const manyWaits = 64
-
-// unmake deletes links, those of a namespace together.
+// unmake deletes links.
 func (r *run) unmake(ops []plan.Op) (left []string) {
-	var order []string
-	of := map[string][]plan.Op{}
-	for _, op := range ops {
-		if of[op.NS] == nil {
-			order = append(order, op.NS)
-		}
-		of[op.NS] = append(of[op.NS], op)
-	}
-	failed, spaces := make([][]error, len(order)), make([]*Namespace, len(order))
-	for at, key := range order {
-		n, err := r.space(key)
-		if err != nil {
-			failed[at] = slices.Repeat([]error{err}, len(of[key]))
-		}
-		spaces[at] = n
-	}
-	_ = atOnce(manyWaits, len(order), func(at int) error {
-		if failed[at] == nil {
-			failed[at] = r.deleteLinks(spaces[at], of[order[at]])
-		}
-		return nil
-	})
-	for at, key := range order {
-		for i, err := range failed[at] {
-			left = append(left, r.leftovers(of[key][i], err)...)
-		}
+	for i, err := range r.deleteAll(ops) {
+		left = append(left, r.leftovers(ops[i], err)...)
 	}
 	return left
 }

@@ -107,7 +107,7 @@ func (r *run) deleteAbroad(ctx context.Context, n *Namespace, links []rtnl.Link)
 				left := slices.DeleteFunc(ops, func(op plan.Op) bool {
 					return !slices.ContainsFunc(links, func(l rtnl.Link) bool { return l.Name == op.Dev })
 				})
-				return r.remove(n, left)
+				return r.remove(left)
 			}
 			return nil
 		case <-ctx.Done():

@@ -151,6 +151,11 @@ func (r *run) last(ops []plan.Op) (failed error) {
 			ops = ops[n:]
 			continue
 		}
+		if n := deletions(ops); n > 0 {
+			failed = errors.Join(failed, r.remove(ops[:n]))
+			ops = ops[n:]
+			continue
+		}
 		var home, peers, rest, routes, keys []plan.Op
 		for len(ops) > 0 && ops[0].NS == key {
 			switch ops[0].Do.(type) {
@@ -177,12 +182,29 @@ func (r *run) last(ops []plan.Op) (failed error) {
 		if err != nil && !r.gone {
 			return err
 		}
-		failed = errors.Join(failed, err, r.remove(n, rest), r.lastRoutes(n, routes))
+		failed = errors.Join(failed, err)
+		if n != nil {
+			failed = errors.Join(failed, r.remove(rest), r.lastRoutes(n, routes))
+		}
 		if failed == nil {
 			failed = r.unpinLast(n, keys)
 		}
 	}
 	return failed
+}
+
+// deletions returns how many of the first steps delete links of namespaces in which there is
+// nothing else to do.
+func deletions(ops []plan.Op) (n int) {
+	for i, op := range ops {
+		if _, is := op.Do.(plan.DelLink); !is {
+			break
+		}
+		if i+1 == len(ops) || ops[i+1].NS != op.NS {
+			n = i + 1
+		}
+	}
+	return n
 }
 
 // end ends sandboxes that are not wanted any more.
@@ -209,11 +231,8 @@ func (r *run) end(ops []plan.Op) error {
 }
 
 // remove deletes links that nothing takes back.
-func (r *run) remove(n *Namespace, ops []plan.Op) (failed error) {
-	if n == nil {
-		return nil
-	}
-	for i, err := range r.deleteLinks(n, ops) {
+func (r *run) remove(ops []plan.Op) (failed error) {
+	for i, err := range r.deleteAll(ops) {
 		if err != nil && !plan.Absent(err) {
 			failed = errors.Join(failed, ofAction(ops[i], err))
 			r.left = append(r.left, r.leftover(ops[i], err))
@@ -235,13 +254,49 @@ func (r *run) lastRoutes(n *Namespace, ops []plan.Op) (failed error) {
 	return failed
 }
 
+// manyWaits is how many deletions wait at a time, each for a grace period of the kernel:
+// for that they need no processor.
+const manyWaits = 64
+
+// deleteAll deletes links, those of a namespace together, and returns what became of each.
+func (r *run) deleteAll(ops []plan.Op) []error {
+	failed := make([]error, len(ops))
+	var order []string
+	of := map[string][]int{}
+	for i, op := range ops {
+		if of[op.NS] == nil {
+			order = append(order, op.NS)
+		}
+		of[op.NS] = append(of[op.NS], i)
+	}
+	spaces := make([]*Namespace, len(order))
+	for at, key := range order {
+		n, err := r.space(key)
+		for _, i := range of[key] {
+			failed[i] = err
+		}
+		spaces[at] = n
+	}
+	_ = atOnce(manyWaits, len(order), func(at int) error {
+		those := of[order[at]]
+		part := make([]plan.Op, len(those))
+		for j, i := range those {
+			part[j] = ops[i]
+		}
+		if spaces[at] != nil {
+			for j, err := range r.deleteLinks(spaces[at], part) {
+				failed[those[j]] = err
+			}
+		}
+		return nil
+	})
+	return failed
+}
+
 // deleteLinks deletes links, together, and again one by one what that did not. It
 // returns what became of each.
 func (r *run) deleteLinks(n *Namespace, ops []plan.Op) []error {
 	failed := make([]error, len(ops))
-	if len(ops) == 0 || n == nil {
-		return failed
-	}
 	reqs := make([]rtnl.Request, len(ops))
 	for i, op := range ops {
 		reqs[i] = op.Do.(plan.Message).Request(r.fd)

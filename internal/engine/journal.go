@@ -164,16 +164,25 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 		return err
 	}
 	parts := slices.DeleteFunc(slices.Clone(rec.Parts), func(key string) bool { return key == plan.HostNS })
-	if len(parts) < len(rec.Parts) {
-		parts = append(parts, plan.HostNS)
+	many := 1
+	if rec.Role == plan.Redo { // what goes depends on nothing elsewhere
+		many = manyWaits
 	}
 	if err := n.replay(ctx, rec.ID, rest); err != nil {
 		return err
 	}
-	for _, key := range parts {
+	settle := func(key string) error {
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
 		}
+		return nil
+	}
+	err := atOnce(many, len(parts), func(i int) error { return settle(parts[i]) })
+	if err == nil && len(parts) < len(rec.Parts) {
+		err = settle(plan.HostNS)
+	}
+	if err != nil {
+		return err
 	}
 	if err := n.replay(ctx, rec.ID, late); err != nil {
 		return err

@@ -158,7 +158,7 @@ func (d *doomed) endOnHost(ends []plan.Op) error {
 		}
 		d.run.undo = append(d.run.undo, op.Undo)
 	}
-	return d.run.remove(host, links)
+	return d.run.remove(links)
 }
 
 // noteOnHost notes on the host what goes there with the sandboxes: who finds the
