@@ -211,7 +211,21 @@ links: [[a/e, b/e]]`)
 		want(t, exitDone, []string{"nothing to change"}, "up", file)
 		want(t, exitDone, nil, "diff", file)
 	}
-	want(t, exitDone, nil, "down", file)
+	// Also an alternative name is taken over, so that the next edit takes it away.
+	named := func(a, b string) string {
+		return fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, altnames: ["+a+"]}, {name: f, type: bridge, altnames: ["+b+"]}]}, {name: b, interfaces: [{name: e}]}]\nlinks: [[a/e, b/e]]")
+	}
+	want(t, exitDone, nil, "up", named("", "x"))
+	sh(t, "ip -n a link del e")
+	file = named("y, z", "x")
+	_, out, _ := runOSL(t, "diff", file)
+	sh(t, "set -e\n"+out)
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	want(t, exitDone, nil, "up", named("", "z"))
+	if out := sh(t, "ip -n a link show e"); strings.Contains(out, "altname") {
+		t.Errorf("an alternative name has stayed:\n%s", out)
+	}
+	want(t, exitDone, nil, "down", "lab")
 	sh(t, "while umount /run/netns 2>/dev/null; do :; done") // what ip netns mounts
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
@@ -15,6 +17,11 @@ func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
 		t.MTU = f.MTU
 	}
 	t.Asked, t.Marks = f.asked, f.marks()
+	for _, name := range f.AltNames {
+		if slices.Contains(l.AltName, name) {
+			t.Names = append(t.Names, nameMark(name))
+		}
+	}
 	b.retake(w.Key, l, t)
 	return t
 }
