@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/netfile"
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
@@ -38,6 +39,14 @@ func asRead(t tester, net osl.Network) osl.Network {
 	text, err := json.Marshal(read)
 	if err != nil {
 		t.Fatal(err)
+	}
+	written := netfile.Text(&netfile.File{Network: read})
+	file, err := netfile.Parse("lab.yaml", written)
+	if err != nil {
+		t.Fatal("what export writes: ", err)
+	}
+	if again := netfile.Text(file); string(again) != string(written) {
+		t.Errorf("what export writes is read as\n%s\nand was\n%s", again, written)
 	}
 	rekey(read, net)
 	if c, err := osl.Diff(t.Context(), read); err != nil || len(c) > 0 {

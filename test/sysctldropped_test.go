@@ -37,6 +37,7 @@ func TestSysctlsDropped(t *testing.T) {
 	before := read(key)
 	bad := lab(key, nil, nil)
 	bad.Sandboxes[0].Routes = noRoute()
+	bad.Sandboxes[0].Routes[0].Dev = "br"
 	if _, err := osl.Apply(t.Context(), bad); err == nil {
 		t.Fatal("the route was taken")
 	}
@@ -55,4 +56,43 @@ func TestSysctlsDropped(t *testing.T) {
 	if got := sysctl(t, key, "ipv4/tcp_retries2") + sysctl(t, key, "ipv4/conf/br/proxy_arp"); got != "91" {
 		t.Errorf("by hand: %s", got)
 	}
+}
+
+// So are those that keep an interface quiet about addresses of others.
+func TestQuietDropped(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(quiet bool, link map[string]string) osl.Network {
+		return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Sysctls: map[string]string{"ipv4.conf.default.arp_announce": "1"},
+			Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge", Sysctls: link, DisableARPForVIP: quiet, Addresses: prefixes("10.9.0.1/24", "fd09::1/64")}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(false, nil)); must(t, err) }()
+	has := func(want string) {
+		t.Helper()
+		if got := sysctl(t, key, "ipv4/conf/br/arp_ignore") + sysctl(t, key, "ipv4/conf/br/arp_announce"); got != want {
+			t.Errorf("arp_ignore and arp_announce are %s, want %s", got, want)
+		}
+	}
+	settled(t, lab(true, nil))
+	has("12")
+	settled(t, lab(false, nil))
+	has("01")
+	settled(t, lab(true, map[string]string{"ipv4.arp_ignore": "1"}))
+	settled(t, lab(false, map[string]string{"ipv4.arp_ignore": "1"}))
+	has("11")
+	settled(t, lab(false, map[string]string{"ipv4.arp_announce": "2", "ipv4.arp_notify": "0", "ipv4.promote_secondaries": "1", "ipv6.accept_dad": "1", "ipv6.ndisc_notify": "0", "ipv6.mtu": "1400", "ipv6.addr_gen_mode": "1"}))
+	has("02")
+	mode := lab(false, nil)
+	for range 2 { // of one name, and of the other
+		mode.Sandboxes[0].Interfaces[0].AddrGenMode = "none"
+		settled(t, mode)
+		settled(t, lab(false, map[string]string{"ipv6.addr_gen_mode": "1"}))
+	}
+	settled(t, lab(true, nil))
+	has("12")
+	nsenter(t, key, "sysctl", "-qw", "net.ipv4.conf.br.arp_announce=0")
+	settled(t, lab(true, nil))
+	has("12")
+	settled(t, lab(false, nil))
+	has("01")
 }

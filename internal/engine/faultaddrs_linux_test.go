@@ -12,9 +12,9 @@ func addressLab(other bool) osl.Network {
 	p, a := netip.MustParsePrefix, netip.MustParseAddr
 	none := uint32(0)
 	f := osl.InterfaceSpec{Name: "br0", Type: "bridge", MAC: osl.MAC(hw(76)), IPv6: "auto",
-		Addresses: []netip.Prefix{p("10.96.0.1/24"), p("10.96.0.2/24"), p("10.97.0.1/32"), p("10.98.0.1/24"), p("2001:db8:97::1/64"), p("2001:db8:98::1/64")},
+		Addresses: []netip.Prefix{p("10.96.0.1/24"), p("10.96.0.2/24"), p("10.97.0.1/32"), p("10.98.0.1/24"), p("2001:db8:97::1/64"), p("2001:db8:97::2/64"), p("2001:db8:98::1/64")},
 		AddressOptions: map[netip.Prefix]osl.AddressOptions{p("10.97.0.1/32"): {Peer: a("10.97.0.2")}, p("10.98.0.1/24"): {Scope: "link", NoPrefixRoute: true},
-			p("2001:db8:98::1/64"): {Peer: netip.MustParseAddr("2001:db8:99::1")}, p("10.96.0.2/24"): {PreferredLft: &none}, p("2001:db8:97::1/64"): {PreferredLft: &none}}}
+			p("2001:db8:98::1/64"): {Peer: netip.MustParseAddr("2001:db8:99::1")}, p("10.96.0.2/24"): {PreferredLft: &none}, p("2001:db8:97::1/64"): {PreferredLft: &none}, p("2001:db8:97::2/64"): {NoPrefixRoute: true}}}
 	if other {
 		f.Addresses, f.IPv6 = f.Addresses[1:], "link-local"
 		delete(f.AddressOptions, p("10.96.0.2/24"))

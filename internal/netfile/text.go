@@ -103,7 +103,11 @@ func flow(v reflect.Value) string {
 		return "{" + strings.Join(parts, ", ") + "}"
 	case reflect.Map:
 		for _, k := range v.MapKeys() {
-			parts = append(parts, scalarText(fmt.Sprint(k))+": "+flow(v.MapIndex(k)))
+			name := scalarText(fmt.Sprint(k))
+			if name[0] != '"' && strings.Contains(name, ":") { // which ends a name within {}
+				name = `"` + name + `"`
+			}
+			parts = append(parts, name+": "+flow(v.MapIndex(k)))
 		}
 		slices.Sort(parts)
 		return "{" + strings.Join(parts, ", ") + "}"

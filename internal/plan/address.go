@@ -191,6 +191,8 @@ func (a EnsureAddr) Command(dev string) string {
 // changeAddrs plans the addresses that a link which is there lacks, or has otherwise.
 func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *State) {
 	bare := !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr().Is4() })
+	defer b.unrouteBack(w.Key, f.Name, k, l, len(b.config))
+	b.unroute(w, f, k, l)
 	b.renew(w, f, k, l)
 	for _, a := range f.Addrs {
 		h, there := k.at[address{l.Index, a.Prefix}]

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -80,4 +82,82 @@ func AddrOptions(h rtnl.Addr) (a Addr, any bool) {
 		a.Scope = &h.Scope
 	}
 	return a, a != Addr{}
+}
+
+// routeless reports whether an address makes no route to its subnet.
+func routeless(flags uint32) bool { return flags&linux.IFA_F_NOPREFIXROUTE != 0 }
+
+// unroute takes the routes to IPv6 subnets away of which no address makes one any more: the
+// kernel does so with the last address of a subnet alone, and leaves the route where another
+// one stays, though that makes none (check_cleanup_prefix_route).
+func (b *builder) unroute(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
+	if f.Down || !w.Prune || !slices.ContainsFunc(f.Addrs, func(a Addr) bool { return routeless(a.Flags) }) {
+		return
+	}
+	stays := map[netip.Prefix][]rtnl.Addr{} // and comes
+	for _, a := range f.Addrs {
+		stays[a.Prefix.Masked()] = append(stays[a.Prefix.Masked()], a.On(l.Index))
+	}
+	for _, h := range k.addrs[l.Index] {
+		if !IsOslsAddr(h) && !mended(w, k, h) {
+			stays[h.Prefix.Masked()] = append(stays[h.Prefix.Masked()], h)
+		}
+	}
+	done := map[netip.Prefix]bool{}
+	for _, h := range k.addrs[l.Index] {
+		net := h.Prefix.Masked()
+		if list := stays[net]; done[net] || !net.Addr().Is6() || h.Peer.IsValid() || routeless(h.Flags) || len(list) == 0 || slices.ContainsFunc(list, mayRoute) {
+			continue
+		}
+		done[net] = true
+		if r, is := k.ownRoute(l.Index, net); is {
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: DelRoute{r}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceRoute{r}}}})
+		}
+	}
+}
+
+// unrouteBack has the inverses of the steps that give a link such an address, from the first
+// on, take the route to its subnet away that the kernel would leave as before.
+func (b *builder) unrouteBack(key, dev string, k *known, l *rtnl.Link, first int) {
+	for i := first; i < len(b.config); i++ {
+		op := &b.config[i]
+		var a rtnl.Addr
+		switch do := op.Do.(type) {
+		case NewAddr:
+			a = do.Addr
+		case ReplaceAddr:
+			a = do.Addr
+		}
+		net := a.Prefix.Masked()
+		if a.Index != l.Index || !a.Prefix.Addr().Is6() || routeless(a.Flags) || a.Peer.IsValid() {
+			continue
+		}
+		any, routed := false, false
+		for _, h := range k.addrs[l.Index] {
+			if h.Prefix.Masked() == net {
+				any, routed = true, routed || mayRoute(h)
+			}
+		}
+		if _, is := k.ownRoute(l.Index, net); any && !routed && !is {
+			op.Undo = append(op.Undo, Op{NS: key, Dev: dev, Do: DelRoute{rtnl.Route{Dst: net, Index: l.Index, Proto: linux.RTPROT_KERNEL, Metric: prefixMetric}}})
+		}
+	}
+}
+
+// prefixMetric is that of the kernel's routes to IPv6 subnets (IP6_RT_PRIO_ADDRCONF of
+// linux/ipv6_route.h).
+const prefixMetric = 256
+
+// mayRoute reports whether the route to an address's subnet may be of its making.
+func mayRoute(a rtnl.Addr) bool { return !routeless(a.Flags) || a.Peer.IsValid() }
+
+// ownRoute returns the kernel's route to a subnet that is on a link.
+func (k *known) ownRoute(index int, net netip.Prefix) (rtnl.Route, bool) {
+	at := slices.IndexFunc(k.Others, func(r rtnl.Route) bool {
+		return r.Proto == linux.RTPROT_KERNEL && r.Index == index && r.Dst == net && onLink(r)
+	})
+	if at < 0 {
+		return rtnl.Route{}, false
+	}
+	return k.Others[at], true
 }

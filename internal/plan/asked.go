@@ -162,8 +162,9 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 		if was {
 			return tag.Was.Get(at)
 		}
-		if at == rtnl.LinkAddrGenMode && cmp.Or(f.MTU, l.MTU) < MinIPv6 {
-			return 0, false // it goes with the link's IPv6
+		bySetting := func(x Setting) bool { return x.Path == addrGenMode && !x.Dropped }
+		if at == rtnl.LinkAddrGenMode && (cmp.Or(f.MTU, l.MTU) < MinIPv6 || slices.ContainsFunc(f.Sysctls, bySetting)) {
+			return 0, false // it goes with the link's IPv6, or is said by its other name
 		}
 		return usualOption(l, at)
 	})

@@ -12,6 +12,9 @@ import (
 // ofType are settings of a link that the kernel chooses by its type, and not by the default.
 var ofType = []string{"ipv6/conf/%s/use_tempaddr", "ipv6/conf/%s/rtr_solicits", "ipv6/conf/%s/accept_dad"}
 
+// addrGenMode is the setting of which addrgenmode is another name.
+const addrGenMode = "ipv6/conf/%s/addr_gen_mode"
+
 // settingMarks are those of the settings that are asked for, by their paths, with %s for a
 // link; but for what osl itself says of all links of a sandbox, and what a new link has by
 // its type.
@@ -29,9 +32,20 @@ func settingMarks(list []Setting) (marks []string) {
 	return marks
 }
 
+// VIPSettings are what keeps an interface quiet about addresses of others.
+var VIPSettings = []Setting{{Path: "ipv4/conf/%s/arp_ignore", Value: "1"}, {Path: "ipv4/conf/%s/arp_announce", Value: "2"}}
+
+// settings are those of the kernel that an interface asks for, by whatever field.
+func (f *Iface) settings() []Setting {
+	if f.HideVIPs {
+		return slices.Concat(f.Sysctls, VIPSettings)
+	}
+	return f.Sysctls
+}
+
 // marks are those of an interface's settings of the kernel, and of its offloads.
 func (f *Iface) marks() []string {
-	marks := settingMarks(f.Sysctls)
+	marks := settingMarks(f.settings())
 	for name := range f.Offloads {
 		marks = append(marks, offloadMark(name))
 	}
@@ -39,11 +53,11 @@ func (f *Iface) marks() []string {
 	return slices.Compact(marks)
 }
 
-// withDropped adds to settings those that were asked for and are not any more, with what they are
-// where nobody asks: usual tells all that may be meant, by their paths.
-func withDropped(list []Setting, marks []string, usual map[string]string) []Setting {
+// withDropped adds to settings those that were asked for and are not any more, of all that
+// asked are, with what they are where nobody asks: usual tells all that may be meant, by their paths.
+func withDropped(list, asked []Setting, marks []string, usual map[string]string) []Setting {
 	gone := slices.DeleteFunc(slices.Clone(marks), func(m string) bool {
-		return slices.ContainsFunc(list, func(x Setting) bool { return nameMark(x.Path) == m })
+		return slices.ContainsFunc(asked, func(x Setting) bool { return nameMark(x.Path) == m })
 	})
 	if len(gone) == 0 {
 		return list
@@ -65,7 +79,7 @@ func (s *State) Drops(w *Sandbox) bool {
 	links := s.askedOfLinks(w)
 	return len(links) > 0 && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
 		x, is := links[f.Name]
-		return is && !slices.Equal(x.marks, settingMarks(f.Sysctls))
+		return is && !slices.Equal(x.marks, settingMarks(f.settings()))
 	})
 }
 
@@ -74,7 +88,7 @@ func (s *State) Drops(w *Sandbox) bool {
 // are, which read tells.
 func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path string) (string, error)) error {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made {
-		w.Sysctls = withDropped(w.Sysctls, t.Sysctls, fresh)
+		w.Sysctls = withDropped(w.Sysctls, w.Sysctls, t.Sysctls, fresh)
 	}
 	ofLinks, cloned := map[string]string{}, false
 	for path, value := range fresh {
@@ -93,7 +107,11 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 		}
 		f, l := &w.Ifaces[i], asked.link
 		without6 := !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 // what goes with its IPv6
-		f.Sysctls = slices.DeleteFunc(withDropped(f.Sysctls, asked.marks, ofLinks), func(x Setting) bool {
+		said := f.settings()
+		if _, is := f.Options.Get(rtnl.LinkAddrGenMode); is { // another name of a setting
+			said = append(slices.Clip(said), Setting{Path: addrGenMode})
+		}
+		f.Sysctls = slices.DeleteFunc(withDropped(f.Sysctls, said, asked.marks, ofLinks), func(x Setting) bool {
 			return x.Dropped && without6 && strings.HasPrefix(x.Path, "ipv6/")
 		})
 		for j := range f.Sysctls {

@@ -91,7 +91,7 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 	}
 	for _, a := range k.Addrs {
 		f := v.wanted[a.Index]
-		if v.drops(a) || f != nil && f.Down {
+		if v.drops(a) || f != nil && (f.Down || f.unroutes(a)) {
 			v.lost.add(a.Subnet(), a.Index)
 		}
 		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !IsOslsAddr(a)
@@ -107,6 +107,12 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 		}
 	}
 	return v
+}
+
+// unroutes reports whether an address that is there makes the route to its subnet no more.
+func (f *Iface) unroutes(h rtnl.Addr) bool {
+	at := slices.IndexFunc(f.Addrs, func(a Addr) bool { return a.Prefix == h.Prefix })
+	return at >= 0 && IsOslsAddr(h) && !routeless(h.Flags) && (routeless(f.Addrs[at].Flags) || f.Addrs[at].On(h.Index).Subnet() != h.Subnet())
 }
 
 // drops reports whether an address goes, with its link or alone.

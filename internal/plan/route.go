@@ -138,7 +138,9 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 			continue
 		}
 		for _, a := range f.Addrs {
-			try(a.On(at).Subnet(), at)
+			if !routeless(a.Flags) {
+				try(a.On(at).Subnet(), at)
+			}
 		}
 		for _, p := range f.Routes {
 			try(p, at)
@@ -150,7 +152,7 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		}
 	}
 	for _, a := range k.Addrs {
-		if !IsOslsAddr(a) {
+		if !IsOslsAddr(a) && !routeless(a.Flags) {
 			try(a.Subnet(), a.Index)
 		}
 	}

@@ -253,11 +253,11 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 		s += RouteTypeName(r.Type) + " "
 	}
 	s += r.Dst.String()
-	for _, a := range routeAttrs {
+	for i, a := range routeAttrs {
+		if last := i == len(routeAttrs)-1; last && verb == "del" && r.Dst.Addr().Is6() && HasUsualMetric(r) { // else any is deleted
+			s += fmt.Sprintf(" metric %d", defaultMetric(r.Dst))
+		}
 		s += a.text(r, dev)
-	}
-	if verb == "del" && r.Dst.Addr().Is6() && HasUsualMetric(r) { // else any is deleted
-		s += fmt.Sprintf(" metric %d", defaultMetric(r.Dst))
 	}
 	return s
 }

@@ -19,9 +19,10 @@ type Set struct {
 // from something else that is said of it.
 func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 	s := Set{map[string]string{}, map[string]map[string]string{}}
-	named, wireguards := map[string]bool{}, map[string]bool{}
+	asked, wireguards := map[string][]string{}, map[string]bool{}
 	for i := range links {
-		named[links[i].Name] = true
+		t, _ := ParseTag(links[i].Alias)
+		asked[links[i].Name] = t.Marks
 		if links[i].Kind == "wireguard" {
 			wireguards[links[i].Name] = true
 		}
@@ -38,7 +39,8 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 			if wireguards[name] && family+"/"+setting == "ipv4/send_redirects" {
 				continue // the kernel's doing
 			}
-			if !named[name] || !known || usual == value || slices.Contains(impliedOfLink, family+"/"+setting) {
+			marks, named := asked[name]
+			if !named || !known || isImplied(family+"/"+setting, value, usual, marks) {
 				continue
 			}
 			if s.Links[name] == nil {
@@ -84,9 +86,22 @@ var impliedOfSandbox = []string{
 	"ipv4/tcp_available_congestion_control",
 }
 
-// impliedOfLink are those of a link that something else of it says, or that osl sets
-// while it announces addresses.
-var impliedOfLink = []string{
-	"ipv4/arp_ignore", "ipv4/arp_announce", "ipv4/arp_notify", "ipv4/promote_secondaries",
-	"ipv6/disable_ipv6", "ipv6/accept_dad", "ipv6/ndisc_notify", "ipv6/addr_gen_mode", "ipv6/mtu", "ipv6/stable_secret",
+// impliedOfLink are those of a link that something else of it says, a secret among them, and
+// unlessAsked those that osl or the kernel sets where nobody asks for them.
+var (
+	impliedOfLink = []string{"ipv6/disable_ipv6", "ipv6/addr_gen_mode", "ipv6/stable_secret"}
+	unlessAsked   = []string{"ipv4/arp_ignore", "ipv4/arp_announce", "ipv4/arp_notify", "ipv4/promote_secondaries", "ipv6/ndisc_notify", "ipv6/mtu"}
+)
+
+// isImplied reports whether a setting of a link, by the rest of its path, is not said: one as
+// the usual, or one that was not asked for, by its marks, if others than the user set it.
+func isImplied(setting, value, usual string, marks []string) bool {
+	switch {
+	case slices.Contains(unlessAsked, setting):
+		family, name, _ := strings.Cut(setting, "/")
+		return !slices.Contains(marks, nameMark(family+"/conf/%s/"+name))
+	case setting == "ipv6/accept_dad": // which has no mark: osl makes it 0, and the kernel of some types -1
+		return usual == value || value == "0" || value == "-1"
+	}
+	return usual == value || slices.Contains(impliedOfLink, setting)
 }

@@ -53,7 +53,12 @@ func link(net *want.Network) {
 			if other.Master != "" {
 				x.PeerMaster = ""
 			}
-			x.Type, x.Peer, other.Type, other.Peer = "", want.Endpoint{}, "", want.Endpoint{}
+			x.Peer, other.Peer = want.Endpoint{}, want.Endpoint{}
+			for _, end := range []*want.Iface{x, other} {
+				if end.Kind.NumTxQueues == 0 && end.Kind.NumRxQueues == 0 { // which only a type can have
+					end.Type = ""
+				}
+			}
 		}
 	}
 }

@@ -108,7 +108,10 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 		far := s.connected(&f, sandbox, l, links[l.Parent])
 		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU()) // an end that says none gets the other one's
 	}
-	f.DisableARPForVIP = l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2
+	if f.DisableARPForVIP = l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2; f.DisableARPForVIP {
+		delete(f.Sysctls, "ipv4.arp_ignore")
+		delete(f.Sysctls, "ipv4.arp_announce")
+	}
 	f.AltNames = tag.Gave(l)
 	f.Bridge, f.BridgePort = bridge(l, s.State.VLANs), bridgePort(l, master, s.State.VLANs)
 	return f, true

@@ -125,15 +125,18 @@ func TestConnect(t *testing.T) {
 		return want.Iface{Name: name, Type: "veth", Peer: peer, PeerMaster: "br"}
 	}
 	nk := want.Iface{Name: "n", Type: "netkit", Peer: at("b", "n"), Kind: want.Kind{Mode: "l2", Policy: "forward"}}
+	queues := func(name string, peer want.Endpoint) want.Iface {
+		return want.Iface{Name: name, Type: "veth", Peer: peer, Kind: want.Kind{NumTxQueues: 3}}
+	}
 	mk := want.Iface{Name: "n", Type: "netkit", Peer: at("a", "n"), Kind: want.Kind{Mode: "l2", PeerPolicy: "forward"}}
 	net := &want.Network{Sandboxes: []want.Sandbox{
-		{Name: "a", Interfaces: []want.Iface{veth("e", at("b", "f")), veth("g", at("elsewhere", "h")), veth("i", at(want.HostName, "j")), nk}},
-		{Name: "b", Interfaces: []want.Iface{{Name: "f", Type: "veth", Peer: at("a", "e"), Master: "m"}, mk}},
+		{Name: "a", Interfaces: []want.Iface{veth("e", at("b", "f")), veth("g", at("elsewhere", "h")), veth("i", at(want.HostName, "j")), nk, queues("q", at("b", "q"))}},
+		{Name: "b", Interfaces: []want.Iface{{Name: "f", Type: "veth", Peer: at("a", "e"), Master: "m"}, mk, {Name: "q", Type: "veth", Peer: at("a", "q")}}},
 	}}
 	Connect(net)
-	x := &want.Network{Links: []want.Link{{at("a", "e"), at("b", "f")}}, Sandboxes: []want.Sandbox{
-		{Name: "a", Interfaces: []want.Iface{{Name: "e"}, {Name: "g", PeerMaster: "br"}, veth("i", at(want.HostName, "j")), nk}},
-		{Name: "b", Interfaces: []want.Iface{{Name: "f", Master: "m"}, {Name: "n"}}},
+	x := &want.Network{Links: []want.Link{{at("a", "e"), at("b", "f")}, {at("a", "q"), at("b", "q")}}, Sandboxes: []want.Sandbox{
+		{Name: "a", Interfaces: []want.Iface{{Name: "e"}, {Name: "g", PeerMaster: "br"}, veth("i", at(want.HostName, "j")), nk, queues("q", want.Endpoint{})}},
+		{Name: "b", Interfaces: []want.Iface{{Name: "f", Master: "m"}, {Name: "n"}, {Name: "q"}}},
 	}}
 	if !reflect.DeepEqual(net, x) {
 		t.Errorf("%+v", net)

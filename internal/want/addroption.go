@@ -35,6 +35,27 @@ func (s *Iface) addAddressOptions(f *plan.Iface) error {
 			}
 		}
 	}
+	return s.oneScope(f)
+}
+
+// oneScope refuses addresses of one IPv4 subnet with several scopes, as the kernel does.
+func (s *Iface) oneScope(f *plan.Iface) error {
+	first := map[netip.Prefix]*plan.Addr{}
+	for i := range f.Addrs {
+		a := &f.Addrs[i]
+		is := a.On(0)
+		net := is.Subnet().Masked()
+		other := first[net]
+		switch {
+		case !a.Prefix.Addr().Is4():
+		case other == nil:
+			first[net] = a
+		case other.On(0).Scope != is.Scope:
+			return where.In(map[bool]string{true: "addresses", false: "aliases"}[i < len(s.Addresses)], a.Prefix.String(),
+				fault.Invalidf("the address %v is to have the scope %s, and %v, of the same subnet %v, %s: the kernel takes one for all of a subnet",
+					a.Prefix, plan.ScopeName(is.Scope), other.Prefix, net, plan.ScopeName(other.On(0).Scope)))
+		}
+	}
 	return nil
 }
 

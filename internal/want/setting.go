@@ -56,7 +56,7 @@ func addSetting(list []plan.Setting, x plan.Setting) ([]plan.Setting, error) {
 // vipSettings refuses a setting that an interface has otherwise by
 // disable_arp_for_vip.
 func vipSettings(f *plan.Iface) error {
-	for _, is := range []plan.Setting{{Path: "ipv4/conf/%s/arp_ignore", Value: "1"}, {Path: "ipv4/conf/%s/arp_announce", Value: "2"}} {
+	for _, is := range plan.VIPSettings {
 		if x := setTo(f.Sysctls, is.Path); f.HideVIPs && x != nil && !sysctl.Same(x.Value, is.Value) {
 			return where.In("sysctls", x.Name, fault.Invalidf("%q is to be %s, and disable_arp_for_vip makes it %s", x.Name, x.Value, is.Value))
 		}
