@@ -136,8 +136,8 @@ func (g *generator) typ(t reflect.Type) object {
 		return object{"type": []string{"array", "null"}, "items": g.typ(t.Elem())}
 	case reflect.Array:
 		ends := object{"type": "array", "items": g.typ(t.Elem()), "minItems": t.Len(), "maxItems": t.Len()}
-		both := g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfALink)
-		both["properties"].(object)["ends"] = ends
+		both := g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfALink, "A link with what holds for both of its ends.")
+		both["properties"].(object)["ends"] = described(ends, "The two ends.")
 		both["required"] = []string{"ends"}
 		return object{"oneOf": []object{ends, both}}
 	case reflect.Map:
@@ -163,7 +163,7 @@ func (g *generator) typ(t reflect.Type) object {
 
 // shared returns the schema of what holds for several of a structure, but for the
 // fields that each has of its own.
-func (g *generator) shared(t reflect.Type, not []string) object {
+func (g *generator) shared(t reflect.Type, not []string, says string) object {
 	g.typ(t)
 	props := object{}
 	for i := range t.NumField() {
@@ -172,7 +172,7 @@ func (g *generator) shared(t reflect.Type, not []string) object {
 			props[name] = object{"$ref": "#/$defs/" + t.Name() + "/properties/" + name}
 		}
 	}
-	return object{"type": "object", "additionalProperties": false, "patternProperties": object{"^x-": object{}}, "properties": props}
+	return object{"description": says, "type": "object", "additionalProperties": false, "patternProperties": object{"^x-": object{}}, "properties": props}
 }
 
 // ofFile adds what a file has beside the network, of which each may have its part of
@@ -189,16 +189,23 @@ func (g *generator) ofFile() {
 		"description": "What holds for each sandbox and interface of this file that does not say its own.",
 		"type":        "object", "additionalProperties": false, "patternProperties": object{"^x-": object{}},
 		"properties": object{
-			"sandbox":   g.shared(reflect.TypeFor[osl.Spec](), []string{"name"}),
-			"interface": g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfAll),
+			"sandbox":   g.shared(reflect.TypeFor[osl.Spec](), []string{"name"}, "What holds for each sandbox."),
+			"interface": g.shared(reflect.TypeFor[osl.InterfaceSpec](), netfile.NotOfAll, "What holds for each interface but lo."),
 		},
 	}
+}
+
+// described is a type with a sentence.
+func described(typ object, says string) object {
+	typ = maps.Clone(typ)
+	typ["description"] = says
+	return typ
 }
 
 // withOptions is an address that stands with its options.
 func (g *generator) withOptions() object {
 	s := g.structure(reflect.TypeFor[osl.AddressOptions]())
-	s["properties"].(object)["address"] = g.typ(reflect.TypeFor[netip.Prefix]())
+	s["properties"].(object)["address"] = described(g.typ(reflect.TypeFor[netip.Prefix]()), "The address, with the length of its subnet.")
 	s["required"] = []string{"address"}
 	return s
 }
