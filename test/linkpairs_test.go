@@ -3,8 +3,8 @@
 package osltest
 
 import (
+	"encoding/json"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -32,10 +32,10 @@ func linkValues() map[string][]osl.InterfaceSpec {
 		"bond": {{}, {Mode: "active-backup"}, {Mode: "802.3ad", MIIMon: 1}, {MIIMon: 1<<31 - 1}, {Mode: "balance-alb"}},
 		"vlan": {{VLAN: 1}, {VLAN: 4094}, {VLAN: 1, Protocol: "802.1ad"}, {VLAN: 1, EgressQoSMap: map[string]string{"0": "7", "4294967295": "1"}},
 			{VLAN: 1, EgressQoSMap: map[string]string{"1": "1"}, IngressQoSMap: map[string]string{"0": "4294967295", "7": "1"}}},
-		"vxlan": {{}, {Remote: v4}, {Remote: o4, TTL: 255, TOS: 255}, {Remote: v6}, {Local: here4}, {Local: here6}, {Local: here4, Remote: v4}, {Local: here6, Remote: v6},
+		"vxlan": {{}, {MTU: 1300}, {Remote: v4}, {Remote: o4, TTL: 255, TOS: 255}, {Remote: v6}, {Local: here4}, {Local: here6}, {Local: here4, Remote: v4}, {Local: here6, Remote: v6},
 			{Remotes: all(v4, o4)}, {Remotes: all(o4)}, {Local: here6, Remotes: all(v6, o6)}, {Parent: "up", Remote: v6}, {Parent: "up", Remote: a("239.1.1.1")},
 			{Parent: "up", Remote: a("ff05::5"), Learning: no()}, {Port: 1}, {VNI: 1<<24 - 1, Port: 65535}},
-		"geneve": {{Remote: v4}, {Remote: o4, TTL: 255}, {Remote: v6, TOS: 255}, {Remote: o6}, {Remote: v4, Port: 1}, {Remote: v6, VNI: 1<<24 - 1, Port: 65535}},
+		"geneve": {{Remote: v4}, {Remote: o4, TTL: 255}, {Remote: v6, TOS: 255}, {Remote: o6}, {Remote: v4, MTU: 1300}, {Remote: v4, Port: 1}, {Remote: v6, VNI: 1<<24 - 1, Port: 65535}},
 	}
 	for _, kind := range []string{"macvlan", "macvtap"} {
 		m[kind] = []s{{}, {Mode: "private"}, {Mode: "vepa"}}
@@ -48,12 +48,12 @@ func linkValues() map[string][]osl.InterfaceSpec {
 		if kind == "ip6gre" || kind == "ip6gretap" {
 			here, there, other = here6, v6, o6
 		}
-		m[kind] = []s{{Remote: there}, {Remote: other, TTL: 255}, {Local: here, Remote: there, TOS: 255}, {Local: here, Remote: there, Parent: "up"}}
+		m[kind] = []s{{Remote: there}, {Remote: there, MTU: 1300}, {Remote: other, TTL: 255}, {Local: here, Remote: there, TOS: 255}, {Local: here, Remote: there, Parent: "up"}}
 		if kind != "gretap" && kind != "ip6gretap" {
 			m[kind] = append(m[kind], s{Local: here})
 		}
 		if kind != "ipip" && kind != "sit" {
-			m[kind] = append(m[kind], s{Remote: there, Key: 1}, s{Remote: there, Key: 1<<31 - 1})
+			m[kind] = append(m[kind], s{Remote: there, Key: 1}, s{Remote: there, Key: 2, MTU: 1300}, s{Remote: there, Key: 1<<31 - 1})
 		}
 	}
 	for kind, list := range m {
@@ -75,7 +75,11 @@ func linkValues() map[string][]osl.InterfaceSpec {
 // up and that nothing is left to do then.
 func eachToEach(t *testing.T, list []osl.Network) {
 	t.Helper()
-	show := func(n osl.Network) string { return fmt.Sprintf("%+v", n.Sandboxes[0].Interfaces[0]) }
+	show := func(n osl.Network) string {
+		text, err := json.Marshal(n.Sandboxes[0].Interfaces[0])
+		must(t, err)
+		return string(text)
+	}
 	to := func(n osl.Network, from string) {
 		t.Helper()
 		_, err := osl.Apply(t.Context(), n)

@@ -27,8 +27,8 @@ func kindsLab(form int, other bool) osl.Network {
 		{Name: "q", Type: "vlan", VLAN: 7, Protocol: protocol, Parent: "bond0", EgressQoSMap: map[string]string{"1": word("2", "3"), word("5", "6"): "4"}},
 		{Name: "up", Type: "veth", MAC: osl.MAC(hw(61)), Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "upfar"}},
 		{Name: "ipv", Type: "ipvlan", Parent: "up", Mode: word("l2", "l3"), Flags: word("bridge", "private"), Addresses: v4("10.31.0.1/24")},
-		{Name: "gre", Type: "gre", Local: a("192.0.2.1"), Remote: a(word("192.0.2.2", "192.0.2.3")), Key: pick(0, 7), Addresses: v4("10.32.0.1/24")},
-		{Name: "six", Type: "ip6gre", Local: a("2001:db8::1"), Remote: a("2001:db8::2"), TTL: pick(9, 10)},
+		{Name: "gre", Type: "gre", Local: a("192.0.2.1"), Remote: a(word("192.0.2.2", "192.0.2.3")), Key: pick(0, 7), MTU: pick(1300, 0), Addresses: v4("10.32.0.1/24")},
+		{Name: "six", Type: "ip6gre", Local: a("2001:db8::1"), Remote: a("2001:db8::2"), TTL: pick(9, 10), MTU: 1300},
 		{Name: "gnv", Type: "geneve", VNI: 5, MAC: osl.MAC(hw(62)), Remote: a("192.0.2.9"), TOS: pick(16, 32)},
 	}}}}
 }

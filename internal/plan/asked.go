@@ -206,25 +206,19 @@ func usualOption(l *rtnl.Link, at int) (uint32, bool) {
 	return kind.UsualLink().of(at)
 }
 
-// usualMTU is the MTU that a link has, 0 where that is not known: a tunnel's is by the
-// way to its other end, and a port of a bond has that of the bond.
+// usualMTU is the MTU that a link has, 0 where that is not known.
 func (b *builder) usualMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 	kind := KindOf(l.Kind)
 	switch {
-	case kind.headers > 0 || kind.NoIP || l.Kind == "wireguard":
-		return 0
 	case f.Master != "" && b.kindOf(w, f.Master) == "bond":
-		return 0
+		return b.mtuBelow(w, nil, f.Master)
+	case kind.headers > 0:
+		return b.tunnelMTU(w, f, l)
 	case kind.ownParent:
-		parent := w.Iface(f.Parent)
-		switch {
-		case l.MTU == kind.UsualMTU(): // of which a Spec says nothing either
-		case f.HostParent != nil:
-			return f.HostParent.MTU
-		case parent != nil:
-			return b.mtuAfter(w, parent)
+		if l.MTU == kind.UsualMTU() { // of which a Spec says nothing either
+			return 0
 		}
-		return 0
+		return b.mtuBelow(w, f.HostParent, f.Parent)
 	case l.Kind == "bridge":
 		lowest := 0
 		for i := range w.Ifaces {
@@ -239,6 +233,38 @@ func (b *builder) usualMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 		}
 	}
 	return kind.UsualMTU()
+}
+
+// tunnelMTU is the MTU of a tunnel that is made before there is a way to its other end, as
+// in a new sandbox: by the link that it is said to be on, or by none.
+func (b *builder) tunnelMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
+	kind := KindOf(l.Kind)
+	headers := f.headers()
+	if f.Data.Key == 0 && l.Data.Key != 0 && !f.dropsField("key") {
+		headers += keyLen
+	}
+	switch below := b.mtuBelow(w, f.HostParent, f.Parent); {
+	case below != 0 && !kind.byRoute:
+		return below - headers
+	case !kind.Here: // in UDP, on none
+		return defaultMTU
+	}
+	return defaultMTU - headers
+}
+
+// mtuBelow is the MTU of another link, by which an interface has its own: one of the host,
+// or one of its sandbox; 0 where there is none.
+func (b *builder) mtuBelow(w *Sandbox, host *rtnl.Link, name string) int {
+	if host != nil {
+		return host.MTU
+	}
+	if f := w.Iface(name); f != nil {
+		return b.mtuAfter(w, f)
+	}
+	if l := b.known[w.Key].Link(name); l != nil {
+		return l.MTU
+	}
+	return 0
 }
 
 // mtuAfter is the MTU that another interface will have.

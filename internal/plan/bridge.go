@@ -37,10 +37,6 @@ func (b *builder) starves(w *Sandbox, f *Iface, s *known, l *rtnl.Link, master i
 // lowestMTU returns the MTU that an interface is to have: l is the link that it
 // is already, if any.
 func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
-	tunnel := KindOf(i.Kind).headers
-	if i.Data.Local.Is6() || i.Data.Remote.Is6() {
-		tunnel += 20
-	}
 	switch parent := s.Link(i.Parent); {
 	case i.MTU != 0:
 		return i.MTU
@@ -49,9 +45,9 @@ func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
 	case i.From != nil:
 		return i.From.Link.MTU
 	case i.HostParent != nil:
-		return i.HostParent.MTU - tunnel
+		return i.HostParent.MTU - i.headers()
 	case i.Parent != "" && parent != nil:
-		return parent.MTU - tunnel
+		return parent.MTU - i.headers()
 	}
 	return defaultMTU
 }

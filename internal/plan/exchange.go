@@ -20,7 +20,7 @@ func (b *builder) exchanged(w *Sandbox) {
 	}
 	can := func(f *Iface, l *rtnl.Link) bool {
 		t := k.tags[l.Index]
-		return t.Origin == Made && l.Kind == f.Kind && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l})
+		return t.Origin == Made && l.Kind == f.Kind && b.differs(w, f, l, t) == "" && b.parented(w, f, found{link: l})
 	}
 	has := map[string][]*rtnl.Link{} // by what it is that another one can not have
 	for i := range k.Links {
@@ -90,7 +90,7 @@ func (b *builder) renamed(w *Sandbox) {
 		}
 		for j, l := range going {
 			t := k.tags[l.Index]
-			if t.Origin == Made && l.Kind == f.Kind && f.excludes(l, k.addrs[l.Index]) && b.differs(k, f, l, t) == "" && b.parented(w, f, found{link: l}) {
+			if t.Origin == Made && l.Kind == f.Kind && f.excludes(l, k.addrs[l.Index]) && b.differs(w, f, l, t) == "" && b.parented(w, f, found{link: l}) {
 				b.is[at] = found{link: l, tag: t}
 				going = slices.Delete(going, j, j+1)
 				break

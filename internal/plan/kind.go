@@ -68,7 +68,9 @@ type Kind struct {
 	sized     bool // it gets that one's MTU whenever that changes
 	follows   bool // it goes down and up with that one
 	ends      bool // it ends with that one, though it can be made without, and is then on none
-	headers   int  // of a tunnel, in bytes
+	headers   int  // of a tunnel, in bytes: see Iface.headers
+	resizes   bool // its MTU is chosen anew where it is changed, unless that is said there
+	byRoute   bool // its MTU is by the way to its other end alone, not by the link below
 	silent    bool // its state stays unknown: there is no moment to wait for
 	byDevice  bool // it is made through /dev/net/tun
 	needsID   bool // ip wants the first field where others are changed
@@ -87,8 +89,8 @@ var plainKinds = []*Kind{
 	{Name: "tun", MaxMTU: maxMTU, silent: true, NoARP: true, QueueLen: 500, byDevice: true, Fields: tunFields,
 		NoMAC: because("a tun has no hardware address; a tap has")},
 	{Name: "tap", MaxMTU: maxMTU - 14, silent: true, byDevice: true, Fields: tunFields},
-	{Name: "wireguard", silent: true, NoARP: true, NoAddrGen: true, NoMAC: because("a wireguard has no hardware address")},
-	{Name: "vcan", MinMTU: 16, MaxMTU: 2060, WrongMTU: wrongCAN, keepsMTU: true, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
+	{Name: "wireguard", MTU: 1420, silent: true, NoARP: true, NoAddrGen: true, NoMAC: because("a wireguard has no hardware address")},
+	{Name: "vcan", MTU: 72, MinMTU: 16, MaxMTU: 2060, WrongMTU: wrongCAN, keepsMTU: true, silent: true, NoIP: true, NoARP: true, NoMAC: because("a vcan has no hardware address")},
 }
 
 var (

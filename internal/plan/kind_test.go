@@ -123,7 +123,7 @@ func TestFieldsAreTold(t *testing.T) {
 		if len(k.InPlace) == 0 {
 			continue
 		}
-		changed := rtnl.ParseLink(rtnl.ChangeLink(1, k.Name, d, 0).Data)
+		changed := rtnl.ParseLink(rtnl.ChangeLink(1, k.Name, d, 0, 0).Data)
 		for _, name := range k.InPlace {
 			if x := fieldOf(name); x.text(&changed.Data) != x.text(&d) {
 				t.Errorf("of %s the %s is changed to %q, and was to be to %q", A(k.Name), name, x.text(&changed.Data), x.text(&d))

@@ -26,7 +26,7 @@ var tunnelKinds = []*Kind{
 	},
 	{
 		Name: "geneve", MaxMTU: maxMTU, Fields: []string{"vni", "remote", "port", "ttl", "tos"}, InPlace: []string{"remote", "ttl", "tos"},
-		Defaults: rtnl.LinkData{Port: genevePort}, headers: 50, silent: true, needsID: true,
+		Defaults: rtnl.LinkData{Port: genevePort}, headers: 50, silent: true, needsID: true, resizes: true,
 		Check: func(d *rtnl.LinkData) (field, text string) {
 			if !d.Remote.IsValid() {
 				return "remote", "a geneve needs a remote"
@@ -94,6 +94,22 @@ func checkUDPTunnel(kind string, port int) func(d *rtnl.LinkData) (field, text s
 	}
 }
 
+// headers are how many bytes of a packet of the link below a tunnel takes: what is said of
+// its type is without a key, and over IPv4 where it can be over both.
+func (i *Iface) headers() int {
+	n := KindOf(i.Kind).headers
+	if !KindOf(i.Kind).Here && (i.Data.Local.Is6() || i.Data.Remote.Is6()) {
+		n += 20
+	}
+	if i.Data.Key != 0 {
+		n += keyLen
+	}
+	return n
+}
+
+// keyLen is what a key takes in the header of GRE.
+const keyLen = 4
+
 func checkTTL(d *rtnl.LinkData) (field, text string) {
 	switch {
 	case d.TTL < 0 || d.TTL > 255:
@@ -115,7 +131,7 @@ var ipTunnelKinds = []*Kind{
 func ipTunnel(name string, six, frames bool, headers int) *Kind {
 	k := &Kind{
 		Name: name, Fields: []string{"parent", "local", "remote", "key", "ttl", "tos"}, InPlace: []string{"local", "remote", "key", "ttl", "tos"},
-		headers: headers, silent: true, Here: true,
+		headers: headers, silent: true, Here: true, resizes: true, byRoute: six,
 		Once: &Once{"", func(d rtnl.LinkData) string { return fmt.Sprintf("%s from %v to %v", A(name), d.Local, d.Remote) },
 			A(name) + " is there once for each local, remote and key"},
 		Check: func(d *rtnl.LinkData) (field, text string) {

@@ -112,7 +112,7 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 	if w.Key == HostNS && x.tag.Origin == Far && !x.farEnd(w, f) {
 		return found{}, nil // asides looks whether it goes
 	}
-	switch why := b.differs(k, f, l, x.tag); {
+	switch why := b.differs(w, f, l, x.tag); {
 	case f.Name == "lo" || f.Kind == "" && f.From == nil:
 		return x, nil
 	case x.tag.Origin == None && why == "" && w.Prune && k.made():
@@ -137,7 +137,7 @@ func (k *known) made() bool {
 }
 
 // differs says why a link can not become what is wanted, empty if it can.
-func (b *builder) differs(k *known, f *Iface, l *rtnl.Link, t Tag) string {
+func (b *builder) differs(w *Sandbox, f *Iface, l *rtnl.Link, t Tag) string {
 	switch {
 	case f.From != nil && t.Origin == Made:
 		return "made by osl, and not " + f.From.Link.Name + " of the host"
@@ -152,7 +152,11 @@ func (b *builder) differs(k *known, f *Iface, l *rtnl.Link, t Tag) string {
 	case f.Kind != l.Kind:
 		return "of the type " + orElse(l.Kind, "physical")
 	}
-	return orElse(KindOf(f.Kind).fixed(f, l), rekeyed(f.WireGuard, k.WireGuards[l.Index]))
+	kind := KindOf(f.Kind)
+	if usual := kind.UsualMTU(); kind.keepsMTU && w.Prune && f.losesMTU(l, &t, t.Asked) && l.MTU != usual {
+		return fmt.Sprintf("with the MTU %d", l.MTU)
+	}
+	return orElse(kind.fixed(f, l), rekeyed(f.WireGuard, b.known[w.Key].WireGuards[l.Index]))
 }
 
 // plugged reports whether a veth has the other end that is wanted.

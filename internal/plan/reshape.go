@@ -17,18 +17,23 @@ type ChangeLink struct {
 	Kind      string
 	Data, Was rtnl.LinkData
 	Parent    int    // of a tunnel; 0 for none
+	MTU       int    // in bytes, of a type of which the kernel chooses it anew; 0 for that
 	Name      string // of Parent, where that is another than it was
 	Far       bool   // the tunnel is on the host
 }
 
 func (a ChangeLink) Request(FDs) rtnl.Request {
-	return rtnl.ChangeLink(a.Index, a.Kind, a.Data, a.Parent)
+	return rtnl.ChangeLink(a.Index, a.Kind, a.Data, a.Parent, a.MTU)
 }
 
 // Command returns the command that does the same.
 func (a ChangeLink) Command(dev string) string {
 	var b strings.Builder
-	b.WriteString("link set dev " + shell.Quote(dev) + " type " + a.Kind)
+	b.WriteString("link set dev " + shell.Quote(dev))
+	if a.MTU != 0 {
+		fmt.Fprintf(&b, " mtu %d", a.MTU)
+	}
+	b.WriteString(" type " + a.Kind)
 	kind := KindOf(a.Kind)
 	for i, name := range kind.Fields {
 		x := fieldOf(name)
@@ -99,6 +104,9 @@ func (f *Iface) reshaped(l *rtnl.Link, parent int) (to, from ChangeLink) {
 		to.Parent, to.Name = parent, f.Parent
 	}
 	from.Was = to.Data
+	if kind.resizes {
+		to.MTU, from.MTU = f.MTU, l.MTU
+	}
 	return to, from
 }
 

@@ -264,9 +264,13 @@ func NewLink(n LinkNew) Request {
 }
 
 // ChangeLink returns the request that changes what makes a link of its kind, as far
-// as that can be changed: to all that d says. parent is the device of a tunnel.
-func ChangeLink(index int, kind string, d LinkData, parent int) Request {
+// as that can be changed: to all that d says. parent is the
+// device of a tunnel, mtu its MTU in bytes, 0 for one of the kernel's choice.
+func ChangeLink(index int, kind string, d LinkData, parent, mtu int) Request {
 	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
+	if mtu != 0 {
+		b.u32(linux.IFLA_MTU, uint32(mtu))
+	}
 	b.nest(linux.IFLA_LINKINFO, func() {
 		b.str(iflaInfoKind, kind)
 		b.nest(iflaInfoData, func() { kinds[kind].change(&b, d, parent) })
@@ -321,12 +325,15 @@ func Reshapes(data []byte) (index int, far bool) {
 	}
 	kind := ""
 	for t, v := range attrs(data[linux.SizeofIfInfomsg:]) {
-		if t != linux.IFLA_LINKINFO {
+		switch t {
+		default:
 			return 0, false
-		}
-		for t, v := range attrs(v) {
-			if t == iflaInfoKind {
-				kind = getStr(v)
+		case linux.IFLA_MTU:
+		case linux.IFLA_LINKINFO:
+			for t, v := range attrs(v) {
+				if t == iflaInfoKind {
+					kind = getStr(v)
+				}
 			}
 		}
 	}

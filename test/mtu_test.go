@@ -1,0 +1,77 @@
+//go:build linux
+
+package osltest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
+)
+
+// TestFeatureMTUDropped gives each link of linkValues an MTU, and drops it: it has the one of
+// a new link then.
+func TestFeatureMTUDropped(t *testing.T) {
+	links := linkValues()
+	var s wgSecrets
+	_, key := s.make(t)
+	links["wireguard"] = []osl.InterfaceSpec{{Name: "k0", Type: "wireguard", WireGuard: &osl.WireGuardSpec{PrivateKey: key}}}
+	for kind, specs := range links {
+		t.Run(kind, func(t *testing.T) {
+			if kind == "tun" || kind == "tap" {
+				testnet.NeedTun(t)
+			}
+			begin(t)
+			if testing.Short() {
+				specs = specs[:min(len(specs), 3)]
+			}
+			for _, s := range specs {
+				if s.MTU == 0 {
+					mtuDropped(t, s)
+				}
+			}
+		})
+	}
+}
+
+func mtuDropped(t *testing.T, s osl.InterfaceSpec) {
+	t.Helper()
+	key := newKey()
+	with := func(mtu int) osl.Network {
+		s.MTU = mtu
+		return labOf(key, linkCase{spec: s, noIP: s.Type == "vcan"})
+	}
+	_, err := osl.Apply(t.Context(), with(0))
+	testnet.Feature(t, "link "+s.Type, err)
+	defer func() { _, err := osl.Down(t.Context(), with(0)); must(t, err) }()
+	has := func(mtu int) any {
+		wgUp(t, with(mtu)) // a key is not read back
+		return settingsSaid(t, key, "k0")["mtu"]
+	}
+	const odd = 1300 // a vcan may have it, with the longest frames
+	usual, is := has(0), has(odd)
+	if fmt.Sprint(is) != fmt.Sprint(odd) || fmt.Sprint(usual) == fmt.Sprint(odd) {
+		t.Fatalf("%+v: the MTU is %v, then %v", s, usual, is)
+	}
+	if now := has(0); now != usual {
+		t.Errorf("%+v: the MTU that was dropped is %v, and %v of a new one", s, now, usual)
+	}
+}
+
+// A port of a bond that loses its MTU has that of the bond, as a new one.
+func TestFeatureMTUOfBondPort(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(bond, port int) osl.Network {
+		return osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "bond0", Type: "bond", MTU: bond},
+			{Name: "p", Master: "bond0", MTU: port, Peer: osl.Endpoint{Sandbox: key, Interface: "q"}}, {Name: "q"}}}}}
+	}
+	_, err := osl.Apply(t.Context(), lab(0, 0))
+	testnet.Feature(t, "link bond", err)
+	defer func() { _, err := osl.Down(t.Context(), lab(0, 0)); must(t, err) }()
+	for _, x := range [][3]int{{1400, 1400, 1400}, {1400, 0, 1400}, {0, 0, 1500}, {1400, 1400, 1400}, {0, 0, 1500}} {
+		settled(t, lab(x[0], x[1]))
+		saysAll(t, fmt.Sprint(x), settingsSaid(t, key, "p"), "mtu", x[2])
+	}
+}
