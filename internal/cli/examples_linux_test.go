@@ -278,3 +278,32 @@ func TestBadFiles(t *testing.T) {
 		t.Errorf("sandboxes were left: %s", out)
 	}
 }
+
+// Of two uplinks one is cut, and all leaves by the other until the next up; a slow link is
+// made faster, and as it was, in its place.
+func TestCutAndRepair(t *testing.T) {
+	uplinks := "../../examples/uplinks.yaml"
+	want(t, exitDone, nil, "up", uplinks)
+	defer runOSL(t, "down", uplinks)
+	sh(t, "ip -n edge link set isp1 down")
+	want(t, exitDone, []string{"ping 203.0.113.1"}, "check", uplinks)
+	if got := sh(t, "ip -n edge route get 203.0.113.1"); !strings.Contains(got, "dev isp2") {
+		t.Errorf("with one uplink: %s", got)
+	}
+	want(t, exitDone, []string{"ip -n edge link set dev isp1 up"}, "up", uplinks)
+	if got := sh(t, "ip -n edge route get 203.0.113.1"); !strings.Contains(got, "dev isp1") {
+		t.Errorf("with both again: %s", got)
+	}
+
+	link := func(impair string) string {
+		return fileOf(t, "slow", "sandboxes: [{name: near}, {name: far}]\nlinks: [{ends: [near/e, far/e]"+impair+"}]")
+	}
+	want(t, exitDone, nil, "up", link(", impair: {rate: 2mbit}"))
+	defer runOSL(t, "down", "slow")
+	up := sh(t, "ip -n near -o link show e | cut -d: -f1")
+	want(t, exitDone, []string{"made 2 changes", "qdisc change"}, "up", link(", impair: {rate: 8mbit}"))
+	want(t, exitDone, []string{"made 2 changes", "qdisc del"}, "up", link(""))
+	if got := sh(t, "ip -n near -o link show e | cut -d: -f1"); got != up {
+		t.Errorf("the link %s is %s", up, got)
+	}
+}
