@@ -230,3 +230,19 @@ links: [[a/e, b/e]]`)
 	sh(t, "while umount /run/netns 2>/dev/null; do :; done") // what ip netns mounts
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
+
+// A card of the host that somebody moved by hand keeps the alternative name that it had there.
+func TestMovedByHand(t *testing.T) {
+	sh(t, "ip link add h0 type veth peer name h1 && ip link property add dev h0 altname udev0")
+	defer sh(t, "ip link del h1")
+	file := fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, source: h0, altnames: [udev0, y]}]}]")
+	_, out, _ := runOSL(t, "diff", file)
+	sh(t, "set -e\n"+out)
+	want(t, exitDone, nil, "up", file)
+	want(t, exitDone, nil, "diff", file)
+	want(t, exitDone, nil, "down", "lab")
+	if out := sh(t, "ip link show h0"); !strings.Contains(out, "altname udev0") {
+		t.Errorf("it came home without its name:\n%s", out)
+	}
+	sh(t, "while umount /run/netns 2>/dev/null; do :; done") // what ip netns mounts
+}

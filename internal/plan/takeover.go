@@ -18,7 +18,8 @@ func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
 	}
 	t.Asked, t.Marks = f.asked, f.marks()
 	for _, name := range f.AltNames {
-		if slices.Contains(l.AltName, name) {
+		// A link of the host may have had it there, and keeps it.
+		if f.From == nil && slices.Contains(l.AltName, name) {
 			t.Names = append(t.Names, nameMark(name))
 		}
 	}
