@@ -344,4 +344,42 @@ func TestNextHopInASubnetWithoutRoute(t *testing.T) {
 			settled(t, lab(routes, osl.AddressOptions{}))
 		}
 	}
+	// Of IPv4 the first address of a subnet alone makes the route, the first in the kernel.
+	p := netip.MustParsePrefix
+	routes := []osl.RouteSpec{{To: p("10.2.0.0/16"), Via: netip.MustParseAddr("10.1.0.9")}}
+	two := func(routes []osl.RouteSpec, without string, addrs ...string) osl.Network {
+		n := lab(routes, osl.AddressOptions{})
+		f := &n.Sandboxes[0].Interfaces[0]
+		f.Addresses, f.AddressOptions = prefixes(addrs...), nil
+		if without != "" {
+			f.AddressOptions = map[netip.Prefix]osl.AddressOptions{p(without): {NoPrefixRoute: true}}
+		}
+		return n
+	}
+	first, second := "10.1.0.1/24", "10.1.0.2/24"
+	for _, x := range []struct {
+		after   osl.Network
+		refused bool
+	}{
+		{two(routes, first, first, second), true},
+		{two(routes, first, second, first), true},
+		{two(routes, second, first, second), false},
+		{two(routes, second, second, first), false},
+		{two(routes, second, second), true},
+		{two(routes, "", second), false},
+	} {
+		settled(t, two(routes, "", first, second))
+		if x.refused {
+			if _, err := osl.Apply(t.Context(), x.after); !errors.Is(err, osl.ErrUnreachable) {
+				t.Errorf("%s: %v", toText(x.after), err)
+			}
+			x.after.Sandboxes[0].Routes = nil
+		}
+		settled(t, x.after)
+		if got := ipCommand(t, "-n", "edge", "route", "show", "10.1.0.0/24"); (got == "") != x.refused {
+			t.Errorf("%s: the route to the subnet is %q", toText(x.after), got)
+		}
+		_, err := osl.Down(t.Context(), x.after)
+		must(t, err)
+	}
 }

@@ -89,9 +89,13 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 			dests[address{index, r}] = true
 		}
 	}
+	routed := map[int]map[netip.Prefix]bool{}
+	for index := range v.wanted {
+		routed[index] = v.routed(w, k, index)
+	}
 	for _, a := range k.Addrs {
 		f := v.wanted[a.Index]
-		if v.drops(a) || f != nil && (f.Down || f.unroutes(a)) {
+		if v.drops(a) || f != nil && (f.Down || !routeless(a.Flags) && !a.Secondary() && !routed[a.Index][a.Subnet().Masked()]) {
 			v.lost.add(a.Subnet(), a.Index)
 		}
 		keeps[a.Index] = keeps[a.Index] || a.Prefix.Addr().Is4() && !IsOslsAddr(a)
@@ -109,10 +113,38 @@ func (b *builder) leave(w *Sandbox, k *known) leaving {
 	return v
 }
 
-// unroutes reports whether an address that is there makes the route to its subnet no more.
-func (f *Iface) unroutes(h rtnl.Addr) bool {
-	at := slices.IndexFunc(f.Addrs, func(a Addr) bool { return a.Prefix == h.Prefix })
-	return at >= 0 && IsOslsAddr(h) && !routeless(h.Flags) && (routeless(f.Addrs[at].Flags) || f.Addrs[at].On(h.Index).Subnet() != h.Subnet())
+// routed tells of the subnets of a link's addresses, when all is as it is wanted, whether one
+// of them makes the route there. Of IPv4 only the first of a subnet may: those that stay are
+// before those that come, whatever the order that is wanted.
+func (v *leaving) routed(w *Sandbox, k *known, index int) map[netip.Prefix]bool {
+	subnets := map[netip.Prefix]bool{}
+	see := func(a rtnl.Addr) {
+		p := a.Subnet().Masked()
+		if routes, seen := subnets[p]; !seen || p.Addr().Is6() {
+			subnets[p] = routes || !routeless(a.Flags)
+		}
+	}
+	wanted, comes := map[netip.Prefix]Addr{}, []rtnl.Addr(nil)
+	if f := v.wanted[index]; f != nil {
+		for _, a := range f.Addrs {
+			wanted[a.Prefix] = a
+			if _, there := k.at[address{index, a.Prefix}]; !there {
+				comes = append(comes, a.On(index))
+			}
+		}
+	}
+	for _, h := range k.addrs[index] {
+		if a, is := wanted[h.Prefix]; is && (IsOslsAddr(h) || mended(w, k, h)) {
+			h = a.over(h)
+		}
+		if !v.drops(h) {
+			see(h)
+		}
+	}
+	for _, a := range comes {
+		see(a)
+	}
+	return subnets
 }
 
 // drops reports whether an address goes, with its link or alone.

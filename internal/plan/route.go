@@ -137,9 +137,9 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 		if f.Down {
 			continue
 		}
-		for _, a := range f.Addrs {
-			if !routeless(a.Flags) {
-				try(a.On(at).Subnet(), at)
+		for p, is := range b.routed(w, k, at) {
+			if is {
+				try(p, at)
 			}
 		}
 		for _, p := range f.Routes {
@@ -151,9 +151,15 @@ func (b *builder) nearby(w *Sandbox, k *known) *subnets {
 			try(r.Dst, b.index[end{w.Key, r.Dev}])
 		}
 	}
-	for _, a := range k.Addrs {
-		if !IsOslsAddr(a) && !routeless(a.Flags) {
-			try(a.Subnet(), a.Index)
+	for i := range k.Links {
+		at := k.Links[i].Index
+		if b.wanted[at] != nil {
+			continue
+		}
+		for p, is := range b.routed(w, k, at) {
+			if is {
+				try(p, at)
+			}
 		}
 	}
 	for _, r := range k.Others {
