@@ -87,6 +87,8 @@ func (m machine) set(at place, up bool) {
 // rename a link that is up and on those that do not.
 func TestNamesComeBack(t *testing.T) {
 	const box, other = "/run/netns/a", "/run/netns/b"
+	usual := RenamesUp
+	t.Cleanup(func() { RenamesUp = usual })
 	lo := rtnl.Link{Index: loopback, Name: "lo", Flags: linux.IFF_UP | linux.IFF_LOOPBACK, Alias: SandboxTag{}.String()}
 	host := &rtnl.Link{Index: 7, Name: "eth0", Flags: linux.IFF_UP}
 	vlan := func(index int, name string, id int) rtnl.Link {
@@ -171,5 +173,4 @@ func TestNamesComeBack(t *testing.T) {
 			}
 		}
 	}
-	RenamesUp = true
 }
