@@ -27,11 +27,16 @@ import (
 func (p *prepared) readSettings() error {
 	var fresh []*plan.Sandbox
 	usual := sync.OnceValues(freshSettings)
+	all := sync.OnceValue(func() map[string]map[string]*rtnl.Link { return plan.Are(p.want, p.have) })
 	for i := range p.want {
 		w := &p.want[i]
 		s := p.have[w.Key]
-		if s != nil && s.Drops(w) {
-			if err := p.dropSettings(w, s, usual); err != nil {
+		var are map[string]*rtnl.Link
+		if s != nil && ofLinks(w, s) {
+			are = all()[w.Key]
+		}
+		if s != nil && s.Drops(w, are) {
+			if err := p.dropSettings(w, s, are, usual); err != nil {
 				return fail("read the settings", w.Key, "", err)
 			}
 		}
@@ -41,7 +46,7 @@ func (p *prepared) readSettings() error {
 			fresh = append(fresh, w)
 		default:
 			s.Settings = map[string]string{}
-			if err := p.run.inside(w.Key, func() error { return readSettings(w, s) }); err != nil {
+			if err := p.run.inside(w.Key, func() error { return readSettings(w, s, are) }); err != nil {
 				return fail("read the settings", w.Key, "", err)
 			}
 		}
@@ -53,7 +58,7 @@ func (p *prepared) readSettings() error {
 	err := netns.Make(func() error {
 		made = true
 		for _, w := range fresh {
-			if err := readSettings(w, &plan.State{Settings: map[string]string{}}); err != nil {
+			if err := readSettings(w, &plan.State{Settings: map[string]string{}}, nil); err != nil {
 				return fail("read the settings", w.Key, "", err)
 			}
 		}
@@ -66,7 +71,7 @@ func (p *prepared) readSettings() error {
 }
 
 // dropSettings adds the settings that were asked for and are not any more.
-func (p *prepared) dropSettings(w *plan.Sandbox, s *plan.State, fresh settings) error {
+func (p *prepared) dropSettings(w *plan.Sandbox, s *plan.State, are map[string]*rtnl.Link, fresh settings) error {
 	usual, err := fresh()
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // who can make no namespace can change no setting either
@@ -74,7 +79,7 @@ func (p *prepared) dropSettings(w *plan.Sandbox, s *plan.State, fresh settings) 
 	if err != nil {
 		return err
 	}
-	return p.run.inside(w.Key, func() error { return s.DropSettings(w, usual, sysctl.Read) })
+	return p.run.inside(w.Key, func() error { return s.DropSettings(w, are, usual, sysctl.Read) })
 }
 
 // settingsOf returns all settings that a sandbox asks for, with the link that
@@ -92,8 +97,9 @@ func settingsOf(w *plan.Sandbox) (list []plan.Held) {
 }
 
 // readSettings reads settings of the thread's namespace. Those of a link that is
-// not there are looked for at lo, which has the same.
-func readSettings(w *plan.Sandbox, s *plan.State) error {
+// not there are looked for at lo, which has the same; are tells which links the wanted
+// interfaces are, maybe by other names.
+func readSettings(w *plan.Sandbox, s *plan.State, are map[string]*rtnl.Link) error {
 	names := s.Names()
 	links := map[string]*rtnl.Link{} // nil for those of which there is the name alone
 	for _, name := range s.Hidden {
@@ -102,7 +108,6 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 	for i := range s.Links {
 		links[s.Links[i].Name] = &s.Links[i]
 	}
-	others := renamable(w, s, links)
 	for _, x := range settingsOf(w) {
 		path, there := x.Path, true
 		switch parts := strings.SplitN(path, "/", 4); {
@@ -119,8 +124,8 @@ func readSettings(w *plan.Sandbox, s *plan.State) error {
 		if err := askable(path); err != nil {
 			return fail("", "", x.Dev, where.In("sysctls", x.Name, refusedSetting(x, path, err)))
 		}
-		for _, name := range others[x.Dev] {
-			path := fmt.Sprintf(x.Path, name)
+		if l := are[x.Dev]; x.Dev != "" && l != nil && l.Name != x.Dev {
+			path := fmt.Sprintf(x.Path, l.Name)
 			if v, err := sysctl.Read(path); err == nil {
 				s.Settings[path] = v
 			}
@@ -236,33 +241,7 @@ func hasSetting(path string) bool {
 	return err == nil && mode&unix.S_IFMT == unix.S_IFREG
 }
 
-// renamable returns, for wanted interfaces with settings, the other names of links that they
-// may be: those that osl knows by their source, and those of their type of which there is
-// one of a kind.
-func renamable(w *plan.Sandbox, s *plan.State, links map[string]*rtnl.Link) map[string][]string {
-	found, sources, kinds := map[string][]string{}, map[string][]string{}, map[string][]string{}
-	if !slices.ContainsFunc(w.Ifaces, func(f plan.Iface) bool { return len(f.Sysctls) > 0 }) {
-		return found
-	}
-	for i := range s.Links {
-		l := &s.Links[i]
-		if t, ok := plan.ParseTag(l.Alias); ok && t.Source != l.Name {
-			sources[t.Source] = append(sources[t.Source], l.Name)
-		}
-		if plan.KindOf(l.Kind).Once != nil {
-			kinds[l.Kind] = append(kinds[l.Kind], l.Name)
-		}
-	}
-	for i := range w.Ifaces {
-		f := &w.Ifaces[i]
-		if len(f.Sysctls) == 0 {
-			continue
-		}
-		list := sources[f.SourceName()]
-		if len(list) == 0 && links[f.Name] == nil {
-			list = kinds[f.Kind]
-		}
-		found[f.Name] = list
-	}
-	return found
+// ofLinks reports whether settings of a sandbox's links are asked for, or were.
+func ofLinks(w *plan.Sandbox, s *plan.State) bool {
+	return slices.ContainsFunc(w.Ifaces, func(f plan.Iface) bool { return len(f.Sysctls) > 0 }) || s.AskedOfLinks()
 }

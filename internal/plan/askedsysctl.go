@@ -71,22 +71,22 @@ func withDropped(list, asked []Setting, marks []string, usual map[string]string)
 	return list
 }
 
-// Drops reports whether one of a sandbox that stands may have to be dropped.
-func (s *State) Drops(w *Sandbox) bool {
+// Drops reports whether one of a sandbox that stands may have to be dropped, with the links
+// that its wanted interfaces are.
+func (s *State) Drops(w *Sandbox, are map[string]*rtnl.Link) bool {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made && len(t.Sysctls) > 0 && !slices.Equal(t.Sysctls, settingMarks(w.Sysctls)) {
 		return true
 	}
-	links := s.askedOfLinks(w)
-	return len(links) > 0 && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
-		x, is := links[f.Name]
-		return is && !slices.Equal(x.marks, settingMarks(f.settings()))
+	return slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
+		marks := askedOf(w, are[f.Name])
+		return len(marks) > 0 && !slices.Equal(marks, settingMarks(f.settings()))
 	})
 }
 
 // DropSettings adds to what is wanted of a sandbox the settings that were and are not any
 // more: those of the sandbox as a new one has them, fresh, those of a link as its defaults
-// are, which read tells.
-func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path string) (string, error)) error {
+// are, which read tells. are tells which links the wanted interfaces are.
+func (s *State) DropSettings(w *Sandbox, are map[string]*rtnl.Link, fresh map[string]string, read func(path string) (string, error)) error {
 	if t, made := ParseSandboxTag(s.lo()); w.Prune && made {
 		w.Sysctls = withDropped(w.Sysctls, w.Sysctls, t.Sysctls, fresh)
 	}
@@ -96,22 +96,22 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 			ofLinks[family+"/conf/%s/"+setting] = value
 		}
 	}
-	links := s.askedOfLinks(w)
 	for i := range w.Ifaces {
-		asked, is := links[w.Ifaces[i].Name]
-		if !is {
+		l := are[w.Ifaces[i].Name]
+		marks := askedOf(w, l)
+		if len(marks) == 0 {
 			continue
 		}
 		if !cloned {
 			w.Ifaces, cloned = slices.Clone(w.Ifaces), true
 		}
-		f, l := &w.Ifaces[i], asked.link
+		f := &w.Ifaces[i]
 		without6 := !l.Inet.HasIPv6State || cmp.Or(f.MTU, l.MTU) < MinIPv6 // what goes with its IPv6
 		said := f.settings()
 		if _, is := f.Options.Get(rtnl.LinkAddrGenMode); is { // another name of a setting
 			said = append(slices.Clip(said), Setting{Path: addrGenMode})
 		}
-		f.Sysctls = slices.DeleteFunc(withDropped(f.Sysctls, said, asked.marks, ofLinks), func(x Setting) bool {
+		f.Sysctls = slices.DeleteFunc(withDropped(f.Sysctls, said, marks, ofLinks), func(x Setting) bool {
 			return x.Dropped && without6 && strings.HasPrefix(x.Path, "ipv6/")
 		})
 		for j := range f.Sysctls {
@@ -133,27 +133,18 @@ func (s *State) DropSettings(w *Sandbox, fresh map[string]string, read func(path
 	return nil
 }
 
-// askedOf is a link that stands, and the marks of its settings.
-type askedOf struct {
-	link  *rtnl.Link
-	marks []string
+// AskedOfLinks reports whether settings of links were asked for.
+func (s *State) AskedOfLinks() bool {
+	return slices.ContainsFunc(s.Links, func(l rtnl.Link) bool { return strings.Contains(l.Alias, marksField) })
 }
 
-// askedOfLinks are the links by their names of which settings were asked for: in one pass,
-// since there may be many.
-func (s *State) askedOfLinks(w *Sandbox) map[string]askedOf {
-	links := map[string]askedOf{}
-	for i := range s.Links {
-		l := &s.Links[i]
-		if !w.Prune || !strings.Contains(l.Alias, marksField) {
-			continue
-		}
-		t, _ := ParseTag(l.Alias)
-		if marks := slices.DeleteFunc(t.Marks, ofOffload); len(marks) > 0 {
-			links[l.Name] = askedOf{l, marks}
-		}
+// askedOf are the marks of the settings that were asked for of a link, nil for none.
+func askedOf(w *Sandbox, l *rtnl.Link) []string {
+	if !w.Prune || l == nil || !strings.Contains(l.Alias, marksField) {
+		return nil
 	}
-	return links
+	t, _ := ParseTag(l.Alias)
+	return slices.DeleteFunc(t.Marks, ofOffload)
 }
 
 // lo is the alias of the sandbox's loopback interface.

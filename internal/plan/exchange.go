@@ -7,6 +7,25 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
+// Are returns which links the wanted interfaces of each sandbox are already, by the names
+// that they are to have: a link may have another one, or that of one that it is not.
+func Are(want []Sandbox, have map[string]*State) map[string]map[string]*rtnl.Link {
+	b := builder{have: have, known: map[string]*known{}, full: map[string]*known{}, is: map[end]found{}, entries: map[end]bool{}, tunnels: map[end][]rtnl.Neigh{}}
+	b.know(want)
+	_ = b.resolve(want) // Build says what is wrong
+	are := map[string]map[string]*rtnl.Link{}
+	for at, x := range b.is {
+		if x.link == nil {
+			continue
+		}
+		if are[at.key] == nil {
+			are[at.key] = map[string]*rtnl.Link{}
+		}
+		are[at.key][at.name] = x.link
+	}
+	return are
+}
+
 // exchanged finds the macvlans and ipvlans that are to have what another one of the sandbox
 // has, and that is there once only: that one they are, under another name.
 func (b *builder) exchanged(w *Sandbox) {
