@@ -272,6 +272,7 @@ func (a SetLink) Command(dev string) string {
 	if b.Len() > len(start) {
 		lines = append(lines, b.String())
 	}
+	dev = orElse(s.Name, dev) // by then
 	if s.Promote != nil {
 		lines = append(lines, shell.Setting([2]string{"ipv4/conf/" + dev + "/promote_secondaries", strconv.Itoa(int(*s.Promote))}))
 	}
