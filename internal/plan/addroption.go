@@ -91,7 +91,8 @@ func routeless(flags uint32) bool { return flags&linux.IFA_F_NOPREFIXROUTE != 0 
 // kernel does so with the last address of a subnet alone, and leaves the route where another
 // one stays, though that makes none (check_cleanup_prefix_route).
 func (b *builder) unroute(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
-	if f.Down || !w.Prune || !slices.ContainsFunc(f.Addrs, func(a Addr) bool { return routeless(a.Flags) }) {
+	if f.Down || !w.Prune || !slices.ContainsFunc(f.Addrs, func(a Addr) bool { return routeless(a.Flags) }) &&
+		!slices.ContainsFunc(k.addrs[l.Index], func(h rtnl.Addr) bool { return routeless(h.Flags) }) {
 		return
 	}
 	stays := map[netip.Prefix][]rtnl.Addr{} // and comes
@@ -99,7 +100,7 @@ func (b *builder) unroute(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 		stays[a.Prefix.Masked()] = append(stays[a.Prefix.Masked()], a.On(l.Index))
 	}
 	for _, h := range k.addrs[l.Index] {
-		if !IsOslsAddr(h) && !mended(w, k, h) {
+		if !IsOslsAddr(h) && !(mended(w, k, h) && b.addrs[address{l.Index, h.Prefix}]) {
 			stays[h.Prefix.Masked()] = append(stays[h.Prefix.Masked()], h)
 		}
 	}
@@ -151,10 +152,11 @@ const prefixMetric = 256
 // mayRoute reports whether the route to an address's subnet may be of its making.
 func mayRoute(a rtnl.Addr) bool { return !routeless(a.Flags) || a.Peer.IsValid() }
 
-// ownRoute returns the kernel's route to a subnet that is on a link.
+// ownRoute returns the kernel's route to an IPv6 subnet that is on a link; others make such
+// routes in its name, with another metric.
 func (k *known) ownRoute(index int, net netip.Prefix) (rtnl.Route, bool) {
 	at := slices.IndexFunc(k.Others, func(r rtnl.Route) bool {
-		return r.Proto == linux.RTPROT_KERNEL && r.Index == index && r.Dst == net && onLink(r)
+		return r.Proto == linux.RTPROT_KERNEL && r.Index == index && r.Dst == net && r.Metric == prefixMetric && onLink(r)
 	})
 	if at < 0 {
 		return rtnl.Route{}, false

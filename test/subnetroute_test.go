@@ -1,0 +1,179 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// The route to a subnet goes with the last address that makes it, also where the kernel
+// leaves it since another address of the subnet stays; what fails puts it back.
+func TestSubnetsWithoutRoutes(t *testing.T) {
+	begin(t)
+	p := netip.MustParsePrefix
+	all := []string{"fd01::1/64", "fd01::2/64", "fd02::1/64"}
+	lab := func(addrs []string, without ...string) osl.Network {
+		options := map[netip.Prefix]osl.AddressOptions{}
+		for _, s := range without {
+			options[p(s)] = osl.AddressOptions{NoPrefixRoute: true}
+		}
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{
+			{Name: "b0", Type: "bridge", Addresses: prefixes(addrs...), AddressOptions: options}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(all)); must(t, err) }()
+	routes := func() string { return ipCommand(t, "-n", "edge", "-6", "route", "show", "root", "fd00::/8") }
+	one, both := []string{all[0]}, all[:2]
+	for _, x := range []struct {
+		before, after osl.Network
+		has           bool
+	}{
+		{lab(both), lab(both, both...), false},
+		{lab(both, one...), lab(both, both...), false},
+		{lab(both, one...), lab(one, one...), false},
+		{lab(one), lab(both, both...), false},
+		{lab(one), lab([]string{all[1], all[0]}, both...), false},
+		{lab(all), lab(all, both...), false},
+		{lab(both), lab(both, one...), true},
+		{lab(both, both...), lab(both, one...), true},
+	} {
+		settled(t, x.before)
+		had := routes()
+		bad := x.after
+		bad.Sandboxes = slices.Clone(bad.Sandboxes)
+		bad.Sandboxes[0].Routes = noRoute()
+		bad.Sandboxes[0].Routes[0].Dev = "b0"
+		if _, err := osl.Apply(t.Context(), bad); err == nil || errors.Is(err, osl.ErrNotFound) {
+			t.Fatalf("the route was taken, or not tried: %v", err)
+		}
+		if got := routes(); got != had {
+			t.Errorf("after a failure of %s there is\n%s\nand there was\n%s", toText(x.after), got, had)
+		}
+		settled(t, x.after)
+		if got := routes(); strings.Contains(got, "fd01::/64") != x.has || strings.Contains(got, "fd02::/64") != slices.Contains(textsOf(x.after), "fd02::1/64") {
+			t.Errorf("%s has the routes\n%s", toText(x.after), got)
+		}
+		_, err := osl.Down(t.Context(), x.after)
+		must(t, err)
+	}
+}
+
+// So does that of a subnet where an address stays that somebody else gave, which makes none;
+// a route that somebody made in the kernel's name stays.
+func TestSubnetOfOthersWithoutRoute(t *testing.T) {
+	begin(t)
+	lab := func(addrs ...string) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{{Name: "b0", Type: "bridge", Addresses: prefixes(addrs...)}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab()); must(t, err) }()
+	settled(t, lab("fd01::1/64", "fd02::1/64"))
+	ipCommand(t, "-n", "edge", "addr", "add", "fd01::7/64", "dev", "b0", "noprefixroute")
+	ipCommand(t, "-n", "edge", "route", "add", "fd01::/64", "dev", "b0", "proto", "kernel", "metric", "100")
+	routes := func() string { return ipCommand(t, "-n", "edge", "-6", "route", "show", "root", "fd00::/8") }
+	had, after := routes(), lab("fd02::1/64")
+	bad := after
+	bad.Sandboxes = slices.Clone(bad.Sandboxes)
+	bad.Sandboxes[0].Routes = noRoute()
+	bad.Sandboxes[0].Routes[0].Dev = "b0"
+	if _, err := osl.Apply(t.Context(), bad); err == nil || errors.Is(err, osl.ErrNotFound) {
+		t.Fatalf("the route was taken, or not tried: %v", err)
+	}
+	if got := routes(); got != had {
+		t.Errorf("after a failure there is\n%s\nand there was\n%s", got, had)
+	}
+	_, err := osl.Apply(t.Context(), after)
+	must(t, err)
+	if c, err := osl.Diff(t.Context(), after); err != nil || len(c) > 0 {
+		t.Errorf("diff: %v\n%s", err, c)
+	}
+	var left []string
+	for line := range strings.Lines(routes()) {
+		if strings.HasPrefix(line, "fd01::/64") {
+			left = append(left, line)
+		}
+	}
+	if len(left) != 1 || !strings.Contains(left[0], "metric 100") {
+		t.Errorf("to the subnet lead %q", left)
+	}
+}
+
+// textsOf are the addresses of a network's only interface.
+func textsOf(n osl.Network) (list []string) {
+	for _, p := range n.Sandboxes[0].Interfaces[0].Addresses {
+		list = append(list, p.String())
+	}
+	return list
+}
+
+// A next hop in a subnet whose route goes in the same edit is refused, as it is of a new
+// sandbox.
+func TestNextHopInASubnetWithoutRoute(t *testing.T) {
+	begin(t)
+	lab := func(routes []osl.RouteSpec, o osl.AddressOptions) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Routes: routes, Interfaces: []osl.InterfaceSpec{
+			{Name: "b0", Type: "bridge", Addresses: prefixes("10.1.0.1/24", "fd01::1/64"), AddressOptions: map[netip.Prefix]osl.AddressOptions{
+				netip.MustParsePrefix("10.1.0.1/24"): o, netip.MustParsePrefix("fd01::1/64"): {NoPrefixRoute: o.NoPrefixRoute}}}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(nil, osl.AddressOptions{})); must(t, err) }()
+	for _, route := range []osl.RouteSpec{
+		{To: netip.MustParsePrefix("10.2.0.0/16"), Via: netip.MustParseAddr("10.1.0.9")},
+		{To: netip.MustParsePrefix("fd02::/64"), Via: netip.MustParseAddr("fd01::9")},
+	} {
+		routes := []osl.RouteSpec{route}
+		settled(t, lab(routes, osl.AddressOptions{}))
+		changes := []osl.AddressOptions{{NoPrefixRoute: true}}
+		if route.To.Addr().Is4() {
+			changes = append(changes, osl.AddressOptions{Peer: netip.MustParseAddr("10.3.0.1")})
+		}
+		for _, o := range changes {
+			if _, err := osl.Apply(t.Context(), lab(routes, o)); !errors.Is(err, osl.ErrUnreachable) {
+				t.Errorf("%v with %s: %v", route, toText(o), err)
+			}
+			settled(t, lab(nil, o))
+			settled(t, lab(routes, osl.AddressOptions{}))
+		}
+	}
+	// Of IPv4 the first address of a subnet alone makes the route, the first in the kernel.
+	p := netip.MustParsePrefix
+	routes := []osl.RouteSpec{{To: p("10.2.0.0/16"), Via: netip.MustParseAddr("10.1.0.9")}}
+	two := func(routes []osl.RouteSpec, without string, addrs ...string) osl.Network {
+		n := lab(routes, osl.AddressOptions{})
+		f := &n.Sandboxes[0].Interfaces[0]
+		f.Addresses, f.AddressOptions = prefixes(addrs...), nil
+		if without != "" {
+			f.AddressOptions = map[netip.Prefix]osl.AddressOptions{p(without): {NoPrefixRoute: true}}
+		}
+		return n
+	}
+	first, second := "10.1.0.1/24", "10.1.0.2/24"
+	for _, x := range []struct {
+		after   osl.Network
+		refused bool
+	}{
+		{two(routes, first, first, second), true},
+		{two(routes, first, second, first), true},
+		{two(routes, second, first, second), false},
+		{two(routes, second, second, first), false},
+		{two(routes, second, second), true},
+		{two(routes, "", second), false},
+	} {
+		settled(t, two(routes, "", first, second))
+		if x.refused {
+			if _, err := osl.Apply(t.Context(), x.after); !errors.Is(err, osl.ErrUnreachable) {
+				t.Errorf("%s: %v", toText(x.after), err)
+			}
+			x.after.Sandboxes[0].Routes = nil
+		}
+		settled(t, x.after)
+		if got := ipCommand(t, "-n", "edge", "route", "show", "10.1.0.0/24"); (got == "") != x.refused {
+			t.Errorf("%s: the route to the subnet is %q", toText(x.after), got)
+		}
+		_, err := osl.Down(t.Context(), x.after)
+		must(t, err)
+	}
+}
