@@ -107,7 +107,7 @@ var routeAttrs = [...]routeAttr{
 		},
 		same: func(h, w rtnl.Route) bool { return h.Scope == w.Scope },
 	},
-	{ // several next hops, which come last
+	{ // several next hops, which ip takes last, so that routeCommand names a metric before this entry
 		text: func(r rtnl.Route, _ string) (s string) {
 			for _, h := range r.Hops {
 				s += " nexthop" + hopText(h, r.Dst.Addr().Is4())

@@ -94,7 +94,8 @@ var (
 )
 
 // isImplied reports whether a setting of a link, by the rest of its path, is not said: one as
-// the usual, or one that was not asked for, by its marks, if others than the user set it.
+// the usual, but of those in unlessAsked one that was not asked for, by its marks, whatever
+// its value.
 func isImplied(setting, value, usual string, marks []string) bool {
 	switch {
 	case slices.Contains(unlessAsked, setting):
