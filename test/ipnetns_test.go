@@ -15,22 +15,13 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
-// ipBase sets the base path that the ip command uses, and takes away the
-// mount of /run/netns on itself that the command makes.
+// ipBase sets the base path that the ip command uses.
 func ipBase(t *testing.T) {
 	t.Helper()
 	ipCommand(t, "-V")
 	was := osl.BasePath()
 	osl.SetBasePath("/run")
-	// The machine may have one of its own, which is hidden here.
-	count := func() int { return strings.Count(strings.Join(mountsAndKeys(t), "\n")+"\n", "mount /run/netns\n") }
-	had := count()
-	t.Cleanup(func() {
-		osl.SetBasePath(was)
-		if count() > had {
-			_ = unix.Unmount("/run/netns", unix.MNT_DETACH)
-		}
-	})
+	t.Cleanup(func() { osl.SetBasePath(was) })
 }
 
 func ipNetnsNames(t *testing.T) (out []string) {
@@ -91,6 +82,31 @@ func TestIPNetnsSeesSandboxes(t *testing.T) {
 		t.Error("the link left the host")
 	}
 	must(t, b.Destroy())
+}
+
+// TestIPNetnsDeletesSandboxes: what osl made before the first use of ip netns, that deletes.
+// With the directory it would mount each key a second time.
+func TestIPNetnsDeletesSandboxes(t *testing.T) {
+	begin(t)
+	ipBase(t)
+	must(t, unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755")) // as after boot
+	t.Cleanup(func() { must(t, unix.Unmount("/run", unix.MNT_DETACH)) })
+	osls := func(args ...string) (string, error) {
+		out, err := child("osl", args...).CombinedOutput()
+		return string(out), err
+	}
+	for _, name := range []string{"one", "two"} {
+		if out, err := osls("create", name); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	ipCommand(t, "netns", "add", "other")
+	for _, name := range []string{"one", "other", "two"} {
+		ipCommand(t, "netns", "del", name)
+	}
+	if got := ipNetnsNames(t); len(got) > 0 {
+		t.Errorf("ip netns list: %v", got)
+	}
 }
 
 func TestOslOpensWhatIPNetnsMade(t *testing.T) {

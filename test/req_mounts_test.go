@@ -59,7 +59,8 @@ func newElsewhere(t *testing.T, follows bool) *elsewhere {
 	must(t, unix.Mount("", "/run", "", unix.MS_SHARED, ""))
 	t.Cleanup(func() { must(t, unix.Mount("", "/run", "", unix.MS_PRIVATE, "")) })
 	if !follows {
-		must(t, unix.Mount("", "/run", "", unix.MS_PRIVATE, ""))
+		must(t, unix.Mount("", "/run", "", unix.MS_PRIVATE|unix.MS_REC, ""))
+		t.Cleanup(func() { must(t, unix.Mount("", "/run/netns", "", unix.MS_SHARED, "")) })
 	}
 	cmd := child("elsewhere")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}

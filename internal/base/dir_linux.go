@@ -17,8 +17,11 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 )
 
-// machine is where ip netns has its keys.
+// machine is the base path that has the keys where ip netns has its own.
 const machine = "/run"
+
+// MachineKeys is the directory of these.
+const MachineKeys = machine + "/" + keysDir
 
 // Default returns the base path of a process that was told none: /run where it
 // may write there, else a directory of the user's own, and in a user namespace
@@ -124,8 +127,9 @@ func Make(dir string) (made string, err error) {
 }
 
 // Unmake takes a base path away again for which Make made a directory and its parents
-// as far as made, unless something is in it.
+// as far as made, and the directory of its keys, unless something is in it.
 func Unmake(dir, made string) {
+	netns.RemoveDir(KeysIn(dir))
 	ready.Delete(dir)
 	for err := unix.Rmdir(dir); (err == nil || err == unix.ENOENT) && dir != made; err = unix.Rmdir(dir) {
 		dir = filepath.Dir(dir)

@@ -227,7 +227,6 @@ links: [[a/e, b/e]]`)
 		t.Errorf("an alternative name has stayed:\n%s", out)
 	}
 	want(t, exitDone, nil, "down", "lab")
-	sh(t, "while umount /run/netns 2>/dev/null; do :; done") // what ip netns mounts
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
 

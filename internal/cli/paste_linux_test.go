@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +27,6 @@ links: [["it's-a$b/v.10", "other/p'1"]]
 // What a dry run prints builds the same, where it is pasted: as root, and without.
 func TestPaste(t *testing.T) {
 	file := netFile(t, awkward)
-	defer sh(t, "umount /run/netns") // ip netns mounts it on itself
 	defer runOSL(t, "rm", "--force", "it's-a$b", "other")
 	sh(t, want(t, exitDone, []string{"netns /proc/$$/ns/net"}, "up", "--dry-run", file))
 	out := sh(t, `ip -n "it's-a\$b" -o addr; ip netns exec "it's-a\$b" sysctl -n net.ipv4.ip_local_port_range; ip -o link show 'h&0'`)
@@ -43,7 +41,6 @@ func TestPaste(t *testing.T) {
 // has IPv6 unless somebody turns that off.
 func TestPasteIntoANamespaceOfOthers(t *testing.T) {
 	sh(t, "ip netns add others")
-	defer sh(t, "umount /run/netns")
 	defer runOSL(t, "rm", "--force", "others") // which takes the file of the locks along
 	file := netFile(t, `sandboxes:
   - {name: others, interfaces: [{name: eth0, addresses: [10.4.0.1/24], peer: ours/eth0}, {name: br, type: bridge, addresses: ["fd04::1/64"]}, {name: v, peer: host/vh}]}
@@ -163,7 +160,6 @@ func TestPasteOfAnEdit(t *testing.T) {
 			defer func() {
 				runOSL(t, "down", "--force", "lab")
 				runOSL(t, "rm", "--force", "a", "b") // what ip netns pinned once more
-				exec.Command("umount", "/run/netns").Run()
 				eventually(t, func() []string { return difference(before, traces(t)) })
 			}()
 			file := fileOf(t, "lab", x.after)
@@ -190,7 +186,6 @@ func TestPasteOfAnEditBesideRoutesOfOthers(t *testing.T) {
 	defer func() {
 		runOSL(t, "down", "--force", "lab")
 		runOSL(t, "rm", "--force", "a", "b")
-		exec.Command("umount", "/run/netns").Run()
 	}()
 	want(t, exitDone, nil, "up", lab("10.9.0.1/24"))
 	sh(t, "set -e; ip -n a route add 10.6.0.0/24 dev e src 10.9.0.1; ip -n a route add 10.5.0.0/24 dev f src 10.9.0.1")

@@ -49,7 +49,6 @@ func (a *app) create(ctx context.Context, names []string) error {
 				err = errors.Join(err, m.Destroy())
 			}
 			if outermost != "" {
-				_ = os.Remove(base.KeysIn(dir)) // unless something is in it
 				base.Unmake(dir, outermost)
 			}
 			return err

@@ -6,8 +6,7 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"sync"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -91,11 +90,21 @@ func keyDir(ctx context.Context, key string) (undo func(), err error) {
 		return nil, nil
 	}
 	made, err := netns.MakeDir(dir)
-	if made == "" || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return func() { _ = unix.Rmdir(dir) }, nil // fails if another key came
+	if dir == base.MachineKeys {
+		share()
+	}
+	if made == "" {
+		return nil, nil
+	}
+	return func() { netns.RemoveDir(dir) }, nil
 }
+
+// share is done once in a process: who finds the directory made finds it shared, too. Where
+// it can not be, in a container perhaps, a key is good all the same.
+var share = sync.OnceFunc(func() { _ = netns.Share(base.MachineKeys) })
 
 // pinTo pins the namespace at its key and notes that on its lo, so that another
 // process knows what to do with the key; from is where it was found. Until all is

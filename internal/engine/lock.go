@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/want"
@@ -43,31 +41,14 @@ type held struct {
 // letGo lets go of a lock, and of its file where no sandbox is left, with what was
 // made for it.
 func (l lockID) letGo(h held) {
-	if !empty(base.KeysIn(l.base)) {
+	if !netns.Empty(base.KeysIn(l.base)) {
 		h.Unlock()
 		return
 	}
 	h.Retire()
 	if h.made != "" {
-		_ = unix.Rmdir(base.KeysIn(l.base))
 		base.Unmake(l.base, h.made)
 	}
-}
-
-// empty reports whether nothing is in a directory.
-func empty(dir string) bool {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err == unix.ENOENT
-	}
-	defer unix.Close(fd)
-	var entries [512]byte // "." and "..", and one more
-	n, err := unix.Getdents(fd, entries[:])
-	if err != nil {
-		return false
-	}
-	_, _, names := unix.ParseDirent(entries[:n], 1, nil)
-	return len(names) == 0
 }
 
 // lockSet is the locks of one operation on several sandboxes, which takes them

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -184,6 +185,63 @@ func chmodDir(dir string) error {
 	}
 	defer unix.Close(fd)
 	return os.Chmod(ofFD(fd), 0o755)
+}
+
+// Share makes a directory of keys a mount of its own, which shows in mount namespaces that
+// are made later, as ip netns does at its first use; not where it is one, or has a key. Else
+// ip netns would mount each key that is there a second time with it, and delete none.
+func Share(dir string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	// As ip netns does. Who has it is done within milliseconds, or does something else.
+	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			break
+		} else if err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(end) {
+			return &fs.PathError{Op: "lock", Path: dir, Err: err}
+		}
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st); err != nil {
+		return &fs.PathError{Op: "statx", Path: dir, Err: err}
+	}
+	if st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || !Empty(dir) {
+		return nil
+	}
+	if err = unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err == nil {
+		err = unix.Mount("", dir, "", unix.MS_SHARED|unix.MS_REC, "")
+	}
+	if err != nil {
+		return &fs.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// RemoveDir removes a directory of keys, and what Share made of it, unless a key is in it.
+func RemoveDir(dir string) {
+	if Empty(dir) {
+		_ = unix.Unmount(dir, unix.UMOUNT_NOFOLLOW) // most are none
+		_ = unix.Rmdir(dir)
+	}
+}
+
+// Empty reports whether nothing is in a directory, or there is none.
+func Empty(dir string) bool {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err == unix.ENOENT
+	}
+	defer unix.Close(fd)
+	var entries [512]byte // "." and "..", and one more
+	n, err := unix.Getdents(fd, entries[:])
+	if err != nil {
+		return false
+	}
+	_, _, names := unix.ParseDirent(entries[:n], 1, nil)
+	return len(names) == 0
 }
 
 // ofFD is a path that leads to the file of a descriptor.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,68 @@ func TestMakeDirModes(t *testing.T) {
 	}
 	if _, err := MakeDir(filepath.Join(file, "a")); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("below a file: %v", err)
+	}
+}
+
+// Share makes a mount of an empty directory, once however many do so together, and of none in
+// which a key is; RemoveDir takes both away, and neither where a key is.
+func TestShare(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "netns")
+	mounts := func() (n int) {
+		t.Helper()
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), " "+dir+" ")
+	}
+	is := func(what string, want int) {
+		t.Helper()
+		if n := mounts(); n != want {
+			t.Errorf("%s: %d mounts, want %d", what, n, want)
+		}
+	}
+	made := func() {
+		t.Helper()
+		if _, err := MakeDir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made()
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- Share(dir) }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	is("shared", 1)
+	fd := space(t)
+	key := filepath.Join(dir, "key")
+	if err := Pin(fd, key); err != nil {
+		t.Fatal(err)
+	}
+	RemoveDir(dir)
+	is("with a key", 1)
+	if err := Unpin(key); err != nil {
+		t.Error(err)
+	}
+	RemoveDir(dir)
+	is("removed", 0)
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("the directory is there")
+	}
+	made()
+	if err := Pin(fd, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := Share(dir); err != nil {
+		t.Error(err)
+	}
+	is("with a key before", 0)
+	if err := Unpin(key); err != nil {
+		t.Error(err)
 	}
 }

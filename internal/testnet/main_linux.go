@@ -123,13 +123,18 @@ func reexec() int {
 	return 0
 }
 
-// prepare gives the new mount namespace an empty /run and sets lo up.
+// prepare gives the new mount namespace an empty /run, with the directory of ip netns as that
+// and osl make it at their first use, and sets lo up.
 func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return fmt.Errorf("mount /run: %w", err)
+	}
+	const keys = "/run/netns"
+	if err := errors.Join(os.Mkdir(keys, 0o755), unix.Mount(keys, keys, "", unix.MS_BIND, ""), unix.Mount("", keys, "", unix.MS_SHARED, "")); err != nil {
+		return err
 	}
 	if err := os.Setenv("XDG_RUNTIME_DIR", "/run"); err != nil {
 		return err
