@@ -4,6 +4,8 @@ package osltest
 
 import (
 	"fmt"
+	"net/netip"
+	"path/filepath"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
@@ -74,4 +76,45 @@ func TestFeatureMTUOfBondPort(t *testing.T) {
 		settled(t, lab(x[0], x[1]))
 		saysAll(t, fmt.Sprint(x), settingsSaid(t, key, "p"), "mtu", x[2])
 	}
+}
+
+// What a vxlan without an MTU has is by its parent, in any order, and by what it keeps; two
+// that are each other's parent are refused.
+func TestFeatureMTUByParent(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(list ...osl.InterfaceSpec) osl.Network {
+		if list[0].Name == "e" || list[len(list)-1].Name == "e" {
+			list = append(list, osl.InterfaceSpec{Name: "f"})
+		}
+		return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: list}}}
+	}
+	e := func(mtu int) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: "e", MTU: mtu, Addresses: nets("fd00::1/64"), Peer: osl.Endpoint{Sandbox: key, Interface: "f"}}
+	}
+	vxlan := func(name string, vni int, parent string, mtu int) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: name, Type: "vxlan", VNI: vni, Parent: parent, MTU: mtu}
+	}
+	far := vxlan("v", 5, "e", 1300)
+	far.Remote = netip.MustParseAddr("fd00::2")
+	has := func(mtu int, list ...osl.InterfaceSpec) {
+		t.Helper()
+		settled(t, lab(list...))
+		saysAll(t, fmt.Sprint(mtu), settingsSaid(t, key, "v"), "mtu", mtu)
+	}
+	_, err := osl.Apply(t.Context(), lab(e(0), far))
+	testnet.Feature(t, "link vxlan", err)
+	defer func() { _, err := osl.Down(t.Context(), lab(e(0))); must(t, err) }()
+	has(1430, e(0), vxlan("v", 5, "e", 0)) // its remote stays
+	has(1300, vxlan("v", 5, "e", 1300), e(1400))
+	has(1430, vxlan("v", 5, "e", 0), e(0))
+	has(1300, vxlan("v", 5, "e", 1300), e(1400))
+	low := e(100)
+	low.Addresses = nil
+	settled(t, lab(vxlan("v", 5, "e", 0), low)) // with no MTU that can be set
+	_, err = osl.Down(t.Context(), lab(e(0)))
+	must(t, err)
+	has(1300, vxlan("v", 5, "", 1300), vxlan("u", 6, "", 1300))
+	_, err = osl.Apply(t.Context(), lab(vxlan("v", 5, "u", 0), vxlan("u", 6, "v", 0)))
+	refused(t, "parents of each other", err, osl.ErrInvalid, "lead back")
 }

@@ -20,8 +20,10 @@ import (
 // machine is the base path that has the keys where ip netns has its own.
 const machine = "/run"
 
-// MachineKeys is the directory of these.
-const MachineKeys = machine + "/" + keysDir
+// OfIP reports whether a directory of keys is that of ip netns, by either of its names.
+func OfIP(dir string) bool {
+	return dir == KeysIn(machine) || dir == KeysIn("/var/run")
+}
 
 // Default returns the base path of a process that was told none: /run where it
 // may write there, else a directory of the user's own, and in a user namespace

@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
-	"sync"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -89,22 +88,21 @@ func keyDir(ctx context.Context, key string) (undo func(), err error) {
 	if dir != base.KeysIn(base.PathIn(ctx)) {
 		return nil, nil
 	}
+	if base.OfIP(dir) && netns.IsMount(dir) {
+		return nil, nil
+	}
 	made, err := netns.MakeDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	if dir == base.MachineKeys {
-		share()
+	if base.OfIP(dir) {
+		_ = netns.Share(dir) // in a container it may be refused: a key is good all the same
 	}
 	if made == "" {
 		return nil, nil
 	}
 	return func() { netns.RemoveDir(dir) }, nil
 }
-
-// share is done once in a process: who finds the directory made finds it shared, too. Where
-// it can not be, in a container perhaps, a key is good all the same.
-var share = sync.OnceFunc(func() { _ = netns.Share(base.MachineKeys) })
 
 // pinTo pins the namespace at its key and notes that on its lo, so that another
 // process knows what to do with the key; from is where it was found. Until all is

@@ -80,7 +80,7 @@ var systemCalls = func() []costs {
 			}
 			return err
 		}, "close 3, fstatfs 2, ioctl 1, newfstatat 3, openat 2, readlinkat 1, recvfrom 1, sendmsg 1, setns 2, setsockopt 3, socket 1"},
-		{"Create", func(*osl.Namespace) (err error) { fresh, err = osl.Create(ctx, "fresh"); return err }, "close 6, ioctl 1, mount 1, newfstatat 3, openat 6, pwrite64 4, readlinkat 1, recvfrom 1, sendmsg 1, setns 1, setsockopt 3, socket 1, unshare 1"},
+		{"Create", func(*osl.Namespace) (err error) { fresh, err = osl.Create(ctx, "fresh"); return err }, "close 6, ioctl 1, mount 1, newfstatat 2, openat 6, pwrite64 4, readlinkat 1, recvfrom 1, sendmsg 1, setns 1, setsockopt 3, socket 1, statx 1, unshare 1"},
 		{"Destroy", func(*osl.Namespace) error { return fresh.Destroy() }, "close 2, getdents64 1, newfstatat 1, openat 1, recvfrom 2, sendmsg 1, umount2 1, unlinkat 1"},
 	}
 }()

@@ -191,6 +191,9 @@ func chmodDir(dir string) error {
 // are made later, as ip netns does at its first use; not where it is one, or has a key. Else
 // ip netns would mount each key that is there a second time with it, and delete none.
 func Share(dir string) error {
+	if IsMount(dir) {
+		return nil
+	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: dir, Err: err}
@@ -204,11 +207,7 @@ func Share(dir string) error {
 			return &fs.PathError{Op: "lock", Path: dir, Err: err}
 		}
 	}
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st); err != nil {
-		return &fs.PathError{Op: "statx", Path: dir, Err: err}
-	}
-	if st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || !Empty(dir) {
+	if IsMount(dir) || !Empty(dir) {
 		return nil
 	}
 	if err = unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err == nil {
@@ -218,6 +217,14 @@ func Share(dir string) error {
 		return &fs.PathError{Op: "mount", Path: dir, Err: err}
 	}
 	return nil
+}
+
+// IsMount reports whether a directory is a mount, or the kernel does not tell: before
+// Linux 5.8.
+func IsMount(dir string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && (st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0)
 }
 
 // RemoveDir removes a directory of keys, and what Share made of it, unless a key is in it.

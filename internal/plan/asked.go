@@ -239,17 +239,21 @@ func (b *builder) usualMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 // in a new sandbox: by the link that it is said to be on, or by none.
 func (b *builder) tunnelMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 	kind := KindOf(l.Kind)
-	headers := f.headers()
-	if f.Data.Key == 0 && l.Data.Key != 0 && !f.dropsField("key") {
-		headers += keyLen
+	mtu := defaultMTU
+	if below := b.mtuBelow(w, f.HostParent, f.Parent); below != 0 && !kind.byRoute {
+		mtu = below - f.headers(l)
+	} else if kind.Here { // one in UDP takes nothing off
+		mtu -= f.headers(l)
 	}
-	switch below := b.mtuBelow(w, f.HostParent, f.Parent); {
-	case below != 0 && !kind.byRoute:
-		return below - headers
-	case !kind.Here: // in UDP, on none
-		return defaultMTU
+	switch {
+	case mtu < l.MinMTU && kind.Here:
+		return l.MinMTU
+	case mtu < l.MinMTU: // the kernel makes one with that, and then sets none
+		return 0
+	case l.MaxMTU > 0:
+		return min(mtu, l.MaxMTU)
 	}
-	return defaultMTU - headers
+	return mtu
 }
 
 // mtuBelow is the MTU of another link, by which an interface has its own: one of the host,
@@ -270,12 +274,15 @@ func (b *builder) mtuBelow(w *Sandbox, host *rtnl.Link, name string) int {
 // mtuAfter is the MTU that another interface will have.
 func (b *builder) mtuAfter(w *Sandbox, f *Iface) int {
 	l, tag, had := b.hadAsked(w, f)
-	if w.Prune && tag.Origin != Host && tag.Origin != Kept && f.losesMTU(l, &tag, had) {
+	at := end{w.Key, f.Name}
+	if w.Prune && tag.Origin != Host && tag.Origin != Kept && f.losesMTU(l, &tag, had) && !b.sizing[at] {
+		b.sizing[at] = true // links may lead back to it, which is refused later
+		defer delete(b.sizing, at)
 		if mtu := b.usualMTU(w, f, l); mtu != 0 {
 			return mtu
 		}
 	}
-	return f.lowestMTU(b.known[w.Key], b.is[end{w.Key, f.Name}].link)
+	return f.lowestMTU(b.known[w.Key], b.is[at].link)
 }
 
 // losesMTU reports whether an interface gets the MTU that it has without being asked.

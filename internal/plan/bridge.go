@@ -45,9 +45,9 @@ func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
 	case i.From != nil:
 		return i.From.Link.MTU
 	case i.HostParent != nil:
-		return i.HostParent.MTU - i.headers()
+		return i.HostParent.MTU - i.headers(nil)
 	case i.Parent != "" && parent != nil:
-		return parent.MTU - i.headers()
+		return parent.MTU - i.headers(nil)
 	}
 	return defaultMTU
 }

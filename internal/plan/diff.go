@@ -44,7 +44,7 @@ func (p *Problem) Error() string { return p.Text }
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, onMachine: map[string]*Iface{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, sizing: map[end]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, onMachine: map[string]*Iface{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -142,6 +142,7 @@ type builder struct {
 	cut       map[[2]int]bool // pairs that are deleted, by the index of the end that is, and of the other
 	waits     map[end]bool    // links that are made when the IPv6 of others is on, or their parent is no port any more
 	unbound   map[place]bool  // wireguard links that leave their port to another one
+	sizing    map[end]bool    // those whose MTU is being looked for
 	repvid    map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	leavings map[string]leaving // of each sandbox

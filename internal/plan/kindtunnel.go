@@ -94,14 +94,20 @@ func checkUDPTunnel(kind string, port int) func(d *rtnl.LinkData) (field, text s
 	}
 }
 
-// headers are how many bytes of a packet of the link below a tunnel takes: what is said of
-// its type is without a key, and over IPv4 where it can be over both.
-func (i *Iface) headers() int {
-	n := KindOf(i.Kind).headers
-	if !KindOf(i.Kind).Here && (i.Data.Local.Is6() || i.Data.Remote.Is6()) {
+// headers are how many bytes of a packet of the link below a tunnel takes, where l is what
+// it is already, if that is there: what is said of its type is without a key, and over IPv4
+// where it can be over both.
+func (i *Iface) headers(l *rtnl.Link) int {
+	kind := KindOf(i.Kind)
+	n, six, key := kind.headers, i.Data.Local.Is6() || i.Data.Remote.Is6(), i.Data.Key != 0
+	if l != nil { // it stays in its family, and keeps what is not said
+		six = six || l.Data.Local.Is6() || l.Data.Remote.Is6()
+		key = key || l.Data.Key != 0 && !i.dropsField("key")
+	}
+	if six && !kind.Here {
 		n += 20
 	}
-	if i.Data.Key != 0 {
+	if key {
 		n += keyLen
 	}
 	return n

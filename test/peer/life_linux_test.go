@@ -166,6 +166,7 @@ var lives = []behaviour{
 				setup(err)
 				_ = sb.destroy()
 				_ = os.Remove(key)
+				_ = unix.Unmount(filepath.Dir(key), 0) // as ip netns makes it
 				setup(os.RemoveAll(filepath.Dir(key)))
 				unix.Umask(0)
 				setup(os.WriteFile("/run/modes", []byte(d.Mode().String()+" "+f.Mode().String()), 0o600))
