@@ -37,10 +37,6 @@ func (b *builder) exchanged(w *Sandbox) {
 		b.is[end{w.Key, f.Name}] = found{link: l, tag: k.tags[l.Index]}
 		holder[l.Index] = f
 	}
-	can := func(f *Iface, l *rtnl.Link) bool {
-		t := k.tags[l.Index]
-		return t.Origin == Made && l.Kind == f.Kind && b.differs(w, f, l, t) == "" && b.parented(w, f, found{link: l})
-	}
 	has := map[string][]*rtnl.Link{} // by what it is that another one can not have
 	for i := range k.Links {
 		l := &k.Links[i]
@@ -72,13 +68,13 @@ func (b *builder) exchanged(w *Sandbox) {
 		}
 		for _, l := range those {
 			other := holder[l.Index]
-			if other != nil && other.excludes(l, k.addrs[l.Index]) || !can(f, l) {
+			if other != nil && other.excludes(l, k.addrs[l.Index]) || !b.becomes(w, f, l) {
 				continue
 			}
 			if own != nil {
 				delete(holder, own.Index)
 			}
-			if other != nil && own != nil && can(other, own) {
+			if other != nil && own != nil && b.becomes(w, other, own) {
 				is(other, own)
 			} else if other != nil {
 				b.is[end{w.Key, other.Name}] = found{}
@@ -87,6 +83,12 @@ func (b *builder) exchanged(w *Sandbox) {
 			break
 		}
 	}
+}
+
+// becomes reports whether a link of osl's can be changed into what is wanted, in place.
+func (b *builder) becomes(w *Sandbox, f *Iface, l *rtnl.Link) bool {
+	t := b.known[w.Key].tags[l.Index]
+	return t.Origin == Made && l.Kind == f.Kind && b.differs(w, f, l, t) == "" && b.parented(w, f, found{link: l})
 }
 
 // renamed finds, for those that are not there, a link that goes and has what
@@ -108,9 +110,8 @@ func (b *builder) renamed(w *Sandbox) {
 			going = b.going(w)
 		}
 		for j, l := range going {
-			t := k.tags[l.Index]
-			if t.Origin == Made && l.Kind == f.Kind && f.excludes(l, k.addrs[l.Index]) && b.differs(w, f, l, t) == "" && b.parented(w, f, found{link: l}) {
-				b.is[at] = found{link: l, tag: t}
+			if f.excludes(l, k.addrs[l.Index]) && b.becomes(w, f, l) {
+				b.is[at] = found{link: l, tag: k.tags[l.Index]}
 				going = slices.Delete(going, j, j+1)
 				break
 			}

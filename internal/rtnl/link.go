@@ -264,8 +264,8 @@ func NewLink(n LinkNew) Request {
 }
 
 // ChangeLink returns the request that changes what makes a link of its kind, as far
-// as that can be changed: to all that d says. parent is the
-// device of a tunnel, mtu its MTU in bytes, 0 for one of the kernel's choice.
+// as that can be changed: to all that d says. parent is the device of a tunnel,
+// mtu its MTU in bytes, 0 for one of the kernel's choice.
 func ChangeLink(index int, kind string, d LinkData, parent, mtu int) Request {
 	b := ifinfo(linux.AF_UNSPEC, index, 0, 0)
 	if mtu != 0 {
