@@ -44,13 +44,7 @@ func TestSubnetsWithoutRoutes(t *testing.T) {
 	} {
 		settled(t, x.before)
 		had := routes()
-		bad := x.after
-		bad.Sandboxes = slices.Clone(bad.Sandboxes)
-		bad.Sandboxes[0].Routes = noRoute()
-		bad.Sandboxes[0].Routes[0].Dev = "b0"
-		if _, err := osl.Apply(t.Context(), bad); err == nil || errors.Is(err, osl.ErrNotFound) {
-			t.Fatalf("the route was taken, or not tried: %v", err)
-		}
+		failsAtTheEnd(t, x.after, "b0")
 		if got := routes(); got != had {
 			t.Errorf("after a failure of %s there is\n%s\nand there was\n%s", toText(x.after), got, had)
 		}
@@ -60,6 +54,18 @@ func TestSubnetsWithoutRoutes(t *testing.T) {
 		}
 		_, err := osl.Down(t.Context(), x.after)
 		must(t, err)
+	}
+}
+
+// failsAtTheEnd applies a network with a route in its first sandbox that the kernel alone
+// refuses, when all before it is done.
+func failsAtTheEnd(t *testing.T, net osl.Network, dev string) {
+	t.Helper()
+	net.Sandboxes = slices.Clone(net.Sandboxes)
+	net.Sandboxes[0].Routes = noRoute()
+	net.Sandboxes[0].Routes[0].Dev = dev
+	if _, err := osl.Apply(t.Context(), net); err == nil || errors.Is(err, osl.ErrNotFound) {
+		t.Fatalf("the route was taken, or not tried: %v", err)
 	}
 }
 
@@ -76,13 +82,7 @@ func TestSubnetOfOthersWithoutRoute(t *testing.T) {
 	ipCommand(t, "-n", "edge", "route", "add", "fd01::/64", "dev", "b0", "proto", "kernel", "metric", "100")
 	routes := func() string { return ipCommand(t, "-n", "edge", "-6", "route", "show", "root", "fd00::/8") }
 	had, after := routes(), lab("fd02::1/64")
-	bad := after
-	bad.Sandboxes = slices.Clone(bad.Sandboxes)
-	bad.Sandboxes[0].Routes = noRoute()
-	bad.Sandboxes[0].Routes[0].Dev = "b0"
-	if _, err := osl.Apply(t.Context(), bad); err == nil || errors.Is(err, osl.ErrNotFound) {
-		t.Fatalf("the route was taken, or not tried: %v", err)
-	}
+	failsAtTheEnd(t, after, "b0")
 	if got := routes(); got != had {
 		t.Errorf("after a failure there is\n%s\nand there was\n%s", got, had)
 	}
