@@ -71,11 +71,11 @@ func Do(fd int, f func() error) error {
 // DoFrom is Do for who has a socket that the calling goroutine made just now: where that
 // is tells where the thread is, in less than half of the time that /proc takes.
 func DoFrom(socket, fd int, f func() error) error {
-	return onThread(func() (bool, error) {
+	return onThread(func(thread int) (bool, error) {
 		if ofHome(socket) {
 			return true, nil
 		}
-		return atHome()
+		return atHome(thread)
 	}, into(fd), f)
 }
 
@@ -100,12 +100,13 @@ func Make(f func() error) error {
 //
 // The first thread never moves: others see its namespace as the process's, and the
 // runtime could not end it.
-func onThread(atHome func() (bool, error), move, f func() error) (err error) {
-	if lockToThread() == firstThread {
+func onThread(atHome func(thread int) (bool, error), move, f func() error) (err error) {
+	thread := lockToThread()
+	if thread == firstThread {
 		defer runtime.UnlockOSThread()
 		return elsewhere(func() error { return onThread(atHome, move, f) })
 	}
-	back, done, err := wayBack(atHome)
+	back, done, err := wayBack(thread, atHome)
 	if err == nil {
 		defer done()
 		err = move()
@@ -131,9 +132,9 @@ var ErrAstray = errors.New("it was called on another thread than the one that en
 // Enter takes the calling goroutine into the namespace fd, locked to its thread, until
 // it calls leave. Then the thread goes home, wherever it was before.
 func Enter(fd int) (leave func() error, err error) {
-	return enter(fd, func() (back int, done func(), err error) {
+	return enter(fd, func(thread int) (back int, done func(), err error) {
 		if apart() {
-			return wayBack(atHome)
+			return wayBack(thread, atHome)
 		}
 		back, err = Home()
 		return back, func() {}, err
@@ -142,16 +143,16 @@ func Enter(fd int) (leave func() error, err error) {
 
 // Visit is Enter, but the thread goes back to where it was.
 func Visit(fd int) (leave func() error, err error) {
-	return enter(fd, func() (int, func(), error) { return wayBack(atHome) })
+	return enter(fd, func(thread int) (int, func(), error) { return wayBack(thread, atHome) })
 }
 
-func enter(fd int, way func() (back int, done func(), err error)) (leave func() error, err error) {
+func enter(fd int, way func(thread int) (back int, done func(), err error)) (leave func() error, err error) {
 	thread := lockToThread()
 	if thread == firstThread {
 		runtime.UnlockOSThread()
 		return nil, ErrFirstThread
 	}
-	back, done, err := way()
+	back, done, err := way(thread)
 	if err == nil {
 		if err = os.NewSyscallError("setns", setns(fd, unix.CLONE_NEWNET)); err != nil {
 			done()
@@ -206,13 +207,13 @@ func comeBack(back int) error {
 	return nil
 }
 
-// wayBack returns a descriptor of the namespace that the calling thread is in: home,
-// most often. done is called when it is not needed any more.
-func wayBack(atHome func() (bool, error)) (fd int, done func(), err error) {
+// wayBack returns a descriptor of the namespace that a thread, the calling one, is in:
+// home, most often. done is called when it is not needed any more.
+func wayBack(thread int, atHome func(thread int) (bool, error)) (fd int, done func(), err error) {
 	if fd, err = Home(); err != nil {
 		return -1, nil, err
 	}
-	switch there, err := atHome(); {
+	switch there, err := atHome(thread); {
 	case err == unix.ENOENT && !apart(): // /proc is not here any more
 		return fd, func() {}, nil
 	case err != nil:
@@ -229,17 +230,36 @@ func wayBack(atHome func() (bool, error)) (fd int, done func(), err error) {
 // ownNet leads to the namespace of the calling thread.
 const ownNet = "/proc/thread-self/ns/net"
 
-// atHome reports whether the calling thread is at home. The text of the link tells, in
-// half of the time of a stat.
-func atHome() (bool, error) {
+// atHome reports whether a thread, the calling one, is at home. The text of the link
+// tells, in half of the time of a stat; and by the number of the thread /proc finds it in
+// little more than half of what thread-self takes.
+func atHome(thread int) (bool, error) {
 	var have, home [32]byte
-	n, err := unix.Readlink(ownNet, have[:])
+	n, err := unix.Readlinkat(procDir(), strconv.Itoa(thread)+"/ns/net", have[:])
+	if err != nil {
+		n, err = unix.Readlink(ownNet, have[:])
+	}
 	if err != nil {
 		return false, err
 	}
 	text := append(strconv.AppendUint(append(home[:0], "net:["...), HomeID().Ino, 10), ']')
 	return bytes.Equal(have[:n], text), nil
 }
+
+// procDir returns a descriptor of /proc, which stays open: what is mounted there later may
+// be that of other processes. It is negative where it is so already, or there is none.
+var procDir = sync.OnceValue(func() int {
+	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	var self [16]byte
+	if n, err := unix.Readlinkat(fd, "self", self[:]); err != nil || string(self[:n]) != strconv.Itoa(unix.Getpid()) {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+})
 
 // ofHome reports whether a socket is of home, by the number that the kernel gives each
 // namespace once; not where that does not tell of the caller's thread, or is not known.
@@ -322,7 +342,7 @@ func Return() error {
 	if err != nil {
 		return err
 	}
-	if there, err := atHome(); err == nil && there {
+	if there, err := atHome(unix.Gettid()); err == nil && there {
 		return nil
 	}
 	return os.NewSyscallError("setns", setns(back, unix.CLONE_NEWNET))

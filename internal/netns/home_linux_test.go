@@ -1,8 +1,11 @@
 package netns
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -48,4 +51,20 @@ func TestHomeIsTheCallersThread(t *testing.T) {
 		}
 	}()
 	<-done
+}
+
+// Where /proc numbers processes as others do, the number of a thread is not asked for in it.
+func TestNumbersOfOthers(t *testing.T) {
+	if os.Getpid() == 1 {
+		if procDir() >= 0 {
+			t.Error("it is asked for")
+		}
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^("+t.Name()+"|TestLockedCaller)$", "-test.v")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Count(out, []byte("--- PASS")) != 2 {
+		t.Errorf("in a PID namespace of its own: %v\n%s", err, out)
+	}
 }

@@ -170,8 +170,9 @@ func look() map[string]string {
 	table := false
 	for _, fd := range fds {
 		to, err := os.Readlink(fd)
-		// What osl keeps open for good: its lock file, the home namespace.
-		if err != nil || to == home || strings.Contains(to, "/osl.lock") {
+		// What osl keeps open for good: its lock file, the home namespace, and by what it
+		// asks where a thread is.
+		if err != nil || to == home || to == "/proc" || strings.Contains(to, "/osl.lock") {
 			continue
 		}
 		// The program with which a command enters a sandbox, also kept for good.
