@@ -70,10 +70,10 @@ func (n *Namespace) within(do func(fd int, f func() error) error, f func() error
 var used sync.Map
 
 // endSockets ends the connections of a sandbox that is gone, whoever made them: they
-// hold its namespace, in which no packet will come any more. Of its own the process
-// knows; of others the kernel counts them, which is asked first, since to list them it
-// goes through those of the whole machine. Where it had lo alone, only what was within
-// it is connected, and stays so.
+// hold its namespace, in which no packet will come any more. The kernel counts them, which
+// is asked first, since to list them it goes through those of the whole machine. Where the
+// sandbox had lo alone, only what was within it is connected, and stays so, but for what
+// this process made there.
 func (n *Namespace) endSockets(reached bool) {
 	_, own := used.LoadAndDelete(n.id)
 	if !own && !reached {
@@ -86,10 +86,10 @@ func (n *Namespace) endSockets(reached bool) {
 	defer ns.Release()
 	// A kernel that can not do it leaves them to their deadlines.
 	_ = netns.Do(ns.FD(), func() error {
-		if !own && !netns.HasSockets() {
-			return nil
+		for _, s := range netns.SocketsHere() {
+			_ = netlink.EndSockets(s.Family, s.Protocol)
 		}
-		return netlink.EndSockets()
+		return nil
 	})
 }
 

@@ -19,10 +19,11 @@ const (
 	allStates        = 0xfff
 )
 
-// EndSockets ends the TCP and UDP sockets of the calling thread's network namespace,
-// as ss -K does: who waits on one gets ECONNABORTED. It needs CAP_NET_ADMIN there, and
-// a kernel with CONFIG_INET_DIAG_DESTROY.
-func EndSockets() error {
+// EndSockets ends the sockets of a family and a protocol, TCP or UDP, in the calling
+// thread's network namespace, as ss -K does: who waits on one gets ECONNABORTED. It needs
+// CAP_NET_ADMIN there, and a kernel with CONFIG_INET_DIAG_DESTROY. To find them the kernel
+// goes through those of the whole machine.
+func EndSockets(family, protocol byte) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -32,18 +33,14 @@ func EndSockets() error {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	for _, family := range [...]byte{unix.AF_INET, unix.AF_INET6} {
-		for _, protocol := range [...]byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-			list, err := diagList(fd, family, protocol)
-			if err != nil {
-				continue // a kernel without this family, or without its lists
-			}
-			for _, identity := range list {
-				b := diagRequest(sockDestroy, unix.NLM_F_REQUEST, family, protocol)
-				copy(b[unix.NLMSG_HDRLEN+diagHeader:], identity)
-				_ = unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) // one that is gone has ended
-			}
-		}
+	list, err := diagList(fd, family, protocol)
+	if err != nil {
+		return err
+	}
+	for _, identity := range list {
+		b := diagRequest(sockDestroy, unix.NLM_F_REQUEST, family, protocol)
+		copy(b[unix.NLMSG_HDRLEN+diagHeader:], identity)
+		_ = unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) // one that is gone has ended
 	}
 	return nil
 }

@@ -4,20 +4,34 @@ package netns
 
 import (
 	"bytes"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// HasSockets reports whether the kernel counts TCP or UDP sockets in the calling
-// thread's network namespace, of whatever process.
-func HasSockets() bool {
+// Sockets are those of a family and a protocol: unix.AF_INET and unix.IPPROTO_TCP.
+type Sockets struct{ Family, Protocol byte }
+
+// counted are the lines of sockstat and sockstat6.
+var counted = map[string]Sockets{
+	"TCP:": {unix.AF_INET, unix.IPPROTO_TCP}, "UDP:": {unix.AF_INET, unix.IPPROTO_UDP},
+	"TCP6:": {unix.AF_INET6, unix.IPPROTO_TCP}, "UDP6:": {unix.AF_INET6, unix.IPPROTO_UDP},
+}
+
+// SocketsHere returns which sockets the kernel counts in the calling thread's network
+// namespace, of whatever process.
+func SocketsHere() (list []Sockets) {
 	for _, name := range [...]string{"sockstat", "sockstat6"} {
-		if counts(readAll("/proc/thread-self/net/" + name)) {
-			return true
+		for line := range bytes.Lines(readAll("/proc/thread-self/net/" + name)) { // "TCP: inuse 1 …"
+			f := bytes.Fields(line)
+			if len(f) < 3 || string(f[1]) != "inuse" || string(f[2]) == "0" {
+				continue
+			}
+			if s, has := counted[string(f[0])]; has {
+				list = append(list, s)
+			}
 		}
 	}
-	return false
+	return list
 }
 
 // readAll reads a short file of /proc; nothing where it is not to be had.
@@ -33,18 +47,4 @@ func readAll(path string) []byte {
 		return nil
 	}
 	return b[:n]
-}
-
-// counts reports whether a line of sockstat counts a socket: "TCP: inuse 1 …".
-func counts(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		f := bytes.Fields(line)
-		if len(f) < 3 || !bytes.HasPrefix(f[0], []byte("TCP")) && !bytes.HasPrefix(f[0], []byte("UDP")) || string(f[1]) != "inuse" {
-			continue
-		}
-		if n, err := strconv.Atoi(string(f[2])); err == nil && n > 0 {
-			return true
-		}
-	}
-	return false
 }
