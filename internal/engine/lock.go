@@ -104,20 +104,37 @@ func baseOf(key string) string {
 
 // canonical returns the one path that all spellings of a key have in common,
 // also before its directory is there.
-func canonical(key string) string {
-	dir, rest := filepath.Dir(key), filepath.Base(key)
-	for dir != "/" {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
+func canonical(key string) string { return places{}.canonical(key) }
+
+// places are the directories of keys, and where they are. Who asks for many keys at once
+// keeps it, so that each directory is looked for once.
+type places map[string]string
+
+func (p places) canonical(key string) string {
+	dir := filepath.Dir(key)
+	at, known := p[dir]
+	if !known {
+		at = whereIs(dir)
+		p[dir] = at
 	}
-	return key
+	return filepath.Join(at, filepath.Base(key))
+}
+
+// whereIs returns the path of a directory without symbolic links, as far as it is there.
+func whereIs(dir string) string {
+	rest := ""
+	for ; dir != "/"; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+			break
+		}
+	}
+	return filepath.Join(dir, rest)
 }
 
 // keysOf returns what the names of a network stand for.
 func keysOf(ctx context.Context) want.Keys {
-	return want.Keys{Same: canonical, File: keyFile,
+	return want.Keys{Same: places{}.canonical, File: keyFile,
 		Path: func(name string) (string, error) { return base.KeyIn(ctx, name) },
 		Name: func(key string) string { return base.NameIn(ctx, key) }}
 }
@@ -125,8 +142,10 @@ func keysOf(ctx context.Context) want.Keys {
 // lockID is where the lock of a key is. It is worked out once for a handle.
 type lockID struct{ base, file, key string }
 
-func lockOf(key string) lockID {
-	key = canonical(key)
+func lockOf(key string) lockID { return places{}.lockOf(key) }
+
+func (p places) lockOf(key string) lockID {
+	key = p.canonical(key)
 	path := baseOf(key)
 	return lockID{base: path, file: filepath.Join(path, "osl.lock"), key: key}
 }
@@ -135,8 +154,9 @@ func lockOf(key string) lockID {
 // they are spelt, and the locks.
 func inLockOrder(keys []string) (order []string, ids map[string]lockID) {
 	ids = make(map[string]lockID, len(keys))
+	at := places{}
 	for _, key := range keys {
-		ids[key] = lockOf(lockKey(key))
+		ids[key] = at.lockOf(lockKey(key))
 	}
 	order = slices.Clone(keys)
 	slices.SortFunc(order, func(a, b string) int { return cmp.Compare(ids[a].key, ids[b].key) })
