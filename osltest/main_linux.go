@@ -102,7 +102,8 @@ func command(user bool) *exec.Cmd {
 	return cmd
 }
 
-// prepare gives the new mount namespace an empty /run, and sets lo up. What a command
+// prepare gives the new mount namespace an empty /run, sets lo up, and has packets keep
+// their time. What a command
 // leaves behind becomes a child of this process, which looks for it there.
 func prepare() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -114,5 +115,6 @@ func prepare() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return fmt.Errorf("mount /run: %w", err)
 	}
+	keepTime()
 	return loopback.Up()
 }

@@ -1,6 +1,7 @@
 package osltest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -172,6 +174,14 @@ func TestCapture(t *testing.T) {
 	p := c.Expect("the answer", func(p Packet) bool { return p.Out && strings.HasSuffix(string(p.Data), "hello") })
 	if got := p.String(); !strings.Contains(got, "eth0 out UDP 10.0.0.2:7 > 10.0.0.1:") || !strings.Contains(got, "6 bytes") {
 		t.Error(got)
+	}
+	// What nobody waits for is read later, and has the time when it passed.
+	time.Sleep(50 * time.Millisecond)
+	asked := time.Now()
+	all, _ := n.recorders[slices.IndexFunc(n.recorders, func(r *recorder) bool { return r.name == "h2" })].packets()
+	i := slices.IndexFunc(all, func(x Packet) bool { return x.Out && x.Interface == "eth0" && bytes.Equal(x.Data, p.Data) })
+	if i < 0 || asked.Sub(all[i].Time) < 50*time.Millisecond || all[i].Time.Sub(p.Time).Abs() > time.Millisecond {
+		t.Errorf("the answer passed at %v, and of %d packets of the sandbox it is the %dth", p.Time, len(all), i)
 	}
 	c.ExpectNone("a packet of TCP", func(p Packet) bool { return strings.Contains(p.String(), "TCP") })
 }

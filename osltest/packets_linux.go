@@ -2,6 +2,7 @@ package osltest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"slices"
@@ -98,7 +99,8 @@ func (r *ring) packets() ([]Packet, <-chan struct{}) {
 	return slices.Clone(r.last), r.more
 }
 
-// recorder keeps the last packets of a sandbox, for the log of a test that fails.
+// recorder keeps the last packets of a sandbox, for the log of a test that fails, or those
+// of an interface.
 type recorder struct {
 	name   string
 	dev    string // of one interface, empty for all
@@ -106,6 +108,10 @@ type recorder struct {
 	stopFD int
 	ring   ring
 	done   chan struct{}
+
+	reading sync.Mutex
+	names   map[int]string // of links, by their numbers
+	stopped bool
 }
 
 // kept is how many packets of a sandbox a failed test shows in its file; half of them
@@ -122,7 +128,7 @@ func record(t testing.TB, name string, s *osl.Namespace) *recorder {
 }
 
 func startRecorder(name string, s *osl.Namespace, dev string, most int) (*recorder, error) {
-	r := &recorder{name: name, dev: dev, done: make(chan struct{}), ring: ring{max: most, more: make(chan struct{})}}
+	r := &recorder{name: name, dev: dev, done: make(chan struct{}), ring: ring{max: most, more: make(chan struct{})}, names: map[int]string{}}
 	var err error
 	// It is not bound to an interface: that may be another link by and by, of the same name.
 	if r.fd, err = packetSocket(s, "", false); err != nil {
@@ -132,51 +138,115 @@ func startRecorder(name string, s *osl.Namespace, dev string, most int) (*record
 		unix.Close(r.fd)
 		return nil, err
 	}
-	go r.run(s)
+	stamp(r.fd)
+	go r.run()
 	return r, nil
 }
 
-func (r *recorder) run(s *osl.Namespace) {
+// stamp makes the kernel note when a packet passed; else it is when it is read.
+func stamp(socket int) {
+	_ = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+}
+
+// keepTime has the kernel do so as long as the process lives: it patches itself when the
+// first socket asks for it, some time later, and again when the last one is closed.
+func keepTime() {
+	if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+		stamp(fd)
+	}
+}
+
+// Packets that nobody waits for are read some at a time: to wake up for each of them takes
+// the processor from who sends them. Where there are many they are read as they come, lest
+// the socket's buffer fills.
+const (
+	rest = 10 // milliseconds
+	many = 50
+)
+
+func (r *recorder) run() {
 	defer close(r.done)
-	buf, names := make([]byte, 1<<17), map[int]string{}
 	wait := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(r.stopFD), Events: unix.POLLIN}}
+	read := 0
 	for {
-		n, from, err := unix.Recvfrom(r.fd, buf, 0)
-		if err != nil {
-			if _, err := unix.Poll(wait, -1); err != nil && err != unix.EINTR || wait[1].Revents != 0 {
-				return
-			}
-			continue
+		if _, err := unix.Poll(wait, -1); err != nil && err != unix.EINTR {
+			return
 		}
-		p := Packet{Time: time.Now(), Data: slices.Clone(buf[:n])}
+		if r.dev == "" && read < many && wait[1].Revents == 0 {
+			_, _ = unix.Poll(wait[1:], rest)
+		}
+		if wait[1].Revents != 0 {
+			return
+		}
+		read = r.read()
+	}
+}
+
+// packets returns what passed until now.
+func (r *recorder) packets() ([]Packet, <-chan struct{}) {
+	r.read()
+	return r.ring.packets()
+}
+
+// frames are what packets are received into: to make one for each sandbox of each test
+// takes more time than the packets do.
+var frames = sync.Pool{New: func() any { return new([1 << 17]byte) }}
+
+// read takes what is in the socket, and returns how many packets that were.
+func (r *recorder) read() (count int) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	frame := frames.Get().(*[1 << 17]byte)
+	defer frames.Put(frame)
+	var control [64]byte
+	for ; !r.stopped; count++ {
+		n, c, _, from, err := unix.Recvmsg(r.fd, frame[:], control[:], 0)
+		if err != nil {
+			break
+		}
+		p := Packet{Time: timeOf(control[:c]), Data: slices.Clone(frame[:n])}
 		if l, ok := from.(*unix.SockaddrLinklayer); ok {
 			p.Out = l.Pkttype == unix.PACKET_OUTGOING
-			if names[l.Ifindex] == "" {
-				names[l.Ifindex] = linkName(s, l.Ifindex)
+			if r.names[l.Ifindex] == "" {
+				r.names[l.Ifindex] = linkName(r.fd, l.Ifindex)
 			}
-			p.Interface = names[l.Ifindex]
+			p.Interface = r.names[l.Ifindex]
 		}
 		if r.dev == "" || r.dev == p.Interface {
 			r.ring.add(p)
 		}
 	}
+	return count
 }
 
-func linkName(s *osl.Namespace, index int) string {
-	name := fmt.Sprint("if", index)
-	_ = s.Do(context.Background(), func(context.Context) error {
-		if l, err := net.InterfaceByIndex(index); err == nil {
-			name = l.Name
+// timeOf returns when a packet passed, by what the kernel says beside it.
+func timeOf(control []byte) time.Time {
+	messages, _ := unix.ParseSocketControlMessage(control)
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS_NEW && len(m.Data) >= 16 {
+			return time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
 		}
-		return nil
-	})
-	return name
+	}
+	return time.Now()
+}
+
+// linkName returns the name of a link in the socket's namespace.
+func linkName(socket, index int) string {
+	var r unix.Ifreq
+	r.SetUint32(uint32(index))
+	if unix.IoctlIfreq(socket, unix.SIOCGIFNAME, &r) != nil { // it is gone
+		return fmt.Sprint("if", index)
+	}
+	return r.Name()
 }
 
 // stop ends the recorder; its packets stay.
 func (r *recorder) stop() {
 	_, _ = unix.Write(r.stopFD, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-r.done
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.stopped = true
 	unix.Close(r.fd)
 	unix.Close(r.stopFD)
 }
@@ -225,7 +295,7 @@ func (c *Capture) stop() { c.once.Do(func() { ending.Go(c.r.stop) }) }
 
 // Packets returns those that passed until now.
 func (c *Capture) Packets() []Packet {
-	list, _ := c.r.ring.packets()
+	list, _ := c.r.packets()
 	return list
 }
 
@@ -239,7 +309,7 @@ func (c *Capture) Expect(what string, f func(Packet) bool) Packet {
 	c.n.t.Helper()
 	end := time.After(patience)
 	for {
-		list, more := c.r.ring.packets()
+		list, more := c.r.packets()
 		if i := slices.IndexFunc(list, f); i >= 0 {
 			return list[i]
 		}

@@ -34,7 +34,7 @@ func (n *Network) report() {
 	var all []Packet
 	var from []string
 	for _, r := range n.recorders {
-		packets, _ := r.ring.packets()
+		packets, _ := r.packets()
 		fmt.Fprintf(&b, "\nsandbox %s\n", r.name)
 		n.describe(ctx, &b, n.sandboxes[r.name])
 		fmt.Fprintf(&b, "  packets (the last of %d):\n", len(packets))
