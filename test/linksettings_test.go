@@ -319,3 +319,41 @@ func TestLinkAltNames(t *testing.T) {
 		refused(t, words, err, osl.ErrInvalid, words)
 	}
 }
+
+// The note that a file drops goes, from a link, and from an end on the host. A part of a network that says none leaves it,
+// and so does a change that fails.
+func TestNoteDropped(t *testing.T) {
+	begin(t)
+	key, far := newKey(), name("ve")
+	lab := func(note string) osl.Network {
+		return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{
+			{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge", Note: note}, {Name: "x", Note: note, Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: far}}}},
+			{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: far, Note: note}}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab("")); must(t, err) }()
+	has := func(want string) {
+		t.Helper()
+		for _, at := range [][2]string{{key, "br"}, {key, "x"}, {"", far}} {
+			alias := fmt.Sprint(settingsSaid(t, at[0], at[1])["ifalias"])
+			_, note, _ := strings.Cut(alias, ";c=")
+			if note, _, _ = strings.Cut(note, ";"); !strings.HasPrefix(alias, "osl1;") || note != want {
+				t.Errorf("the alias of %s is %q, and its note is to be %q", at[1], alias, want)
+			}
+		}
+	}
+	settled(t, lab("one"))
+	has("one")
+	must(t, osl.Add(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "br", Group: ptr(0)}}}}}))
+	bad := lab("")
+	bad.Sandboxes[0].Routes = noRoute()
+	bad.Sandboxes[0].Routes[0].Dev = "x"
+	if _, err := osl.Apply(t.Context(), bad); err == nil {
+		t.Fatal("the route was taken")
+	}
+	has("one")
+	if would, err := osl.Diff(t.Context(), lab("")); err != nil || len(would) != 3 {
+		t.Errorf("to drop it: %v\n%v", err, would)
+	}
+	settled(t, lab(""))
+	has("")
+}

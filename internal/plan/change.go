@@ -43,7 +43,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
-	if f.Note != "" && tag.Origin != None && f.Note != tag.Note {
+	if tag.Origin != None && f.Note != tag.Note && (f.Note != "" || w.Prune) {
 		tag.Note = f.Note
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true

@@ -85,7 +85,7 @@ type Iface struct {
 	Offloads map[string]bool
 	// IPv6 is whether its IPv6 is to be on, nil where its addresses say.
 	IPv6 *bool
-	// Note is who it is for, empty to leave that.
+	// Note is who it is for.
 	Note string
 	// Bridge and Port are its settings as a bridge, and as a port of one; VLANs are
 	// exactly those that it is to be in as one or the other, nil leaves them.
