@@ -327,13 +327,34 @@ func onOff(n ast.Node) (on, ok bool) {
 	return is && s.Value == "on", is && (s.Value == "on" || s.Value == "off")
 }
 
+// asList says how what is no list is written as one of elements of type t: other formats
+// have names with what they name below, or one value as it is.
+func (d *decoder) asList(n ast.Node, t reflect.Type) string {
+	entries, isMapping := d.layered(n, nil)
+	isStruct := t.Kind() == reflect.Struct && textForms[t] == ""
+	switch {
+	case !isMapping && !isStruct && t.Kind() != reflect.Array && n.Type() != ast.NullType:
+		return "; one is written in brackets: [" + strings.TrimSuffix(strings.TrimPrefix(describe(n), "the value \""), "\"") + "]"
+	case !isMapping || !isStruct || len(entries) == 0:
+		return ""
+	}
+	first := entries[0].name
+	if find(fields(t), first) != nil {
+		return "; each begins with a dash: - " + first + ": …"
+	}
+	if find(fields(t), "name") != nil {
+		return "; each has its name as a field: - name: " + first
+	}
+	return ""
+}
+
 func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok && strings.HasSuffix(path, ".subnet") {
 		seq, ok = &ast.SequenceNode{Values: []ast.Node{n}}, true
 	}
 	if !ok {
-		d.fail(n, "expected a list, found %s", describe(n))
+		d.fail(n, "expected a list, found %s%s", describe(n), d.asList(n, v.Type().Elem()))
 		return
 	}
 	if v.Kind() == reflect.Array && len(seq.Values) != v.Len() {
