@@ -19,6 +19,13 @@ func TestSocketsHere(t *testing.T) {
 	if list := have(); len(list) > 0 {
 		t.Fatalf("before: %v", list)
 	}
+	if err := unix.Mount("tmpfs", "/proc", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	without := SocketsHere()
+	if err := unix.Unmount("/proc", unix.MNT_DETACH); err != nil || len(without) != len(counted) {
+		t.Errorf("without /proc: %v, %v", without, err)
+	}
 	for _, c := range []struct {
 		network, address string
 		want             Sockets
