@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,7 +24,7 @@ var apart = map[string]string{
 const together = `Test(Host|ResolvConfHost|Parallel\d)`
 
 // alone has a test run in namespaces and directories of its own: what a test leaves is
-// nobody's.
+// nobody's. What it reads beside its source it gets.
 const alone = `
 set -e
 for d in /run /tmp /var/lib/docker; do mkdir -p $d; mount -t tmpfs -o mode=755 new $d; done
@@ -33,6 +32,8 @@ ip link set lo up
 ip link add eth0 type veth peer name eth1
 ip addr add 10.255.255.2/24 dev eth0
 cd /tmp
+[ ! -d "$1/testdata" ] || cp -r "$1/testdata" .
+shift
 exec "$@"`
 
 // TestLibnetwork runs the tests of docker's libnetwork with its own package and with osl:
@@ -47,15 +48,16 @@ func (v *version) testLibnetwork(t *testing.T) {
 	dirs := v.need(t)
 	passed := map[string]int{}
 	for _, suite := range v.suites {
-		suite := path.Base(path.Join(v.net, suite))
+		source := filepath.Join(dirs["docker"], "src", v.net, suite)
+		suite := filepath.Base(source)
 		for _, name := range tests(t, dirs["docker"], suite) {
 			t.Run(suite+"/"+name, func(t *testing.T) {
 				if why := apart[suite+"/"+name]; why != "" {
 					t.Skip(why)
 				}
-				theirs, why := passes(t, dirs["docker"], suite, name)
+				theirs, why := passes(t, dirs["docker"], source, suite, name)
 				passed["docker"] += len(theirs)
-				ours, but := passes(t, dirs["osl"], suite, name)
+				ours, but := passes(t, dirs["osl"], source, suite, name)
 				passed["osl"] += len(ours)
 				for test := range theirs {
 					if !ours[test] {
@@ -93,12 +95,12 @@ func tests(t *testing.T, dir, suite string) (list []string) {
 var result = regexp.MustCompile(`(?m)^--- PASS: (\S+)`)
 
 // passes runs tests of a suite of the side that is in dir, and returns those that pass, and what they say.
-func passes(t *testing.T, dir, suite, name string) (passed map[string]bool, said string) {
+func passes(t *testing.T, dir, source, suite, name string) (passed map[string]bool, said string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", "-c", alone, "sh", filepath.Join(dir, suite+".test"), "-test.v", "-test.parallel", "3", "-test.run", "^"+name+"$")
+		"sh", "-c", alone, "sh", source, filepath.Join(dir, suite+".test"), "-test.v", "-test.parallel", "3", "-test.run", "^"+name+"$")
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, time.Second
 	out, _ := cmd.CombinedOutput() // which tests passed, it says

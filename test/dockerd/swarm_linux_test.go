@@ -15,9 +15,6 @@ import (
 // laid over both, which the daemon keeps in sandboxes of its own.
 func TestSwarm(t *testing.T) {
 	both(t, func(l *lab) {
-		if l.name == "v2" {
-			l.T.Skip("a swarm is not tried with moby v2")
-		}
 		ctx := l.T.Context()
 		far := &lab{machine: l.neighbor(), story: story{}}
 		_, err := l.SwarmInit(ctx, swarm.InitRequest{ListenAddr: "192.0.2.1:2377", AdvertiseAddr: "192.0.2.1"})
