@@ -175,6 +175,48 @@ func TestOptions(t *testing.T) {
 	})
 }
 
+// TestEnds has options of a container's end of a network, a container without IPv6 on
+// networks that have it, and a network that advertises no address.
+func TestEnds(t *testing.T) {
+	both(t, func(l *lab) {
+		if l.name == "v23" {
+			l.T.Skip("v23 knows no options of an end")
+		}
+		ctx, option := l.T.Context(), func(of ...string) *network.EndpointSettings {
+			e := &network.EndpointSettings{DriverOpts: map[string]string{}}
+			for i := 0; i < len(of); i += 2 {
+				e.DriverOpts["com.docker.network."+of[i]] = of[i+1]
+			}
+			return e
+		}
+		without := container.HostConfig{Sysctls: map[string]string{"net.ipv6.conf.all.disable_ipv6": "1"}}
+		l.network("six", "bridge", nil, "10.6.0.0/24", "fd06::/64")
+		l.network("mac", "macvlan", map[string]string{"parent": "up0", "com.docker.network.advertise_addr_nmsgs": "0"}, "192.0.2.0/24", "2001:db8:2::/64")
+		named := option("endpoint.ifname", "lan0", "endpoint.sysctls", "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=0")
+		l.run(wanted{name: "named", net: "six", end: *named})
+		l.run(wanted{name: "four", net: "six", host: without})
+		second := option("endpoint.ifname", "lan1")
+		second.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: "192.0.2.10", IPv6Address: "2001:db8:2::10"}
+		l.must("connect", l.NetworkConnect(ctx, "mac", "named", second))
+		l.must("connect", l.NetworkConnect(ctx, "mac", "four", option("endpoint.sysctls", "net.ipv4.conf.IFNAME.arp_ignore=2")))
+		l.see("ends", "named", "four")
+		l.reach(true, "named", "10.6.0.3", "192.0.2.2", "2001:db8:2::2")
+		l.reach(true, "four", "10.6.0.2", "192.0.2.2")
+		l.note("a wrong name", fmt.Sprint(l.start(wanted{name: "no", net: "six", end: *option("endpoint.ifname", "a/b")}) != nil))
+		l.note("a wrong setting", fmt.Sprint(l.start(wanted{name: "nor", net: "six", end: *option("endpoint.sysctls", "net.ipv4.conf.IFNAME.none=1")}) != nil))
+		l.must("disconnect", l.NetworkDisconnect(ctx, "six", "named", false))
+		l.must("disconnect", l.NetworkDisconnect(ctx, "six", "four", false))
+		l.see("without six", "named", "four")
+		l.must("connect", l.NetworkConnect(ctx, "six", "named", named))
+		l.must("restart", l.ContainerRestart(ctx, "four", container.StopOptions{}))
+		l.see("again", "named", "four")
+		l.remove("named", "four", "no", "nor")
+		l.must("network rm", l.NetworkRemove(ctx, "six"))
+		l.must("network rm", l.NetworkRemove(ctx, "mac"))
+		l.see("end")
+	})
+}
+
 func TestMacvlan(t *testing.T) {
 	both(t, func(l *lab) {
 		for _, mode := range []string{"bridge", "private"} {

@@ -127,7 +127,7 @@ func local(addr any) string { m, _ := addr.(map[string]any); return fmt.Sprint(m
 var (
 	// drawn are the links whose addresses are drawn by lot. v23 makes those in containers
 	// of the IP address.
-	drawn = map[string]*regexp.Regexp{"v2": regexp.MustCompile(`^(eth|veth|br|docker|vxlan)`), "v23": regexp.MustCompile(`^(veth|br|docker|vxlan)`)}
+	drawn = map[string]*regexp.Regexp{"v2": regexp.MustCompile(`^(eth|lan|veth|br|docker|vxlan)`), "v23": regexp.MustCompile(`^(veth|br|docker|vxlan)`)}
 	// bridge is one that the kernel tells some time after its last port that it has no
 	// carrier.
 	bridge = regexp.MustCompile(`^(br-|docker)`)
