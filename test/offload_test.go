@@ -21,6 +21,7 @@ import (
 // The commands of the older interface of ethtool, which is the witness:
 // linux/ethtool.h.
 const (
+	ethtoolSSET    = 0x2
 	ethtoolGTXCSUM = 0x16
 	ethtoolGSG     = 0x18
 	ethtoolSSG     = 0x19
@@ -32,30 +33,35 @@ const (
 // offload asks the older interface of ethtool whether an offload is on, or turns one off.
 func offload(t *testing.T, key, dev string, cmd uint32) (on bool) {
 	t.Helper()
+	value := struct{ cmd, data uint32 }{cmd, 0}
+	ethtool(t, key, dev, unsafe.Pointer(&value))
+	return value.data != 0
+}
+
+// ethtool gives the older interface of ethtool a command about a link, and has its answer.
+func ethtool(t *testing.T, key, dev string, value unsafe.Pointer) {
+	t.Helper()
 	ask := func() error {
 		s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(s)
-		value := struct{ cmd, data uint32 }{cmd, 0}
 		ifr := struct {
 			name [unix.IFNAMSIZ]byte
 			data unsafe.Pointer
 			_    [16]byte
-		}{data: unsafe.Pointer(&value)}
+		}{data: value}
 		copy(ifr.name[:], dev)
 		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifr))); e != 0 {
 			return e
 		}
-		on = value.data != 0
 		return nil
 	}
 	fd, _, err := netns.Open(key)
 	must(t, err)
 	defer unix.Close(fd)
 	must(t, netns.Do(fd, ask))
-	return on
 }
 
 func offloadNet(a, b map[string]bool) osl.Network {

@@ -150,13 +150,13 @@ func besides(others ...string) osl.Network {
 // set is a bridge, a port of it and a vxlan that have settings of their own, or none.
 func set(odd bool) osl.Network {
 	br, port, end := osl.InterfaceSpec{Name: "br0", Type: "bridge"}, osl.InterfaceSpec{Name: "p0", Master: "br0"}, osl.InterfaceSpec{Name: "eth0", Addresses: v4("10.9.0.1/24")}
-	vx := osl.InterfaceSpec{Name: "vx0", Type: "vxlan", VNI: 7, Remote: netip.MustParseAddr("192.0.2.1")}
+	vx := osl.InterfaceSpec{Name: "vx0", Type: "vxlan", Master: "br0", VNI: 7, Remote: netip.MustParseAddr("192.0.2.1")}
 	var box map[string]string
 	if odd {
 		seven, yes, no := 7, true, false
 		br.Bridge, port.BridgePort = &osl.BridgeSpec{Priority: &seven, MulticastSnooping: &no}, &osl.BridgePortSpec{Isolated: &yes, Cost: &seven}
 		end.MTU, end.Group, end.TxQueueLen, port.Promisc, port.GSOMaxSize = 1400, &seven, &seven, &yes, 16384
-		vx.TTL, vx.Learning = 7, &no
+		vx.TTL, vx.Learning, vx.BridgePort = 7, &no, &osl.BridgePortSpec{Cost: &seven}
 		end.Sysctls, box = map[string]string{"ipv4.rp_filter": "2"}, map[string]string{"ipv4.ip_forward": "1", "ipv4.tcp_ecn": "1"}
 	}
 	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a", Sysctls: box, Interfaces: []osl.InterfaceSpec{br, port, vx}}, {Name: "b", Interfaces: []osl.InterfaceSpec{end}}},

@@ -30,6 +30,19 @@ func (g *generic) features(ctx context.Context, index int) (*rtnl.Features, erro
 	return &f, err
 }
 
+// speed reads that of a link, 0 for one that has none.
+func (g *generic) speed(ctx context.Context, index int) (speed uint32, err error) {
+	family, err := g.family(ctx, rtnl.EthtoolFamily)
+	if err != nil {
+		return 0, err
+	}
+	err = g.conn.One(ctx, rtnl.GetSpeed(family, index, &speed))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	return speed, err
+}
+
 // offloads turns offloads on or off, and makes sure that they are.
 func (r *run) offloads(op plan.Op, a plan.Offloads) error {
 	g, err := r.generic(op.NS)
@@ -101,8 +114,8 @@ func (n *Namespace) features(ctx context.Context) (map[int]*rtnl.Features, error
 	return all, err
 }
 
-// readTraffic reads the features of the links that are to have offloads, or had, and the
-// disciplines of all where one is wanted.
+// readTraffic reads the features of the links that are to have offloads, or had, the speed of
+// the ports that may lose their cost, and the disciplines of all where one is wanted.
 func (p *prepared) readTraffic() (err error) {
 	for i := range p.want {
 		w := &p.want[i]
@@ -128,6 +141,23 @@ func (p *prepared) readTraffic() (err error) {
 				s.Features = map[int]*rtnl.Features{}
 			}
 			s.Features[index] = have
+		}
+		for _, l := range s.LoseCost(w) {
+			g, err := p.run.generic(w.Key)
+			if err != nil {
+				return fail("read the speed", w.Key, l.Name, err)
+			}
+			speed, err := g.speed(p.run.ctx, l.Index)
+			if errors.Is(err, fault.ErrUnsupported) {
+				err = fmt.Errorf("%w, which tells the speed by which a port has its cost: write the cost of this one", err)
+			}
+			if err != nil {
+				return fail("read the speed", w.Key, l.Name, err)
+			}
+			if s.Speeds == nil {
+				s.Speeds = map[int]uint32{}
+			}
+			s.Speeds[l.Index] = speed
 		}
 	}
 	return nil

@@ -173,12 +173,29 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 	}
 	if l.Port != nil && f.Master != "" {
 		of(askedPort, rtnl.PortOptions, &f.Port, l.Port, func(at int) (uint32, bool) {
-			if at == rtnl.PortCost && l.Kind != "veth" {
-				return 0, false
+			if at == rtnl.PortCost {
+				return b.known[w.Key].usualCost(l)
 			}
 			return UsualPort.of(at)
 		})
 	}
+}
+
+// LoseCost are the ports of bridges of which the cost was asked for and may be no more: what
+// the kernel makes of one that is no veth is by its speed.
+func (s *State) LoseCost(w *Sandbox) (list []*rtnl.Link) {
+	silent := func(f Iface) bool { _, says := f.Port.Get(rtnl.PortCost); return f.Master != "" && !says }
+	if !w.Prune || !slices.ContainsFunc(w.Ifaces, silent) {
+		return nil
+	}
+	for i := range s.Links {
+		if l := &s.Links[i]; l.Port != nil && l.Kind != "veth" {
+			if t, _ := ParseTag(l.Alias); t.Asked.has(askedPort + rtnl.PortCost) {
+				list = append(list, l)
+			}
+		}
+	}
+	return list
 }
 
 func (u Usual) of(at int) (value uint32, known bool) {

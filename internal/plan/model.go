@@ -201,6 +201,8 @@ type State struct {
 	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.
 	Features map[int]*rtnl.Features
+	// Speeds are those of the ports that may lose their cost, by index, in Mbit/s.
+	Speeds map[int]uint32
 	// WireGuards are what the wireguard links are, by index, if they were read.
 	WireGuards map[int]*rtnl.WireGuard
 	// Redirects is whether SendRedirects is on, if a wireguard is wanted.

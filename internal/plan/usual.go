@@ -10,8 +10,7 @@ import (
 // Usual are values of settings, by their places, as the kernel makes them.
 type Usual map[int]uint32
 
-// What the kernel makes of a bridge, and of a port. The cost of a port is by its speed:
-// this is a veth's.
+// What the kernel makes of a bridge, and of a port. The cost of a port is a veth's.
 var (
 	UsualBridge = Usual{rtnl.BridgeVLANFiltering: 0, rtnl.BridgeVLANProtocol: VLANProtocols["802.1Q"], rtnl.BridgeVLANDefaultPVID: 1,
 		rtnl.BridgeSTP: 0, rtnl.BridgePriority: 32768, rtnl.BridgeAgeingTime: 300_00, rtnl.BridgeForwardDelay: 15_00,
@@ -29,6 +28,27 @@ func (k *Kind) UsualLink() Usual {
 	}
 	return Usual{rtnl.LinkGroup: 0, rtnl.LinkPromisc: 0, rtnl.LinkAllMulticast: 0, rtnl.LinkARP: arp, rtnl.LinkAddrGenMode: 0,
 		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536}
+}
+
+// usualCost is the cost of a port by the speed of its link, as ethtool tells it: port_cost of
+// net/bridge/br_if.c. Of speeds that are not here versions of the kernel make different costs.
+func (k *known) usualCost(l *rtnl.Link) (cost uint32, known bool) {
+	if l.Kind == "veth" {
+		return UsualPort.of(rtnl.PortCost)
+	}
+	if k.ByIndex(l.Index) != l { // one that comes from elsewhere
+		return 0, false
+	}
+	switch speed, read := k.Speeds[l.Index]; {
+	case !read:
+	case speed == 10000:
+		return 2, true
+	case speed == 100:
+		return 19, true
+	case speed == 10, speed == 0:
+		return 100, true
+	}
+	return 0, false
 }
 
 // UsualMTU is the MTU that the kernel gives one of which nothing else says it, in bytes,

@@ -24,6 +24,9 @@ const (
 	ctrlAttrFamilyID   = 1
 	ctrlAttrFamilyName = 2
 
+	ethtoolSpeedGet    = 4         // ETHTOOL_MSG_LINKMODES_GET
+	ethtoolSpeed       = 5         // ETHTOOL_A_LINKMODES_SPEED
+	speedUnknown       = 1<<32 - 1 // SPEED_UNKNOWN of linux/ethtool.h
 	ethtoolFeaturesGet = 11
 	ethtoolFeaturesSet = 12
 	ethtoolHeader      = 1 // ETHTOOL_A_FEATURES_HEADER
@@ -94,6 +97,19 @@ func SetFeatures(family uint16, index int, set map[string]bool) Request {
 		})
 	})
 	return Request{Type: family, Data: b}
+}
+
+// GetSpeed returns the request that reads the speed of a link, in Mbit/s, where there is one.
+func GetSpeed(family uint16, index int, speed *uint32) Request {
+	b := genl(ethtoolSpeedGet)
+	b.nest(ethtoolHeader, func() { b.u32(ethtoolDevIndex, uint32(index)) })
+	return Request{Type: family, Data: b, Reply: func(p []byte) {
+		for t, v := range genlAttrs(p) {
+			if n := getU32(v); t == ethtoolSpeed && n != speedUnknown {
+				*speed = n
+			}
+		}
+	}}
 }
 
 func genlAttrs(p []byte) func(func(uint16, []byte) bool) {
