@@ -231,6 +231,24 @@ func TestBridgePortThatLeavesIsBackWithItsSettings(t *testing.T) {
 	saysAll(t, "p0 at its new bridge", there, "cost", 2, "isolated", false, "learning", true)
 }
 
+// So it is with its cost alone, also one that another speed would give it.
+func TestBridgePortThatLeavesIsBackWithItsCost(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := portLab(key, nil, &osl.BridgePortSpec{Cost: ptr(19)})
+	defer func() { _, err := osl.Down(t.Context(), lab); must(t, err) }()
+	settled(t, lab)
+	bad := portLab(key, nil, nil)
+	bad.Sandboxes[0].Interfaces[2].Master = "br1"
+	bad.Sandboxes[0].Routes = noRoute()
+	if _, err := osl.Apply(t.Context(), bad); err == nil {
+		t.Fatal("the route was taken")
+	}
+	_, port := linkSays(t, key, "p0")
+	saysAll(t, "p0 after a failure", port, "cost", 19)
+	nothingLeft(t, lab)
+}
+
 // What is wrong is refused before anything is done, with its field.
 func TestBridgeBadInput(t *testing.T) {
 	begin(t)

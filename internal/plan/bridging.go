@@ -284,7 +284,8 @@ var usualCosts = []uint32{2, 4, 19, 100}
 // has come back: its settings, where it has any that a new one has not, its VLANs, and
 // osl's entries at it.
 func portBack(key string, l *rtnl.Link, s *State) (ops []Op) {
-	special := false
+	t, _ := ParseTag(l.Alias)
+	special := t.Asked.has(askedPort + rtnl.PortCost)
 	for at := range rtnl.PortOptions {
 		v, ok := l.Port.Get(at)
 		switch {
