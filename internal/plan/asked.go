@@ -29,6 +29,9 @@ var askedFields = map[string]int{"ingress_qos_map": 51, "egress_qos_map": 52, "t
 
 func (s Asked) has(at int) bool { return s>>at&1 != 0 }
 
+// Cost reports whether the cost of a port was asked for.
+func (s Asked) Cost() bool { return s.has(askedPort + rtnl.PortCost) }
+
 func (s *Asked) put(at int, is bool) {
 	if is {
 		*s |= 1 << at
@@ -190,7 +193,7 @@ func (s *State) LoseCost(w *Sandbox) (list []*rtnl.Link) {
 	}
 	for i := range s.Links {
 		if l := &s.Links[i]; l.Port != nil && l.Kind != "veth" {
-			if t, _ := ParseTag(l.Alias); t.Asked.has(askedPort + rtnl.PortCost) {
+			if t, _ := ParseTag(l.Alias); t.Asked.Cost() {
 				list = append(list, l)
 			}
 		}

@@ -285,7 +285,7 @@ var usualCosts = []uint32{2, 4, 19, 100}
 // osl's entries at it.
 func portBack(key string, l *rtnl.Link, s *State) (ops []Op) {
 	t, _ := ParseTag(l.Alias)
-	special := t.Asked.has(askedPort + rtnl.PortCost)
+	special := t.Asked.Cost()
 	for at := range rtnl.PortOptions {
 		v, ok := l.Port.Get(at)
 		switch {
