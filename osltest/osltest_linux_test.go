@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,15 +176,70 @@ func TestCapture(t *testing.T) {
 	if got := p.String(); !strings.Contains(got, "eth0 out UDP 10.0.0.2:7 > 10.0.0.1:") || !strings.Contains(got, "6 bytes") {
 		t.Error(got)
 	}
-	// What nobody waits for is read later, and has the time when it passed.
-	time.Sleep(50 * time.Millisecond)
-	asked := time.Now()
-	all, _ := n.recorders[slices.IndexFunc(n.recorders, func(r *recorder) bool { return r.name == "h2" })].packets()
-	i := slices.IndexFunc(all, func(x Packet) bool { return x.Out && x.Interface == "eth0" && bytes.Equal(x.Data, p.Data) })
-	if i < 0 || asked.Sub(all[i].Time) < 50*time.Millisecond || all[i].Time.Sub(p.Time).Abs() > time.Millisecond {
-		t.Errorf("the answer passed at %v, and of %d packets of the sandbox it is the %dth", p.Time, len(all), i)
+	// What nobody waits for is read later, or when it is asked for, and has the time when
+	// it passed.
+	r := n.recorders[slices.IndexFunc(n.recorders, func(r *recorder) bool { return r.name == "h2" })]
+	for _, later := range []time.Duration{0, 50 * time.Millisecond} {
+		time.Sleep(later)
+		all, _ := r.packets()
+		i := slices.IndexFunc(all, func(x Packet) bool { return x.Out && x.Interface == "eth0" && bytes.Equal(x.Data, p.Data) })
+		if i < 0 || all[i].Time.Sub(p.Time).Abs() > time.Millisecond {
+			t.Errorf("the answer passed at %v, and of %d packets of the sandbox it is the %dth", p.Time, len(all), i)
+		}
 	}
 	c.ExpectNone("a packet of TCP", func(p Packet) bool { return strings.Contains(p.String(), "TCP") })
+}
+
+// Who asks for packets while more and more come gets those until then, and nobody reads from
+// a recorder that has stopped.
+func TestCaptureUnderFlood(t *testing.T) {
+	t.Parallel()
+	n := Up(t, lan(2))
+	c := n.Capture("h1/eth0")
+	over, sending := make(chan struct{}), sync.WaitGroup{}
+	for range 4 {
+		to, err := n.Sandbox("h1").DialContext(t.Context(), "udp", "10.0.0.2:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.Close()
+		sending.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_, _ = to.Write([]byte("more"))
+				}
+			}
+		})
+	}
+	stop := sync.OnceFunc(func() { close(over) })
+	defer time.AfterFunc(10*time.Second, stop).Stop() // who waits for the end of it waits so long
+	defer sending.Wait()
+	defer stop()
+	time.Sleep(300 * time.Millisecond) // more come than can be read
+	asked := time.Now()
+	c.Expect("a packet", func(Packet) bool { return true })
+	c.Packets()
+	if took := time.Since(asked); took > 9*time.Second {
+		t.Errorf("to ask for packets took %v", took)
+	}
+	c.once.Do(c.r.stop)
+	for range 20 { // the number of its socket is another's by and by
+		s, err := packetSocket(n.Sandbox("h1"), "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(s)
+		if s == c.r.fd {
+			time.Sleep(10 * time.Millisecond)
+			break
+		}
+	}
+	if count := c.r.read(); count > 0 {
+		t.Errorf("%d packets were read of a socket that is another's", count)
+	}
 }
 
 // Tests at the same time have sandboxes of the same names.

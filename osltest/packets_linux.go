@@ -15,6 +15,9 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
+// socketRoom is what a packet socket has for packets that wait, in bytes.
+const socketRoom = 4 << 20
+
 // packetSocket opens a packet socket in a sandbox, of one interface, or of all where
 // name is empty. One of a relay does not hear what it sends, and takes and gives frames
 // with what is left to do of them.
@@ -39,8 +42,8 @@ func packetSocket(s *osl.Namespace, name string, relay bool) (fd int, err error)
 				}
 			}
 		}
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) // else the usual size
-		const all = 0x0300                                                      // ETH_P_ALL, in the order of the network
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketRoom) // else the usual size
+		const all = 0x0300                                                           // ETH_P_ALL, in the order of the network
 		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index})
 	})
 	if err != nil && fd >= 0 {
@@ -109,6 +112,7 @@ type recorder struct {
 	ring   ring
 	done   chan struct{}
 
+	rests   bool // packets may wait in the socket for a while
 	reading sync.Mutex
 	names   map[int]string // of links, by their numbers
 	stopped bool
@@ -139,6 +143,8 @@ func startRecorder(name string, s *osl.Namespace, dev string, most int) (*record
 		return nil, err
 	}
 	stamp(r.fd)
+	room, err := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	r.rests = dev == "" && err == nil && room >= socketRoom // less without root
 	go r.run()
 	return r, nil
 }
@@ -172,7 +178,7 @@ func (r *recorder) run() {
 		if _, err := unix.Poll(wait, -1); err != nil && err != unix.EINTR {
 			return
 		}
-		if r.dev == "" && read < many && wait[1].Revents == 0 {
+		if r.rests && read < many && wait[1].Revents == 0 {
 			_, _ = unix.Poll(wait[1:], rest)
 		}
 		if wait[1].Revents != 0 {
@@ -192,19 +198,21 @@ func (r *recorder) packets() ([]Packet, <-chan struct{}) {
 // takes more time than the packets do.
 var frames = sync.Pool{New: func() any { return new([1 << 17]byte) }}
 
-// read takes what is in the socket, and returns how many packets that were.
+// read takes what came to the socket until now, and returns how many packets that were.
 func (r *recorder) read() (count int) {
+	now := time.Now()
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	frame := frames.Get().(*[1 << 17]byte)
 	defer frames.Put(frame)
 	var control [64]byte
-	for ; !r.stopped; count++ {
+	for last := now; !r.stopped && !last.After(now); count++ {
 		n, c, _, from, err := unix.Recvmsg(r.fd, frame[:], control[:], 0)
 		if err != nil {
 			break
 		}
 		p := Packet{Time: timeOf(control[:c]), Data: slices.Clone(frame[:n])}
+		last = p.Time
 		if l, ok := from.(*unix.SockaddrLinklayer); ok {
 			p.Out = l.Pkttype == unix.PACKET_OUTGOING
 			if r.names[l.Ifindex] == "" {

@@ -334,7 +334,7 @@ func (d *decoder) asList(n ast.Node, t reflect.Type) string {
 	isStruct := t.Kind() == reflect.Struct && textForms[t] == ""
 	switch {
 	case !isMapping && !isStruct && t.Kind() != reflect.Array && n.Type() != ast.NullType:
-		return "; one is written in brackets: [" + strings.TrimSuffix(strings.TrimPrefix(describe(n), "the value \""), "\"") + "]"
+		return "; one is written in brackets"
 	case !isMapping || !isStruct || len(entries) == 0:
 		return ""
 	}
@@ -354,7 +354,11 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 		seq, ok = &ast.SequenceNode{Values: []ast.Node{n}}, true
 	}
 	if !ok {
-		d.fail(n, "expected a list, found %s%s", describe(n), d.asList(n, v.Type().Elem()))
+		hint := d.asList(n, v.Type().Elem())
+		if v.Kind() == reflect.Array {
+			hint = "; write [web/eth0, switch/p1]"
+		}
+		d.fail(n, "expected a list, found %s%s", describe(n), hint)
 		return
 	}
 	if v.Kind() == reflect.Array && len(seq.Values) != v.Len() {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -253,13 +254,27 @@ var procDir = sync.OnceValue(func() int {
 	if err != nil {
 		return -1
 	}
-	var self [16]byte
-	if n, err := unix.Readlinkat(fd, "self", self[:]); err != nil || string(self[:n]) != strconv.Itoa(unix.Getpid()) {
+	if !numbersOwn(fd) {
 		unix.Close(fd)
 		return -1
 	}
 	return fd
 })
+
+// numbersOwn reports whether a /proc is of the PID namespace that the process is in: in one
+// of another it has a number in each, from that to its own.
+func numbersOwn(proc int) bool {
+	fd, err := unix.Openat(proc, "self/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), "status")
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	_, after, found := bytes.Cut(text, []byte("\nNSpid:"))
+	numbers, _, _ := bytes.Cut(after, []byte("\n"))
+	return err == nil && found && len(bytes.Fields(numbers)) == 1
+}
 
 // ofHome reports whether a socket is of home, by the number that the kernel gives each
 // namespace once; not where that does not tell of the caller's thread, or is not known.

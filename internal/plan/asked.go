@@ -187,12 +187,14 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 // LoseCost are the ports of bridges of which the cost was asked for and may be no more: what
 // the kernel makes of one that is no veth is by its speed.
 func (s *State) LoseCost(w *Sandbox) (list []*rtnl.Link) {
-	silent := func(f Iface) bool { _, says := f.Port.Get(rtnl.PortCost); return f.Master != "" && !says }
-	if !w.Prune || !slices.ContainsFunc(w.Ifaces, silent) {
+	says := func(f Iface) bool { _, says := f.Port.Get(rtnl.PortCost); return f.Master == "" || says }
+	if !w.Prune || !slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return !says(f) }) {
 		return nil
 	}
 	for i := range s.Links {
-		if l := &s.Links[i]; l.Port != nil && l.Kind != "veth" {
+		l := &s.Links[i]
+		said := slices.ContainsFunc(w.Ifaces, func(f Iface) bool { return f.Name == l.Name && says(f) })
+		if l.Port != nil && l.Kind != "veth" && !said {
 			if t, _ := ParseTag(l.Alias); t.Asked.Cost() {
 				list = append(list, l)
 			}

@@ -167,12 +167,11 @@ func look() map[string]string {
 	seen := map[string]string{}
 	home, _ := os.Readlink("/proc/self/ns/net")
 	fds, _ := filepath.Glob("/proc/self/fd/*")
-	table := false
+	table, proc := false, false
 	for _, fd := range fds {
 		to, err := os.Readlink(fd)
-		// What osl keeps open for good: its lock file, the home namespace, and by what it
-		// asks where a thread is.
-		if err != nil || to == home || to == "/proc" || strings.Contains(to, "/osl.lock") {
+		// What osl keeps open for good: its lock file, the home namespace.
+		if err != nil || to == home || strings.Contains(to, "/osl.lock") {
 			continue
 		}
 		// The program with which a command enters a sandbox, also kept for good.
@@ -181,6 +180,10 @@ func look() map[string]string {
 		}
 		if strings.HasSuffix(to, "/mountinfo") && !table {
 			table = true // one, by which it sees whether the mounts changed
+			continue
+		}
+		if to == "/proc" && !proc {
+			proc = true // one, by which it asks where a thread is
 			continue
 		}
 		seen["descriptor "+filepath.Base(fd)] = to
