@@ -206,13 +206,12 @@ func (r *recorder) read() (count int) {
 	frame := frames.Get().(*[1 << 17]byte)
 	defer frames.Put(frame)
 	var control [64]byte
-	for last := now; !r.stopped && !last.After(now); count++ {
+	for !r.stopped {
 		n, c, _, from, err := unix.Recvmsg(r.fd, frame[:], control[:], 0)
 		if err != nil {
 			break
 		}
 		p := Packet{Time: timeOf(control[:c]), Data: slices.Clone(frame[:n])}
-		last = p.Time
 		if l, ok := from.(*unix.SockaddrLinklayer); ok {
 			p.Out = l.Pkttype == unix.PACKET_OUTGOING
 			if r.names[l.Ifindex] == "" {
@@ -222,6 +221,11 @@ func (r *recorder) read() (count int) {
 		}
 		if r.dev == "" || r.dev == p.Interface {
 			r.ring.add(p)
+		}
+		count++
+		// What the kernel did not stamp has the time when it is read, and more may be there.
+		if p.Time.After(now) && time.Since(now) > 50*time.Millisecond {
+			break
 		}
 	}
 	return count
