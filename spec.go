@@ -115,8 +115,8 @@ type Spec struct {
 // of a field leaves that property as the kernel makes it, or as it is on a
 // link that exists; unset is never zero. What a Spec asked for, and the next one
 // that is applied does not, goes back to what a new link has, or to what one with
-// a Source had on the host; not so MAC, and an MTU or a cost that the kernel
-// derives from something else.
+// a Source had on the host; not so MAC, a cost that versions of the kernel choose
+// differently, and what a link is made with: its queues, an owner, the ends of a tunnel.
 type InterfaceSpec struct {
 	// Name is the interface's name inside the sandbox: up to 15 bytes, no
 	// slash, colon or white space. "lo" is the loopback interface.

@@ -147,6 +147,18 @@ func TestStandsWithSecret(t *testing.T) {
 	}
 }
 
+// A link-local gateway is read with its interface.
+func TestStandsLinkLocalGateway(t *testing.T) {
+	begin(t)
+	edge, core := newKey(), newKey()
+	net := osl.Network{Sandboxes: []osl.Spec{
+		{Name: edge, Gateway6: netip.MustParseAddr("fe80::1%a"), Interfaces: []osl.InterfaceSpec{{Name: "a", IPv6: "link-local", Peer: osl.Endpoint{Sandbox: core, Interface: "a"}}}},
+		{Name: core, Interfaces: []osl.InterfaceSpec{{Name: "a", Addresses: []netip.Prefix{netip.MustParsePrefix("fe80::1/64")}}}}}}
+	defer func() { _, err := osl.Down(t.Context(), net); must(t, err) }()
+	settled(t, net)
+	asRead(t, net)
+}
+
 // Of the sizes of a bridge those of GSO are what its ports allow, and that of GRO its own.
 func TestStandsBridgeSizes(t *testing.T) {
 	begin(t)

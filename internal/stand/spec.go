@@ -59,6 +59,9 @@ func (s *Standing) Spec() want.Sandbox {
 func (s *Standing) gateway(v4 bool) netip.Addr {
 	for _, r := range s.State.Routes {
 		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() && !plan.IsStatic(r) {
+			if l := s.State.ByIndex(r.Index); l != nil && r.Via.Is6() && r.Via.IsLinkLocalUnicast() {
+				return r.Via.WithZone(l.Name)
+			}
 			return r.Via
 		}
 	}
