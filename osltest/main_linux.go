@@ -103,8 +103,8 @@ func command(user bool) *exec.Cmd {
 }
 
 // prepare gives the new mount namespace an empty /run, sets lo up, and has packets keep
-// their time. What a command
-// leaves behind becomes a child of this process, which looks for it there.
+// their time. What a command leaves behind becomes a child of this process, which looks
+// for it there.
 func prepare() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)

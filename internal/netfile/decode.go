@@ -327,12 +327,18 @@ func onOff(n ast.Node) (on, ok bool) {
 	return is && s.Value == "on", is && (s.Value == "on" || s.Value == "off")
 }
 
-// asList says how what is no list is written as one of elements of type t: other formats
-// have names with what they name below, or one value as it is.
-func (d *decoder) asList(n ast.Node, t reflect.Type) string {
+// aLink is how the one list is written that has a length.
+const aLink = "[web/eth0, switch/p1]"
+
+// asList says how what is no list is written as one of type list: other formats have names
+// with what they name below, or one value as it is.
+func (d *decoder) asList(n ast.Node, list reflect.Type) string {
 	entries, isMapping := d.layered(n, nil)
+	t := list.Elem()
 	isStruct := t.Kind() == reflect.Struct && textForms[t] == ""
 	switch {
+	case list.Kind() == reflect.Array:
+		return "; write " + aLink
 	case !isMapping && !isStruct && t.Kind() != reflect.Array && n.Type() != ast.NullType:
 		return "; one is written in brackets"
 	case !isMapping || !isStruct || len(entries) == 0:
@@ -354,15 +360,11 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 		seq, ok = &ast.SequenceNode{Values: []ast.Node{n}}, true
 	}
 	if !ok {
-		hint := d.asList(n, v.Type().Elem())
-		if v.Kind() == reflect.Array {
-			hint = "; write [web/eth0, switch/p1]"
-		}
-		d.fail(n, "expected a list, found %s%s", describe(n), hint)
+		d.fail(n, "expected a list, found %s%s", describe(n), d.asList(n, v.Type()))
 		return
 	}
 	if v.Kind() == reflect.Array && len(seq.Values) != v.Len() {
-		d.fail(n, "%s is a list of %d, found %d: write [web/eth0, switch/p1]", what(v.Type()), v.Len(), len(seq.Values))
+		d.fail(n, "%s is a list of %d, found %d: write %s", what(v.Type()), v.Len(), len(seq.Values), aLink)
 		return
 	}
 	for i, e := range seq.Values {
