@@ -78,6 +78,7 @@ func (r *drawer) onHost(uplink string) osl.Network {
 					e.Master = draw(r, "master", bridges...)
 				}
 				r.settings(&e)
+				r.offloads(&e)
 				e.Down = r.sometimes("down", 5)
 				if !e.Down && r.sometimes("route", 2) {
 					e.Routes = append(e.Routes, netip.MustParsePrefix(fmt.Sprintf("172.21.%d.0/24", 10*i+j)))
@@ -112,8 +113,10 @@ func (r *drawer) addressed(f *osl.InterfaceSpec, subnet int) {
 	f.IPv6 = draw(r, "ipv6", "", "", "link-local")
 }
 
-// hasOnHost compares the entries of the host with what the kernel has there.
+// hasOnHost compares the entries of the host with what the kernel has there, and what is
+// exported with all.
 func (r *drawer) hasOnHost(t *testing.T, n osl.Network) {
+	asRead(r.T, n)
 	have, listed := map[string]string{}, map[string]bool{} // masters, and what has an entry
 	for _, s := range n.Sandboxes {
 		for _, f := range s.Interfaces {

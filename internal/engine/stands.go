@@ -195,7 +195,7 @@ func standsOnHost(ctx context.Context, network string) (*stand.Standing, error) 
 		return nil, err
 	}
 	defer host.Close()
-	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}}}
+	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}, Links: map[string]map[string]string{}}}
 	if s.State, err = readOnHost(ctx, host.conn, network, nil); err != nil {
 		return nil, err
 	}
@@ -207,21 +207,38 @@ func standsOnHost(ctx context.Context, network string) (*stand.Standing, error) 
 		}
 		s.State.SetVLANs(vlans)
 	}
+	if slices.ContainsFunc(s.State.Links, func(l rtnl.Link) bool { t, _ := plan.ParseTag(l.Alias); return t.HadOffloads() }) {
+		if s.State.Features, err = host.features(ctx); err != nil {
+			return nil, err
+		}
+	}
 	fd, err := netns.Home()
 	if err != nil {
 		return nil, err
 	}
-	return s, netns.Do(fd, func() error {
-		for _, path := range plan.Forwards {
-			if !s.State.Asked(network, path) {
-				continue
-			}
-			value, err := sysctl.Read(path)
-			if err != nil {
-				return err
-			}
-			s.Settings.Sandbox[path] = value
+	return s, netns.Do(fd, func() error { return settingsOnHost(s, network) })
+}
+
+// settingsOnHost reads what a network asked for of the settings of the host, which is the
+// thread's namespace, and of those of its links there.
+func settingsOnHost(s *stand.Standing, network string) error {
+	for _, path := range plan.Forwards {
+		if !s.State.Asked(network, path) {
+			continue
 		}
-		return nil
-	})
+		value, err := sysctl.Read(path)
+		if err != nil {
+			return err
+		}
+		s.Settings.Sandbox[path] = value
+	}
+	for i := range s.State.Links {
+		l := &s.State.Links[i]
+		own, usual, err := sysctl.OfLink(l.Name)
+		if err != nil {
+			return err
+		}
+		s.Settings.Links[l.Name] = plan.AskedSettings(l, own, usual)
+	}
+	return nil
 }

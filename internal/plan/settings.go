@@ -59,6 +59,31 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 	return s
 }
 
+// AskedSettings returns those settings of a link on the host that were asked for, as they are,
+// by the rest of their paths: the defaults there may be anybody's. own are all of the link, and
+// usual the defaults, by their paths with %s.
+func AskedSettings(l *rtnl.Link, own, usual map[string]string) map[string]string {
+	t, _ := ParseTag(l.Alias)
+	asked := map[string]string{}
+	for path, value := range own {
+		family, _, setting, _ := confOf(path)
+		rest := family + "/" + setting
+		is := slices.Contains(t.Marks, nameMark(path))
+		switch { // those of ofType have no mark
+		case slices.Contains(impliedOfLink, rest):
+			is = false
+		case rest == "ipv6/accept_dad": // osl makes it 0
+			is = value != "0" && !l.Inet.DisableIPv6
+		case slices.Contains(ofType, path):
+			is = value != usual[path]
+		}
+		if is {
+			asked[rest] = value
+		}
+	}
+	return asked
+}
+
 // confOf takes the path of a setting of links apart: ipv4/conf/eth0/rp_filter.
 func confOf(path string) (family, name, setting string, ok bool) {
 	family, rest, ok := strings.Cut(path, "/conf/")
