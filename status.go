@@ -33,7 +33,8 @@ type Status struct {
 	// Interfaces are all links of the sandbox but an untouched "lo", in the order in
 	// which they came.
 	Interfaces []InterfaceStatus `json:"interfaces"`
-	// Gateway and Gateway6 are the default gateways that osl holds; not valid for none.
+	// Gateway and Gateway6 are the default gateways that osl holds; not valid for none. A
+	// link-local one has its interface as its zone.
 	Gateway  netip.Addr `json:"gateway,omitzero"`
 	Gateway6 netip.Addr `json:"gateway6,omitzero"`
 	// Routes are the static routes that osl holds.
@@ -51,6 +52,18 @@ type Status struct {
 	Rules []RuleSpec `json:"rules,omitempty"`
 	// OtherRules are the rules of others beside the kernel's first ones.
 	OtherRules []OtherRule `json:"other_rules,omitempty"`
+	// Sysctls are the settings of the whole sandbox that were asked for, by their names,
+	// as they are now; of the host those that a network of osl's turned on.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Masquerade is what networks of osl's masquerade, which the host alone does. Who may
+	// not see the kernel's tables of nftables is told of none.
+	Masquerade []HostMasquerade `json:"masquerade,omitempty"`
+}
+
+// HostMasquerade is what a network masquerades.
+type HostMasquerade struct {
+	MasqueradeSpec
+	Network string `json:"network"`
 }
 
 // OtherRoute is a route that osl does not hold.
@@ -110,6 +123,8 @@ type InterfaceStatus struct {
 	UnderWay bool `json:"under_way,omitempty"`
 	MAC      MAC  `json:"mac,omitempty"`
 	MTU      int  `json:"mtu"`
+	// TxQueueLen is that of InterfaceSpec.
+	TxQueueLen int `json:"txqueuelen"`
 	// Up is whether it was set up, Carrier whether there is something at its other side,
 	// so that packets pass.
 	Up      bool   `json:"up"`
@@ -135,7 +150,10 @@ type InterfaceStatus struct {
 	// Offloads are those that can be turned on and off, by the kernel's names, and
 	// whether each is on.
 	Offloads map[string]bool `json:"offloads,omitempty"`
-	Group    int             `json:"group,omitempty"`
+	// AskedOffloads are those that were asked for, by the names that InterfaceSpec.Offloads
+	// had, as they are.
+	AskedOffloads map[string]bool `json:"asked_offloads,omitempty"`
+	Group         int             `json:"group,omitempty"`
 	// AltNames are its further names, of whomever.
 	AltNames     []string `json:"altnames,omitempty"`
 	Promisc      bool     `json:"promisc,omitempty"`
@@ -149,6 +167,11 @@ type InterfaceStatus struct {
 	// where a bridge of the sandbox filters them.
 	Bridge     *BridgeSpec     `json:"bridge,omitempty"`
 	BridgePort *BridgePortSpec `json:"bridge_port,omitempty"`
+	// Sysctls are the settings of the interface that were asked for, by their names after
+	// the interface's, as they are now; [Namespace.Interface] does not tell them, nor Impair
+	// and Offloads.
+	Sysctls          map[string]string `json:"sysctls,omitempty"`
+	DisableARPForVIP bool              `json:"disable_arp_for_vip,omitempty"`
 }
 
 // WireGuardStatus is what the kernel says of a wireguard.

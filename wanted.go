@@ -225,7 +225,8 @@ func statusOf(s *stand.Sandbox) *Status {
 		Interfaces: make([]InterfaceStatus, 0, len(s.Interfaces)), Gateway: s.Gateway, Gateway6: s.Gateway6, Routes: each(s.Routes, routeOf),
 		Neighbors: each(s.Neighbors, neighborOf), OtherRoutes: each(s.OtherRoutes, otherRouteOf),
 		Nexthops: each(s.Nexthops, nexthopOf), OtherNexthops: each(s.OtherNexthops, nexthopOf),
-		Rules: each(s.Rules, ruleOf), OtherRules: each(s.OtherRules, otherRuleOf)}
+		Rules: each(s.Rules, ruleOf), OtherRules: each(s.OtherRules, otherRuleOf), Sysctls: s.Sysctls,
+		Masquerade: each(s.Masquerade, func(m stand.Masquerade) HostMasquerade { return HostMasquerade{masqueradeOf(m.Masq), m.Network} })}
 	for i := range s.Interfaces {
 		st.Interfaces = append(st.Interfaces, interfaceStatusOf(&s.Interfaces[i]))
 	}
@@ -234,12 +235,13 @@ func statusOf(s *stand.Sandbox) *Status {
 
 func interfaceStatusOf(x *stand.Iface) InterfaceStatus {
 	return InterfaceStatus{Name: x.Name, Index: x.Index, Type: x.Type, Details: x.Details, Source: x.Source, Origin: x.Origin, Note: x.Note,
-		UnderWay: x.UnderWay, MAC: MAC(x.MAC), MTU: x.MTU, Up: x.Up, Carrier: x.Carrier, Master: x.Master, IPv6: x.IPv6,
+		UnderWay: x.UnderWay, MAC: MAC(x.MAC), MTU: x.MTU, TxQueueLen: x.TxQueueLen, Up: x.Up, Carrier: x.Carrier, Master: x.Master, IPv6: x.IPv6,
 		Addresses: x.Addresses, Aliases: x.Aliases, AddressOptions: eachValue(x.AddressOptions, addressOptionsOf), Others: x.Others,
-		Routes: x.Routes, Impair: impairOf(x.Impair), WireGuard: wireGuardStatusOf(x.WireGuard), Offloads: x.Offloads,
+		Routes: x.Routes, Impair: impairOf(x.Impair), WireGuard: wireGuardStatusOf(x.WireGuard), Offloads: x.Offloads, AskedOffloads: x.AskedOffloads,
 		Group: x.Group, AltNames: x.AltNames, Promisc: x.Promisc, AllMulticast: x.AllMulticast, ARP: x.ARP, AddrGenMode: x.AddrGenMode,
 		GSOMaxSize: x.GSOMaxSize, GSOMaxSegs: x.GSOMaxSegs, GROMaxSize: x.GROMaxSize,
-		Bridge: bridgeOf(x.Bridge), BridgePort: bridgePortOf(x.BridgePort)}
+		Bridge: bridgeOf(x.Bridge), BridgePort: bridgePortOf(x.BridgePort),
+		Sysctls: x.Sysctls, DisableARPForVIP: x.DisableARPForVIP}
 }
 
 func (n NexthopSpec) wanted() want.Nexthop {

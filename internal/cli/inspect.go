@@ -105,14 +105,18 @@ func statusTables(w io.Writer, st *osl.Status) {
 	if len(st.Labels) > 0 {
 		fmt.Fprintln(w, "labels: "+labels(st.Labels))
 	}
+	if len(st.Sysctls) > 0 {
+		fmt.Fprintln(w, "sysctls: "+strings.Join(settings(st.Sysctls), ", "))
+	}
 	section(w, "INTERFACE TYPE STATE MTU MAC MASTER FROM ADDRESSES", interfaceRows(st))
 	section(w, "DEV WITH", withRows(st))
 	section(w, "VLANS DEV PVID", vlanRows(st))
-	section(w, "PEER DEV ENDPOINT ALLOWED HANDSHAKE RX TX", peerRows(st))
+	section(w, "PEER DEV ENDPOINT ALLOWED WITH HANDSHAKE RX TX", peerRows(st))
 	section(w, "ROUTE VIA DEV WITH BY", routeRows(st))
 	section(w, "NEXTHOP WHAT BY", nexthopRows(st))
 	section(w, "RULE WHAT DOES BY", ruleRows(st))
 	section(w, "NEIGHBOR MAC DEV KIND", neighborRows(st))
+	section(w, "MASQUERADE UPLINK NETWORK", masqueradeRows(st))
 	for _, i := range st.Interfaces {
 		if i.UnderWay {
 			fmt.Fprintf(w, "\nA change of %s never came to its end: put it right with: osl recover %s\n", i.Name, st.Name)
@@ -126,6 +130,13 @@ func section(w io.Writer, head string, rows [][]string) {
 		fmt.Fprintln(w)
 		columns(w, head, rows)
 	}
+}
+
+func masqueradeRows(st *osl.Status) (rows [][]string) {
+	for _, m := range st.Masquerade {
+		rows = append(rows, []string{m.Subnet.String(), m.Uplink, m.Network})
+	}
+	return rows
 }
 
 func interfaceRows(st *osl.Status) [][]string {
@@ -191,11 +202,15 @@ func peerRows(st *osl.Status) (rows [][]string) {
 			if !p.LatestHandshake.IsZero() {
 				since = time.Since(p.LatestHandshake).Round(time.Second).String() + " ago"
 			}
+			with := fields(struct {
+				Preshared           bool `json:"preshared_key,omitempty"`
+				PersistentKeepalive int  `json:"persistent_keepalive,omitempty"`
+			}{p.Preshared, p.PersistentKeepalive}, nil)
 			var ips []string
 			for _, ip := range p.AllowedIPs {
 				ips = append(ips, ip.String())
 			}
-			rows = append(rows, []string{p.PublicKey.String(), i.Name, endpoint, strings.Join(ips, ","), since, fmt.Sprint(p.RxBytes), fmt.Sprint(p.TxBytes)})
+			rows = append(rows, []string{p.PublicKey.String(), i.Name, endpoint, strings.Join(ips, ","), strings.Join(with, " "), since, fmt.Sprint(p.RxBytes), fmt.Sprint(p.TxBytes)})
 		}
 	}
 	return rows
@@ -206,6 +221,9 @@ func kindOf(i osl.InterfaceStatus) string {
 	words := []string{i.Type}
 	if g := i.WireGuard; g != nil {
 		words = append(words, "public_key="+g.PublicKey.String(), fmt.Sprintf("listen_port=%d", g.ListenPort))
+		if g.FwMark != 0 {
+			words = append(words, fmt.Sprintf("fwmark=%d", g.FwMark))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(i.Details)) {
 		words = append(words, name+"="+strings.ReplaceAll(i.Details[name], " ", ","))

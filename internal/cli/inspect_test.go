@@ -32,9 +32,9 @@ func TestInspectShowsEachFieldOfARoute(t *testing.T) {
 func TestInspectShowsWhatAnInterfaceHas(t *testing.T) {
 	p := netip.MustParsePrefix("10.0.0.1/32")
 	preferred := uint32(0)
-	st := &osl.Status{Interfaces: []osl.InterfaceStatus{{Name: "e0", AltNames: []string{"up0", "up1"}, Group: 5, Promisc: true, AllMulticast: true,
+	st := &osl.Status{Interfaces: []osl.InterfaceStatus{{Name: "e0", AltNames: []string{"up0", "up1"}, Group: 5, Promisc: true, AllMulticast: true, ARP: true, TxQueueLen: 1000, MTU: 1500,
 		Impair: &osl.ImpairSpec{Delay: osl.Duration(10 * time.Millisecond), Loss: 1}, Addresses: []netip.Prefix{p},
-		AddressOptions: map[netip.Prefix]osl.AddressOptions{p: {Peer: netip.MustParseAddr("10.0.0.2"), ValidLft: 4000000000, PreferredLft: &preferred, Home: true}}}, {Name: "e1"}}}
+		AddressOptions: map[netip.Prefix]osl.AddressOptions{p: {Peer: netip.MustParseAddr("10.0.0.2"), ValidLft: 4000000000, PreferredLft: &preferred, Home: true}}}, {Name: "e1", ARP: true, TxQueueLen: 1000}}}
 	want := [][]string{{"e0", "allmulticast, altnames=up0,up1, group=5, promisc, impair: delay=10ms loss=1%, 10.0.0.1/32: home peer=10.0.0.2 preferred_lft=0 valid_lft=4000000000"}}
 	if got := withRows(st); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -6,27 +6,55 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/plan"
 )
 
-// withRows tell what a file may say of interfaces that no other table has.
+// withRows tell what a file may say of interfaces that no other table has, in the words of
+// that, where it is not what the kernel makes.
 func withRows(st *osl.Status) (rows [][]string) {
 	for _, i := range st.Interfaces {
-		words := fields(struct {
-			AltNames     []string `json:"altnames,omitempty"`
-			Group        int      `json:"group,omitempty"`
-			Promisc      bool     `json:"promisc,omitempty"`
-			AllMulticast bool     `json:"allmulticast,omitempty"`
-		}{i.AltNames, i.Group, i.Promisc, i.AllMulticast})
-		if i.Impair != nil {
-			words = append(words, "impair: "+strings.Join(fields(i.Impair), " "))
+		ipv6 := i.IPv6
+		if st.Name == osl.HostName && i.Origin == "" || ipv6 == "link-local" && hasIPv6(i) { // as the kernel, or the address, has it
+			ipv6 = ""
 		}
-		for _, p := range i.Addresses {
-			if o := fields(i.AddressOptions[p]); len(o) > 0 {
-				words = append(words, p.String()+": "+strings.Join(o, " "))
+		words := fields(struct {
+			AltNames         []string `json:"altnames,omitempty"`
+			Group            int      `json:"group,omitempty"`
+			Promisc          bool     `json:"promisc,omitempty"`
+			AllMulticast     bool     `json:"allmulticast,omitempty"`
+			ARP              bool     `json:"arp"`
+			TxQueueLen       int      `json:"txqueuelen"`
+			AddrGenMode      string   `json:"addrgenmode,omitempty"`
+			GSOMaxSize       int      `json:"gso_max_size,omitempty"`
+			GSOMaxSegs       int      `json:"gso_max_segs,omitempty"`
+			GROMaxSize       int      `json:"gro_max_size,omitempty"`
+			IPv6             string   `json:"ipv6,omitempty"`
+			DisableARPForVIP bool     `json:"disable_arp_for_vip,omitempty"`
+			Note             string   `json:"note,omitempty"`
+		}{i.AltNames, i.Group, i.Promisc, i.AllMulticast, i.ARP, i.TxQueueLen, i.AddrGenMode, i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize, ipv6,
+			i.DisableARPForVIP, i.Note}, usualLink(i))
+		add := func(what string, list []string) {
+			if len(list) > 0 {
+				words = append(words, what+": "+strings.Join(list, " "))
 			}
+		}
+		if i.Impair != nil {
+			add("impair", fields(i.Impair, nil))
+		}
+		if i.Bridge != nil {
+			add("bridge", fields(i.Bridge, usualBridge))
+		}
+		if i.BridgePort != nil {
+			add("bridge_port", fields(i.BridgePort, usualPort(i)))
+		}
+		add("offloads", settings(i.AskedOffloads))
+		add("sysctls", settings(i.Sysctls))
+		for _, p := range slices.Concat(i.Addresses, i.Aliases) {
+			add(p.String(), fields(i.AddressOptions[p], nil))
 		}
 		if len(words) > 0 {
 			rows = append(rows, []string{i.Name, strings.Join(words, ", ")})
@@ -35,8 +63,55 @@ func withRows(st *osl.Status) (rows [][]string) {
 	return rows
 }
 
-// fields are those of a document that say something, with what they say.
-func fields(document any) (words []string) {
+// hasIPv6 reports whether an interface has an IPv6 address that somebody gave it.
+func hasIPv6(i osl.InterfaceStatus) bool {
+	for _, p := range slices.Concat(i.Addresses, i.Aliases) {
+		if p.Addr().Is6() && !slices.Contains(i.Others, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// usualLink is what the kernel makes of a link of its type, in the words of a file.
+func usualLink(i osl.InterfaceStatus) map[string]string {
+	kind := plan.KindOf(i.Type)
+	usual := map[string]string{"arp": strconv.FormatBool(!kind.NoARP || i.Details["mode"] == "l2"), "txqueuelen": strconv.Itoa(kind.UsualQueue()),
+		"addrgenmode": "eui64", "gso_max_size": "65536", "gso_max_segs": "65535", "gro_max_size": "65536", "ipv6": "off"}
+	if kind.NoAddrGen {
+		usual["addrgenmode"] = "none"
+	}
+	return usual
+}
+
+// What the kernel makes of a bridge and of a port. VLANs have a table of their own.
+var usualBridge = map[string]string{"vlan_filtering": "false", "vlan_protocol": "802.1Q", "vlan_default_pvid": "1", "stp": "false", "priority": "32768",
+	"ageing_time": "5m0s", "forward_delay": "15s", "hello_time": "2s", "max_age": "20s", "mcast_snooping": "true", "mcast_querier": "false", "vlans": anything, "pvid": anything}
+
+func usualPort(i osl.InterfaceStatus) map[string]string {
+	cost := "2"
+	if i.Type != "veth" { // by its speed, and of most that there is none
+		cost = "100"
+	}
+	return map[string]string{"learning": "true", "flood": "true", "mcast_flood": "true", "bcast_flood": "true", "isolated": "false", "hairpin": "false",
+		"neigh_suppress": "false", "guard": "false", "root_block": "false", "fastleave": "false", "cost": cost, "priority": "32", "mcast_router": "1",
+		"vlans": anything, "pvid": anything}
+}
+
+// anything is usual of what is told elsewhere.
+const anything = "*"
+
+// settings are those of a map, with their values.
+func settings[V any](all map[string]V) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, fmt.Sprintf("%s=%v", name, all[name]))
+	}
+	return list
+}
+
+// fields are those of a document that say something, with what they say, where that is not
+// the usual.
+func fields(document any, usual map[string]string) (words []string) {
 	text, err := json.Marshal(document)
 	said := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -48,17 +123,18 @@ func fields(document any) (words []string) {
 		return []string{err.Error()}
 	}
 	for _, name := range slices.Sorted(maps.Keys(said)) {
-		switch v := said[name].(type) {
-		case bool:
+		value := fmt.Sprint(said[name])
+		if list, is := said[name].([]any); is {
+			value = strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
+		}
+		switch {
+		case usual[name] == value || usual[name] == anything:
+		case value == "true":
 			words = append(words, name)
-		case []any:
-			var list []string
-			for _, x := range v {
-				list = append(list, fmt.Sprint(x))
-			}
-			words = append(words, name+"="+strings.Join(list, ","))
+		case strings.Contains(value, " "):
+			words = append(words, name+"="+strconv.Quote(value))
 		default:
-			words = append(words, fmt.Sprintf("%s=%v", name, v))
+			words = append(words, name+"="+value)
 		}
 	}
 	return words

@@ -15,7 +15,7 @@
 //	down.go destroy.go leave.go ends.go
 //	              a network, or a sandbox, that ends; one that stays and osl leaves;
 //	              the other ends of what ends
-//	state.go stands.go held.go watch.go memory.go change.go
+//	state.go asked.go stands.go held.go watch.go memory.go change.go
 //	              what there is, and what was done, for who asks
 //
 // How a plan is carried out:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,6 +20,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
+	"github.com/seed59451c2b/osl/internal/stand"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // masqChain is the one chain of osl's table.
@@ -127,6 +130,33 @@ func readMasquerade(ctx context.Context, fd int, table string) (list []plan.Masq
 		}
 	}
 	return nil, false, nil
+}
+
+// masqueradesOf reads osl's tables of all networks; none for who may not see them.
+func masqueradesOf(ctx context.Context, fd int) (list []stand.Masquerade, err error) {
+	var names []string
+	err = withNFT(fd, func(c *nftables.Conn) error {
+		tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+		for _, t := range tables {
+			names = append(names, t.Name)
+		}
+		return err
+	})
+	if isNoNFT(err) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	for _, name := range names {
+		network, osls := plan.NetworkOfTable(name)
+		if !osls || err != nil {
+			continue
+		}
+		var set []plan.Masq
+		set, _, err = readMasquerade(ctx, fd, name)
+		for _, m := range set {
+			list = append(list, stand.Masquerade{Masq: want.Masq(m), Network: network})
+		}
+	}
+	return list, err
 }
 
 func readTable(fd int, table string) (list []plan.Masq, odd bool, err error) {

@@ -195,7 +195,7 @@ func standsOnHost(ctx context.Context, network string) (*stand.Standing, error) 
 		return nil, err
 	}
 	defer host.Close()
-	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}, Links: map[string]map[string]string{}}}
+	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}}}
 	if s.State, err = readOnHost(ctx, host.conn, network, nil); err != nil {
 		return nil, err
 	}
@@ -232,13 +232,10 @@ func settingsOnHost(s *stand.Standing, network string) error {
 		}
 		s.Settings.Sandbox[path] = value
 	}
-	for i := range s.State.Links {
-		l := &s.State.Links[i]
-		own, usual, err := sysctl.OfLink(l.Name)
-		if err != nil {
-			return err
-		}
-		s.Settings.Links[l.Name] = plan.AskedSettings(l, own, usual)
+	paths, err := askedPaths(s.State)
+	if err != nil {
+		return err
 	}
-	return nil
+	s.Settings.Links, err = askedOfLinks(s.State.Links, paths)
+	return err
 }

@@ -189,11 +189,20 @@ func readNeighs(ctx context.Context, conn *netlink.Conn, links []rtnl.Link) (lis
 
 // Inspect reads what the sandbox holds.
 func (n *Namespace) Inspect(ctx context.Context) (*stand.Sandbox, error) {
-	r, err := n.reading(ctx)
+	r, err := n.inspect(ctx)
 	if err != nil {
 		return nil, fail("inspect the sandbox", n.key, "", err)
 	}
 	return r.Sandbox(), nil
+}
+
+// inspect is reading, with the settings that were asked for.
+func (n *Namespace) inspect(ctx context.Context) (*stand.Reading, error) {
+	r, err := n.reading(ctx)
+	if err == nil {
+		err = n.readAsked(ctx, r)
+	}
+	return r, err
 }
 
 func (n *Namespace) reading(ctx context.Context) (*stand.Reading, error) {

@@ -42,7 +42,7 @@ func (n *Namespace) watch(ctx context.Context, yield func(*stand.Sandbox) bool) 
 		}
 	}()
 	for last := (*stand.Sandbox)(nil); ; {
-		r, err := n.reading(ctx)
+		r, err := n.inspect(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

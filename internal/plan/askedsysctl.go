@@ -16,21 +16,33 @@ var ofType = []string{"ipv6/conf/%s/use_tempaddr", "ipv6/conf/%s/rtr_solicits", 
 const addrGenMode = "ipv6/conf/%s/addr_gen_mode"
 
 // settingMarks are those of the settings that are asked for, by their paths, with %s for a
-// link; but for what osl itself says of all links of a sandbox, and what a new link has by
-// its type.
+// link.
 func settingMarks(list []Setting) (marks []string) {
 	for _, x := range list {
-		_, name, setting, ofLink := confOf(x.Path)
-		if ofLink && (name == "all" || name == "default") && slices.Contains(impliedOfAll, setting) || slices.Contains(ofType, x.Path) {
-			continue
-		}
-		if m := nameMark(x.Path); !x.Dropped && !slices.Contains(marks, m) {
+		if m := settingMark(x.Path); !x.Dropped && !slices.Contains(marks, m) {
 			marks = append(marks, m)
 		}
 	}
 	slices.Sort(marks)
 	return marks
 }
+
+// markStays begins the marks of settings that stay where they are asked for no more, and are
+// told only.
+const markStays = "="
+
+// settingMark stands in a tag for a setting: one that stays is what osl itself says of all links
+// of a sandbox, and what a new link has by its type.
+func settingMark(path string) string {
+	_, name, setting, ofLink := confOf(path)
+	if ofLink && (name == "all" || name == "default") && slices.Contains(impliedOfAll, setting) || slices.Contains(ofType, path) {
+		return markStays + nameMark(path)
+	}
+	return nameMark(path)
+}
+
+// WasAsked reports whether a setting is among those that marks are of.
+func WasAsked(marks []string, path string) bool { return slices.Contains(marks, settingMark(path)) }
 
 // VIPSettings are what keeps an interface quiet about addresses of others.
 var VIPSettings = []Setting{{Path: "ipv4/conf/%s/arp_ignore", Value: "1"}, {Path: "ipv4/conf/%s/arp_announce", Value: "2"}}
@@ -57,7 +69,7 @@ func (f *Iface) marks() []string {
 // asked are, with what they are where nobody asks: usual tells all that may be meant, by their paths.
 func withDropped(list, asked []Setting, marks []string, usual map[string]string) []Setting {
 	gone := slices.DeleteFunc(slices.Clone(marks), func(m string) bool {
-		return slices.ContainsFunc(asked, func(x Setting) bool { return nameMark(x.Path) == m })
+		return strings.HasPrefix(m, markStays) || slices.ContainsFunc(asked, func(x Setting) bool { return nameMark(x.Path) == m })
 	})
 	if len(gone) == 0 {
 		return list

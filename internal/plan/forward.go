@@ -32,6 +32,11 @@ func HostNotes(lo *rtnl.Link) (list []HostNote) {
 	return list
 }
 
+// Forwarded reports whether the note of a network says that it asked for one of Forwards.
+func Forwarded(notes []HostNote, path string) bool {
+	return slices.Contains(Forwards, path) && (&State{Notes: notes}).noted("", true, path) != nil
+}
+
 // noted returns what the notes of a network, or those of all others, say of one of
 // Forwards: the setting itself first.
 func (s *State) noted(network string, others bool, path string) (steps []Step) {

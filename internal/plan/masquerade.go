@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -41,6 +42,13 @@ func TableOf(network string) string {
 		}
 	}
 	return b.String()
+}
+
+// NetworkOfTable returns the network of a table that TableOf names; ok is false for others.
+func NetworkOfTable(table string) (network string, ok bool) {
+	name, ok := strings.CutPrefix(table, tablePrefix)
+	network, err := url.PathUnescape(strings.ReplaceAll(name, "_", "%"))
+	return network, ok && err == nil && TableOf(network) == table
 }
 
 // Command returns the commands of nft that do the same.

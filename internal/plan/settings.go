@@ -59,29 +59,20 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 	return s
 }
 
-// AskedSettings returns those settings of a link on the host that were asked for, as they are,
-// by the rest of their paths: the defaults there may be anybody's. own are all of the link, and
-// usual the defaults, by their paths with %s.
-func AskedSettings(l *rtnl.Link, own, usual map[string]string) map[string]string {
+// AskedSettings returns the paths of those of a link's settings that were asked for, and that
+// nothing else says, out of all that links have: with %s for a link.
+func AskedSettings(l *rtnl.Link, all []string) (list []string) {
+	if !strings.Contains(l.Alias, marksField) {
+		return nil
+	}
 	t, _ := ParseTag(l.Alias)
-	asked := map[string]string{}
-	for path, value := range own {
+	for _, path := range all {
 		family, _, setting, _ := confOf(path)
-		rest := family + "/" + setting
-		is := slices.Contains(t.Marks, nameMark(path))
-		switch { // those of ofType have no mark
-		case slices.Contains(impliedOfLink, rest):
-			is = false
-		case rest == "ipv6/accept_dad": // osl makes it 0
-			is = value != "0" && !l.Inet.DisableIPv6
-		case slices.Contains(ofType, path):
-			is = value != usual[path]
-		}
-		if is {
-			asked[rest] = value
+		if WasAsked(t.Marks, path) && !slices.Contains(impliedOfLink, family+"/"+setting) {
+			list = append(list, path)
 		}
 	}
-	return asked
+	return list
 }
 
 // confOf takes the path of a setting of links apart: ipv4/conf/eth0/rp_filter.
@@ -109,6 +100,11 @@ var impliedOfSandbox = []string{
 	"ipv6/conf/default/forwarding", // ipv6/conf/all/forwarding
 	"ipv4/tcp_fastopen_key", "ipv6/conf/all/stable_secret", "ipv6/conf/default/stable_secret",
 	"ipv4/tcp_available_congestion_control",
+}
+
+// IsSecret reports whether a setting of a sandbox is one that nothing tells.
+func IsSecret(path string) bool {
+	return path == "ipv4/tcp_fastopen_key" || strings.HasSuffix(path, "/stable_secret")
 }
 
 // impliedOfLink are those of a link that something else of it says, a secret among them, and

@@ -29,6 +29,8 @@ type Sandbox struct {
 	OtherNexthops        []want.Nexthop
 	Rules                []want.Rule
 	OtherRules           []OtherRule
+	Sysctls              map[string]string
+	Masquerade           []Masquerade
 }
 
 // OtherRoute is a route that osl does not hold: osl.OtherRoute.
@@ -58,7 +60,7 @@ type Iface struct {
 	Source, Origin, Note               string
 	UnderWay                           bool
 	MAC                                net.HardwareAddr
-	MTU                                int
+	MTU, TxQueueLen                    int
 	Up, Carrier                        bool
 	Master                             string
 	IPv6                               string
@@ -67,7 +69,7 @@ type Iface struct {
 	Routes                             []netip.Prefix
 	Impair                             *want.Impair
 	WireGuard                          *WireGuard
-	Offloads                           map[string]bool
+	Offloads, AskedOffloads            map[string]bool
 	AltNames                           []string
 	Group                              int
 	Promisc, AllMulticast, ARP         bool
@@ -75,6 +77,8 @@ type Iface struct {
 	GSOMaxSize, GSOMaxSegs, GROMaxSize int
 	Bridge                             *want.Bridge
 	BridgePort                         *want.BridgePort
+	Sysctls                            map[string]string
+	DisableARPForVIP                   bool
 }
 
 // WireGuard is what the kernel says of a wireguard, without its secrets:
@@ -100,7 +104,8 @@ type WireGuardPeer struct {
 // Sandbox tells what a reading found.
 func (r *Reading) Sandbox() *Sandbox {
 	s := r.State
-	x := &Sandbox{Name: r.Name, Key: r.Key, From: r.From, Owner: r.Owner, Gateway: s.Gateway(true), Gateway6: s.Gateway(false),
+	x := &Sandbox{Name: r.Name, Key: r.Key, From: r.From, Owner: r.Owner, Gateway: r.gateway(true), Gateway6: r.gateway(false),
+		Sysctls: byName(r.Asked.Sandbox), Masquerade: r.Masquerades,
 		Interfaces: make([]Iface, 0, len(s.Links))}
 	if lo := s.ByIndex(1); lo != nil {
 		var t plan.SandboxTag
@@ -130,6 +135,9 @@ func (r *Reading) Sandbox() *Sandbox {
 		}
 		if on := s.Features[l.Index]; on != nil {
 			f.Offloads = plan.Changeable(on)
+			if t, osls := plan.ParseTag(l.Alias); osls {
+				f.AskedOffloads = t.AskedOffloads(on)
+			}
 		}
 		if f.Name != "lo" || len(f.Aliases) > 0 || slices.ContainsFunc(f.Addresses, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 			x.Interfaces = append(x.Interfaces, f)
@@ -178,7 +186,7 @@ func (r *Reading) Iface() *Iface {
 // iface tells what a link is. s is what is on it.
 func (r *Reading) iface(s *plan.State, l *rtnl.Link) Iface {
 	o := want.LinkOptionsOf(&l.Options)
-	x := Iface{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, Up: l.Up(), Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: l.MAC,
+	x := Iface{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, TxQueueLen: l.TxQLen, Up: l.Up(), Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: l.MAC,
 		Details: plan.Details(l), UnderWay: r.All || r.Some[l.Index], WireGuard: wireGuard(r.State.WireGuards[l.Index]),
 		Group: valueOf(o.Group), Promisc: valueOf(o.Promisc), AllMulticast: valueOf(o.AllMulticast), ARP: valueOf(o.ARP),
 		AddrGenMode: o.AddrGenMode, GSOMaxSize: o.GSOMaxSize, GSOMaxSegs: o.GSOMaxSegs, GROMaxSize: o.GROMaxSize}
@@ -199,6 +207,8 @@ func (r *Reading) iface(s *plan.State, l *rtnl.Link) Iface {
 	default:
 		x.IPv6 = "link-local"
 	}
+	x.DisableARPForVIP = hidesVIPs(l)
+	x.Sysctls = otherwise(byName(r.Asked.Links[l.Name]), &x)
 	for _, a := range s.Addrs {
 		if o, any := want.AddressOptionsOf(a); any {
 			if x.AddressOptions == nil {
@@ -221,6 +231,30 @@ func (r *Reading) iface(s *plan.State, l *rtnl.Link) Iface {
 		}
 	}
 	return x
+}
+
+// hidesVIPs reports whether a link is as disable_arp_for_vip makes it.
+func hidesVIPs(l *rtnl.Link) bool { return l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2 }
+
+// acceptRA is the setting by which IPv6 hears routers, and heard are its values by what IPv6
+// is called.
+const acceptRA = "ipv6.accept_ra"
+
+var heard = map[string]string{"auto": "2", "link-local": "0"}
+
+// otherwise leaves out of the settings of a link those that IPv6 and DisableARPForVIP say.
+func otherwise(settings map[string]string, x *Iface) map[string]string {
+	if x.DisableARPForVIP {
+		delete(settings, "ipv4.arp_ignore")
+		delete(settings, "ipv4.arp_announce")
+	}
+	if settings[acceptRA] == heard[x.IPv6] {
+		delete(settings, acceptRA)
+	}
+	if len(settings) == 0 {
+		return nil
+	}
+	return settings
 }
 
 // isDirect reports whether a route of osl's is one of an interface: to a network that

@@ -56,7 +56,7 @@ func (s *Standing) Spec() want.Sandbox {
 
 // gateway returns the next hop of a default route that says nothing else: one with a source
 // or a size is among the routes.
-func (s *Standing) gateway(v4 bool) netip.Addr {
+func (s *Reading) gateway(v4 bool) netip.Addr {
 	for _, r := range s.State.Routes {
 		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() == v4 && r.Via.IsValid() && !plan.IsStatic(r) {
 			if l := s.State.ByIndex(r.Index); l != nil && r.Via.Is6() && r.Via.IsLinkLocalUnicast() {
@@ -111,7 +111,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 		far := s.connected(&f, sandbox, l, links[l.Parent])
 		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU()) // an end that says none gets the other one's
 	}
-	if f.DisableARPForVIP = l.Inet.ARPIgnore == 1 && l.Inet.ARPAnnounce == 2; f.DisableARPForVIP {
+	if f.DisableARPForVIP = hidesVIPs(l); f.DisableARPForVIP {
 		delete(f.Sysctls, "ipv4.arp_ignore")
 		delete(f.Sysctls, "ipv4.arp_announce")
 	}
@@ -146,16 +146,16 @@ func (s *Standing) connected(f *want.Iface, sandbox string, l, below *rtnl.Link)
 
 // ipv6 says how IPv6 is on where an address does not say it. mode is what it is.
 func ipv6(f *want.Iface, mode string) {
-	const accept, disable = "ipv6.accept_ra", "ipv6.disable_ipv6"
+	const disable = "ipv6.disable_ipv6"
 	six := slices.ContainsFunc(slices.Concat(f.Addresses, f.Aliases), func(p netip.Prefix) bool { return p.Addr().Is6() })
-	heard := f.Sysctls[accept]
+	hears := f.Sysctls[acceptRA]
 	switch {
 	case mode == "off":
-		delete(f.Sysctls, accept)
+		delete(f.Sysctls, acceptRA)
 	case f.Name == "lo":
-	case heard == "0", heard == "2":
-		f.IPv6 = map[string]string{"0": "link-local", "2": "auto"}[heard]
-		delete(f.Sysctls, accept)
+	case hears == heard["link-local"], hears == heard["auto"]:
+		f.IPv6 = map[string]string{"0": "link-local", "2": "auto"}[hears]
+		delete(f.Sysctls, acceptRA)
 	case !six:
 		if f.Sysctls == nil {
 			f.Sysctls = map[string]string{}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 	"github.com/seed59451c2b/osl/types"
 )
 
@@ -18,6 +19,10 @@ type Reading struct {
 	State     *plan.State // the links in the order in which they came
 	// Where the namespace was found, if osl pinned it at the key, and whose it is.
 	From, Owner string
+	// Asked are the settings that were asked for, as they are; of the host those that a network
+	// turned on. Masquerades are the host's.
+	Asked       plan.Set
+	Masquerades []Masquerade
 	// Of a change that has not come to its end are all of it, or some links.
 	All  bool
 	Some map[int]bool
@@ -32,6 +37,12 @@ type Standing struct {
 	Far map[int]Far
 	// Settings are those that differ from what a new sandbox has.
 	Settings plan.Set
+}
+
+// Masquerade is one of a network.
+type Masquerade struct {
+	want.Masq
+	Network string
 }
 
 // Far is a link of another namespace.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,6 +86,32 @@ func OfLink(name string) (own, usual map[string]string, err error) {
 		}
 	}
 	return own, usual, nil
+}
+
+// Names returns the paths of the settings of the calling thread's namespace: those of all links,
+// which have them alike, with the name default.
+func Names() (paths []string, err error) {
+	err = names(root, "", &paths)
+	return paths, err
+}
+
+func names(dir, path string, paths *[]string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	ofLinks := strings.HasSuffix(path, "/conf/") || strings.HasSuffix(path, "/neigh/")
+	for _, e := range entries {
+		switch {
+		case !e.IsDir():
+			*paths = append(*paths, path+e.Name())
+		case !ofLinks || e.Name() == "default" || e.Name() == "all":
+			if err := names(dir+"/"+e.Name(), path+e.Name()+"/", paths); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ignoreGone passes over what went with its link.
