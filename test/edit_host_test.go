@@ -149,6 +149,9 @@ func (r *drawer) hasOnHost(t *testing.T, n osl.Network) {
 		if !listed[dev] && len(slices.DeleteFunc(addrsOf(t, "", dev), func(s string) bool { return strings.HasPrefix(s, "fe80:") })) > 0 {
 			r.Errorf("the host's %s has addresses that nobody asked for", dev)
 		}
+		if a := l.Attrs(); !listed[dev] && (a.TxQLen != 1000 || a.Group != 0 || a.MTU != 1500 || a.GROMaxSize != 65536) {
+			r.Errorf("the host's %s has a queue of %d, the group %d, the MTU %d, gro_max_size %d, which its entry asked for, that is gone", dev, a.TxQLen, a.Group, a.MTU, a.GROMaxSize)
+		}
 		if l.Attrs().MasterIndex != index {
 			r.Errorf("the host's %s is no port of %q", dev, master)
 		}

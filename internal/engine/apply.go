@@ -261,6 +261,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		if err := p.leaveOut(write); err != nil {
 			return fail("read the host", "", "", err)
 		}
+		plan.Unlisted(p.want, p.have)
 		if err := p.outlive(ctx, write); err != nil {
 			return err
 		}

@@ -222,6 +222,13 @@ func (d *decoder) unlisted(sources []*source) {
 	for i, s := range d.file.Sandboxes {
 		at[s.Name] = i
 	}
+	if _, listed := at[osl.HostName]; !listed {
+		if i := slices.IndexFunc(d.file.Links, d.makesHost); i >= 0 {
+			at[osl.HostName] = len(d.file.Sandboxes)
+			d.file.at[fmt.Sprintf("sandboxes[%d]", len(d.file.Sandboxes))] = d.file.at[fmt.Sprintf("links[%d]", i)]
+			d.file.Sandboxes = append(d.file.Sandboxes, osl.Spec{Name: osl.HostName})
+		}
+	}
 	add := func(e osl.Endpoint, path string) {
 		i, ok := at[e.Sandbox]
 		if !ok || slices.ContainsFunc(d.file.Sandboxes[i].Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface }) {
@@ -258,6 +265,24 @@ func (d *decoder) unlisted(sources []*source) {
 			}
 		}
 	}
+}
+
+// withLink are the fields that a link has in the kernel, or the end that osl makes first says for
+// both: an end on the host has them without an entry.
+var withLink = []string{"ends", "mtu", "mode", "policy", "peer_policy", "numtxqueues", "numrxqueues"}
+
+// makesHost reports whether a link says something of its end on the host: the file then lists
+// that by the link.
+func (d *decoder) makesHost(l osl.Link) bool {
+	return slices.ContainsFunc(l[:], func(e osl.Endpoint) bool {
+		return e.Sandbox == osl.HostName && slices.ContainsFunc(d.links[e], func(of layer) (says bool) {
+			d.from(of.src, func() {
+				pairs, _ := d.entries(d.resolve(of.n))
+				says = slices.ContainsFunc(pairs, func(p *ast.MappingValueNode) bool { return !slices.Contains(withLink, keyText(p.Key)) })
+			})
+			return says
+		})
+	})
 }
 
 // placeOf says where a part of the network stands.

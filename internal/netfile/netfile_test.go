@@ -307,3 +307,23 @@ sandboxes:
 		t.Errorf("sysctls %v, offloads %v, addresses %v", s.Sysctls, e.Offloads, e.Addresses)
 	}
 }
+
+// A link that says something of both ends lists its end on the host by that; an MTU both have
+// without.
+func TestLinkListsItsEndOnTheHost(t *testing.T) {
+	for says, wants := range map[string]int{"": 1, ", mtu: 1400": 1, ", txqueuelen: 77": 2, ", mtu: 1400, impair: {loss: 1%}": 2} {
+		f, err := Parse("n.yaml", []byte("defaults: {interface: {group: 7}}\nsandboxes: [{name: a}]\nlinks: [{ends: [a/e0, host/h0]"+says+"}, [a/e1, host/h1]]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(f.Sandboxes) != wants {
+			t.Errorf("with %q it has the sandboxes %+v", says, f.Sandboxes)
+		}
+		if wants == 2 {
+			if host := f.Sandboxes[1]; host.Name != osl.HostName || host.Interfaces[0].Name != "h0" || *host.Interfaces[0].Group != 7 ||
+				!strings.Contains(f.Problem("sandboxes[1].interfaces[0]", "x").Error(), "n.yaml:3:") {
+				t.Errorf("with %q the host has %+v", says, host)
+			}
+		}
+	}
+}

@@ -48,8 +48,8 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}
-	if f.Owner != "" && tag.Network != f.Owner { // so far an end that nobody said anything of
-		tag.Network = f.Owner
+	if f.Owner != "" && tag.Network != f.network() { // so far, or from now on, an end that nobody says anything of
+		tag.Network = f.network()
 		alias := tag.String()
 		set.Alias, old.Alias, changed = &alias, &l.Alias, true
 	}

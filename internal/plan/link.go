@@ -99,7 +99,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU
 	}
-	if tag.Network = w.Owner; w.Owner != "" && w.MadeBy != nil {
+	if tag.Network = w.network(); w.Owner != "" && w.MadeBy != nil {
 		tag.Origin = Far
 	}
 	tag.Born, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Note, b.entries[end{key, w.Name}], w.asked

@@ -55,8 +55,10 @@ type Iface struct {
 	MadeBy     *End       // of a veth that is made from its other end
 	// From is the existing link of the host that moves in.
 	From *HostLink
-	// Owner is the network that a link of the host's is made for.
-	Owner string
+	// Owner is the network that a link of the host's is made for, and Unlisted says of an end of
+	// one there that the network says nothing of it any more.
+	Owner    string
+	Unlisted bool
 	// Fresh is a link that is none of those that are there.
 	Fresh bool
 	// Keep configures a link that is in the sandbox and osl does not hold.
