@@ -134,7 +134,7 @@ func (v *VLANRange) UnmarshalText(b []byte) (err error) {
 		}
 	}
 	if err != nil {
-		return fault.Invalidf(`%q is no VLAN: write 20, 30-39 or "40 untagged"`, b)
+		return fault.Invalidf(`%q is no VLAN: write 20, 30-39 or "40 untagged", and as pvid the one of frames without a tag`, b)
 	}
 	*v = r
 	return nil

@@ -230,8 +230,12 @@ func (r *run) revert(op plan.Op) error {
 }
 
 // leftovers tells what an inverse that failed leaves. What is there already is as
-// it was, but not a name on the host that keeps a link from coming home.
+// it was, but not a name on the host that keeps a link from coming home; so is what the
+// kernel has no support for.
 func (r *run) leftovers(op plan.Op, err error) []string {
+	if op.Unsupported && errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
 	if err != nil && !plan.NoEntry(op.Do, err) && (!plan.Absent(err) || isHome(op) && errors.Is(err, unix.EEXIST)) {
 		return []string{r.leftover(op, err)}
 	}

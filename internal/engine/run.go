@@ -236,7 +236,7 @@ func (r *run) forward(ops []plan.Op) error {
 				continue
 			}
 			if ops[0].Half { // the addresses may have gone with a link's IPv6
-				r.undo = append(r.undo, ops[0].Undo)
+				r.undo = append(r.undo, afterHalf(ops[0], err))
 			}
 			return ofAction(ops[0], err)
 		}
@@ -296,7 +296,7 @@ func (r *run) send(ops []plan.Op) error {
 			errs[i] = nil // an earlier step took it along
 		}
 		if errs[i] == nil || op.Half || unknown != nil {
-			r.undo = append(r.undo, op.Undo)
+			r.undo = append(r.undo, afterHalf(op, errs[i]))
 		}
 		if errs[i] != nil && first == nil {
 			first = ofAction(op, errs[i])
@@ -306,6 +306,19 @@ func (r *run) send(ops []plan.Op) error {
 		return ofAction(ops[0], unknown)
 	}
 	return first
+}
+
+// afterHalf returns what takes a step back that has happened, or of which the kernel may have
+// done a part before the one that it refused.
+func afterHalf(op plan.Op, refused error) []plan.Op {
+	if !errors.Is(refused, unix.EOPNOTSUPP) {
+		return op.Undo
+	}
+	undo := slices.Clone(op.Undo)
+	for i := range undo {
+		undo[i].Unsupported = true
+	}
+	return undo
 }
 
 // step carries out an operation that is no netlink message.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,4 +111,35 @@ func TestUndoWhereTheNameIsTaken(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	w.must(host.One(ctx, rtnl.DelLink(4321)))
+}
+
+// What the kernel has no support for did not happen, so nothing of it is left when it is not
+// taken back either. What does not happen for another reason is.
+func TestUndoOfWhatIsNotSupported(t *testing.T) {
+	w, n := undoWorld(t)
+	ctx := context.Background()
+	w.must(n.AddInterface("va", "eth"))
+	links, err := connOf(t, n).Links(ctx)
+	w.must(err)
+	i := slices.IndexFunc(links, func(l rtnl.Link) bool { return l.Kind == "veth" })
+	stp := func(index int, on uint32) plan.Op { // of what is no bridge
+		op := plan.Op{NS: n.Key(), Dev: "eth", Half: true}
+		set := plan.SetBridge{Index: index}
+		set.Options.Set(rtnl.BridgeSTP, on)
+		op.Do = set
+		return op
+	}
+	for index, refused := range map[int]bool{links[i].Index: false, 9999: true} {
+		op := stp(index, 1)
+		op.Undo = []plan.Op{stp(index, 0)}
+		if refused { // ENODEV of the step, and of a step that was done EOPNOTSUPP
+			op.Undo = []plan.Op{stp(links[i].Index, 0)}
+		}
+		r := engine.NewRun(ctx, engineOf(t, n))
+		err := r.Do([]plan.Op{op}, plan.Commit{})
+		r.Close()
+		if err == nil || errors.Is(err, osl.ErrIncomplete) != refused {
+			t.Errorf("of the link %d: %v", index, err)
+		}
+	}
 }

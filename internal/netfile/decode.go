@@ -271,6 +271,8 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more .
 	hint := "; there are: " + strings.Join(names, ", ")
 	if h := near.Hint(name, names); h != "" {
 		hint = h
+	} else if in := within(t, name); in != "" {
+		hint = fmt.Sprintf("; it is one of %s: write %s: {%s: …}", in, in, name)
 	}
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }
@@ -296,7 +298,7 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 			key := reflect.New(v.Type().Key())
 			if u, ok := key.Interface().(encoding.TextUnmarshaler); ok {
 				if err := u.UnmarshalText([]byte(e.name)); err != nil {
-					d.fail(e.key, "%q is not %s: %s", e.name, textForms[v.Type().Key()], reason(err))
+					d.fail(e.key, "%s", noText(e.name, v.Type().Key(), err))
 					return
 				}
 			} else {

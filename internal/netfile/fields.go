@@ -1,6 +1,7 @@
 package netfile
 
 import (
+	"encoding"
 	"reflect"
 	"strings"
 	"sync"
@@ -34,6 +35,21 @@ func fields(t reflect.Type) []field {
 
 // known has the fields of the types that were met.
 var known sync.Map
+
+// within names the field of a type that is a mapping with a field of the name, empty for
+// none.
+func within(t reflect.Type, name string) string {
+	for _, f := range fields(t) {
+		in := t.Field(f.index).Type
+		if in.Kind() == reflect.Pointer {
+			in = in.Elem()
+		}
+		if in.Kind() == reflect.Struct && !reflect.PointerTo(in).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && find(fields(in), name) != nil {
+			return f.name
+		}
+	}
+	return ""
+}
 
 // telling returns the field that shows best what a type is about: one that it
 // must have.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -26,8 +27,17 @@ func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type) {
 		err = u.UnmarshalText([]byte(s))
 	}
 	if err != nil {
-		d.fail(n, "%q is not %s: %s", s, form, reason(err))
+		d.fail(n, "%s", noText(s, t, err))
 	}
+}
+
+// noText says that a text is none of a type, and why.
+func noText(s string, t reflect.Type, err error) string {
+	why := reason(err)
+	if strings.HasPrefix(why, strconv.Quote(s)) {
+		return why // all of it, as osl's own types do
+	}
+	return fmt.Sprintf("%q is not %s: %s", s, textForms[t], why)
 }
 
 var textForms = map[reflect.Type]string{

@@ -24,6 +24,9 @@ type Op struct {
 	Undo []Op
 	// Half says that the step may have happened in part though it failed.
 	Half bool
+	// Unsupported is what takes a step back that the kernel has no support for: it says the
+	// same of this, when it comes to what it did not do before.
+	Unsupported bool
 	// Last is a step that nothing takes back, and that can be done again: it
 	// comes when all else is done, and is carried through.
 	Last bool
