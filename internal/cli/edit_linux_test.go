@@ -131,7 +131,8 @@ func TestRefusedFiles(t *testing.T) {
 // What the kernel refuses of a link on one of the host is told of the sandbox that it is for.
 func TestRefusedOnTheHost(t *testing.T) {
 	// Without IPv6 they have no address that comes in the kernel's own time.
-	sh(t, "ip link add s0 type veth peer name s1; for l in s0 s1; do echo 1 > /proc/sys/net/ipv6/conf/$l/disable_ipv6; ip link set $l up; done")
+	sh(t, `ip link add s0 type veth peer name s1; for l in s0 s1; do echo 1 > /proc/sys/net/ipv6/conf/$l/disable_ipv6; ip link set $l up; done
+		for l in s0 s1; do until ip link show dev $l | grep -q 'state UP'; do sleep 0.02; done; done`)
 	defer sh(t, "ip link del s0")
 	before := traces(t)
 	for link, says := range map[string]string{

@@ -200,6 +200,34 @@ func TestPasteOfAnEditBesideRoutesOfOthers(t *testing.T) {
 	}
 }
 
+// Links that commands made have the kernel's indexes, which in two pairs may be the same: which
+// end is whose is known all the same.
+func TestPairsByHand(t *testing.T) {
+	text := func(links string) string {
+		return fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e}]}, {name: b, interfaces: [{name: e}]}, {name: c, interfaces: [{name: e}]}, {name: d, interfaces: [{name: e}]}]\nlinks: "+links)
+	}
+	before := traces(t)
+	defer func() {
+		runOSL(t, "down", "--force", "lab")
+		runOSL(t, "rm", "--force", "a", "b", "c", "d")
+		eventually(t, func() []string { return difference(before, traces(t)) })
+	}()
+	file := text("[[a/e, b/e], [c/e, d/e]]")
+	_, script, _ := runOSL(t, "diff", file)
+	sh(t, "set -e\n"+script)
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	for _, links := range []string{"[[a/e, d/e], [b/e, c/e]]", "[[a/e, c/e], [b/e, d/e]]", "[[a/e, b/e], [c/e, d/e]]"} {
+		file := text(links)
+		code, script, _ := runOSL(t, "diff", file)
+		if code != exitDiffer {
+			t.Fatalf("to %s: exit code %d\n%s", links, code, script)
+		}
+		sh(t, "set -e\n"+script)
+		want(t, exitDone, []string{"nothing to change"}, "up", file)
+		want(t, exitDone, strings.Split(links[1:len(links)-1], ", [")[:1], "export", "a", "b", "c", "d")
+	}
+}
+
 // Machines read the kind of each change.
 func TestKindOfChange(t *testing.T) {
 	testnet.NeedTun(t)

@@ -266,6 +266,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 			return err
 		}
 	}
+	if err := p.pairs(ctx); err != nil {
+		return err
+	}
 	if err := p.carries(); err != nil {
 		return err
 	}

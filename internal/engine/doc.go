@@ -9,7 +9,7 @@
 //	iface.go link.go setlink.go alias.go advertise.go route.go neigh.go bulk.go bulkstands.go
 //	              one change each; bulk.go many of a kind, bulkstands.go what of them is there
 //	inside.go     the sandbox, for who makes sockets there
-//	apply.go network.go source.go ask.go outlive.go onhost.go
+//	apply.go network.go source.go ask.go pairs.go outlive.go onhost.go
 //	              a whole network: opened, locked, read, planned; onhost.go what it
 //	              has on the host
 //	down.go destroy.go leave.go ends.go

@@ -214,8 +214,13 @@ func (p *prepared) holder(l *rtnl.Link) (key, network string) {
 		}
 		var other, lo rtnl.Link
 		errs, err := n.conn.Do(p.run.ctx, rtnl.GetLink(l.Parent, "", &other), rtnl.GetLink(1, "", &lo))
+		is := err == nil && errs[0] == nil && errs[1] == nil && isAcross(&other, l)
+		if host, err := p.run.space(plan.HostNS); is && err == nil {
+			is, err = n.isIn(p.run.ctx, &other, host)
+			is = is && err == nil
+		}
 		n.Close()
-		if err == nil && errs[0] == nil && errs[1] == nil && other.ParentNS && other.Parent == l.Index {
+		if is {
 			return key, plan.NetworkOf(&lo)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/seed59451c2b/osl/internal/base"
-	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -130,7 +129,7 @@ func (n *Namespace) farEnds(ctx context.Context, s *stand.Standing) error {
 	if err != nil {
 		return err
 	}
-	err = find(ctx, host.conn, want.HostName, sought, s.Far)
+	err = n.find(ctx, host, want.HostName, sought, s.Far)
 	host.Close()
 	if err != nil || len(sought) == 0 {
 		return err
@@ -144,7 +143,7 @@ func (n *Namespace) farEnds(ctx context.Context, s *stand.Standing) error {
 		if err != nil || other.id == n.id || other.host {
 			continue // what can not be opened has no end that could be named
 		}
-		err = find(ctx, other.conn, base.NameIn(ctx, key), sought, s.Far)
+		err = n.find(ctx, other, base.NameIn(ctx, key), sought, s.Far)
 		other.Close()
 		if err != nil || len(sought) == 0 {
 			return err
@@ -155,14 +154,14 @@ func (n *Namespace) farEnds(ctx context.Context, s *stand.Standing) error {
 
 // find looks in one namespace for what links are connected with, and takes those that
 // it finds out of sought.
-func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*rtnl.Link, far map[int]stand.Far) error {
+func (n *Namespace) find(ctx context.Context, other *Namespace, name string, sought map[int]*rtnl.Link, far map[int]stand.Far) error {
 	indexes := slices.Sorted(maps.Keys(sought))
 	found := make([]rtnl.Link, len(indexes))
 	reqs := make([]rtnl.Request, len(indexes))
 	for i, index := range indexes {
 		reqs[i] = rtnl.GetLink(sought[index].Parent, "", &found[i])
 	}
-	errs, err := conn.Do(ctx, reqs...)
+	errs, err := other.conn.Do(ctx, reqs...)
 	if err != nil {
 		return err
 	}
@@ -171,13 +170,21 @@ func find(ctx context.Context, conn *netlink.Conn, name string, sought map[int]*
 		if errs[i] != nil {
 			continue
 		}
-		if pair := plan.KindOf(l.Kind).Pair; pair && (o.Kind != l.Kind || o.Parent != l.Index || !o.ParentNS) || !pair && name != want.HostName {
+		if pair := plan.KindOf(l.Kind).Pair; pair && !isAcross(l, o) || !pair && name != want.HostName {
 			continue // an index is not the only one of its number
+		} else if pair {
+			is, err := n.isIn(ctx, l, other)
+			if err != nil {
+				return err
+			}
+			if !is {
+				continue
+			}
 		}
 		x := stand.Far{Sandbox: name, Link: *o}
 		if o.Master != 0 {
 			var m rtnl.Link
-			if err := conn.One(ctx, rtnl.GetLink(o.Master, "", &m)); err != nil && !plan.Absent(err) {
+			if err := other.conn.One(ctx, rtnl.GetLink(o.Master, "", &m)); err != nil && !plan.Absent(err) {
 				return err
 			}
 			x.Master = m.Name

@@ -152,6 +152,7 @@ func TestNumbers(t *testing.T) {
 		"RTM_GETADDR":                 {RTM_GETADDR, unix.RTM_GETADDR},
 		"RTM_GETLINK":                 {RTM_GETLINK, unix.RTM_GETLINK},
 		"RTM_GETNEIGH":                {RTM_GETNEIGH, unix.RTM_GETNEIGH},
+		"RTM_GETNSID":                 {RTM_GETNSID, unix.RTM_GETNSID},
 		"RTM_GETROUTE":                {RTM_GETROUTE, unix.RTM_GETROUTE},
 		"RTM_GETRULE":                 {RTM_GETRULE, unix.RTM_GETRULE},
 		"RTM_GETSTATS":                {RTM_GETSTATS, unix.RTM_GETSTATS},

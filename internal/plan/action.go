@@ -289,7 +289,7 @@ func (a SetLink) Command(dev string) string {
 func (a DelLink) Command(dev string) string { return "link del dev " + shell.Quote(dev) }
 
 func (a NewAddr) Command(dev string) string {
-	return fmt.Sprintf("addr add %s dev %s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr))
+	return fmt.Sprintf("addr add %s dev %s%s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr), noDAD(a.Addr))
 }
 
 func (a DelAddr) Command(dev string) string {
@@ -299,7 +299,7 @@ func (a DelAddr) Command(dev string) string {
 func (a ReplaceAddr) Command(dev string) string {
 	// Without the protocol, for which ip has a word since 6.3 only: it is nobody's then,
 	// which up takes over.
-	return fmt.Sprintf("addr replace %s dev %s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr))
+	return fmt.Sprintf("addr replace %s dev %s%s%s", addrText(a.Addr), shell.Quote(dev), addrOptions(a.Addr), noDAD(a.Addr))
 }
 
 func (a NewRoute) Command(dev string) string     { return routeCommand("add", a.Route, dev) }

@@ -185,7 +185,7 @@ func (a EnsureAddr) Request(FDs) rtnl.Request { return rtnl.NewAddr(a.Addr) }
 
 // Command returns the command that does the same.
 func (a EnsureAddr) Command(dev string) string {
-	return fmt.Sprintf("addr replace %s dev %s", a.Addr.Prefix, shell.Quote(dev))
+	return fmt.Sprintf("addr replace %s dev %s%s", a.Addr.Prefix, shell.Quote(dev), noDAD(a.Addr))
 }
 
 // changeAddrs plans the addresses that a link which is there lacks, or has otherwise.

@@ -38,6 +38,15 @@ func addrOptions(a rtnl.Addr) string {
 	return b.String()
 }
 
+// noDAD is what has an IPv6 address usable when it comes, as osl's are: a route that has it
+// as its source is refused before.
+func noDAD(a rtnl.Addr) string {
+	if a.Prefix.Addr().Is6() {
+		return " nodad"
+	}
+	return ""
+}
+
 // addrText is an address as the ip command takes it, with its peer.
 func addrText(a rtnl.Addr) string {
 	if a.Peer.IsValid() {

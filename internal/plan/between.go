@@ -156,7 +156,7 @@ func (b *builder) vacate(key string, k *known) {
 	}
 	for _, r := range k.Routes {
 		if hit[r.Nexthop] || k.leadsBy(r, away) && !r.Within(away) {
-			add(k.nameOf(r.Index), DelRoute{r}, restore(r))
+			add(k.nameOf(r.Index), DelRoute{b.known[key].withNames([]rtnl.Route{r})[0]}, restore(r))
 		}
 	}
 	for _, n := range slices.Backward(singlesFirst(k.Nexthops, membersOf)) {

@@ -43,8 +43,8 @@ func (p *Problem) Error() string { return p.Text }
 // wanted. A sandbox without a state is made.
 // The commit is what ties its parts together.
 func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
-	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[[2]int]bool{},
-		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, sizing: map[end]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, onMachine: map[string]*Iface{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[[2]int]bool{}, leavings: map[string]leaving{},
+	b := builder{have: have, known: map[string]*known{}, is: map[end]found{}, called: map[place]string{}, farEnds: map[pair]bool{},
+		index: map[end]int{}, forgot: map[end]bool{}, dark: map[end]bool{}, reset: map[end]bool{}, set: map[end]bool{}, resized: map[place]int{}, sizing: map[end]bool{}, repvid: map[int]bool{}, entries: map[end]bool{}, unbound: map[place]bool{}, onMachine: map[string]*Iface{}, waits: map[end]bool{}, full: map[string]*known{}, tunnels: map[end][]rtnl.Neigh{}, cut: map[pair]bool{}, leavings: map[string]leaving{},
 		phases: phases{born: time.Now().UnixMicro()}}
 	b.know(want)
 	if err := b.resolve(want); err != nil {
@@ -131,19 +131,19 @@ type builder struct {
 	// onMachine are the wanted interfaces of the host, by their names.
 	onMachine map[string]*Iface
 	called    map[place]string // what links that stay are to be called
-	farEnds   map[[2]int]bool  // by their index and that of the end that goes with them
+	farEnds   map[pair]bool    // whose one end goes, and the other with it
 	index     map[end]int
-	forgot    map[end]bool    // links whose neighbours the kernel drops on the way
-	dark      map[end]bool    // links whose IPv6 goes off: to undo that puts back what they had
-	reset     map[end]bool    // settings, by their paths, that another setting changes
-	set       map[end]bool    // settings that are planned, by their paths
-	entries   map[end]bool    // links that are to have forwarding entries of their bridge
-	resized   map[place]int   // links whose MTU changes: IPv6 routes that had the same follow it
-	cut       map[[2]int]bool // pairs that are deleted, by the index of the end that is, and of the other
-	waits     map[end]bool    // links that are made when the IPv6 of others is on, or their parent is no port any more
-	unbound   map[place]bool  // wireguard links that leave their port to another one
-	sizing    map[end]bool    // those whose MTU is being looked for
-	repvid    map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
+	forgot    map[end]bool   // links whose neighbours the kernel drops on the way
+	dark      map[end]bool   // links whose IPv6 goes off: to undo that puts back what they had
+	reset     map[end]bool   // settings, by their paths, that another setting changes
+	set       map[end]bool   // settings that are planned, by their paths
+	entries   map[end]bool   // links that are to have forwarding entries of their bridge
+	resized   map[place]int  // links whose MTU changes: IPv6 routes that had the same follow it
+	cut       map[pair]bool  // that are deleted, by an end that was seen before
+	waits     map[end]bool   // links that are made when the IPv6 of others is on, or their parent is no port any more
+	unbound   map[place]bool // wireguard links that leave their port to another one
+	sizing    map[end]bool   // those whose MTU is being looked for
+	repvid    map[int]bool   // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	leavings map[string]leaving // of each sandbox
 	shakes   bool               // a step may take the carrier of a link
@@ -198,7 +198,7 @@ func (b *builder) number(w *Sandbox) {
 		l := &k.Links[i]
 		_, stays := b.called[place{w.Key, l.Index}]
 		if !stays && l.ParentNS && KindOf(l.Kind).Pair && (w.Ends || w.Prune && k.tags[l.Index].Origin == Made) {
-			b.farEnds[[2]int{l.Parent, l.Index}] = true
+			b.farEnds[b.pairOf(w.Key, l)] = true
 		}
 	}
 }

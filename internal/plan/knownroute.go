@@ -73,7 +73,7 @@ func (k *known) knowRoutes() {
 	}
 }
 
-// withNames gives next hops the names of their devices, for who reads.
+// withNames gives next hops the names that their devices have by now, for who reads.
 func (k *known) withNames(list []rtnl.Route) []rtnl.Route {
 	if !slices.ContainsFunc(list, func(r rtnl.Route) bool { return len(r.Hops) > 0 }) {
 		return list
@@ -82,7 +82,9 @@ func (k *known) withNames(list []rtnl.Route) []rtnl.Route {
 	for i := range list {
 		list[i].Hops = slices.Clone(list[i].Hops)
 		for j := range list[i].Hops {
-			list[i].Hops[j].Dev = k.nameOf(list[i].Hops[j].Index)
+			if h := &list[i].Hops[j]; k.index[h.Index] != nil {
+				h.Dev = k.nameOf(h.Index)
+			}
 		}
 	}
 	return list

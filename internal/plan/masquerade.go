@@ -73,7 +73,7 @@ func (b *builder) masquerade(w *Sandbox, k *known, want []Sandbox) error {
 	ends := map[string]bool{} // links of the host that there will be
 	for i := range k.Links {
 		l := &k.Links[i]
-		if !b.gone[l.Index] && !b.farEnds[[2]int{l.Index, l.Parent}] {
+		if !b.gone[l.Index] && !b.farEnds[b.pairOf(HostNS, l)] {
 			ends[orElse(b.called[place{HostNS, l.Index}], l.Name)] = true
 		}
 	}

@@ -199,6 +199,9 @@ type State struct {
 	// something else too.
 	Masq    []Masq
 	MasqOdd bool
+	// Ends are the keys of the namespaces with the other ends of pairs that were made by hand,
+	// by index: two such pairs may have the same indexes. Empty is one that was not read.
+	Ends map[int]string
 	// Qdiscs are the queueing disciplines, if they were read.
 	Qdiscs []rtnl.Qdisc
 	// Features are those of the links that are wanted with offloads, by index.

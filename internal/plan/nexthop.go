@@ -140,6 +140,12 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		ops = append(ops, op)
 	}
 	renewed, wanted, waits, takes := map[uint32]bool{}, map[uint32]bool{}, map[int]string{}, b.shakes
+	gone := func(h rtnl.Nexthop) bool { // with its link, or a group with the last of its members
+		if len(h.Group) > 0 {
+			return !slices.ContainsFunc(h.Group, func(m rtnl.Member) bool { return !renewed[m.ID] })
+		}
+		return b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index]
+	}
 	for _, x := range singlesFirst(w.Nexthops, func(x Nexthop) []rtnl.Member { return x.Group }) {
 		n, err := b.nexthop(w, k, x)
 		if err != nil {
@@ -154,15 +160,14 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 			continue
 		}
 		h, is := k.nexthops[n.ID]
-		fell := is && (b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index]) ||
-			slices.ContainsFunc(n.Group, func(m rtnl.Member) bool { return renewed[m.ID] })
+		fell := is && gone(h) || slices.ContainsFunc(n.Group, func(m rtnl.Member) bool { return renewed[m.ID] })
 		count := len(ops)
 		switch {
 		case !is:
 			add(n.Dev, NewNexthop{n}, false, DelNexthop{n})
 		case !becomes(h, n):
 			takes = true
-			add(h.Dev, DelNexthop{h}, fell, ReplaceNexthop{h})
+			add(h.Dev, DelNexthop{h}, gone(h), ReplaceNexthop{h})
 			add(n.Dev, NewNexthop{n}, false, DelNexthop{n})
 			renewed[n.ID] = true
 		case fell || !SameNexthop(h, n):
@@ -190,7 +195,7 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		for _, h := range slices.Backward(singlesFirst(k.Nexthops, membersOf)) {
 			if !wanted[h.ID] {
 				takes = true
-				add(h.Dev, DelNexthop{h}, b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index], ReplaceNexthop{h})
+				add(h.Dev, DelNexthop{h}, gone(h), ReplaceNexthop{h})
 			}
 		}
 	}

@@ -1,5 +1,25 @@
 package plan
 
+import "github.com/seed59451c2b/osl/internal/rtnl"
+
+// pair are the two ends of a link of two ends, whichever it is seen from.
+type pair [2]place
+
+// pairOf returns the pair of which a link of a namespace is an end.
+func (b *builder) pairOf(key string, l *rtnl.Link) pair {
+	here, there := place{key, l.Index}, place{key, l.Parent}
+	if l.ParentNS {
+		far, byHand := b.have[key].Ends[l.Index]
+		if there.ns = far; !byHand {
+			here.ns = "" // nor has any other pair these indexes
+		}
+	}
+	if there.ns < here.ns || there.ns == here.ns && there.index < here.index {
+		here, there = there, here
+	}
+	return pair{here, there}
+}
+
 // Pair makes what is wanted of one end of a veth hold for both, where the other
 // says nothing of its own: an MTU that only one end has lets the other send what
 // this one drops. The other end is nil where it is on the host.

@@ -20,8 +20,9 @@ func (b *builder) prune(w *Sandbox, k *known) {
 		}
 		ops := Remove(w.Key, l, t, k.part(l))
 		if _, deletes := ops[0].Do.(DelLink); deletes && KindOf(l.Kind).Pair {
-			ops[0].Quiet = b.cut[[2]int{l.Parent, l.Index}] // it went with its other end
-			b.cut[[2]int{l.Index, l.Parent}] = true
+			ends := b.pairOf(w.Key, l)
+			ops[0].Quiet = b.cut[ends] // it went with its other end
+			b.cut[ends] = true
 		}
 		b.remove = append(b.remove, ops...)
 		b.neighs = append(b.neighs, Forget(w.Key, l, t, k.part(l))...)
@@ -29,7 +30,7 @@ func (b *builder) prune(w *Sandbox, k *known) {
 	b.resize(w, k)
 	for _, r := range k.Routes {
 		if !r.Within(b.gone) && !b.to[KeyOfRoute(r)] {
-			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{r},
+			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(r.Index), Do: DelRoute{k.withNames([]rtnl.Route{r})[0]},
 				Undo: undo(r.Index, restore(r)), Quiet: b.routeFell(w.Key, k, r)})
 		}
 	}

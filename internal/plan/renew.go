@@ -125,5 +125,5 @@ func (a Addr) over(h rtnl.Addr) rtnl.Addr {
 
 // mended reports whether somebody put an address of a sandbox there by hand.
 func mended(w *Sandbox, k *known, h rtnl.Addr) bool {
-	return h.Proto == 0 && h.Flags&linux.IFA_F_PERMANENT != 0 && w.Prune && k.made() && h.Index != loopback
+	return h.Proto == 0 && !h.Learned() && w.Prune && k.made() && h.Index != loopback
 }

@@ -166,7 +166,8 @@ func (b *builder) plugged(w *Sandbox, f *Iface, x found) bool {
 		return true
 	}
 	o := b.otherLink(other)
-	return o != nil && o.Index == x.link.Parent && o.Parent == x.link.Index && x.link.ParentNS == (other.Key != w.Key)
+	return o != nil && o.Index == x.link.Parent && o.Parent == x.link.Index && x.link.ParentNS == (other.Key != w.Key) &&
+		b.pairOf(w.Key, x.link) == b.pairOf(other.Key, o)
 }
 
 // otherLink returns the link that the other end of a veth is, nil for none.
@@ -286,7 +287,7 @@ func (b *builder) asideOnHost(w *Sandbox, dev, name string, host *Sandbox) error
 		return nil
 	}
 	_, stays := b.called[place{HostNS, l.Index}]
-	if t := k.tags[l.Index]; b.farEnds[[2]int{l.Index, l.Parent}] && t.Origin == Far || !stays && host != nil && b.prunes(host, t) {
+	if t := k.tags[l.Index]; b.farEnds[b.pairOf(HostNS, l)] && t.Origin == Far || !stays && host != nil && b.prunes(host, t) {
 		b.setAside(HostNS, k, l)
 		return nil
 	}

@@ -243,7 +243,7 @@ func (b *builder) putRoute(w *Sandbox, dev string, r rtnl.Route, k *known, into 
 		undo := func(a Action) []Op { return []Op{{NS: w.Key, Do: a}} }
 		switch {
 		case late:
-			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{h}, Undo: undo(restore(h))})
+			b.config = append(b.config, Op{NS: w.Key, Dev: k.nameOf(h.Index), Do: DelRoute{k.withNames([]rtnl.Route{h})[0]}, Undo: undo(restore(h))})
 			b.late = append(b.late, routeOp(w.Key, dev, r))
 		case again || !SameRoute(h, r) || h.Touches(b.gone) || b.moved[r.Src] || b.unlit(w, h) || sizedByLink(h) && b.resizes(w, h):
 			// On IPv6 the kernel fills the device in; the inverse keeps it.

@@ -259,5 +259,8 @@ func routeCommand(verb string, r rtnl.Route, dev string) string {
 		}
 		s += a.text(r, dev)
 	}
+	if verb != "del" && r.Nexthop != 0 && r.Dst.Addr().Is4() && r.MTU == 0 && r.AdvMSS == 0 {
+		s += " mtu 0" // else it may get the metrics of another one by this next hop
+	}
 	return s
 }

@@ -27,8 +27,10 @@ type Link struct {
 	AltName []string
 	Master  int // index of the bridge, 0 for none
 	Parent  int // index of the link below, or of a veth's peer; 0 for none
-	// ParentNS reports that Parent is in another namespace.
-	ParentNS bool
+	// ParentNS reports that Parent is in another namespace, which has the number ParentNSID
+	// in the link's own.
+	ParentNS   bool
+	ParentNSID int32
 	// Qdisc is the kind of the queueing discipline at its root.
 	Qdisc string
 	Data  LinkData

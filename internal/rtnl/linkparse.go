@@ -41,7 +41,7 @@ func ParseLink(p []byte) (l Link) {
 		case linux.IFLA_LINK:
 			parent = int(getU32(v))
 		case iflaLinkNetnsid:
-			l.ParentNS = true
+			l.ParentNS, l.ParentNSID = true, int32(getU32(v))
 		case iflaPropList:
 			for t, v := range attrs(v) {
 				if t == iflaAltIfname {

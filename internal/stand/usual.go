@@ -2,6 +2,7 @@ package stand
 
 import (
 	"bytes"
+	"net"
 	"reflect"
 	"slices"
 
@@ -33,7 +34,7 @@ func asked(o *rtnl.Options) want.LinkOptions {
 // made says what an interface is that osl made, where that is not what the kernel makes.
 func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	kind, ofBond := plan.KindOf(l.Kind), master != nil && master.Kind == "bond"
-	if (kind.NoMAC == nil || kind.NoMAC(&l.Data) == "") && !ofBond && plan.Own(l).Mode != "passthru" {
+	if (kind.NoMAC == nil || kind.NoMAC(&l.Data) == "") && !ofBond && plan.Own(l).Mode != "passthru" && !isZero(l.MAC) {
 		f.MAC = l.MAC
 	}
 	switch {
@@ -54,6 +55,12 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 		o.Drop(rtnl.LinkGSOMaxSegs)
 	}
 	f.LinkOptions = asked(&o)
+}
+
+// isZero reports whether a bridge has lost its last port, and with it the address that it had
+// from that.
+func isZero(mac net.HardwareAddr) bool {
+	return !slices.ContainsFunc(mac, func(b byte) bool { return b != 0 })
 }
 
 // changed says what osl changed of a link that was there before.

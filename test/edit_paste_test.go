@@ -1,0 +1,56 @@
+//go:build linux
+
+package osltest
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"pgregory.net/rapid"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
+)
+
+// What Diff prints of an edit, whatever it is, does the same where it is pasted to a shell:
+// no line of it fails, and then there is nothing to change.
+func TestPastedEdits(t *testing.T) {
+	begin(t)
+	for program, from := range map[string]string{"ip": "iproute2", "ethtool": "ethtool"} {
+		testnet.NeedProgram(t, program, from)
+	}
+	has := probe(t)
+	kinds := slices.DeleteFunc(has.kinds, func(kind string) bool { return kind == "wireguard" }) // its keys are not printed
+	anyInput(t, 12, func(r *rapid.T) {
+		d := drawer{T: r, kinds: kinds, rates: has.rates}
+		first := everywhere(t)
+		defer d.takesBack(t, first, everywhere)
+		for range 3 {
+			n := d.network()
+			text, _ := json.Marshal(n)
+			r.Logf("apply by hand %s", text)
+			would, err := osl.Diff(t.Context(), n)
+			if err != nil {
+				r.Fatalf("diff: %v", err)
+			}
+			if out, err := exec.Command("sh", "-ec", would.String()).CombinedOutput(); err != nil {
+				r.Fatalf("%v\n%s\nof\n%s", err, out, would)
+			}
+			eventually(t, "other ends of what went with a namespace are gone", func() bool { // ip does not wait for that
+				all, err := netlink.LinkList()
+				return err == nil && !slices.ContainsFunc(all, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, "osl~") })
+			})
+			if left, err := osl.Diff(t.Context(), n); err != nil || len(left) > 0 {
+				r.Fatalf("diff after the commands: %v\n%s\nthey were\n%s", err, left, would)
+			}
+			if did, err := osl.Apply(t.Context(), n); err != nil || len(did) > 0 {
+				r.Fatalf("apply after the commands: %v\n%s", err, did)
+			}
+			d.stands(t, n)
+		}
+	})
+}
