@@ -30,7 +30,8 @@ func (n *Namespace) readAsked(ctx context.Context, r *stand.Reading) (err error)
 	if n.host {
 		notes = plan.HostNotes(lo)
 	}
-	if len(t.Sysctls)+len(notes) == 0 && !r.State.AskedOfLinks() && !n.host {
+	asked := len(t.Sysctls)+len(notes) > 0 || r.State.AskedOfLinks()
+	if !asked && !n.host {
 		return nil
 	}
 	ns, err := n.file()
@@ -39,12 +40,12 @@ func (n *Namespace) readAsked(ctx context.Context, r *stand.Reading) (err error)
 	}
 	defer ns.Release()
 	if n.host {
-		if r.Masquerades, err = masqueradesOf(ctx, ns.FD()); err != nil {
+		if r.Masquerades, err = masqueradesOf(ctx, ns.FD()); err != nil || !asked {
 			return err
 		}
 	}
 	return netns.Do(ns.FD(), func() error {
-		paths, err := askedPaths(r.State)
+		paths, err := sysctl.Names()
 		if err != nil {
 			return err
 		}
@@ -62,15 +63,6 @@ func (n *Namespace) readAsked(ctx context.Context, r *stand.Reading) (err error)
 		}
 		return nil
 	})
-}
-
-// askedPaths returns all settings that the thread's namespace has, where some were asked for.
-func askedPaths(s *plan.State) ([]string, error) {
-	lo := s.ByIndex(1)
-	if !s.AskedOfLinks() && (lo == nil || len(lo.AltName) == 0) {
-		return nil, nil
-	}
-	return sysctl.Names()
 }
 
 // askedOfLinks reads the settings that were asked for of links of the thread's namespace, by

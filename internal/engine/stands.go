@@ -239,7 +239,10 @@ func settingsOnHost(s *stand.Standing, network string) error {
 		}
 		s.Settings.Sandbox[path] = value
 	}
-	paths, err := askedPaths(s.State)
+	if !s.State.AskedOfLinks() {
+		return nil
+	}
+	paths, err := sysctl.Names()
 	if err != nil {
 		return err
 	}
