@@ -234,6 +234,15 @@ func (d *decoder) unlisted(sources []*source) {
 		if !ok || slices.ContainsFunc(d.file.Sandboxes[i].Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface }) {
 			return
 		}
+		if e.Sandbox == osl.HostName {
+			for _, p := range d.ofLink(e) {
+				if name := keyText(p.Key); slices.Contains(byEntry, name) {
+					d.from(d.links[e][0].src, func() {
+						d.fail(p.Key, "of an end on the host no link says %s: say it at the other end, and list %s below the sandbox host if it is to have that too", name, e.Interface)
+					})
+				}
+			}
+		}
 		from := d.file.at[path]
 		in := sources[slices.IndexFunc(sources, func(s *source) bool { return s.page == from.page })]
 		layers := slices.Concat(d.links[e], in.iface)
@@ -268,21 +277,30 @@ func (d *decoder) unlisted(sources []*source) {
 }
 
 // withLink are the fields that a link has in the kernel, or the end that osl makes first says for
-// both: an end on the host has them without an entry.
-var withLink = []string{"ends", "mtu", "mode", "policy", "peer_policy", "numtxqueues", "numrxqueues"}
+// both: an end on the host has them without an entry. byEntry are those by which the host would
+// send its packets elsewhere: there an entry of the end has to say them.
+var (
+	withLink = []string{"mtu", "mode", "policy", "peer_policy", "numtxqueues", "numrxqueues"}
+	byEntry  = []string{"routes", "master", "bridge_port", "segment"}
+)
 
 // makesHost reports whether a link says something of its end on the host: the file then lists
 // that by the link.
 func (d *decoder) makesHost(l osl.Link) bool {
 	return slices.ContainsFunc(l[:], func(e osl.Endpoint) bool {
-		return e.Sandbox == osl.HostName && slices.ContainsFunc(d.links[e], func(of layer) (says bool) {
-			d.from(of.src, func() {
-				pairs, _ := d.entries(d.resolve(of.n))
-				says = slices.ContainsFunc(pairs, func(p *ast.MappingValueNode) bool { return !slices.Contains(withLink, keyText(p.Key)) })
-			})
-			return says
-		})
+		return e.Sandbox == osl.HostName && slices.ContainsFunc(d.ofLink(e), func(p *ast.MappingValueNode) bool { return !slices.Contains(withLink, keyText(p.Key)) })
 	})
+}
+
+// ofLink are the fields that a link says of its ends.
+func (d *decoder) ofLink(e osl.Endpoint) (fields []*ast.MappingValueNode) {
+	for _, of := range d.links[e] {
+		d.from(of.src, func() {
+			pairs, _ := d.entries(d.resolve(of.n))
+			fields = append(fields, pairs...)
+		})
+	}
+	return slices.DeleteFunc(fields, func(p *ast.MappingValueNode) bool { return keyText(p.Key) == "ends" })
 }
 
 // placeOf says where a part of the network stands.

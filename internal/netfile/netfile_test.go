@@ -330,4 +330,16 @@ func TestLinkListsItsEndOnTheHost(t *testing.T) {
 			}
 		}
 	}
+	for _, host := range []string{"", ", {name: host}"} {
+		for says, word := range map[string]string{"routes: [default]": "routes", "txqueuelen: 7, master: br0": "master"} {
+			_, err := Parse("n.yaml", []byte("sandboxes: [{name: a}"+host+"]\nlinks:\n  - {ends: [a/e0, host/h0], "+says+"}\n"))
+			if err == nil || !strings.HasPrefix(err.Error(), "n.yaml:3: of an end on the host no link says "+word) {
+				t.Errorf("%s: %v", says, err)
+			}
+		}
+	}
+	listed := "sandboxes: [{name: a}, {name: host, interfaces: [{name: h0, routes: []}]}]\nlinks:\n  - {ends: [a/e0, host/h0], routes: [default]}\n"
+	if f, err := Parse("n.yaml", []byte(listed)); err != nil || len(f.Sandboxes[1].Interfaces[0].Routes) > 0 {
+		t.Errorf("listed: %v", err)
+	}
 }
