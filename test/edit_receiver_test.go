@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
-func TestReceivers(t *testing.T) { receivers(t, "macvlan", "macvtap", "bridge") }
+func TestReceivers(t *testing.T) {
+	receivers(t, "macvlan", "macvtap", "bridge", "macvlan passthru", "macvtap passthru")
+}
 
 func TestFeatureReceivers(t *testing.T) { receivers(t, "macvlan", "ipvlan", "bond") }
 
@@ -22,7 +25,8 @@ func receivers(t *testing.T, kinds ...string) {
 	begin(t)
 	with := func(kind string) osl.Network {
 		p := osl.InterfaceSpec{Name: "p", Type: "veth", Peer: osl.Endpoint{Sandbox: "sb", Interface: "q"}}
-		m := osl.InterfaceSpec{Name: "m", Type: kind, Addresses: prefixes("10.88.0.1/24", "fd88::1/64"), Routes: prefixes("172.20.7.0/24"), Sysctls: map[string]string{"ipv4.rp_filter": "2"}}
+		kind, mode, _ := strings.Cut(kind, " ")
+		m := osl.InterfaceSpec{Name: "m", Type: kind, Mode: mode, Addresses: prefixes("10.88.0.1/24", "fd88::1/64"), Routes: prefixes("172.20.7.0/24"), Sysctls: map[string]string{"ipv4.rp_filter": "2"}}
 		if kind == "bridge" || kind == "bond" {
 			p.Master, m.Addresses, m.Routes = "m", prefixes("10.89.0.1/24"), nil
 		} else {
@@ -65,7 +69,7 @@ func receivers(t *testing.T, kinds ...string) {
 				if c, err := osl.Diff(t.Context(), with(to)); err != nil || len(c) > 0 {
 					t.Errorf("diff after that: %v\n%s", err, c)
 				}
-				if l := needLink(t, "/run/netns/sa", "m"); l.Type() != to {
+				if l := needLink(t, "/run/netns/sa", "m"); l.Type() != strings.Fields(to)[0] {
 					t.Errorf("it is %s", l.Type())
 				}
 				port := needLink(t, "/run/netns/sa", "p").Attrs().MasterIndex != 0

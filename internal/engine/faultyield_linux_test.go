@@ -59,7 +59,15 @@ func yieldOps(rare bool) []faultOp {
 	standing := func(form int, far bool) func(w *faultWorld) {
 		return func(w *faultWorld) { w.must(apply(form, far)(w)) }
 	}
-	return []faultOp{
+	passthru := func(*faultWorld) error { // in the place of several
+		n := received(0, false, false)
+		s := &n.Sandboxes[0]
+		s.Interfaces = s.Interfaces[1:]
+		s.Interfaces[0].Mode, s.Interfaces[0].MAC, s.Neighbors, s.Routes = "passthru", nil, nil, nil
+		_, err := osl.Apply(context.Background(), n)
+		return err
+	}
+	ops := []faultOp{
 		{name: "Apply that takes macvlans from a link for another receiver", before: standing(0, false), do: apply(1, false)},
 		{name: "Apply that makes macvlans on links that had another receiver", before: standing(1, !rare), do: apply(0, !rare)},
 		{name: "Apply that makes macvlans in a new sandbox on a link that had another receiver", before: func(w *faultWorld) {
@@ -69,4 +77,9 @@ func yieldOps(rare bool) []faultOp {
 			w.must(err)
 		}, do: apply(0, true)},
 	}
+	if !rare {
+		ops = append(ops, faultOp{name: "Apply that gives a macvlan the mode passthru", before: standing(0, false), do: passthru},
+			faultOp{name: "Apply that takes the mode passthru from a macvlan", before: func(w *faultWorld) { w.must(passthru(w)) }, do: apply(0, false)})
+	}
+	return ops
 }

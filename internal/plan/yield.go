@@ -29,6 +29,14 @@ func receiver(kind string) string {
 	return ""
 }
 
+// receiverOf is that for one of a mode: a passthru has no others beside it.
+func receiverOf(kind, mode string) string {
+	if IsMacvlan(kind) && mode == "passthru" {
+		return kind + " " + mode
+	}
+	return receiver(kind)
+}
+
 // receives reports whether a master takes all that comes in on its ports.
 func receives(kind string) bool { return KindOf(kind).Ports && kind != "vrf" }
 
@@ -100,7 +108,7 @@ func (s *State) yields(w *Sandbox) (list []Yield) {
 		if l != nil && f.Master != "" && receives(kindOf(f.Master)) {
 			get(l.Index, port)
 		}
-		if what := receiver(f.Kind); what != "" && f.Parent != "" {
+		if what := receiverOf(f.Kind, f.Data.Mode); what != "" && f.Parent != "" {
 			p := k.Link(f.Parent)
 			if f := named[f.Parent]; f != nil {
 				p = is(f)
@@ -113,7 +121,7 @@ func (s *State) yields(w *Sandbox) (list []Yield) {
 		}
 	}
 	for _, y := range all {
-		if to := gets[y.Link.Parent]; len(to) > 0 && !to[receiver(y.Link.Kind)] && !stays[y.Link.Index] {
+		if to := gets[y.Link.Parent]; len(to) > 0 && !to[receiverOf(y.Link.Kind, y.Link.Data.Mode)] && !stays[y.Link.Index] {
 			list = append(list, y)
 		}
 	}
