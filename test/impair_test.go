@@ -40,8 +40,13 @@ func downAfter(t *testing.T, name string) {
 // qdiscs tells of the disciplines of a link what another library reads.
 func qdiscs(t *testing.T, name, dev string) string {
 	t.Helper()
+	return qdiscsAt(t, osl.GenerateKey(name), dev)
+}
+
+func qdiscsAt(t *testing.T, key, dev string) string {
+	t.Helper()
 	var lines []string
-	witness(t, osl.GenerateKey(name), func(h *netlink.Handle) {
+	witness(t, key, func(h *netlink.Handle) {
 		l, err := h.LinkByName(dev)
 		must(t, err)
 		list, err := h.QdiscList(l)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 	"github.com/seed59451c2b/osl/internal/want"
@@ -369,12 +370,8 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	if err != nil {
 		return err
 	}
-	if plan.ReadsVLANs(w, s) {
-		vlans, err := n.conn.VLANs(ctx)
-		if err != nil {
-			return err
-		}
-		s.SetVLANs(vlans)
+	if err := readVLANs(ctx, n.conn, w, s); err != nil {
+		return err
 	}
 	if err := p.owned(w, s); err != nil {
 		return err
@@ -395,4 +392,16 @@ func (p *prepared) read(ctx context.Context, w *plan.Sandbox, write bool) error 
 	}
 	p.have[w.Key] = s
 	return nil
+}
+
+// readVLANs reads the VLANs of bridges and ports, where the plan for a sandbox needs to know them.
+func readVLANs(ctx context.Context, conn *netlink.Conn, w *plan.Sandbox, s *plan.State) error {
+	if !plan.ReadsVLANs(w, s) {
+		return nil
+	}
+	vlans, err := conn.VLANs(ctx)
+	if err == nil {
+		s.SetVLANs(vlans)
+	}
+	return err
 }

@@ -94,9 +94,11 @@ func anotherNetworks(key, network string) error {
 // have there, so that the plan knows what is in the way.
 func (p *prepared) readHost() error {
 	var names []string
-	onHost := false
+	var onHost *plan.Sandbox
 	for i := range p.want {
-		onHost = onHost || p.want[i].Key == plan.HostNS
+		if p.want[i].Key == plan.HostNS {
+			onHost = &p.want[i]
+		}
 		for j := range p.want[i].Ifaces {
 			if p.want[i].Key == plan.HostNS {
 				names = append(names, p.want[i].Ifaces[j].Name)
@@ -108,20 +110,24 @@ func (p *prepared) readHost() error {
 			}
 		}
 	}
-	if len(names) == 0 && !onHost {
+	if len(names) == 0 && onHost == nil {
 		return nil
 	}
 	host, err := p.run.space(plan.HostNS)
 	if err != nil {
 		return err
 	}
-	if onHost {
+	if onHost != nil {
 		wanted := map[string]bool{}
 		for _, name := range names {
 			wanted[name] = true
 		}
-		p.have[plan.HostNS], err = readOnHost(p.run.ctx, host.conn, p.name, wanted)
-		return err
+		s, err := readOnHost(p.run.ctx, host.conn, p.name, wanted)
+		if err != nil {
+			return err
+		}
+		p.have[plan.HostNS] = s
+		return readVLANs(p.run.ctx, host.conn, onHost, s)
 	}
 	found, errs, err := linksNamed(p.run.ctx, host.conn, names)
 	if err != nil {
