@@ -78,6 +78,35 @@ func TestFeatureMTUOfBondPort(t *testing.T) {
 	}
 }
 
+// A link that is made on one which gets another MTU in the same change has that, as a new one
+// has: also one that is on it, and one on a link of the host.
+func TestMTUOfMadeOnResized(t *testing.T) {
+	begin(t)
+	key := newKey()
+	lab := func(mtu int, kind string) osl.Network {
+		n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: "h", MTU: mtu}}},
+			{Name: key, Interfaces: []osl.InterfaceSpec{{Name: "e", MTU: mtu, Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "h"}}}}}}
+		if kind != "" {
+			s := &n.Sandboxes[1]
+			s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: "m", Type: kind, Parent: "e"}, osl.InterfaceSpec{Name: "mm", Type: kind, Parent: "m"}, osl.InterfaceSpec{Name: "mh", Type: kind, Parent: "host/h"},
+				osl.InterfaceSpec{Name: "v", Type: "vxlan", VNI: mtu, Parent: "m"})
+		}
+		return n
+	}
+	for _, x := range []struct {
+		from, to int
+		was      string
+	}{{1400, 9000, ""}, {9000, 1400, ""}, {1400, 9000, "macvtap"}, {9000, 1400, "macvtap"}} {
+		settled(t, lab(x.from, x.was))
+		settled(t, lab(x.to, "macvlan"))
+		for dev, less := range map[string]int{"m": 0, "mm": 0, "mh": 0, "v": 50} {
+			saysAll(t, fmt.Sprint(x, " ", dev), settingsSaid(t, key, dev), "mtu", x.to-less)
+		}
+		_, err := osl.Down(t.Context(), osl.Network{Name: "lab"})
+		must(t, err)
+	}
+}
+
 // What a vxlan without an MTU has is by its parent, in any order, and by what it keeps; two
 // that are each other's parent are refused.
 func TestFeatureMTUByParent(t *testing.T) {

@@ -133,6 +133,9 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		if w.Kind == "bridge" || KindOf(w.Kind).ownParent {
 			set.MTU = w.MTU
 		}
+		if w.MTU == 0 {
+			set.MTU = b.mtuOnResized(key, w, index, parent)
+		}
 	}
 	if master != 0 {
 		set.Master = &master
@@ -186,6 +189,26 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if unheard, at := b.unheard(w); unheard && !w.Down && len(w.Addrs) > 0 {
 		b.tell = append(b.tell, Op{NS: key, Dev: dev, Do: Announce{Index: index, Wait: from == nil || !KindOf(from.Link.Kind).silent, At: at}, Quiet: true})
 	}
+}
+
+// mtuOnResized is the MTU of a new link that is made on one which has another than it gets, 0
+// where that is not so.
+func (b *builder) mtuOnResized(key string, w *Iface, index, parent int) int {
+	below := place{key, parent}
+	if w.HostParent != nil {
+		below = place{HostNS, w.HostParent.Index}
+	}
+	mtu := b.resized[below]
+	switch kind := KindOf(w.Kind); {
+	case mtu == 0 || kind.sized || kind.byRoute:
+		return 0
+	case kind.headers > 0:
+		mtu -= w.headers(&rtnl.Link{Kind: w.Kind, Data: w.Data})
+	case !kind.ownParent:
+		return 0
+	}
+	b.resized[place{key, index}] = mtu
+	return mtu
 }
 
 // unheard reports whether what the kernel says of a new link's addresses when it
