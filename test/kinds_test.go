@@ -299,8 +299,9 @@ func TestVXLANOnWhatGoes(t *testing.T) {
 			{Name: name, Type: "bridge", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}}}}}
 	}
 	defer func() { _, err := osl.Down(t.Context(), lab("", "e0")); must(t, err) }()
-	settled(t, lab("e0", "e0"))
 	settled(t, lab("", "e0"))
+	nsenter(t, key, "ip", "link", "set", "dev", "k0", "type", "vxlan", "id", "5", "dev", "e0")
+	nothingLeft(t, lab("", "e0"))
 	before := snapshot(t, osl.GenerateKey(key))
 	if _, err := osl.Apply(t.Context(), lab("", "e1")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `it is on "e0", which goes`) {
 		t.Errorf("its parent goes: %v", err)

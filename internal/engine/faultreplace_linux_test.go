@@ -50,6 +50,7 @@ func replaceOps() []faultOp {
 			w.ip("-n", "a", "link", "set", "eth0", "up")
 		}, do: apply(plugged("b"))},
 		{name: "Apply that drops settings", before: standing(set(true)), do: apply(set(false))},
+		{name: "Apply that drops what makes links", before: standing(ofFields(true)), do: apply(ofFields(false))},
 		{name: "Apply to a namespace of another, of a network", before: func(w *faultWorld) { w.foreign("c") }, do: apply(besides("c"))},
 		{name: "Apply that drops a namespace of another", before: func(w *faultWorld) { w.foreign("c"); standing(besides("c"))(w) }, do: apply(besides())},
 		{name: "Down by the name of a network", host: richVeth, ends: true, before: standing(three(3)), do: func(*faultWorld) error {
@@ -99,6 +100,22 @@ func shapes(vni int, vxlan, one, two string) osl.Network {
 		{Name: vxlan, Type: "vxlan", VNI: 77, MAC: osl.MAC(hw(96))}, // renamed
 		link("l1", one, 97), link("l2", two, 98),
 	}}}}
+}
+
+// ofFields is a sandbox of whose links the file says what makes them, or no more than that
+// they are of their types.
+func ofFields(said bool) osl.Network {
+	under := osl.InterfaceSpec{Name: "under", Type: "bridge", MAC: osl.MAC(hw(99)), Addresses: v4("10.9.0.1/24")}
+	on := osl.InterfaceSpec{Name: "vx", Type: "vxlan", VNI: 5, MAC: osl.MAC(hw(95)), Addresses: v4("10.9.1.1/24"), Routes: v4("172.22.0.0/16"), AltNames: []string{"vx-by-another-name"},
+		Sysctls: map[string]string{"ipv4.rp_filter": "2"}, Offloads: map[string]bool{"gro": false}}
+	to := osl.InterfaceSpec{Name: "vy", Type: "vxlan", VNI: 6, MAC: osl.MAC(hw(96))}
+	q := osl.InterfaceSpec{Name: "q", Type: "veth", MAC: osl.MAC(hw(97)), Peer: osl.Endpoint{Sandbox: "a", Interface: "r"}}
+	if said {
+		on.Parent, on.Remote = "under", netip.MustParseAddr("10.9.0.2")
+		to.Local, to.Remote, q.NumTxQueues = netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.3"), 2
+	}
+	return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{under, on, to, q, {Name: "r", MAC: osl.MAC(hw(98))}},
+		Neighbors: []osl.NeighborSpec{{Dev: "vx", FDB: true, MAC: osl.MAC(hw(77)), IP: netip.MustParseAddr("10.9.0.7")}, {Dev: "vy", FDB: true, MAC: osl.MAC(hw(78)), IP: netip.MustParseAddr("10.9.0.8")}}}}}
 }
 
 func tunnel(remote, mode string) osl.Network {

@@ -349,8 +349,8 @@ func (n *Namespace) ours(ctx context.Context, s plan.Step) bool {
 	index, far := 0, false
 	var l rtnl.Link
 	if s.Makes() {
-		index, _ = rtnl.Stacks(s.Data)
-		return n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && !(l.ParentNS && (plan.IsMacvlan(l.Kind) || plan.IsIPvlan(l.Kind)))
+		index, kind := rtnl.Stacks(s.Data)
+		return n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && (kind == "vxlan" || !(l.ParentNS && (plan.IsMacvlan(l.Kind) || plan.IsIPvlan(l.Kind))))
 	}
 	if s.Type == unix.RTM_NEWLINK {
 		index, far = rtnl.Reshapes(s.Data)

@@ -23,9 +23,12 @@ const (
 	followsPorts = 57
 )
 
-// askedFields are those of a link's own fields that are changed in place, and have a
-// value that says nothing.
-var askedFields = map[string]int{"ingress_qos_map": 51, "egress_qos_map": 52, "ttl": 53, "tos": 54, "learning": 55, "key": 56}
+// askedFields are those of the fields that make a link of its kind of which nothing may be
+// said. Those that no kind has both of share a place.
+var askedFields = map[string]int{"ingress_qos_map": 51, "egress_qos_map": 52, "ttl": 53, "tos": 54, "learning": 55, "key": 56,
+	"local": 58, "remote": 59, "parent": 60,
+	"owner": 58, "owner_group": 59, "multi_queue": 60, "vnet_hdr": 61,
+	"numtxqueues": 58, "numrxqueues": 59, "policy": 58, "peer_policy": 59, "miimon": 58, "flags": 58}
 
 func (s Asked) has(at int) bool { return s>>at&1 != 0 }
 
@@ -53,18 +56,35 @@ func (f *Iface) says() (s Asked) {
 	s.put(askedMTU, f.MTU != 0)
 	s.put(askedTxQLen, f.TxQLen != nil)
 	s.put(askedVLANs, f.VLANs != nil)
-	if f.Data != (rtnl.LinkData{}) {
-		for name, at := range askedFields {
+	kind := KindOf(f.Kind)
+	for _, name := range kind.Fields {
+		switch at, is := askedFields[name]; {
+		case !is:
+		case name == "parent":
+			s.put(at, !kind.ownParent && (f.Parent != "" || f.HostParent != nil))
+		default:
 			s.put(at, fieldOf(name).text(&f.Data) != "")
 		}
 	}
 	return s
 }
 
-// dropsField reports whether it is to lose what was asked for of a field of its own.
-func (f *Iface) dropsField(name string) bool {
+// field reports whether a field is among them that makes a link of its kind.
+func (s Asked) field(name string) bool {
 	at, is := askedFields[name]
-	return is && f.drops.has(at)
+	return is && s.has(at)
+}
+
+// dropsField reports whether it is to lose what was asked for of a field of its own.
+func (f *Iface) dropsField(name string) bool { return f.drops.field(name) }
+
+// dropped are the settings that were asked for of a link that osl made, by its tag, and of
+// which an interface says nothing.
+func (f *Iface) dropped(t *Tag) Asked {
+	if t.Origin != Made && t.Origin != Far {
+		return 0
+	}
+	return t.Asked &^ f.says()
 }
 
 // unsaid has the links that stay lose what was asked for of them and is not any more: it
@@ -126,8 +146,11 @@ func (b *builder) hadAsked(w *Sandbox, f *Iface) (*rtnl.Link, Tag, Asked) {
 func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Asked) {
 	was := tag.Origin == Host || tag.Origin == Kept
 	f.drops = dropped
-	if f.dropsField("learning") {
-		f.Data.Learning = "on"
+	usual := KindOf(f.Kind).usualData(&f.Data)
+	for _, name := range KindOf(f.Kind).InPlace {
+		if x := fieldOf(name); f.dropsField(name) {
+			x.copy(&f.Data, &usual)
+		}
 	}
 	if f.losesMTU(l, tag, dropped) {
 		f.drops.put(askedMTU, true)

@@ -48,7 +48,7 @@ func Carries(want []Sandbox, have map[string]*State) (list []Carry) {
 		below := f.belowOnHost(have[HostNS])
 		for _, key := range onlyOnes(f.Kind, f.Data, below, f.MAC, f.ips()) {
 			for _, c := range has[key] {
-				if !taken[c.Link] && f.canBe(c.Link, below) && usable(c) {
+				if !taken[c.Link] && f.canBe(c.Link, below, f.dropped(&c.Tag)) && usable(c) {
 					taken[c.Link] = true
 					return c, true
 				}
@@ -114,8 +114,8 @@ func (f *Iface) belowOnHost(host *State) int {
 }
 
 // canBe reports whether a link on one of the host can become what is wanted.
-func (f *Iface) canBe(l *rtnl.Link, below int) bool {
-	return l.Kind == f.Kind && below != 0 && KindOf(f.Kind).fixed(f, l) == "" && (!KindOf(f.Kind).ownParent || l.Parent == below)
+func (f *Iface) canBe(l *rtnl.Link, below int, dropped Asked) bool {
+	return l.Kind == f.Kind && below != 0 && KindOf(f.Kind).fixed(f, l, dropped) == "" && (!KindOf(f.Kind).ownParent || l.Parent == below)
 }
 
 // carried refuses that a link goes to another sandbox while what it is on is made anew.

@@ -75,7 +75,7 @@ type Kind struct {
 	byDevice  bool // it is made through /dev/net/tun
 	needsID   bool // ip wants the first field where others are changed
 
-	differs func(f *Iface, l *rtnl.Link) string                 // what else can not be changed
+	differs func(f *Iface, l *rtnl.Link, dropped Asked) string  // what else can not be changed
 	below   func(parent *rtnl.Link) (index int, elsewhere bool) // what the kernel says it is on
 }
 
@@ -182,18 +182,33 @@ func (k *Kind) Wrong(d *rtnl.LinkData) (field, text string) {
 	return "", ""
 }
 
-// fixed says what can not be changed of a link, empty where all can.
-func (k *Kind) fixed(f *Iface, l *rtnl.Link) string {
+// fixed says what can not be changed of a link, empty where all can. Some of what was asked
+// for of it may be dropped.
+func (k *Kind) fixed(f *Iface, l *rtnl.Link, dropped Asked) string {
+	usual := k.usualData(&f.Data)
 	for _, name := range k.Fields {
 		x := fieldOf(name)
 		if x == nil || slices.Contains(k.InPlace, name) {
 			continue
 		}
-		if want, have := x.text(&f.Data), x.text(&l.Data); want != "" && want != have {
+		want, have := x.text(&f.Data), x.text(&l.Data)
+		drops := want == "" && dropped.field(name)
+		if drops {
+			want = x.text(&usual)
+		}
+		if (want != "" || drops) && want != have {
 			if have == "" {
 				return "without a " + x.label()
 			}
 			return fmt.Sprintf("with the %s %s", x.label(), have)
+		}
+	}
+	if !k.ownParent {
+		switch on := f.Parent != "" || f.HostParent != nil; {
+		case on && l.ParentNS != (f.HostParent != nil):
+			return "of another namespace" // where its socket stays
+		case dropped.field("parent") && l.Parent != 0:
+			return "on another link" // of which the kernel takes no tunnel away
 		}
 	}
 	if k.keepsMTU && f.MTU != 0 && f.MTU != l.MTU {
@@ -203,7 +218,7 @@ func (k *Kind) fixed(f *Iface, l *rtnl.Link) string {
 		return fmt.Sprintf("with the hardware address %v", l.MAC)
 	}
 	if k.differs != nil {
-		return k.differs(f, l)
+		return k.differs(f, l, dropped)
 	}
 	return ""
 }

@@ -77,6 +77,27 @@ func TestFieldsAreKnown(t *testing.T) {
 	}
 }
 
+// A field of which a file may say nothing is dropped where it says no more: a tag has it, in a
+// place that no other field of the type has.
+func TestFieldsAreDropped(t *testing.T) {
+	needed := []string{"vni", "vlan", "table", "peer"}
+	for _, k := range Kinds {
+		at := map[int]string{}
+		for _, name := range k.Fields {
+			place, is := askedFields[name]
+			given := slices.Contains(Given(&k.Defaults), name) || slices.Contains(needed, name)
+			if is == given {
+				t.Errorf("the %s of %s is asked for %v, and may be dropped %v", name, A(k.Name), given, is)
+			}
+			if other := at[place]; is && other != "" {
+				t.Errorf("the %s and the %s of %s have one place", name, other, A(k.Name))
+			} else if is {
+				at[place] = name
+			}
+		}
+	}
+}
+
 // What makes a link of a type, and what is changed of one, is told to the kernel and read
 // as it is told. Those of a tun are given to the device.
 func TestFieldsAreTold(t *testing.T) {

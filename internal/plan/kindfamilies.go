@@ -23,7 +23,7 @@ var pairKinds = []*Kind{
 			}
 			return "a netkit of the mode l3 has no hardware address; one of the mode l2 has"
 		},
-		differs: func(f *Iface, l *rtnl.Link) string {
+		differs: func(f *Iface, l *rtnl.Link, _ Asked) string {
 			d, has := f.Data, l.Data
 			if has.Secondary && (d.Policy != "" && d.Policy != has.Policy || d.PeerPolicy != "" && d.PeerPolicy != has.PeerPolicy) {
 				return "made from its other end" // the kernel takes the policies from that
@@ -130,7 +130,7 @@ func macvlan(name string) *Kind {
 		Words:     map[string][]string{"mode": {"bridge", "private", "vepa", "passthru"}},
 		Defaults:  rtnl.LinkData{Mode: "bridge"},
 		ownParent: true, needsOne: true,
-		differs: func(f *Iface, l *rtnl.Link) string {
+		differs: func(f *Iface, l *rtnl.Link, _ Asked) string {
 			if f.Data.Mode != l.Data.Mode && (f.Data.Mode == "passthru" || l.Data.Mode == "passthru") {
 				return "in the mode " + l.Data.Mode
 			}

@@ -65,7 +65,12 @@ func (k *Kind) wrongEnd(d *rtnl.LinkData) (field, text string) {
 
 // otherFamily says what a link has of another family than it is to be of: the kernel
 // changes an address for one of the same alone, since another needs another socket.
-func otherFamily(f *Iface, l *rtnl.Link) string {
+func otherFamily(f *Iface, l *rtnl.Link, dropped Asked) string {
+	keeps := func(name string, is netip.Addr) bool { return is.Is6() && !dropped.field(name) }
+	if d := &l.Data; (d.Local.Is6() || d.Remote.Is6()) && !keeps("local", d.Local) && !keeps("remote", d.Remote) &&
+		!f.Data.Local.IsValid() && !f.Data.Remote.IsValid() {
+		return "of IPv6" // and the kernel makes one without addresses of IPv4
+	}
 	for _, ip := range append([]netip.Addr{f.Data.Local, f.Data.Remote}, f.Remotes...) {
 		switch local, remote := l.Data.Local, l.Data.Remote; {
 		case !ip.IsValid():
@@ -155,9 +160,12 @@ func ipTunnel(name string, six, frames bool, headers int) *Kind {
 		},
 		// The kernel makes no point-to-point link of one to anybody, or the other
 		// way round.
-		differs: func(f *Iface, l *rtnl.Link) string {
-			if f.Data.Remote.IsValid() && !l.Data.Remote.IsValid() {
+		differs: func(f *Iface, l *rtnl.Link, dropped Asked) string {
+			switch is := l.Data.Remote.IsValid(); {
+			case f.Data.Remote.IsValid() && !is:
 				return "without a remote"
+			case dropped.field("remote") && is:
+				return fmt.Sprintf("with the remote %v", l.Data.Remote)
 			}
 			return ""
 		},

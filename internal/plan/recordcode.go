@@ -211,7 +211,7 @@ func allowed(s Step) bool {
 	case linux.RTM_NEWLINK:
 		if s.Makes() {
 			_, kind := rtnl.Stacks(s.Data)
-			return receiver(kind) != ""
+			return receiver(kind) != "" || kind == "vxlan"
 		}
 		index, _ := rtnl.Reshapes(s.Data)
 		return index != 0 || rtnl.StaysHere(s.Type, s.Data)

@@ -156,7 +156,11 @@ func (b *builder) differs(w *Sandbox, f *Iface, l *rtnl.Link, t Tag) string {
 	if usual := kind.UsualMTU(); kind.keepsMTU && w.Prune && f.losesMTU(l, &t, t.Asked) && l.MTU != usual {
 		return fmt.Sprintf("with the MTU %d", l.MTU)
 	}
-	return orElse(kind.fixed(f, l), rekeyed(f.WireGuard, b.known[w.Key].WireGuards[l.Index]))
+	var dropped Asked
+	if w.Prune {
+		dropped = f.dropped(&t)
+	}
+	return orElse(kind.fixed(f, l, dropped), rekeyed(f.WireGuard, b.known[w.Key].WireGuards[l.Index]))
 }
 
 // plugged reports whether a veth has the other end that is wanted.

@@ -90,6 +90,8 @@ func (f *Iface) reshaped(l *rtnl.Link, parent int) (to, from ChangeLink) {
 		case *netip.Addr:
 			if !p.IsValid() {
 				*p = Unspecified(*x.at(&f.Data).(*netip.Addr))
+			} else if want == "" {
+				*x.at(&to.Data).(*netip.Addr) = Unspecified(*p)
 			}
 		case *string:
 			if x.gone != nil {
@@ -116,7 +118,7 @@ func remoteOf(f *Iface, l *rtnl.Link) netip.Addr {
 	switch {
 	case len(f.Remotes) > 0:
 		return netip.Addr{}
-	case f.Data.Remote.IsValid() || l == nil:
+	case f.Data.Remote.IsValid() || l == nil || f.dropsField("remote"):
 		return f.Data.Remote
 	}
 	return l.Data.Remote

@@ -51,6 +51,26 @@ func (k *known) usualCost(l *rtnl.Link) (cost uint32, known bool) {
 	return 0, false
 }
 
+// usualData is what the kernel makes of the fields of a link of this kind of which nothing is
+// said, as osl makes it: nothing of those that are not here.
+func (k *Kind) usualData(d *rtnl.LinkData) (u rtnl.LinkData) {
+	switch k.Name {
+	case "veth", "ifb":
+		u.TxQueues, u.RxQueues = 1, 1
+	case "netkit":
+		u.Policy, u.PeerPolicy = "forward", "forward"
+	case "bond": // bond_option_mode_set of drivers/net/bonding/bond_options.c
+		if slices.Contains([]string{"802.3ad", "balance-tlb", "balance-alb"}, d.Mode) {
+			u.MIIMon = 100
+		}
+	case "ipvlan", "ipvtap":
+		u.Flags = "bridge"
+	case "vxlan":
+		u.Learning = "on"
+	}
+	return u
+}
+
 // UsualMTU is the MTU that the kernel gives one of which nothing else says it, in bytes,
 // and UsualQueue the length of its transmit queue, in packets.
 func (k *Kind) UsualMTU() int   { return cmp.Or(k.MTU, defaultMTU) }

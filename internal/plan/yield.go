@@ -14,6 +14,9 @@ import (
 // another receiver is to have, goes before that comes, and not at the end; the inverse makes
 // it again, which takes no secret, and gives it back what it had.
 
+// A vxlan of a sandbox that loses its parent goes first too: there the kernel has one of each
+// VNI and port, and it takes no parent away from one that is there.
+
 // port is the receiver of a link that has a master; the others are types of links.
 const port = "port"
 
@@ -48,7 +51,7 @@ type Yield struct {
 }
 
 // Yields finds the links of osl's that nobody wants any more, and that are on a link which is
-// to have another receiver. What is on links of the host is not among them.
+// to have another receiver, and the vxlans that lose their parent. What is on links of the host is not among them.
 func Yields(want []Sandbox, have map[string]*State) (list []Yield) {
 	for i := range want {
 		if w, s := &want[i], have[want[i].Key]; s != nil && w.Prune && !w.Ends && w.Key != HostNS {
@@ -64,14 +67,18 @@ func Yields(want []Sandbox, have map[string]*State) (list []Yield) {
 func (s *State) yields(w *Sandbox) (list []Yield) {
 	var all []Yield
 	for i := range s.Links {
-		if l := &s.Links[i]; receiver(l.Kind) != "" && isStacked(l) {
-			if t, ok := ParseTag(l.Alias); ok && t.Origin == Made {
+		if l := &s.Links[i]; receiver(l.Kind) != "" && isStacked(l) || l.Kind == "vxlan" && l.Parent != 0 && !l.ParentNS {
+			switch t, ok := ParseTag(l.Alias); {
+			case !ok || t.Origin != Made:
+			case receiver(l.Kind) != "":
 				all = append(all, Yield{Link: l, Tag: t})
+			case w.parts(l, &t):
+				list = append(list, Yield{Link: l, Tag: t})
 			}
 		}
 	}
 	if len(all) == 0 {
-		return nil
+		return list
 	}
 	k := know(s)
 	is := func(f *Iface) *rtnl.Link {
@@ -128,6 +135,14 @@ func (s *State) yields(w *Sandbox) (list []Yield) {
 	return list
 }
 
+// parts reports whether a vxlan that is there is to be without its parent, or another one is
+// to be in its place that has none.
+func (w *Sandbox) parts(l *rtnl.Link, t *Tag) bool {
+	return t.Asked.field("parent") && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
+		return f.Kind == l.Kind && f.Parent == "" && f.HostParent == nil && f.Data.VNI == l.Data.VNI && f.Data.Port == l.Data.Port
+	})
+}
+
 // yield plans to take such links of a sandbox away, the youngest first: they are made again in
 // the order in which they were made, by which ipvlans have their link-local addresses.
 func (b *builder) yield(w *Sandbox, k *known) {
@@ -144,7 +159,7 @@ func (k *known) remade(key string, h *HostLink) (ops []Op) {
 	l := k.ByIndex(h.Link.Index)
 	add := func(do Action) { ops = append(ops, Op{NS: key, Dev: l.Name, Do: do}) }
 	n := rtnl.LinkNew{Index: l.Index, Name: l.Name, Kind: l.Kind, TxQLen: &l.TxQLen, Parent: l.Parent, Data: l.Data}
-	if IsMacvlan(l.Kind) { // an ipvlan has those of the link below
+	if !IsIPvlan(l.Kind) { // which has those of the link below
 		n.MAC, n.MTU = l.MAC, l.MTU
 	}
 	add(NewLink{Link: n, Parent: k.nameOf(l.Parent)})

@@ -360,8 +360,15 @@ func Stacks(data []byte) (parent int, kind string) {
 			}
 		case linux.IFLA_LINKINFO:
 			for t, v := range attrs(v) {
-				if t == iflaInfoKind {
+				switch t {
+				case iflaInfoKind:
 					kind = getStr(v)
+				case iflaInfoData:
+					for t, v := range attrs(v) {
+						if kind == "vxlan" && t == linux.IFLA_VXLAN_LINK {
+							parent = int(int32(getU32(v)))
+						}
+					}
 				}
 			}
 		default:
