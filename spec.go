@@ -154,13 +154,18 @@ type InterfaceSpec struct {
 	// hardware address, none or random; empty leaves it.
 	AddrGenMode string `json:"addrgenmode,omitempty"`
 	// GSOMaxSize is the most bytes that the kernel hands to the device in one piece, to be
-	// cut there: 193 or more, by the kernel up to 321. 0 leaves it, as with the two after
+	// cut there: 193 or more, by the kernel up to 321. 0 leaves it, as with those after
 	// it. A bridge has what its ports allow.
 	GSOMaxSize int `json:"gso_max_size,omitempty"`
 	// GSOMaxSegs is the most segments of such a piece.
 	GSOMaxSegs int `json:"gso_max_segs,omitempty"`
 	// GROMaxSize is the most bytes that the kernel puts together of what comes in.
 	GROMaxSize int `json:"gro_max_size,omitempty"`
+	// GSOIPv4MaxSize is GSOMaxSize of IPv4, since Linux 6.3: where nothing is said of it, that
+	// one, and 65536 at the most.
+	GSOIPv4MaxSize int `json:"gso_ipv4_max_size,omitempty"`
+	// GROIPv4MaxSize is GROMaxSize of IPv4, in the same way.
+	GROIPv4MaxSize int `json:"gro_ipv4_max_size,omitempty"`
 	// Addresses of both families. IPv6 is off on an interface without an IPv6
 	// address, unless IPv6 says otherwise.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`

@@ -148,6 +148,9 @@ type RuleSpec struct {
 	// this length in bits or shorter: 0 passes over its default route. nil passes
 	// over nothing.
 	SuppressPrefixLength *int `json:"suppress_prefixlength,omitempty"`
+	// SuppressIfGroup passes over what the table has by an interface of this group. nil
+	// passes over nothing.
+	SuppressIfGroup *int `json:"suppress_ifgroup,omitempty"`
 	// Goto is the priority, higher than its own, of the rule to go on with.
 	Goto uint32 `json:"goto,omitempty"`
 	// Action is blackhole, unreachable, prohibit or nop, in place of a table.

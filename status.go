@@ -155,14 +155,16 @@ type InterfaceStatus struct {
 	AskedOffloads map[string]bool `json:"asked_offloads,omitempty"`
 	Group         int             `json:"group,omitempty"`
 	// AltNames are its further names, of whomever.
-	AltNames     []string `json:"altnames,omitempty"`
-	Promisc      bool     `json:"promisc,omitempty"`
-	AllMulticast bool     `json:"allmulticast,omitempty"`
-	ARP          bool     `json:"arp"`
-	AddrGenMode  string   `json:"addrgenmode,omitempty"`
-	GSOMaxSize   int      `json:"gso_max_size,omitempty"`
-	GSOMaxSegs   int      `json:"gso_max_segs,omitempty"`
-	GROMaxSize   int      `json:"gro_max_size,omitempty"`
+	AltNames       []string `json:"altnames,omitempty"`
+	Promisc        bool     `json:"promisc,omitempty"`
+	AllMulticast   bool     `json:"allmulticast,omitempty"`
+	ARP            bool     `json:"arp"`
+	AddrGenMode    string   `json:"addrgenmode,omitempty"`
+	GSOMaxSize     int      `json:"gso_max_size,omitempty"`
+	GSOMaxSegs     int      `json:"gso_max_segs,omitempty"`
+	GROMaxSize     int      `json:"gro_max_size,omitempty"`
+	GSOIPv4MaxSize int      `json:"gso_ipv4_max_size,omitempty"`
+	GROIPv4MaxSize int      `json:"gro_ipv4_max_size,omitempty"`
 	// Bridge is what a bridge is, BridgePort what a port of one is; their VLANs are told
 	// where a bridge of the sandbox filters them.
 	Bridge     *BridgeSpec     `json:"bridge,omitempty"`

@@ -73,6 +73,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 		LinkOptions: want.LinkOptions{
 			AltNames: s.AltNames, Group: s.Group, Promisc: s.Promisc, AllMulticast: s.AllMulticast, ARP: s.ARP,
 			AddrGenMode: s.AddrGenMode, GSOMaxSize: s.GSOMaxSize, GSOMaxSegs: s.GSOMaxSegs, GROMaxSize: s.GROMaxSize,
+			GSOIPv4MaxSize: s.GSOIPv4MaxSize, GROIPv4MaxSize: s.GROIPv4MaxSize,
 		},
 		Kind: want.Kind{
 			VLAN: s.VLAN, VNI: s.VNI, Local: s.Local, Remote: s.Remote, Port: s.Port, Mode: s.Mode, Flags: s.Flags, Protocol: s.Protocol,
@@ -95,6 +96,7 @@ func interfaceOf(w *want.Iface) InterfaceSpec {
 
 		AltNames: o.AltNames, Group: o.Group, Promisc: o.Promisc, AllMulticast: o.AllMulticast, ARP: o.ARP,
 		AddrGenMode: o.AddrGenMode, GSOMaxSize: o.GSOMaxSize, GSOMaxSegs: o.GSOMaxSegs, GROMaxSize: o.GROMaxSize,
+		GSOIPv4MaxSize: o.GSOIPv4MaxSize, GROIPv4MaxSize: o.GROIPv4MaxSize,
 
 		VLAN: k.VLAN, VNI: k.VNI, Local: k.Local, Remote: k.Remote, Port: k.Port, Mode: k.Mode, Flags: k.Flags, Protocol: k.Protocol,
 		IngressQoSMap: k.IngressQoSMap, EgressQoSMap: k.EgressQoSMap, Table: k.Table, MIIMon: k.MIIMon, Key: k.Key, TTL: k.TTL, TOS: k.TOS,
@@ -240,6 +242,7 @@ func interfaceStatusOf(x *stand.Iface) InterfaceStatus {
 		Routes: x.Routes, Impair: impairOf(x.Impair), WireGuard: wireGuardStatusOf(x.WireGuard), Offloads: x.Offloads, AskedOffloads: x.AskedOffloads,
 		Group: x.Group, AltNames: x.AltNames, Promisc: x.Promisc, AllMulticast: x.AllMulticast, ARP: x.ARP, AddrGenMode: x.AddrGenMode,
 		GSOMaxSize: x.GSOMaxSize, GSOMaxSegs: x.GSOMaxSegs, GROMaxSize: x.GROMaxSize,
+		GSOIPv4MaxSize: x.GSOIPv4MaxSize, GROIPv4MaxSize: x.GROIPv4MaxSize,
 		Bridge: bridgeOf(x.Bridge), BridgePort: bridgePortOf(x.BridgePort),
 		Sysctls: x.Sysctls, DisableARPForVIP: x.DisableARPForVIP}
 }

@@ -45,9 +45,9 @@ func rulesIn(t *testing.T, box string) (list []string) {
 				if r.Mask != nil {
 					mask = *r.Mask
 				}
-				list = append(list, fmt.Sprintf("%d family %d not %v from %s to %s mark %#x/%#x iif %s oif %s proto %d sport %s dport %s table %d goto %d suppress %d by %d",
+				list = append(list, fmt.Sprintf("%d family %d not %v from %s to %s mark %#x/%#x iif %s oif %s proto %d sport %s dport %s table %d goto %d suppress %d/%d by %d",
 					r.Priority, family, r.Invert, net(r.Src, r.Src != nil), net(r.Dst, r.Dst != nil), r.Mark, mask, r.IifName, r.OifName, r.IPProto,
-					ports(r.Sport), ports(r.Dport), r.Table, r.Goto, r.SuppressPrefixlen, r.Protocol))
+					ports(r.Sport), ports(r.Dport), r.Table, r.Goto, r.SuppressPrefixlen, r.SuppressIfgroup, r.Protocol))
 			}
 		}
 	})
@@ -64,7 +64,7 @@ func ruled(rules ...osl.RuleSpec) osl.Network {
 func TestRules(t *testing.T) {
 	begin(t)
 	p := netip.MustParsePrefix
-	zero := 0
+	zero, seven := 0, 7
 	rules := []osl.RuleSpec{
 		{Priority: 100, From: p("10.0.0.0/24"), Table: 100},
 		{Priority: 101, To: p("fd00::/64"), Table: 70000},
@@ -74,6 +74,9 @@ func TestRules(t *testing.T) {
 		{Priority: 105, Family: "ipv4", IIF: "lo", OIF: "eth9", IPProto: "tcp", SPort: "80", DPort: "8000-8080", Goto: 4294967295},
 		{Priority: 106, From: p("10.9.0.0/16"), To: p("10.8.0.0/16"), Action: "prohibit"},
 		{Priority: 107, Family: "ipv4", Action: "nop"},
+		{Priority: 108, Family: "ipv4", Table: 254, SuppressIfGroup: &zero},
+		{Priority: 108, Family: "ipv6", Table: 254, SuppressIfGroup: &zero},
+		{Priority: 109, Family: "ipv6", Table: 100, SuppressPrefixLength: &zero, SuppressIfGroup: &seven},
 		{Priority: 2000, Family: "ipv4", L3MDev: true},
 		{Priority: 4294967295, Family: "ipv6", Table: 100},
 	}
@@ -93,22 +96,25 @@ func TestRules(t *testing.T) {
 		return fmt.Sprintf("%d family %d %s by 111", priority, family, rest)
 	}
 	want := []string{
-		text(100, 2, "not false from 10.0.0.0/24 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1"),
-		text(101, 10, "not false from  to fd00::/64 mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 70000 goto -1 suppress -1"),
-		text(102, 2, "not false from  to  mark 0x10/0xff iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1"),
-		text(103, 10, "not true from  to  mark 0xca6c/0xffffffff iif  oif  proto 0 sport  dport  table 51820 goto -1 suppress -1"),
-		text(104, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 254 goto -1 suppress 0"),
-		text(105, 2, "not false from  to  mark 0x0/0x0 iif lo oif eth9 proto 6 sport 80-80 dport 8000-8080 table 0 goto 4294967295 suppress -1"),
-		text(106, 2, "not false from 10.9.0.0/16 to 10.8.0.0/16 mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1"),
-		text(107, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1"),
-		text(2000, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1"),
-		text(4294967295, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1"),
+		text(100, 2, "not false from 10.0.0.0/24 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1/-1"),
+		text(101, 10, "not false from  to fd00::/64 mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 70000 goto -1 suppress -1/-1"),
+		text(102, 2, "not false from  to  mark 0x10/0xff iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1/-1"),
+		text(103, 10, "not true from  to  mark 0xca6c/0xffffffff iif  oif  proto 0 sport  dport  table 51820 goto -1 suppress -1/-1"),
+		text(104, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 254 goto -1 suppress 0/-1"),
+		text(108, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 254 goto -1 suppress -1/0"),
+		text(108, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 254 goto -1 suppress -1/0"),
+		text(109, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress 0/7"),
+		text(105, 2, "not false from  to  mark 0x0/0x0 iif lo oif eth9 proto 6 sport 80-80 dport 8000-8080 table 0 goto 4294967295 suppress -1/-1"),
+		text(106, 2, "not false from 10.9.0.0/16 to 10.8.0.0/16 mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1/-1"),
+		text(107, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1/-1"),
+		text(2000, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 0 goto -1 suppress -1/-1"),
+		text(4294967295, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1/-1"),
 	}
 	slices.Sort(want)
 	if got := rulesIn(t, "edge"); !slices.Equal(got, want) {
 		t.Errorf("the kernel has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, words := range []string{"106:\tfrom 10.9.0.0/16 to 10.8.0.0/16 prohibit", "107:\tfrom all nop", "2000:\tfrom all lookup [l3mdev-table]"} {
+	for _, words := range []string{"106:\tfrom 10.9.0.0/16 to 10.8.0.0/16 prohibit", "107:\tfrom all nop", "2000:\tfrom all lookup [l3mdev-table]", "108:\tfrom all lookup main suppress_ifgroup default"} {
 		if text := ipCommand(t, "-n", "edge", "rule"); !strings.Contains(text, words) { // that library does not tell
 			t.Errorf("there is no %q in\n%s", words, text)
 		}
@@ -134,11 +140,11 @@ func TestRules(t *testing.T) {
 	must(t, err)
 	settled()
 	want = []string{
-		"50 family 2 not false from 10.77.0.0/16 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1 by 0",
-		"60 family 2 not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1 by 0",
-		text(100, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1"),
-		text(100, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1"),
-		text(106, 2, "not false from 10.9.0.0/16 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1"),
+		"50 family 2 not false from 10.77.0.0/16 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1/-1 by 0",
+		"60 family 2 not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1/-1 by 0",
+		text(100, 10, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1/-1"),
+		text(100, 2, "not false from  to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 100 goto -1 suppress -1/-1"),
+		text(106, 2, "not false from 10.9.0.0/16 to  mark 0x0/0x0 iif  oif  proto 0 sport  dport  table 9 goto -1 suppress -1/-1"),
 	}
 	if slices.Sort(want); !slices.Equal(rulesIn(t, "edge"), want) {
 		t.Errorf("after the edit the kernel has\n%s\nwant\n%s", strings.Join(rulesIn(t, "edge"), "\n"), strings.Join(want, "\n"))
@@ -181,6 +187,8 @@ func TestRulesRefused(t *testing.T) {
 		{[]osl.RuleSpec{{Priority: 9, L3MDev: true, Table: 7}}, "several things"},
 		{[]osl.RuleSpec{{Priority: 9, Action: "nop", SuppressPrefixLength: &nine}}, "looks no table up"},
 		{[]osl.RuleSpec{{Priority: 9, SuppressPrefixLength: &over}}, "129"},
+		{[]osl.RuleSpec{{Priority: 9, Goto: 10, SuppressIfGroup: &nine}}, "looks no table up"},
+		{[]osl.RuleSpec{{Priority: 9, SuppressIfGroup: ptr(-1)}}, "a group of interfaces"},
 		{[]osl.RuleSpec{{Priority: 9, FWMark: 0x100, FWMask: 0xff}}, "mask"},
 		{[]osl.RuleSpec{{Priority: 9, IIF: "a/b"}}, "a/b"},
 	} {

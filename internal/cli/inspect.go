@@ -349,17 +349,22 @@ func matches(r osl.RuleSpec) string {
 }
 
 func does(r osl.RuleSpec) string {
+	text := fmt.Sprintf("lookup %d", r.Table)
 	switch {
 	case r.Action != "":
 		return r.Action
-	case r.L3MDev:
-		return "lookup of the VRF's table"
 	case r.Goto != 0:
 		return fmt.Sprintf("goto %d", r.Goto)
-	case r.SuppressPrefixLength != nil:
-		return fmt.Sprintf("lookup %d suppress_prefixlength %d", r.Table, *r.SuppressPrefixLength)
+	case r.L3MDev:
+		text = "lookup of the VRF's table"
 	}
-	return fmt.Sprintf("lookup %d", r.Table)
+	if n := r.SuppressPrefixLength; n != nil {
+		text += fmt.Sprintf(" suppress_prefixlength %d", *n)
+	}
+	if n := r.SuppressIfGroup; n != nil {
+		text += fmt.Sprintf(" suppress_ifgroup %d", *n)
+	}
+	return text
 }
 
 // inTheWay says what others made in a sandbox that may keep a packet from where

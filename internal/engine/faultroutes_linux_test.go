@@ -86,7 +86,7 @@ func rulesLab(other bool) osl.Network {
 	n := routesLab(osl.RouteSpec{To: p("0.0.0.0/0"), Type: "blackhole", Table: 100})
 	zero := 0
 	rules := []osl.RuleSpec{{Priority: 100, From: p("10.70.0.0/24"), Table: 100}, {Priority: 101, Table: 100},
-		{Priority: 102, Family: "ipv6", FWMark: 7}, {Priority: 103, SuppressPrefixLength: &zero}, {Priority: 104, Action: "nop"}}
+		{Priority: 102, Family: "ipv6", FWMark: 7}, {Priority: 103, SuppressPrefixLength: &zero, SuppressIfGroup: &zero}, {Priority: 104, Action: "nop"}}
 	if other {
 		rules = []osl.RuleSpec{{Priority: 100, Family: "ipv4", Table: 100}, {Priority: 101, To: p("10.71.0.0/24"), Table: 100},
 			{Priority: 102, FWMark: 7, FWMask: 15, IIF: "e0"}, {Priority: 103, Goto: 105, IPProto: "udp", DPort: "53"}, {Priority: 105, Action: "prohibit", From: p("fd00::/8")}}

@@ -197,6 +197,7 @@ const (
 	FRA_L3MDEV             = 19
 	FRA_PROTOCOL           = 21
 	FRA_SPORT_RANGE        = 23
+	FRA_SUPPRESS_IFGROUP   = 13
 	FRA_SUPPRESS_PREFIXLEN = 14
 	FR_ACT_BLACKHOLE       = 6
 	FR_ACT_GOTO            = 2

@@ -185,6 +185,11 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 		}
 	}
 	of(askedLink, rtnl.LinkOptions, &f.Options, &l.Options, func(at int) (uint32, bool) {
+		for _, x := range Sizes {
+			if all, is := f.Options.Get(x.All); at == x.IPv4 && is && f.asked.has(askedLink+x.All) {
+				return ImpliedSize(all), true
+			}
+		}
 		if was {
 			return tag.Was.Get(at)
 		}
@@ -235,7 +240,7 @@ func (u Usual) of(at int) (value uint32, known bool) {
 func usualOption(l *rtnl.Link, at int) (uint32, bool) {
 	kind := KindOf(l.Kind)
 	switch at {
-	case rtnl.LinkGSOMaxSize, rtnl.LinkGSOMaxSegs:
+	case rtnl.LinkGSOMaxSize, rtnl.LinkGSOMaxSegs, rtnl.LinkGSOIPv4MaxSize:
 		if l.Kind == "bridge" {
 			return 0, false
 		}

@@ -189,7 +189,7 @@ func (w *Iface) carriedTag(set *rtnl.Options) Tag {
 	l := &w.From.In.Link
 	tag, _ := ParseTag(l.Alias)
 	was := tag.Was
-	_, tag.Was = lacking(rtnl.LinkOptions, w.Options, &l.Options)
+	_, tag.Was = linkLacks(w.Options, &l.Options)
 	for at := range rtnl.LinkOptions {
 		v, noted := was.Get(at)
 		if _, wanted := w.Options.Get(at); noted && (wanted || at == rtnl.LinkAddrGenMode) { // the kernel forgets that one
@@ -270,7 +270,7 @@ func (b *builder) returned(key string, w *Iface, set rtnl.LinkSet, options rtnl.
 	if set.TxQLen != nil {
 		link(rtnl.LinkSet{TxQLen: &l.TxQLen})
 	}
-	_, had := lacking(rtnl.LinkOptions, options, &l.Options)
+	_, had := linkLacks(options, &l.Options)
 	had.Drop(rtnl.LinkAddrGenMode) // a setting of its IPv6, which is new
 	if !had.Empty() {
 		link(rtnl.LinkSet{Options: had})

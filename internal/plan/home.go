@@ -62,7 +62,7 @@ func lacks(set rtnl.LinkSet, l *rtnl.Link) rtnl.LinkSet {
 	if set.TxQLen != nil && *set.TxQLen == l.TxQLen {
 		set.TxQLen = nil
 	}
-	set.Options, _ = lacking(rtnl.LinkOptions, set.Options, &l.Options)
+	set.Options, _ = linkLacks(set.Options, &l.Options)
 	return set
 }
 

@@ -94,7 +94,15 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		tag = w.carriedTag(&options)
 	} else if w.From != nil {
 		tag = TagOf(&w.From.Link, Host)
-		_, tag.Was = lacking(rtnl.LinkOptions, w.Options, &w.From.Link.Options)
+		_, tag.Was = linkLacks(w.Options, &w.From.Link.Options)
+	}
+	if from != nil {
+		to, _ := linkLacks(w.Options, &from.Link.Options)
+		for _, x := range Sizes {
+			if size, changes := to.Get(x.IPv4); changes {
+				options.Set(x.IPv4, size)
+			}
+		}
 	}
 	if w.Kind == "bridge" {
 		tag.MTU = w.MTU

@@ -12,10 +12,39 @@ import (
 // numbers, as the ip command calls them.
 var AddrGenModes = []string{"eui64", "none", "stable_secret", "random"}
 
+// Sizes are those settings of which one is for all packets, and one for those of IPv4.
+var Sizes = []struct{ All, IPv4 int }{{rtnl.LinkGSOMaxSize, rtnl.LinkGSOIPv4MaxSize}, {rtnl.LinkGROMaxSize, rtnl.LinkGROIPv4MaxSize}}
+
+// legacySize is GSO_LEGACY_MAX_SIZE, and GRO_LEGACY_MAX_SIZE, of linux/netdevice.h.
+const legacySize = 65536
+
+// ImpliedSize is the size for IPv4 that a new link has by that for all. The kernel sets both
+// where it sets the latter, up to this one, and leaves the other where that is larger.
+func ImpliedSize(all uint32) uint32 { return min(all, legacySize) }
+
+// linkLacks is what a link lacks of settings, and what it has instead. Where the size for all
+// packets changes, so does that for IPv4.
+func linkLacks(want rtnl.Options, have *rtnl.Options) (to, from rtnl.Options) {
+	to, from = lacking(rtnl.LinkOptions, want, have)
+	for _, x := range Sizes {
+		all, changes := to.Get(x.All)
+		was, known := have.Get(x.IPv4)
+		if _, said := want.Get(x.IPv4); changes && known {
+			size := ImpliedSize(all)
+			if said {
+				size, _ = want.Get(x.IPv4)
+			}
+			to.Set(x.IPv4, size)
+			from.Set(x.IPv4, was)
+		}
+	}
+	return to, from
+}
+
 // options plans what an existing link lacks of its wanted settings, and notes in the tag
 // of one that osl did not make what it had before.
 func (b *builder) options(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag) (to, from rtnl.Options) {
-	to, from = lacking(rtnl.LinkOptions, f.Options, &l.Options)
+	to, from = linkLacks(f.Options, &l.Options)
 	if tag.Origin == Host || tag.Origin == Kept {
 		for at := range rtnl.LinkOptions {
 			_, noted := tag.Was.Get(at)

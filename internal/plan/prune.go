@@ -292,7 +292,7 @@ func release(key string, l *rtnl.Link, t Tag, s *State) []Op {
 	}
 	set := lacks(rtnl.LinkSet{Index: l.Index, Name: t.Source, MAC: t.MAC, MTU: t.MTU, TxQLen: &t.TxQLen, Alias: &t.Alias, Up: &t.Up, Options: t.Was}, l)
 	back := rtnl.LinkSet{Index: l.Index, Name: l.Name, Alias: &alias, Up: &up}
-	_, back.Options = lacking(rtnl.LinkOptions, set.Options, &l.Options)
+	_, back.Options = linkLacks(set.Options, &l.Options)
 	if set.MAC != nil {
 		back.MAC = l.MAC
 	}

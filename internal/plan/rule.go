@@ -96,10 +96,11 @@ func ruleCommand(verb string, r rtnl.Rule) string {
 		say(true, "goto %d", r.Goto)
 	case r.Action == linux.FR_ACT_TO_TBL:
 		say(true, "table %d", r.Table)
-		say(r.Suppress != 0, "suppress_prefixlength %d", r.Suppress-1)
 	default:
 		say(true, "%s", RuleActionName(r.Action))
 	}
+	say(r.Suppress != 0, "suppress_prefixlength %d", r.Suppress-1)
+	say(r.SuppressGroup != 0, "suppress_ifgroup %d", r.SuppressGroup-1)
 	say(true, "protocol %d", r.Proto)
 	return b.String()
 }

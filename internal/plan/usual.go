@@ -27,7 +27,8 @@ func (k *Kind) UsualLink() Usual {
 		arp = 0
 	}
 	return Usual{rtnl.LinkGroup: 0, rtnl.LinkPromisc: 0, rtnl.LinkAllMulticast: 0, rtnl.LinkARP: arp, rtnl.LinkAddrGenMode: 0,
-		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536}
+		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536,
+		rtnl.LinkGSOIPv4MaxSize: legacySize, rtnl.LinkGROIPv4MaxSize: legacySize}
 }
 
 // usualCost is the cost of a port by the speed of its link, as ethtool tells it: port_cost of

@@ -12,20 +12,24 @@ const (
 	LinkPromisc
 	LinkAllMulticast
 	LinkARP
-	LinkAddrGenMode // IN6_ADDR_GEN_MODE_* of linux/if_link.h
+	LinkAddrGenMode    // IN6_ADDR_GEN_MODE_* of linux/if_link.h
+	LinkGSOIPv4MaxSize // since Linux 6.3, as the one after it
+	LinkGROIPv4MaxSize
 )
 
 // LinkOptions are what is known of these: IFLA_* of linux/if_link.h, and IFF_* of
 // linux/if.h.
 var LinkOptions = []Option{
-	LinkGroup:        {Name: "group", attr: linux.IFLA_GROUP, size: 4},
-	LinkGSOMaxSize:   {Name: "gso_max_size", attr: 41, size: 4},
-	LinkGSOMaxSegs:   {Name: "gso_max_segs", attr: 40, size: 4},
-	LinkGROMaxSize:   {Name: "gro_max_size", attr: 58, size: 4},
-	LinkPromisc:      {Name: "promisc", Switch: true, flag: 0x100},
-	LinkAllMulticast: {Name: "allmulticast", Switch: true, flag: 0x200},
-	LinkARP:          {Name: "arp", Switch: true, flag: 0x80, inverse: true}, // IFF_NOARP
-	LinkAddrGenMode:  {Name: "addrgenmode"},
+	LinkGroup:          {Name: "group", attr: linux.IFLA_GROUP, size: 4},
+	LinkGSOMaxSize:     {Name: "gso_max_size", attr: 41, size: 4},
+	LinkGSOMaxSegs:     {Name: "gso_max_segs", attr: 40, size: 4},
+	LinkGROMaxSize:     {Name: "gro_max_size", attr: 58, size: 4},
+	LinkPromisc:        {Name: "promisc", Switch: true, flag: 0x100},
+	LinkAllMulticast:   {Name: "allmulticast", Switch: true, flag: 0x200},
+	LinkARP:            {Name: "arp", Switch: true, flag: 0x80, inverse: true}, // IFF_NOARP
+	LinkAddrGenMode:    {Name: "addrgenmode"},
+	LinkGSOIPv4MaxSize: {Name: "gso_ipv4_max_size", attr: 63, size: 4},
+	LinkGROIPv4MaxSize: {Name: "gro_ipv4_max_size", attr: 64, size: 4},
 }
 
 // iflaInet6AddrGenMode is IFLA_INET6_ADDR_GEN_MODE of linux/if_link.h.

@@ -57,7 +57,7 @@ func ParseLink(p []byte) (l Link) {
 		case linux.IFLA_AF_SPEC:
 			l.Inet.parse(v)
 			l.addrGenMode(v)
-		case linux.IFLA_GROUP, 40, 41, 58:
+		case linux.IFLA_GROUP, 40, 41, 58, 63, 64:
 			l.Options.parse(LinkOptions, t, v)
 		}
 	}

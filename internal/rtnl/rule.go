@@ -23,8 +23,10 @@ type Rule struct {
 	Goto         uint32
 	// Suppress passes over a route whose prefix is shorter than this; 0 over none.
 	Suppress uint32
-	L3MDev   bool // it looks the table of a device's VRF up
-	Proto    uint8
+	// SuppressGroup passes over a route by a device of the group one below this; 0 over none.
+	SuppressGroup uint32
+	L3MDev        bool // it looks the table of a device's VRF up
+	Proto         uint8
 }
 
 // Ports is a range, both 0 for any.
@@ -72,6 +74,9 @@ func (r Rule) message() buffer {
 	b = b.number(linux.FRA_TABLE, r.Table).number(linux.FRA_GOTO, r.Goto)
 	if r.Suppress != 0 {
 		b.u32(linux.FRA_SUPPRESS_PREFIXLEN, r.Suppress-1)
+	}
+	if r.SuppressGroup != 0 {
+		b.u32(linux.FRA_SUPPRESS_IFGROUP, r.SuppressGroup-1)
 	}
 	if r.L3MDev {
 		b.u8(linux.FRA_L3MDEV, 1)
@@ -153,6 +158,8 @@ func ParseRule(p []byte) (r Rule, ok bool) {
 			r.Goto = getU32(v)
 		case linux.FRA_SUPPRESS_PREFIXLEN:
 			r.Suppress = getU32(v) + 1 // none is 2³²-1
+		case linux.FRA_SUPPRESS_IFGROUP:
+			r.SuppressGroup = getU32(v) + 1
 		case linux.FRA_L3MDEV:
 			r.L3MDev = getU8(v) != 0
 		case linux.FRA_PROTOCOL:

@@ -75,6 +75,7 @@ type Iface struct {
 	Promisc, AllMulticast, ARP         bool
 	AddrGenMode                        string
 	GSOMaxSize, GSOMaxSegs, GROMaxSize int
+	GSOIPv4MaxSize, GROIPv4MaxSize     int
 	Bridge                             *want.Bridge
 	BridgePort                         *want.BridgePort
 	Sysctls                            map[string]string
@@ -189,7 +190,8 @@ func (r *Reading) iface(s *plan.State, l *rtnl.Link) Iface {
 	x := Iface{Name: l.Name, Index: l.Index, Type: l.Kind, MTU: l.MTU, TxQueueLen: l.TxQLen, Up: l.Up(), Carrier: l.Flags&linux.IFF_LOWER_UP != 0, MAC: l.MAC,
 		Details: plan.Details(l), UnderWay: r.All || r.Some[l.Index], WireGuard: wireGuard(r.State.WireGuards[l.Index]),
 		Group: valueOf(o.Group), Promisc: valueOf(o.Promisc), AllMulticast: valueOf(o.AllMulticast), ARP: valueOf(o.ARP),
-		AddrGenMode: o.AddrGenMode, GSOMaxSize: o.GSOMaxSize, GSOMaxSegs: o.GSOMaxSegs, GROMaxSize: o.GROMaxSize}
+		AddrGenMode: o.AddrGenMode, GSOMaxSize: o.GSOMaxSize, GSOMaxSegs: o.GSOMaxSegs, GROMaxSize: o.GROMaxSize,
+		GSOIPv4MaxSize: o.GSOIPv4MaxSize, GROIPv4MaxSize: o.GROIPv4MaxSize}
 	if t, ok := plan.ParseTag(l.Alias); ok {
 		x.Source, x.Note = t.Source, t.Note
 		x.Origin = map[plan.Origin]string{plan.Host: "host", plan.Made: "made", plan.Kept: "kept", plan.Far: "made"}[t.Origin]

@@ -55,6 +55,7 @@ func TestWhatIsNotUsualIsSaid(t *testing.T) {
 	dummy.MAC, dummy.MTU, dummy.TxQLen = mac, 1400, 7
 	dummy.Options.Set(rtnl.LinkARP, 1)
 	dummy.Options.Set(rtnl.LinkGSOMaxSize, 1000)
+	dummy.Options.Set(rtnl.LinkGSOIPv4MaxSize, 1000) // as the kernel sets it with that
 	tap.Index, tap.Name = 8, "b"
 	tap.Options.Set(rtnl.LinkARP, 0)
 	w := specOf(&Standing{}, dummy, tap)

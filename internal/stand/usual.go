@@ -47,12 +47,14 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 		f.TxQueueLen = &l.TxQLen
 	}
 	o := beside(l.Options, kind.UsualLink())
+	unimplied(&o, &l.Options)
 	if kind.NoAddrGen {
 		o.Drop(rtnl.LinkAddrGenMode)
 	}
 	if l.Kind == "bridge" { // it has what its ports allow
 		o.Drop(rtnl.LinkGSOMaxSize)
 		o.Drop(rtnl.LinkGSOMaxSegs)
+		o.Drop(rtnl.LinkGSOIPv4MaxSize)
 	}
 	f.LinkOptions = asked(&o)
 }
@@ -80,7 +82,22 @@ func changed(f *want.Iface, l *rtnl.Link, tag *plan.Tag) {
 			o.Drop(at)
 		}
 	}
+	unimplied(&o, &l.Options)
 	f.LinkOptions = asked(&o)
+}
+
+// unimplied says of the sizes for IPv4 those that a link has not by those for all.
+func unimplied(o, have *rtnl.Options) {
+	for _, x := range plan.Sizes {
+		all, said := o.Get(x.All)
+		switch own, known := have.Get(x.IPv4); {
+		case !known || !said:
+		case own == plan.ImpliedSize(all):
+			o.Drop(x.IPv4)
+		default:
+			o.Set(x.IPv4, own)
+		}
+	}
 }
 
 // bridge says what a bridge is beside what the kernel makes, nil where that is nothing.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
@@ -18,6 +19,7 @@ type LinkOptions struct {
 	Promisc, AllMulticast, ARP         *bool
 	AddrGenMode                        string
 	GSOMaxSize, GSOMaxSegs, GROMaxSize int
+	GSOIPv4MaxSize, GROIPv4MaxSize     int
 }
 
 // LinkChange is what is changed of a link that is there: osl.LinkChange.
@@ -63,11 +65,12 @@ func (o *LinkOptions) plan(kind string) (rtnl.Options, error) {
 	}{
 		{"gso_max_size", rtnl.LinkGSOMaxSize, o.GSOMaxSize, minGSO, maxGSO}, {"gso_max_segs", rtnl.LinkGSOMaxSegs, o.GSOMaxSegs, 1, 65535},
 		{"gro_max_size", rtnl.LinkGROMaxSize, o.GROMaxSize, 1, maxGSO},
+		{"gso_ipv4_max_size", rtnl.LinkGSOIPv4MaxSize, o.GSOIPv4MaxSize, minGSO, maxGSO}, {"gro_ipv4_max_size", rtnl.LinkGROIPv4MaxSize, o.GROIPv4MaxSize, 1, maxGSO},
 	} {
 		if x.n == 0 {
 			continue
 		}
-		if s.number(x.at, x.field, &x.n, x.least, x.most); kind == "bridge" && x.at != rtnl.LinkGROMaxSize {
+		if s.number(x.at, x.field, &x.n, x.least, x.most); kind == "bridge" && !strings.HasPrefix(x.field, "gro") {
 			return s.Options, where.In(x.field, "", fault.Invalidf("a bridge has the %s that its ports allow", x.field))
 		}
 	}
@@ -103,7 +106,8 @@ func (s *Iface) altNames() ([]string, error) {
 func LinkOptionsOf(o *rtnl.Options) LinkOptions {
 	is := told{o}
 	x := LinkOptions{Group: is.number(rtnl.LinkGroup), Promisc: is.flag(rtnl.LinkPromisc), AllMulticast: is.flag(rtnl.LinkAllMulticast), ARP: is.flag(rtnl.LinkARP),
-		GSOMaxSize: is.size(rtnl.LinkGSOMaxSize), GSOMaxSegs: is.size(rtnl.LinkGSOMaxSegs), GROMaxSize: is.size(rtnl.LinkGROMaxSize)}
+		GSOMaxSize: is.size(rtnl.LinkGSOMaxSize), GSOMaxSegs: is.size(rtnl.LinkGSOMaxSegs), GROMaxSize: is.size(rtnl.LinkGROMaxSize),
+		GSOIPv4MaxSize: is.size(rtnl.LinkGSOIPv4MaxSize), GROIPv4MaxSize: is.size(rtnl.LinkGROIPv4MaxSize)}
 	if v, ok := o.Get(rtnl.LinkAddrGenMode); ok && int(v) < len(plan.AddrGenModes) {
 		x.AddrGenMode = plan.AddrGenModes[v]
 	}

@@ -1,6 +1,7 @@
 package want
 
 import (
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type Rule struct {
 	SPort, DPort         string
 	Table                uint32
 	SuppressPrefixLength *int
+	SuppressIfGroup      *int
 	Goto                 uint32
 	Action               string
 	L3MDev               bool
@@ -144,6 +146,15 @@ func (x Rule) does(r *rtnl.Rule, no func(format string, args ...any) error) erro
 		}
 		r.Suppress = uint32(*s) + 1
 	}
+	if s := x.SuppressIfGroup; s != nil {
+		if *s < 0 || *s > math.MaxInt32 {
+			return no("has a suppress_ifgroup of %d: it is a group of interfaces, from 0 to %d", *s, math.MaxInt32)
+		}
+		if x.Goto != 0 || x.Action != "" {
+			return no("has a suppress_ifgroup, and looks no table up")
+		}
+		r.SuppressGroup = uint32(*s) + 1
+	}
 	switch {
 	case x.Goto != 0 && x.Goto <= x.Priority:
 		return no("goes to %d: it leads on, to a higher priority", x.Goto)
@@ -183,6 +194,10 @@ func RuleOf(r rtnl.Rule) Rule {
 	if r.Suppress != 0 {
 		n := int(r.Suppress - 1)
 		x.SuppressPrefixLength = &n
+	}
+	if r.SuppressGroup != 0 {
+		n := int(r.SuppressGroup - 1)
+		x.SuppressIfGroup = &n
 	}
 	if r.Action != linux.FR_ACT_GOTO {
 		x.Action = plan.RuleActionName(r.Action)

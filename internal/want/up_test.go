@@ -93,7 +93,7 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		{Priority: 1, Family: "ipv4", Table: 254},
 		{Priority: 1, Family: "ipv6", L3MDev: true},
 		{Priority: 2, From: p("10.0.0.0/8"), To: p("10.1.0.0/16"), Not: true, IIF: "a", OIF: "b", FWMark: 3, FWMask: 7, Table: 9},
-		{Priority: 3, From: p("fd00::/8"), FWMark: 3, IPProto: "tcp", SPort: "80", DPort: "81-90", Table: 254, SuppressPrefixLength: to(0)},
+		{Priority: 3, From: p("fd00::/8"), FWMark: 3, IPProto: "tcp", SPort: "80", DPort: "81-90", Table: 254, SuppressPrefixLength: to(0), SuppressIfGroup: to(0)},
 		{Priority: 4, From: p("fd00::/8"), Goto: 7},
 		{Priority: 5, From: p("fd00::/8"), Action: "prohibit"},
 	} {
@@ -207,7 +207,7 @@ func TestTheWayUpOfLinks(t *testing.T) {
 	if back := BridgePortOf(&o, vlans); err != nil || !reflect.DeepEqual(back, port) {
 		t.Errorf("%v: of\n%+v\ncame back\n%+v", err, port, back)
 	}
-	set := LinkOptions{Group: to(3), Promisc: to(true), AllMulticast: to(false), ARP: to(false), AddrGenMode: "random", GSOMaxSize: 1000, GSOMaxSegs: 10, GROMaxSize: 2000}
+	set := LinkOptions{Group: to(3), Promisc: to(true), AllMulticast: to(false), ARP: to(false), AddrGenMode: "random", GSOMaxSize: 1000, GSOMaxSegs: 10, GROMaxSize: 2000, GSOIPv4MaxSize: 3000, GROIPv4MaxSize: 4000}
 	o, err = set.plan("dummy")
 	if back := LinkOptionsOf(&o); err != nil || !reflect.DeepEqual(back, set) {
 		t.Errorf("%v: of\n%+v\ncame back\n%+v", err, set, back)
