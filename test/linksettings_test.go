@@ -182,7 +182,7 @@ func unowned(said map[string]any) map[string]any {
 		if x, ok := v.(map[string]any); ok {
 			unowned(x)
 		}
-		own := []string{"ifindex", "address", "ifalias", "operstate", "flags", "link_index", "state", "topology_change_detected", "port"}
+		own := []string{"ifindex", "address", "ifalias", "operstate", "flags", "link_index", "permaddr", "state", "topology_change_detected", "port"}
 		if slices.Contains(own, what) || strings.HasSuffix(what, "timer") || strings.HasSuffix(what, "_id") || strings.Contains(what, "root") || strings.Contains(what, "designated") {
 			delete(said, what)
 		}

@@ -60,11 +60,28 @@ func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 	if to.same(from) {
 		return
 	}
+	if KindOf(f.Kind).resizes && f.MTU == 0 { // and not by the way to the other end, which a new one does not have yet
+		to.MTU = b.usualMTU(w, f, l)
+	}
 	undo := []Op{{NS: w.Key, Dev: f.Name, Do: from}}
 	if b.turned(f, l) {
 		undo = append(undo, b.forAll(w.Key, l)...)
 	}
+	mtu := func(n int) Op {
+		return Op{NS: w.Key, Dev: f.Name, Do: SetLink{Link: rtnl.LinkSet{Index: l.Index, MTU: n}}}
+	}
+	if reparented(to, from) { // to one with a lower MTU, which lowers its own
+		undo = append(undo, mtu(l.MTU))
+	}
 	b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
+	if reparented(to, from) && f.MTU != 0 { // which the former parent may have forbidden
+		b.wire = append(b.wire, mtu(f.MTU))
+	}
+}
+
+// reparented reports whether a tunnel, of which the kernel keeps the MTU, gets another parent.
+func reparented(to, from ChangeLink) bool {
+	return to.Parent != from.Parent && !KindOf(to.Kind).resizes
 }
 
 // same reports whether two make the same of a link.
