@@ -306,6 +306,19 @@ func (b *builder) tunnelMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 	return mtu
 }
 
+// sizedAsNew returns an interface that is made, and what it is to be: a tunnel in a sandbox that
+// stands would get its MTU by the way to its other end, which there is not yet in a new one.
+func (b *builder) sizedAsNew(w *Sandbox, f *Iface) *Iface {
+	if b.have[w.Key] == nil || f.MTU != 0 || !KindOf(f.Kind).resizes {
+		return f
+	}
+	sized := *f
+	if sized.MTU = b.tunnelMTU(w, f, &rtnl.Link{Kind: f.Kind}); sized.MTU < MinMTU {
+		return f
+	}
+	return &sized
+}
+
 // mtuBelow is the MTU of another link, by which an interface has its own: one of the host,
 // or one of its sandbox; 0 where there is none.
 func (b *builder) mtuBelow(w *Sandbox, host *rtnl.Link, name string) int {

@@ -191,6 +191,8 @@ func badValue(s *Iface, f *plan.Iface, kind *plan.Kind) (field, text string) {
 		return "parent", fmt.Sprintf("%s lies in the sandbox itself, and not on a link of the host", plan.A(f.Kind))
 	case kind.NoMAC != nil && s.MAC != nil && kind.NoMAC(&f.Data) != "":
 		return "mac", kind.NoMAC(&f.Data)
+	case plan.IsIPvlan(f.Kind) && s.ARP != nil && *s.ARP != (f.Data.Mode == "l2"):
+		return "arp", fmt.Sprintf("%s is with ARP in the mode l2, and without in the others: the kernel sees to that each time it goes up", plan.A(f.Kind))
 	case kind.NoIP && len(s.Addresses)+len(s.Aliases)+len(s.Routes) > 0:
 		return "addresses", fmt.Sprintf("%s carries no IP", plan.A(f.Kind))
 	case s.Name == "lo" && (s.Type != "" || s.Source != "" || s.Master != "" || s.Peer != (Endpoint{})):

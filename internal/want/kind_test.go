@@ -60,6 +60,7 @@ func TestKindRefused(t *testing.T) {
 		{"an owner", one(Iface{Name: "e", Type: "tap", Kind: Kind{Owner: new(int)}}, Iface{Name: "f", Type: "dummy", Kind: Kind{OwnerGroup: new(int)}}), "owner_group", "means nothing for a dummy"},
 		{"a netkit without another end", one(Iface{Name: "e", Type: "netkit"}), "", "needs its other end"},
 		{"a hardware address of a netkit", one(Iface{Name: "e", Type: "netkit", MAC: mac, Peer: Endpoint{"host", "x"}}), "mac", "one of the mode l2 has"},
+		{"ARP of an ipvlan", one(Iface{Name: "e", Type: "ipvlan", Parent: "f", LinkOptions: LinkOptions{ARP: new(bool)}, Kind: Kind{Mode: "l2"}}, Iface{Name: "f", Type: "dummy"}), "arp", "with ARP in the mode l2"},
 		{"remotes of another type", one(Iface{Name: "e", Type: "geneve", Kind: Kind{VNI: 1, Remote: a("10.0.0.1"), Remotes: []netip.Addr{a("10.0.0.2")}}}), "remotes", "only a vxlan"},
 		{"a remote and remotes", one(Iface{Name: "e", Type: "vxlan", Kind: Kind{VNI: 1, Remote: a("10.0.0.1"), Remotes: []netip.Addr{a("10.0.0.2")}}}), "remotes", "write all in remotes"},
 		{"remotes of IPv6 from nowhere", one(Iface{Name: "e", Type: "vxlan", Kind: Kind{VNI: 1, Remotes: []netip.Addr{a("fd00::2")}}}), "remotes", "needs a local address"},
