@@ -29,14 +29,17 @@ func linkLacks(want rtnl.Options, have *rtnl.Options) (to, from rtnl.Options) {
 	for _, x := range Sizes {
 		all, changes := to.Get(x.All)
 		was, known := have.Get(x.IPv4)
-		if _, said := want.Get(x.IPv4); changes && known {
-			size := ImpliedSize(all)
-			if said {
-				size, _ = want.Get(x.IPv4)
-			}
-			to.Set(x.IPv4, size)
-			from.Set(x.IPv4, was)
+		if !changes || !known {
+			continue
 		}
+		size, said := want.Get(x.IPv4)
+		if !said {
+			size = ImpliedSize(all)
+		}
+		if size != all { // else the kernel sees to it
+			to.Set(x.IPv4, size)
+		}
+		from.Set(x.IPv4, was)
 	}
 	return to, from
 }
