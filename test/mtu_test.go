@@ -107,7 +107,7 @@ func TestMTUOfMadeOnResized(t *testing.T) {
 	}
 }
 
-// What a vxlan without an MTU has is by its parent, in any order, and by what it keeps; two
+// What a vxlan without an MTU has is by its parent, in any order, and by its remote; two
 // that are each other's parent are refused.
 func TestFeatureMTUByParent(t *testing.T) {
 	begin(t)
@@ -134,9 +134,12 @@ func TestFeatureMTUByParent(t *testing.T) {
 	_, err := osl.Apply(t.Context(), lab(e(0), far))
 	testnet.Feature(t, "link vxlan", err)
 	defer func() { _, err := osl.Down(t.Context(), lab(e(0))); must(t, err) }()
-	has(1430, e(0), vxlan("v", 5, "e", 0)) // its remote stays
-	has(1300, vxlan("v", 5, "e", 1300), e(1400))
-	has(1430, vxlan("v", 5, "e", 0), e(0))
+	over := far
+	over.MTU = 0
+	has(1430, e(0), over)
+	has(1300, far, e(1400))
+	has(1430, over, e(0))
+	has(1450, vxlan("v", 5, "e", 0), e(0)) // of IPv4, without its remote
 	has(1300, vxlan("v", 5, "e", 1300), e(1400))
 	low := e(100)
 	low.Addresses = nil
