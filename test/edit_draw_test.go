@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -50,7 +51,7 @@ func probe(t *testing.T) (d drawer) {
 	on.ParentIndex = needLink(t, "", "probe0").Attrs().Index
 	for kind, l := range map[string]netlink.Link{
 		"bridge": &netlink.Bridge{LinkAttrs: attrs("probe2")}, "vxlan": &netlink.Vxlan{LinkAttrs: attrs("probe2"), VxlanId: 1},
-		"vlan": &netlink.Vlan{LinkAttrs: on, VlanId: 7}, "ipvlan": &netlink.IPVlan{LinkAttrs: on, Mode: netlink.IPVLAN_MODE_L2},
+		"vlan":      &netlink.Vlan{LinkAttrs: on, VlanId: 7},
 		"wireguard": &netlink.Wireguard{LinkAttrs: attrs("probe2")},
 		"ifb":       &netlink.Ifb{LinkAttrs: attrs("probe2")}, "macvlan": &netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE},
 		"macvtap": &netlink.Macvtap{Macvlan: netlink.Macvlan{LinkAttrs: on, Mode: netlink.MACVLAN_MODE_PRIVATE}},
@@ -67,7 +68,8 @@ func probe(t *testing.T) (d drawer) {
 	}
 	d.kinds = append(d.kinds, probeKinds(t)...)
 	slices.Sort(d.kinds)
-	all := []string{"bond", "bridge", "ifb", "macvlan", "macvtap", "netkit", "tap", "tun", "vlan", "vlans", "vrf", "vxlan", "wireguard"}
+	all := []string{"bond", "bridge", "dummy", "geneve", "gre", "gretap", "ifb", "ip6gre", "ip6gretap", "ipip", "ipvlan", "ipvtap", "macvlan", "macvtap", "netkit", "sit",
+		"tap", "tun", "vcan", "vlan", "vlans", "vrf", "vxlan", "wireguard", "IPv4 sizes"}
 	t.Logf("not drawn, since there are none here: %v", slices.DeleteFunc(all, func(kind string) bool { return slices.Contains(d.kinds, kind) }))
 	tbf := &netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: on.ParentIndex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, Rate: 1000, Limit: 9000, Buffer: 90000}
 	d.rates = netlink.QdiscAdd(tbf) == nil
@@ -78,14 +80,23 @@ func probe(t *testing.T) (d drawer) {
 func (r *drawer) settings(f *osl.InterfaceSpec) {
 	f.Group, f.Promisc = maybe(r, "group", 0, 77), maybe(r, "promisc", true, false)
 	f.AllMulticast, f.ARP = maybe(r, "allmulticast", true, false), maybe(r, "arp", true, false)
+	if strings.HasPrefix(f.Type, "ipv") { // which has it by its mode
+		f.ARP = nil
+	}
 	f.TxQueueLen = maybe(r, "txqueuelen", 500, 2000)
 	if r.sometimes("arp_accept", 4) {
 		f.Sysctls = map[string]string{"ipv4.arp_accept": "1"}
 	}
-	if f.Type != "wireguard" { // which has none
+	if f.Type != "wireguard" && f.Type != "vcan" { // which have none
 		f.AddrGenMode = draw(r, "addrgenmode", "", "", "eui64", "none", "random")
 	}
 	f.GROMaxSize = draw(r, "gro_max_size", 0, 0, 32768, 65536)
+	if slices.Contains(r.kinds, "IPv4 sizes") {
+		f.GROIPv4MaxSize = draw(r, "gro_ipv4_max_size", 0, 0, 20000, 65536)
+		if f.Type != "bridge" {
+			f.GSOIPv4MaxSize = draw(r, "gso_ipv4_max_size", 0, 0, 20000, 65536)
+		}
+	}
 	if f.Type != "bridge" {
 		f.GSOMaxSize, f.GSOMaxSegs = draw(r, "gso_max_size", 0, 0, 16384, 65536), draw(r, "gso_max_segs", 0, 0, 16, 65535)
 	}
@@ -134,6 +145,9 @@ func (r *drawer) addressOptions(f *osl.InterfaceSpec) {
 			o.Scope, o.NoPrefixRoute = scope, r.sometimes("noprefixroute", 3)
 			o.Peer = draw(r, "peer", netip.Addr{}, netip.Addr{}, netip.AddrFrom4([4]byte{10, ip[1], 0, 99}), netip.AddrFrom4([4]byte{10, 50 + ip[1], 0, 99}))
 		}
+		if strings.HasPrefix(f.Type, "ipv") { // of which the kernel compares the peers, and no two have one
+			o.Peer = netip.Addr{}
+		}
 		if o != (osl.AddressOptions{}) {
 			if f.AddressOptions == nil {
 				f.AddressOptions = map[netip.Prefix]osl.AddressOptions{}
@@ -159,7 +173,7 @@ func (r *drawer) furnish(s *osl.Spec) {
 	}
 	// Of a bond the ports lead nowhere, and neither does a vrf, which is of routes itself.
 	up := slices.DeleteFunc(slices.Clone(s.Interfaces), func(f osl.InterfaceSpec) bool {
-		return f.Down || f.Type == "vrf" || interfaceIn(s.Interfaces, f.Master).Type == "bond"
+		return f.Down || f.Type == "vrf" || f.Type == "vcan" || interfaceIn(s.Interfaces, f.Master).Type == "bond"
 	})
 	s.Nexthops = r.nexthops(up)
 	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up, s.Interfaces)
@@ -230,7 +244,7 @@ func (r *drawer) rules() (list []osl.RuleSpec) {
 		x := draw(r, "rule", osl.RuleSpec{From: netip.MustParsePrefix("10.1.0.0/16")}, osl.RuleSpec{To: netip.MustParsePrefix("fd01::/16"), Not: true},
 			osl.RuleSpec{FWMark: 16, FWMask: 255}, osl.RuleSpec{IIF: "e0", Family: "ipv4"}, osl.RuleSpec{OIF: "e1", IPProto: "tcp", DPort: "80-90", Family: "ipv6"}, osl.RuleSpec{})
 		x.Priority = priority
-		switch draw(r, "does", "table", "main", "goto", "action", "suppress") {
+		switch draw(r, "does", "table", "main", "goto", "action", "suppress", "suppress a group") {
 		case "table":
 			x.Table = draw[uint32](r, "table", 100, 70000)
 		case "goto":
@@ -239,6 +253,8 @@ func (r *drawer) rules() (list []osl.RuleSpec) {
 			x.Action = draw(r, "action", "nop", "prohibit")
 		case "suppress":
 			x.SuppressPrefixLength = &zero
+		case "suppress a group":
+			x.SuppressIfGroup = draw(r, "group", ptr(0), ptr(77))
 		}
 		list = append(list, x)
 	}
@@ -254,7 +270,7 @@ func (r *drawer) neighbors(on, all []osl.InterfaceSpec) (list []osl.NeighborSpec
 			m, _ := net.ParseMAC(drawnMAC + itoa(n))
 			return osl.MAC(m)
 		}
-		if len(f.Addresses) > 0 && f.Addresses[0].Addr().Is4() && f.Type != "tun" && f.Type != "wireguard" && r.sometimes("neighbor", 2) {
+		if len(f.Addresses) > 0 && f.Addresses[0].Addr().Is4() && !oneOtherEnd(f) && r.sometimes("neighbor", 2) {
 			list = append(list, osl.NeighborSpec{Dev: f.Name, IP: netip.MustParseAddr(fmt.Sprintf("10.99.0.%d", i)), MAC: mac(draw(r, "MAC", 1, 2))})
 		}
 		if f.Type == "vxlan" && r.sometimes("entry of a vxlan", 2) {

@@ -22,11 +22,15 @@ import (
 // probeKinds finds those that not every kernel has.
 func probeKinds(t *testing.T) (kinds []string) {
 	t.Helper()
-	for kind, f := range map[string]osl.InterfaceSpec{"vrf": {Type: "vrf", Table: 77}, "bond": {Type: "bond"},
+	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fd00::1")
+	for kind, f := range map[string]osl.InterfaceSpec{"vrf": {Type: "vrf", Table: 77}, "bond": {Type: "bond"}, "dummy": {Type: "dummy"}, "vcan": {Type: "vcan"},
+		"ipvlan": {Type: "ipvlan", Parent: "probe1"}, "ipvtap": {Type: "ipvtap", Parent: "probe1"}, "geneve": {Type: "geneve", VNI: 7, Remote: four},
+		"gre": {Type: "gre", Remote: four}, "gretap": {Type: "gretap", Remote: four}, "ip6gre": {Type: "ip6gre", Remote: six}, "ip6gretap": {Type: "ip6gretap", Remote: six},
+		"ipip": {Type: "ipip", Remote: four}, "sit": {Type: "sit", Remote: four}, "IPv4 sizes": {Type: "bridge", GROIPv4MaxSize: 20000},
 		"netkit": {Type: "netkit", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "probe3"}},
 		"vlans":  {Type: "bridge", Bridge: &osl.BridgeSpec{VLANFiltering: ptr(true)}}} {
 		f.Name = "probe0"
-		n := osl.Network{Name: "probe", Sandboxes: []osl.Spec{{Name: "probe", Interfaces: []osl.InterfaceSpec{f}}}}
+		n := osl.Network{Name: "probe", Sandboxes: []osl.Spec{{Name: "probe", Interfaces: []osl.InterfaceSpec{{Name: "probe1", Type: "bridge"}, f}}}}
 		if _, err := osl.Apply(t.Context(), n); err == nil {
 			kinds = append(kinds, kind)
 		} else if !errors.Is(err, osl.ErrUnsupported) {
@@ -85,8 +89,10 @@ func interfaceOf(n *osl.Network, at osl.Endpoint) *osl.InterfaceSpec {
 // nowhere, so that no loop comes of it, and neither they nor those of bonds are the parents of
 // macvlans in the same network.
 func (r *drawer) master(f *osl.InterfaceSpec, all []osl.InterfaceSpec) {
-	nowhere := f.Type == "vxlan" || f.Type == "tap" || f.Peer.Sandbox == osl.HostName
-	if slices.ContainsFunc(all, func(o osl.InterfaceSpec) bool { return o.Parent == f.Name && strings.HasPrefix(o.Type, "macv") }) {
+	nowhere := f.Type == "vxlan" || f.Type == "geneve" || f.Type == "gretap" || f.Type == "tap" || f.Peer.Sandbox == osl.HostName
+	if slices.ContainsFunc(all, func(o osl.InterfaceSpec) bool {
+		return o.Parent == f.Name && (strings.HasPrefix(o.Type, "macv") || strings.HasPrefix(o.Type, "ipv"))
+	}) {
 		nowhere = false
 	}
 	var of []string
@@ -94,7 +100,7 @@ func (r *drawer) master(f *osl.InterfaceSpec, all []osl.InterfaceSpec) {
 		switch {
 		case m.Type == "bridge" && (nowhere || f.Type == "bond" && f.Name == "e3"),
 			m.Type == "bond" && (nowhere || f.Type == "" && f.Segment == "" && m.Name != "e3"),
-			m.Type == "vrf" && f.Type != "vrf" && f.Segment == "":
+			m.Type == "vrf" && f.Type != "vrf" && f.Type != "vcan" && f.Segment == "":
 			of = append(of, m.Name)
 		}
 	}

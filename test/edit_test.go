@@ -24,11 +24,13 @@ func TestEdits(t *testing.T) {
 		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)
-		e := edits{look: everySnapshot, draw: d.network, holds: func(n osl.Network) { d.stands(t, n) },
+		var last osl.Network
+		e := edits{look: everySnapshot, draw: d.network, holds: func(n osl.Network) { d.stands(t, n); last = n },
 			strangers: func(n osl.Network) func() { return d.strangers(t, n) }}
 		for range 4 {
 			d.edit(t, e)
 		}
+		d.likeNew(t, last)
 	})
 }
 
@@ -72,6 +74,7 @@ func (r *drawer) network() osl.Network {
 			case kind == "host" && len(far) > 0:
 				f.Type, f.Peer = "veth", osl.Endpoint{Sandbox: osl.HostName, Interface: far[0]}
 				far = far[1:]
+				f.NumTxQueues, f.NumRxQueues = draw(r, "numtxqueues", 0, 0, 2), draw(r, "numrxqueues", 0, 0, 3)
 			case kind == "link":
 				open = append(open, osl.Endpoint{Sandbox: name, Interface: dev})
 			case kind == "segment":
@@ -79,11 +82,12 @@ func (r *drawer) network() osl.Network {
 				if slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Segment == "blue" }) {
 					f.Segment = "green" // one sandbox has one address of a subnet
 				}
-			case kind == "vxlan":
-				f.Type, f.VNI = "vxlan", 10*i+rapid.IntRange(1, 2).Draw(r.T, "VNI")
-				f.Remote = netip.MustParseAddr(draw(r, "remote", "192.0.2.1", "192.0.2.2"))
-			case (kind == "macvlan" || kind == "macvtap") && len(parents) > 0:
-				f.Type, f.Parent, f.Mode = kind, draw(r, "parent", parents...), draw(r, "mode", "bridge", "private", "vepa")
+			case slices.Contains(tunnels, kind):
+				r.tunnel(&f, kind, i, s.Interfaces)
+			case (kind == "macvlan" || kind == "macvtap") && len(without(parents, s.Interfaces, "ipv")) > 0:
+				f.Type, f.Parent, f.Mode = kind, draw(r, "parent", without(parents, s.Interfaces, "ipv")...), draw(r, "mode", "bridge", "private", "vepa")
+			case (kind == "ipvlan" || kind == "ipvtap") && len(without(parents, s.Interfaces, "macv")) > 0:
+				r.ipvlan(&f, kind, without(parents, s.Interfaces, "macv"), s.Interfaces)
 			case kind == "vlan" && len(parents) > 0:
 				f.Type, f.Parent, f.VLAN = kind, draw(r, "parent", parents...), 10*i+rapid.IntRange(1, 2).Draw(r.T, "tag")
 				f.Down = slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Name == f.Parent && o.Down })
@@ -95,8 +99,8 @@ func (r *drawer) network() osl.Network {
 				r.kind(&f, kind, i)
 				f.Peer = osl.Endpoint{Sandbox: osl.HostName, Interface: far[0]}
 				far = far[1:]
-			case kind == "ifb" || kind == "tun" || kind == "tap":
-				f.Type = kind
+			case kind == "ifb" || kind == "tun" || kind == "tap" || kind == "dummy" || kind == "vcan":
+				r.plain(&f, kind)
 			default:
 				f.Type = "bridge"
 			}
@@ -121,6 +125,7 @@ func (r *drawer) network() osl.Network {
 			if !f.Down && r.sometimes("route", 2) {
 				f.Routes = append(f.Routes, netip.MustParsePrefix(fmt.Sprintf("172.20.%d.0/24", i)))
 			}
+			r.allowed(&f)
 			r.addressOptions(&f)
 			r.settings(&f)
 			r.offloads(&f)

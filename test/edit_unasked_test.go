@@ -4,7 +4,7 @@ package osltest
 
 import (
 	"cmp"
-	"strings"
+	"slices"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -20,8 +20,8 @@ func unasked(f osl.InterfaceSpec, all []osl.InterfaceSpec) map[string]any {
 		queue = 32
 	}
 	usual := map[string]any{"group": 0, "promisc": false, "allmulti": false, "txqueuelen": queue,
-		"arp": !strings.Contains("dummy ifb tun wireguard vrf netkit vcan", kind)}
-	if kind == "netkit" && f.Mode == "l2" {
+		"arp": !slices.Contains([]string{"dummy", "ifb", "tun", "wireguard", "vrf", "netkit", "vcan", "ipvlan", "ipvtap", "gre", "ip6gre", "ipip", "sit"}, kind)}
+	if f.Mode == "l2" {
 		delete(usual, "arp") // on in this mode, which is not the usual one
 	}
 	if f.Parent == "" {

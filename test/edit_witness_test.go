@@ -127,7 +127,8 @@ func described(n osl.Network) said {
 func settingsOf(f osl.InterfaceSpec) map[string]any {
 	set := map[string]any{"group": value(f.Group), "promisc": value(f.Promisc), "allmulti": value(f.AllMulticast), "arp": value(f.ARP),
 		"txqueuelen": value(f.TxQueueLen), "addr_gen_mode": map[string]any{"eui64": "0", "none": "1", "random": "3"}[f.AddrGenMode],
-		"gro_max_size": f.GROMaxSize, "gso_max_size": f.GSOMaxSize, "gso_max_segs": f.GSOMaxSegs, "mtu": f.MTU}
+		"gro_max_size": f.GROMaxSize, "gso_max_size": f.GSOMaxSize, "gso_max_segs": f.GSOMaxSegs, "mtu": f.MTU,
+		"gso_ipv4_max_size": f.GSOIPv4MaxSize, "gro_ipv4_max_size": f.GROIPv4MaxSize}
 	if b := f.Bridge; b != nil {
 		set["snooping"] = value(b.MulticastSnooping)
 		for what, d := range map[string]*osl.Duration{"ageing": b.AgeingTime, "hello": b.HelloTime} {
@@ -180,7 +181,11 @@ func (s said) rule(box string, six bool, x osl.RuleSpec) {
 	if x.SuppressPrefixLength != nil {
 		suppress = *x.SuppressPrefixLength
 	}
-	s.line(box, "rule", x.Priority, six, x.Not, x.From, x.To, x.FWMark, x.FWMask, x.IIF, x.OIF, x.DPort, x.Table, x.Goto, suppress)
+	group := -1
+	if x.SuppressIfGroup != nil {
+		group = *x.SuppressIfGroup
+	}
+	s.line(box, "rule", x.Priority, six, x.Not, x.From, x.To, x.FWMark, x.FWMask, x.IIF, x.OIF, x.DPort, x.Table, x.Goto, suppress, group)
 }
 
 // standing says the same of what the kernel has, read by another library.
@@ -297,7 +302,8 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	conf := func(what string) string { return sysctl(t, "/run/netns/"+box, "ipv6/conf/"+a.Name+"/"+what) }
 	has := map[string]any{"group": int(a.Group), "promisc": a.RawFlags&unix.IFF_PROMISC != 0, "allmulti": a.RawFlags&unix.IFF_ALLMULTI != 0,
 		"arp": a.RawFlags&unix.IFF_NOARP == 0, "txqueuelen": a.TxQLen, "addr_gen_mode": conf("addr_gen_mode"),
-		"gro_max_size": int(a.GROMaxSize), "gso_max_size": int(a.GSOMaxSize), "gso_max_segs": int(a.GSOMaxSegs), "mtu": a.MTU}
+		"gro_max_size": int(a.GROMaxSize), "gso_max_size": int(a.GSOMaxSize), "gso_max_segs": int(a.GSOMaxSegs), "mtu": a.MTU,
+		"gso_ipv4_max_size": int(a.GSOIPv4MaxSize), "gro_ipv4_max_size": int(a.GROIPv4MaxSize)}
 	if b, ok := l.(*netlink.Bridge); ok {
 		has["snooping"], has["ageing"], has["hello"] = value(b.MulticastSnooping), int(*b.AgeingTime), int(*b.HelloTime)
 	}
@@ -381,6 +387,9 @@ func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int
 			}
 			if x.SuppressPrefixlen >= 0 {
 				r.SuppressPrefixLength = &x.SuppressPrefixlen
+			}
+			if x.SuppressIfgroup >= 0 {
+				r.SuppressIfGroup = &x.SuppressIfgroup
 			}
 			s.rule(box, family == netlink.FAMILY_V6, r)
 		}
