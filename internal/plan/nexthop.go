@@ -140,9 +140,13 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		ops = append(ops, op)
 	}
 	renewed, wanted, waits, takes := map[uint32]bool{}, map[uint32]bool{}, map[int]string{}, b.shakes
-	gone := func(h rtnl.Nexthop) bool { // with its link, or a group with the last of its members
+	var gone func(h rtnl.Nexthop) bool
+	gone = func(h rtnl.Nexthop) bool { // with its link, or a group with the last of its members
 		if len(h.Group) > 0 {
-			return !slices.ContainsFunc(h.Group, func(m rtnl.Member) bool { return !renewed[m.ID] })
+			return !slices.ContainsFunc(h.Group, func(m rtnl.Member) bool {
+				o, is := k.nexthops[m.ID]
+				return !renewed[m.ID] && !(is && len(o.Group) == 0 && gone(o))
+			})
 		}
 		return b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index]
 	}
