@@ -100,9 +100,10 @@ func (r *drawer) allowed(f *osl.InterfaceSpec) {
 	}
 }
 
-// oneOtherEnd reports whether an interface leads to one other end, and has no neighbors.
+// oneOtherEnd reports whether an interface leads to one other end, or its neighbors have no
+// hardware address as others have.
 func oneOtherEnd(f osl.InterfaceSpec) bool {
-	return slices.Contains([]string{"tun", "wireguard", "gre", "ipip", "sit"}, f.Type)
+	return slices.Contains([]string{"tun", "wireguard", "gre", "ip6gre", "ipip", "sit"}, f.Type)
 }
 
 // likeNew compares what ip tells of the links of a network that was edited with what it tells
