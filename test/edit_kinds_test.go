@@ -89,7 +89,7 @@ func interfaceOf(n *osl.Network, at osl.Endpoint) *osl.InterfaceSpec {
 // nowhere, so that no loop comes of it, and neither they nor those of bonds are the parents of
 // macvlans in the same network.
 func (r *drawer) master(f *osl.InterfaceSpec, all []osl.InterfaceSpec) {
-	nowhere := f.Type == "vxlan" || f.Type == "geneve" || f.Type == "gretap" || f.Type == "tap" || f.Peer.Sandbox == osl.HostName
+	nowhere := f.Type == "vxlan" || f.Type == "geneve" || f.Type == "gretap" || f.Type == "tap" || f.Peer.Sandbox == osl.HostName && (f.Type != "netkit" || f.Mode == "l2")
 	if slices.ContainsFunc(all, func(o osl.InterfaceSpec) bool {
 		return o.Parent == f.Name && (strings.HasPrefix(o.Type, "macv") || strings.HasPrefix(o.Type, "ipv"))
 	}) {
