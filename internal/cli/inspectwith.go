@@ -32,11 +32,13 @@ func withRows(st *osl.Status) (rows [][]string) {
 			GSOMaxSize       int      `json:"gso_max_size,omitempty"`
 			GSOMaxSegs       int      `json:"gso_max_segs,omitempty"`
 			GROMaxSize       int      `json:"gro_max_size,omitempty"`
+			GSOIPv4MaxSize   int      `json:"gso_ipv4_max_size,omitempty"`
+			GROIPv4MaxSize   int      `json:"gro_ipv4_max_size,omitempty"`
 			IPv6             string   `json:"ipv6,omitempty"`
 			DisableARPForVIP bool     `json:"disable_arp_for_vip,omitempty"`
 			Note             string   `json:"note,omitempty"`
-		}{i.AltNames, i.Group, i.Promisc, i.AllMulticast, i.ARP, i.TxQueueLen, i.AddrGenMode, i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize, ipv6,
-			i.DisableARPForVIP, i.Note}, usualLink(i))
+		}{i.AltNames, i.Group, i.Promisc, i.AllMulticast, i.ARP, i.TxQueueLen, i.AddrGenMode, i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize,
+			i.GSOIPv4MaxSize, i.GROIPv4MaxSize, ipv6, i.DisableARPForVIP, i.Note}, usualLink(i))
 		add := func(what string, list []string) {
 			if len(list) > 0 {
 				words = append(words, what+": "+strings.Join(list, " "))
@@ -77,12 +79,15 @@ func hasIPv6(i osl.InterfaceStatus) bool {
 func usualLink(i osl.InterfaceStatus) map[string]string {
 	kind := plan.KindOf(i.Type)
 	usual := map[string]string{"arp": strconv.FormatBool(!kind.NoARP || i.Details["mode"] == "l2"), "txqueuelen": strconv.Itoa(kind.UsualQueue()),
-		"addrgenmode": "eui64", "gso_max_size": "65536", "gso_max_segs": "65535", "gro_max_size": "65536", "ipv6": "off"}
+		"addrgenmode": "eui64", "gso_max_size": "65536", "gso_max_segs": "65535", "gro_max_size": "65536", "ipv6": "off",
+		"gso_ipv4_max_size": impliedSize(i.GSOMaxSize), "gro_ipv4_max_size": impliedSize(i.GROMaxSize)}
 	if kind.NoAddrGen {
 		usual["addrgenmode"] = "none"
 	}
 	return usual
 }
+
+func impliedSize(all int) string { return fmt.Sprint(plan.ImpliedSize(uint32(all))) }
 
 // What the kernel makes of a bridge and of a port. VLANs have a table of their own.
 var usualBridge = map[string]string{"vlan_filtering": "false", "vlan_protocol": "802.1Q", "vlan_default_pvid": "1", "stp": "false", "priority": "32768",
