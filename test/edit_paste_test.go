@@ -27,6 +27,7 @@ func TestPastedEdits(t *testing.T) {
 	help, _ := exec.Command("ip", "link", "help").CombinedOutput()
 	kinds := slices.DeleteFunc(has.kinds, func(kind string) bool {
 		return kind == "wireguard" || // its keys are not printed
+			kind == "netkit" && !strings.Contains(string(help), kind) || // ip knows it since its 6.7
 			kind == "IPv4 sizes" && !strings.Contains(string(help), "gso_ipv4_max_size") // ip knows them since its 6.3
 	})
 	anyInput(t, 12, func(r *rapid.T) {
@@ -46,7 +47,13 @@ func TestPastedEdits(t *testing.T) {
 			}
 			eventually(t, "other ends of what went with a namespace are gone", func() bool { // ip does not wait for that
 				all, err := netlink.LinkList()
-				return err == nil && !slices.ContainsFunc(all, func(l netlink.Link) bool { return strings.HasPrefix(l.Attrs().Name, "osl~") })
+				return err == nil && !slices.ContainsFunc(all, func(l netlink.Link) bool {
+					return (l.Type() == "veth" || l.Type() == "netkit") && !slices.ContainsFunc(n.Sandboxes, func(s osl.Spec) bool {
+						return slices.ContainsFunc(s.Interfaces, func(f osl.InterfaceSpec) bool {
+							return f.Peer == osl.Endpoint{Sandbox: osl.HostName, Interface: l.Attrs().Name}
+						})
+					})
+				})
 			})
 			if left, err := osl.Diff(t.Context(), n); err != nil || len(left) > 0 {
 				r.Fatalf("diff after the commands: %v\n%s\nthey were\n%s", err, left, would)

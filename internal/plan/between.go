@@ -130,10 +130,11 @@ func (k *known) nexthopsOn(away map[int]bool) map[uint32]bool {
 	return hit
 }
 
-// Atop returns a link that is made on another one of the sandbox, nil where none is.
+// Atop returns a link that is made on another one of the sandbox, and goes with it, nil where
+// none is.
 func (s *State) Atop(index int) *rtnl.Link {
 	for i := range s.Links {
-		if l := &s.Links[i]; isStacked(l) && l.Parent == index {
+		if l := &s.Links[i]; l.Parent == index && (isStacked(l) || l.Kind == "vxlan" && !l.ParentNS) {
 			return l
 		}
 	}

@@ -191,7 +191,7 @@ const frr = "/usr/lib/frr/"
 // needed are programs and the Debian packages that have them.
 var needed = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static",
-	"ip": "iproute2", "bridge": "iproute2", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "flock": "util-linux",
+	"ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "ethtool": "ethtool", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "flock": "util-linux",
 	frr + "zebra": "frr", frr + "bgpd": "frr",
 	"apt-get": "apt", "dpkg-deb": "dpkg", "ldd": "libc-bin", "xz": "xz-utils",
 }

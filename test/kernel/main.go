@@ -198,8 +198,9 @@ func makeImage(to, work string, k kernel, runs []run) error {
 	i.file("/sbin/modprobe", []byte("#!/bin/busybox sh\nexec /bin/busybox modprobe \"$@\"\n"), 0o755)
 	i.file("/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\nfrr:x:100:100::/tmp:/bin/sh\n"), 0o644)
 	i.file("/etc/group", []byte("root:x:0:\nfrr:x:100:\nfrrvty:x:101:frr\n"), 0o644)
+	i.file("/etc/protocols", []byte("icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\n"), 0o644)
 	// busybox's own shell would take its own ip and setpriv for these.
-	for _, p := range []string{"sh", "ip", "bridge", "strace", "nsenter", "setpriv", "unshare", "flock", frr + "zebra", frr + "bgpd"} {
+	for _, p := range []string{"sh", "ip", "bridge", "tc", "ethtool", "strace", "nsenter", "setpriv", "unshare", "flock", frr + "zebra", frr + "bgpd"} {
 		i.program(p)
 	}
 	i.file("/modules", []byte(strings.Join(modules, "\n")), 0o644)
