@@ -85,3 +85,31 @@ func receivers(t *testing.T, kinds ...string) {
 		}
 	}
 }
+
+// What a link has on it goes with it, a vxlan too: so it does not go first, and the change fails
+// with all as before.
+func TestReceiverWithAnotherOnIt(t *testing.T) {
+	begin(t)
+	lab := func(mode string, vxlan bool) osl.Network {
+		list := []osl.InterfaceSpec{{Name: "p", Type: "veth", Peer: osl.Endpoint{Sandbox: "sb", Interface: "q"}}, {Name: "m", Type: "macvlan", Mode: mode, Parent: "p"}}
+		if vxlan {
+			list = append(list, osl.InterfaceSpec{Name: "x", Type: "vxlan", VNI: 4, Parent: "m", Addresses: prefixes("10.88.0.1/24")})
+		}
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa", Interfaces: list}, {Name: "sb"}}}
+	}
+	for _, stays := range []bool{true, false} {
+		_, err := osl.Apply(t.Context(), lab("", true))
+		must(t, err)
+		before := everywhere(t)
+		if did, err := osl.Apply(t.Context(), lab("passthru", stays)); err == nil || errors.Is(err, osl.ErrIncomplete) {
+			t.Errorf("it did not fail: %v\n%s", err, did)
+		}
+		if changed := differs(t, before, everywhere); changed != "" {
+			t.Errorf("a change that failed has changed %s", changed)
+		}
+		settled(t, lab("", false))
+		settled(t, lab("passthru", false))
+		_, err = osl.Down(t.Context(), osl.Network{Name: "lab"})
+		must(t, err)
+	}
+}

@@ -143,6 +143,8 @@ func TestPasteOfAnEdit(t *testing.T) {
 		{"another peer of the only address, and a route by it goes",
 			a(`routes: [{to: 10.8.0.0/16, dev: e, src: 10.9.0.1}, {to: 10.7.0.0/16, dev: e, src: 10.9.0.1}], neighbors: [{dev: e, ip: 10.9.0.9, mac: "02:00:00:00:00:09"}],`, "addresses: [{address: 10.9.0.1/32, peer: 10.9.0.2}]"),
 			a(`routes: [{to: 10.7.0.0/16, dev: e, src: 10.9.0.1}], neighbors: [{dev: e, ip: 10.9.0.9, mac: "02:00:00:00:00:09"}],`, "addresses: [{address: 10.9.0.1/32, peer: 10.9.0.3}]")},
+		{"next hops whose link loses its carrier", a("nexthops: [{id: 1, via: 10.9.0.2, dev: e}, {id: 5, group: [{id: 1}]}], routes: [{to: 10.8.0.0/16, nexthop: 5}],", both),
+			"sandboxes: [{name: a, interfaces: [{name: e, " + both + "}]}, {name: b, interfaces: [{name: e, down: true}]}]\nlinks: [[a/e, b/e]]"},
 		{"a bridge of the host", "sandboxes: [{name: a}]", host("", "addresses: [10.9.0.1/24]")},
 		{"a subnet of whole bytes", host("", ""), masq("10.9.0.0/24")},
 		{"another that is not", masq("10.9.0.0/24"), masq("10.9.0.0/20")},
@@ -225,6 +227,24 @@ func TestPairsByHand(t *testing.T) {
 		sh(t, "set -e\n"+script)
 		want(t, exitDone, []string{"nothing to change"}, "up", file)
 		want(t, exitDone, strings.Split(links[1:len(links)-1], ", [")[:1], "export", "a", "b", "c", "d")
+	}
+}
+
+// An address that a program gave a time is taken over where the file says it, which is no
+// secret where the file says no time.
+func TestAddressWithATimeOfOthers(t *testing.T) {
+	text := func(address string) string {
+		return fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["+address+"]}]}]")
+	}
+	defer runOSL(t, "down", "--force", "lab")
+	want(t, exitDone, nil, "up", text(""))
+	sh(t, "ip -n a addr add 10.9.0.1/24 dev e valid_lft 1000 preferred_lft 900")
+	want(t, exitDiffer, []string{"addr replace 10.9.0.1/24 dev e"}, "diff", text("10.9.0.1/24"))
+	want(t, exitDone, []string{"nothing to change"}, "up", text("{address: 10.9.0.1/24, valid_lft: 2000, preferred_lft: 2000}"))
+	want(t, exitDone, nil, "up", text("10.9.0.1/24"))
+	want(t, exitDone, []string{"nothing to change"}, "diff", text("10.9.0.1/24"))
+	if out := sh(t, "ip -n a addr show dev e"); !strings.Contains(out, "valid_lft forever") {
+		t.Errorf("it ends:\n%s", out)
 	}
 }
 

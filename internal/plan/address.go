@@ -220,7 +220,7 @@ func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *S
 		if IsOslsAddr(h) && (h.Proto != to.Proto || !sameAddr(h, to)) {
 			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}})
 		} else if mended(w, k, h) {
-			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: true})
+			b.config = append(b.config, Op{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{to}, Undo: []Op{{NS: w.Key, Dev: f.Name, Do: ReplaceAddr{h}}}, Quiet: sameAddr(h, to)})
 		}
 	}
 }

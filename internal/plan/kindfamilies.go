@@ -136,6 +136,12 @@ func macvlan(name string) *Kind {
 			}
 			return ""
 		},
+		NoMAC: func(d *rtnl.LinkData) string {
+			if d.Mode == "passthru" {
+				return "one of the mode passthru has the hardware address of its parent: write it there"
+			}
+			return ""
+		},
 		below: upper("macvlan", "macvtap"),
 	}
 }

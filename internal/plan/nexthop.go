@@ -140,6 +140,7 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		ops = append(ops, op)
 	}
 	renewed, wanted, waits, takes := map[uint32]bool{}, map[uint32]bool{}, map[int]string{}, b.shakes
+	far := false // what goes with its carrier goes a while later: it may be there, and be replaced
 	var gone func(h rtnl.Nexthop) bool
 	gone = func(h rtnl.Nexthop) bool { // with its link, or a group with the last of its members
 		if len(h.Group) > 0 {
@@ -148,7 +149,7 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 				return !renewed[m.ID] && !(is && len(o.Group) == 0 && gone(o))
 			})
 		}
-		return b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index]
+		return b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index] || far && b.farFell(w.Key, k.ByIndex(h.Index))
 	}
 	for _, x := range singlesFirst(w.Nexthops, func(x Nexthop) []rtnl.Member { return x.Group }) {
 		n, err := b.nexthop(w, k, x)
@@ -194,7 +195,7 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 			return err
 		}
 	}
-	ops = nil
+	ops, far = nil, true
 	if w.Prune {
 		for _, h := range slices.Backward(singlesFirst(k.Nexthops, membersOf)) {
 			if !wanted[h.ID] {
@@ -208,6 +209,20 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		b.keepNexthops(w.Key, k)
 	}
 	return nil
+}
+
+// farFell reports whether a link loses its carrier, since its other end is set down in another
+// sandbox.
+func (b *builder) farFell(key string, l *rtnl.Link) bool {
+	if l == nil || !l.ParentNS || !KindOf(l.Kind).Pair {
+		return false
+	}
+	for other, v := range b.leavings {
+		if o := b.known[other].ByIndex(l.Parent); other != key && v.fallen[l.Parent] && o != nil && b.pairOf(other, o) == b.pairOf(key, l) {
+			return true
+		}
+	}
+	return false
 }
 
 // keepNexthops has a change that fails put all next hops of a sandbox back.

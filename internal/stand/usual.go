@@ -34,7 +34,7 @@ func asked(o *rtnl.Options) want.LinkOptions {
 // made says what an interface is that osl made, where that is not what the kernel makes.
 func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	kind, ofBond := plan.KindOf(l.Kind), master != nil && master.Kind == "bond"
-	if (kind.NoMAC == nil || kind.NoMAC(&l.Data) == "") && !ofBond && plan.Own(l).Mode != "passthru" && !isZero(l.MAC) {
+	if (kind.NoMAC == nil || kind.NoMAC(&l.Data) == "") && !ofBond && !isZero(l.MAC) {
 		f.MAC = l.MAC
 	}
 	switch {
