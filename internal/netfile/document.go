@@ -234,17 +234,12 @@ func (d *decoder) unlisted(sources []*source) {
 		if !ok || slices.ContainsFunc(d.file.Sandboxes[i].Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface }) {
 			return
 		}
-		if e.Sandbox == osl.HostName {
-			for _, p := range d.ofLink(e) {
-				if name := keyText(p.Key); slices.Contains(byEntry, name) {
-					d.from(d.links[e][0].src, func() {
-						d.fail(p.Key, "of an end on the host no link says %s: say it at the other end, and list %s below the sandbox host if it is to have that too", name, e.Interface)
-					})
-				}
-			}
-		}
 		from := d.file.at[path]
 		in := sources[slices.IndexFunc(sources, func(s *source) bool { return s.page == from.page })]
+		if e.Sandbox == osl.HostName {
+			d.byEntry(e, d.links[e], "of an end on the host no link says %s: say it at the other end, and list %s below the sandbox host if it is to have that too")
+			d.byEntry(e, in.iface, "an end on the host that is not listed has no %s by defaults: list %s below the sandbox host if it is to have that, or say it without defaults")
+		}
 		layers := slices.Concat(d.links[e], in.iface)
 		if len(layers) == 0 {
 			return
@@ -278,23 +273,33 @@ func (d *decoder) unlisted(sources []*source) {
 
 // withLink are the fields that a link has in the kernel, or the end that osl makes first says for
 // both: an end on the host has them without an entry. byEntry are those by which the host would
-// send its packets elsewhere: there an entry of the end has to say them.
+// send its packets elsewhere, or let the sandbox say where: there an entry of the end has to say
+// them.
 var (
 	withLink = []string{"mtu", "mode", "policy", "peer_policy", "numtxqueues", "numrxqueues"}
-	byEntry  = []string{"routes", "master", "bridge_port", "segment"}
+	byEntry  = []string{"routes", "master", "bridge_port", "segment", "ipv6", "sysctls"}
 )
+
+// byEntry refuses what an end on the host has by an entry of its own alone.
+func (d *decoder) byEntry(e osl.Endpoint, layers []layer, text string) {
+	for _, p := range d.ofLayers(layers) {
+		if name := keyText(p.Key); slices.Contains(byEntry, name) {
+			d.from(layers[0].src, func() { d.fail(p.Key, text, name, e.Interface) })
+		}
+	}
+}
 
 // makesHost reports whether a link says something of its end on the host: the file then lists
 // that by the link.
 func (d *decoder) makesHost(l osl.Link) bool {
 	return slices.ContainsFunc(l[:], func(e osl.Endpoint) bool {
-		return e.Sandbox == osl.HostName && slices.ContainsFunc(d.ofLink(e), func(p *ast.MappingValueNode) bool { return !slices.Contains(withLink, keyText(p.Key)) })
+		return e.Sandbox == osl.HostName && slices.ContainsFunc(d.ofLayers(d.links[e]), func(p *ast.MappingValueNode) bool { return !slices.Contains(withLink, keyText(p.Key)) })
 	})
 }
 
-// ofLink are the fields that a link says of its ends.
-func (d *decoder) ofLink(e osl.Endpoint) (fields []*ast.MappingValueNode) {
-	for _, of := range d.links[e] {
+// ofLayers are the fields that a link, or defaults, say of an interface.
+func (d *decoder) ofLayers(layers []layer) (fields []*ast.MappingValueNode) {
+	for _, of := range layers {
 		d.from(of.src, func() {
 			pairs, _ := d.entries(d.resolve(of.n))
 			fields = append(fields, pairs...)

@@ -331,11 +331,17 @@ func TestLinkListsItsEndOnTheHost(t *testing.T) {
 		}
 	}
 	for _, host := range []string{"", ", {name: host}"} {
-		for says, word := range map[string]string{"routes: [default]": "routes", "txqueuelen: 7, master: br0": "master"} {
+		for says, word := range map[string]string{"routes: [default]": "routes", "txqueuelen: 7, master: br0": "master", "ipv6: auto": "ipv6", "sysctls: {ipv6.accept_ra: 2}": "sysctls"} {
 			_, err := Parse("n.yaml", []byte("sandboxes: [{name: a}"+host+"]\nlinks:\n  - {ends: [a/e0, host/h0], "+says+"}\n"))
 			if err == nil || !strings.HasPrefix(err.Error(), "n.yaml:3: of an end on the host no link says "+word) {
 				t.Errorf("%s: %v", says, err)
 			}
+		}
+	}
+	for _, host := range []string{"", ", {name: host}"} {
+		_, err := Parse("n.yaml", []byte("sandboxes: [{name: a}"+host+"]\nlinks: [{ends: [a/e0, host/h0], group: 7}]\ndefaults:\n  interface:\n    ipv6: auto\n"))
+		if err == nil || !strings.HasPrefix(err.Error(), "n.yaml:5: an end on the host that is not listed has no ipv6 by defaults") {
+			t.Errorf("defaults: %v", err)
 		}
 	}
 	listed := "sandboxes: [{name: a}, {name: host, interfaces: [{name: h0, routes: []}]}]\nlinks:\n  - {ends: [a/e0, host/h0], routes: [default]}\n"
