@@ -312,6 +312,36 @@ func TestInspectSaysNothingOfNewLinks(t *testing.T) {
 	}
 }
 
+// Nor does it say of a port what the kernel makes of it, whose cost is by the speed of its link;
+// nor does a file that osl export writes.
+func TestNothingIsSaidOfNewPorts(t *testing.T) {
+	for _, f := range []osl.InterfaceSpec{{Type: "veth", Peer: osl.Endpoint{Sandbox: "ia1", Interface: "other"}}, {Type: "macvlan", Parent: "below"},
+		{Type: "vxlan", VNI: 7}, {Type: "gretap", Remote: netip.MustParseAddr("192.0.2.1")}, {Type: "tap"}} {
+		t.Run(f.Type, func(t *testing.T) {
+			if f.Type == "tap" {
+				testnet.NeedTun(t)
+			}
+			f.Name, f.Master = "new", "br"
+			said := func(f osl.InterfaceSpec) string {
+				all := []osl.InterfaceSpec{f, {Name: "br", Type: "bridge"}, {Name: "other"}}
+				if f.Peer.Sandbox == "" {
+					all = append(all, osl.InterfaceSpec{Name: "below", Type: "veth", Peer: osl.Endpoint{Sandbox: "ia1", Interface: "other"}})
+				}
+				upOrSkip(t, osl.Network{Name: "ia", Sandboxes: []osl.Spec{{Name: "ia1", Interfaces: all}}})
+				return want(t, 0, nil, "inspect", "ia1") + want(t, 0, nil, "export", "ia1")
+			}
+			if text := said(f); strings.Contains(text, "bridge_port") {
+				t.Errorf("it says\n%s", text)
+			}
+			seven := 7
+			f.BridgePort = &osl.BridgePortSpec{Cost: &seven}
+			if text := said(f); strings.Count(text, "bridge_port") != 2 {
+				t.Errorf("it says\n%s", text)
+			}
+		})
+	}
+}
+
 // upOrSkip applies a network, and skips the test where the kernel lacks something of it.
 func upOrSkip(t *testing.T, net osl.Network) {
 	t.Helper()

@@ -5,13 +5,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/plan"
+	wanted "github.com/seed59451c2b/osl/internal/want"
 )
+
+// settingsOf are the settings of an interface, in the words of a file.
+type settingsOf struct {
+	AltNames         []string `json:"altnames,omitempty"`
+	Group            int      `json:"group,omitempty"`
+	Promisc          bool     `json:"promisc,omitempty"`
+	AllMulticast     bool     `json:"allmulticast,omitempty"`
+	ARP              bool     `json:"arp"`
+	TxQueueLen       int      `json:"txqueuelen"`
+	AddrGenMode      string   `json:"addrgenmode,omitempty"`
+	GSOMaxSize       int      `json:"gso_max_size,omitempty"`
+	GSOMaxSegs       int      `json:"gso_max_segs,omitempty"`
+	GROMaxSize       int      `json:"gro_max_size,omitempty"`
+	GSOIPv4MaxSize   int      `json:"gso_ipv4_max_size,omitempty"`
+	GROIPv4MaxSize   int      `json:"gro_ipv4_max_size,omitempty"`
+	IPv6             string   `json:"ipv6,omitempty"`
+	DisableARPForVIP bool     `json:"disable_arp_for_vip,omitempty"`
+	Note             string   `json:"note,omitempty"`
+}
 
 // withRows tell what a file may say of interfaces that no other table has, in the words of
 // that, where it is not what the kernel makes.
@@ -21,24 +42,9 @@ func withRows(st *osl.Status) (rows [][]string) {
 		if st.Name == osl.HostName && i.Origin == "" || ipv6 == "link-local" && hasIPv6(i) { // as the kernel, or the address, has it
 			ipv6 = ""
 		}
-		words := fields(struct {
-			AltNames         []string `json:"altnames,omitempty"`
-			Group            int      `json:"group,omitempty"`
-			Promisc          bool     `json:"promisc,omitempty"`
-			AllMulticast     bool     `json:"allmulticast,omitempty"`
-			ARP              bool     `json:"arp"`
-			TxQueueLen       int      `json:"txqueuelen"`
-			AddrGenMode      string   `json:"addrgenmode,omitempty"`
-			GSOMaxSize       int      `json:"gso_max_size,omitempty"`
-			GSOMaxSegs       int      `json:"gso_max_segs,omitempty"`
-			GROMaxSize       int      `json:"gro_max_size,omitempty"`
-			GSOIPv4MaxSize   int      `json:"gso_ipv4_max_size,omitempty"`
-			GROIPv4MaxSize   int      `json:"gro_ipv4_max_size,omitempty"`
-			IPv6             string   `json:"ipv6,omitempty"`
-			DisableARPForVIP bool     `json:"disable_arp_for_vip,omitempty"`
-			Note             string   `json:"note,omitempty"`
-		}{i.AltNames, i.Group, i.Promisc, i.AllMulticast, i.ARP, i.TxQueueLen, i.AddrGenMode, i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize,
-			i.GSOIPv4MaxSize, i.GROIPv4MaxSize, ipv6, i.DisableARPForVIP, i.Note}, usualLink(i))
+		said := settingsOf{i.AltNames, i.Group, i.Promisc, i.AllMulticast, i.ARP, i.TxQueueLen, i.AddrGenMode, i.GSOMaxSize, i.GSOMaxSegs, i.GROMaxSize,
+			i.GSOIPv4MaxSize, i.GROIPv4MaxSize, ipv6, i.DisableARPForVIP, i.Note}
+		words := fields(said, usualLink(i))
 		add := func(what string, list []string) {
 			if len(list) > 0 {
 				words = append(words, what+": "+strings.Join(list, " "))
@@ -48,7 +54,7 @@ func withRows(st *osl.Status) (rows [][]string) {
 			add("impair", fields(i.Impair, nil))
 		}
 		if i.Bridge != nil {
-			add("bridge", fields(i.Bridge, usualBridge))
+			add("bridge", fields(i.Bridge, usualBridge()))
 		}
 		if i.BridgePort != nil {
 			add("bridge_port", fields(i.BridgePort, usualPort(i)))
@@ -75,32 +81,50 @@ func hasIPv6(i osl.InterfaceStatus) bool {
 	return false
 }
 
-// usualLink is what the kernel makes of a link of its type, in the words of a file.
+// usualLink is what the kernel makes of a link of its type.
 func usualLink(i osl.InterfaceStatus) map[string]string {
 	kind := plan.KindOf(i.Type)
-	usual := map[string]string{"arp": strconv.FormatBool(!kind.NoARP || i.Details["mode"] == "l2"), "txqueuelen": strconv.Itoa(kind.UsualQueue()),
-		"addrgenmode": "eui64", "gso_max_size": "65536", "gso_max_segs": "65535", "gro_max_size": "65536", "ipv6": "off",
-		"gso_ipv4_max_size": impliedSize(i.GSOMaxSize), "gro_ipv4_max_size": impliedSize(i.GROMaxSize)}
+	usual := usualOf(settingsOf{}, wanted.LinkOptionsOf(kind.UsualLink().Options()))
+	size := func(all int) string { return fmt.Sprint(plan.ImpliedSize(uint32(all))) }
+	usual["gso_ipv4_max_size"], usual["gro_ipv4_max_size"] = size(i.GSOMaxSize), size(i.GROMaxSize)
+	usual["txqueuelen"], usual["ipv6"] = strconv.Itoa(kind.UsualQueue()), "off"
+	if i.Details["mode"] == "l2" { // of an ipvlan or a netkit, which have none in the others
+		usual["arp"] = "true"
+	}
 	if kind.NoAddrGen {
 		usual["addrgenmode"] = "none"
 	}
 	return usual
 }
 
-func impliedSize(all int) string { return fmt.Sprint(plan.ImpliedSize(uint32(all))) }
-
-// What the kernel makes of a bridge and of a port. VLANs have a table of their own.
-var usualBridge = map[string]string{"vlan_filtering": "false", "vlan_protocol": "802.1Q", "vlan_default_pvid": "1", "stp": "false", "priority": "32768",
-	"ageing_time": "5m0s", "forward_delay": "15s", "hello_time": "2s", "max_age": "20s", "mcast_snooping": "true", "mcast_querier": "false", "vlans": anything, "pvid": anything}
-
+// usualPort is what it makes of a port, and usualBridge of a bridge. VLANs have a table of
+// their own.
 func usualPort(i osl.InterfaceStatus) map[string]string {
-	cost := "2"
-	if i.Type != "veth" { // by its speed, and of most that there is none
-		cost = "100"
+	usual := usualOf(osl.BridgePortSpec{}, *wanted.BridgePortOf(plan.UsualPort.Options(), nil))
+	if cost := i.BridgePort.Cost; cost != nil && plan.IsUsualCost(i.Type, uint32(*cost)) {
+		usual["cost"] = strconv.Itoa(*cost)
 	}
-	return map[string]string{"learning": "true", "flood": "true", "mcast_flood": "true", "bcast_flood": "true", "isolated": "false", "hairpin": "false",
-		"neigh_suppress": "false", "guard": "false", "root_block": "false", "fastleave": "false", "cost": cost, "priority": "32", "mcast_router": "1",
-		"vlans": anything, "pvid": anything}
+	usual["vlans"], usual["pvid"] = anything, anything
+	return usual
+}
+
+func usualBridge() map[string]string {
+	usual := usualOf(osl.BridgeSpec{}, *wanted.BridgeOf(plan.UsualBridge.Options(), nil))
+	usual["vlans"], usual["pvid"] = anything, anything
+	return usual
+}
+
+// usualOf are the values of usual, by the names that a file has for the fields of document
+// that are called the same.
+func usualOf(document, usual any) map[string]string {
+	words := map[string]string{}
+	for f := range reflect.TypeOf(document).Fields() {
+		if v := reflect.Indirect(reflect.ValueOf(usual).FieldByName(f.Name)); v.IsValid() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			words[name] = fmt.Sprint(v)
+		}
+	}
+	return words
 }
 
 // anything is usual of what is told elsewhere.

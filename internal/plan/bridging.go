@@ -277,9 +277,6 @@ func (b *builder) bridgeIs(w *Sandbox, bridge, at int, value uint32) bool {
 	return b.bridgeOption(w, bridge, at, value^1) == value
 }
 
-// usualCosts are those by speed.
-var usualCosts = []uint32{2, 4, 19, 100}
-
 // portBack returns what puts back what a port loses that leaves its bridge, after it
 // has come back: its settings, where it has any that a new one has not, its VLANs, and
 // osl's entries at it.
@@ -291,7 +288,7 @@ func portBack(key string, l *rtnl.Link, s *State) (ops []Op) {
 		switch {
 		case !ok:
 		case at == rtnl.PortCost:
-			special = special || !slices.Contains(usualCosts, v)
+			special = special || !IsUsualCost(l.Kind, v)
 		default:
 			special = special || v != UsualPort[at]
 		}

@@ -10,6 +10,15 @@ import (
 // Usual are values of settings, by their places, as the kernel makes them.
 type Usual map[int]uint32
 
+// Options are these as a link has them.
+func (u Usual) Options() *rtnl.Options {
+	o := &rtnl.Options{}
+	for at, value := range u {
+		o.Set(at, value)
+	}
+	return o
+}
+
 // What the kernel makes of a bridge, and of a port. The cost of a port is a veth's.
 var (
 	UsualBridge = Usual{rtnl.BridgeVLANFiltering: 0, rtnl.BridgeVLANProtocol: VLANProtocols["802.1Q"], rtnl.BridgeVLANDefaultPVID: 1,
@@ -29,6 +38,15 @@ func (k *Kind) UsualLink() Usual {
 	return Usual{rtnl.LinkGroup: 0, rtnl.LinkPromisc: 0, rtnl.LinkAllMulticast: 0, rtnl.LinkARP: arp, rtnl.LinkAddrGenMode: 0,
 		rtnl.LinkGSOMaxSize: 65536, rtnl.LinkGSOMaxSegs: 65535, rtnl.LinkGROMaxSize: 65536,
 		rtnl.LinkGSOIPv4MaxSize: legacySize, rtnl.LinkGROIPv4MaxSize: legacySize}
+}
+
+// IsUsualCost reports whether a port that is a link of this kind may have a cost by its speed,
+// where that is not known. One of these that somebody asked for looks the same.
+func IsUsualCost(kind string, cost uint32) bool {
+	if kind == "veth" {
+		return cost == UsualPort[rtnl.PortCost]
+	}
+	return slices.Contains([]uint32{1, 2, 3, 4, 5, 19, 100}, cost)
 }
 
 // usualCost is the cost of a port by the speed of its link, as ethtool tells it: port_cost of

@@ -19,9 +19,7 @@ func usual(kind string) rtnl.Link {
 	if kind == "vrf" {
 		l.MTU = 65575 // as 6.1 and 6.12 make it
 	}
-	for at, value := range k.UsualLink() {
-		l.Options.Set(at, value)
-	}
+	l.Options = *k.UsualLink().Options()
 	l.Inet.DisableIPv6 = true
 	return l
 }
@@ -82,13 +80,7 @@ func TestWhatIsNotUsualIsSaid(t *testing.T) {
 // What a bridge makes of its ports is not said of each of them.
 func TestBridgeBeside(t *testing.T) {
 	br, port := usual("bridge"), usual("dummy")
-	br.Bridge, port.Port = &rtnl.Options{}, &rtnl.Options{}
-	for at, value := range plan.UsualBridge {
-		br.Bridge.Set(at, value)
-	}
-	for at, value := range plan.UsualPort {
-		port.Port.Set(at, value)
-	}
+	br.Bridge, port.Port = plan.UsualBridge.Options(), plan.UsualPort.Options()
 	port.Index, port.Name, port.Master = 8, "b", br.Index
 	member := func(pvid uint16) []rtnl.VLAN {
 		return []rtnl.VLAN{{First: pvid, Last: pvid, Untagged: true, PVID: true}}

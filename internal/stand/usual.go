@@ -120,9 +120,12 @@ func bridgePort(l, master *rtnl.Link, vlans map[int][]rtnl.VLAN) *want.BridgePor
 		return nil
 	}
 	o := beside(*l.Port, plan.UsualPort)
-	if t, _ := plan.ParseTag(l.Alias); t.Asked.Cost() && l.Kind != "veth" { // the usual one is by its speed
-		cost, _ := l.Port.Get(rtnl.PortCost)
-		o.Set(rtnl.PortCost, cost)
+	if cost, known := l.Port.Get(rtnl.PortCost); known {
+		if t, _ := plan.ParseTag(l.Alias); !plan.IsUsualCost(l.Kind, cost) || t.Asked.Cost() && l.Kind != "veth" {
+			o.Set(rtnl.PortCost, cost)
+		} else {
+			o.Drop(rtnl.PortCost)
+		}
 	}
 	p := want.BridgePortOf(&o, vlans[l.Index])
 	p.PVID, p.VLANs = vlansBeside(master.Bridge, p.PVID, p.VLANs)
