@@ -98,7 +98,7 @@ func (d *decoder) shared(n ast.Node, skip string, t reflect.Type, path string, n
 			ok = false
 		}
 	}
-	if skip == "" || !ok {
+	if skip == "" {
 		d.value(n, nil, reflect.New(t).Elem(), path)
 	} else {
 		d.structure(&ast.MappingNode{BaseNode: &ast.BaseNode{}, Start: n.GetToken()}, []layer{l}, reflect.New(t).Elem(), path)

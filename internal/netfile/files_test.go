@@ -178,10 +178,11 @@ links:
 		"defaults:\n  interface: {mtu: x}\nsandboxes: []":                                            "n.yaml:2: expected a whole number",
 		"sandboxes: [{name: a}, {name: b}]\nlinks:\n - {ends: [a/e, b/e], mtuu: 1}":                  `n.yaml:3: an interface has no field "mtuu"`,
 		"sandboxes: [{name: a}, {name: b}]\nlinks:\n - {ends: [a/e, b/e], addresses: [10.0.0.1/24]}": "n.yaml:3: addresses is what each has of its own",
+		"sandboxes: [{name: a}, {name: b}]\nlinks:\n - {ends: [a/e, b/e], parent: x}":                "n.yaml:3: parent is what each has of its own",
 		"sandboxes: [{name: a}, {name: b}]\nlinks:\n - {mtu: 1}":                                     `n.yaml:3: a link needs a field "ends"`,
 		"sandboxes: [{name: a}, {name: b}]\nlinks:\n - {ends: [a/e], mtu: 1}":                        "n.yaml:3: a link is a list of 2",
 	} {
-		if _, err := Parse("n.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse("n.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "n.yaml:") != 1 {
 			t.Errorf("%s:\n%v\nwant %s", text, err, want)
 		}
 	}
