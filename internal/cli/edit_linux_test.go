@@ -17,6 +17,24 @@ func fileOf(t *testing.T, name, text string) string {
 	return path
 }
 
+// Sysctls that are secrets are in what osl diff prints, which is to do the same, and in nothing
+// that tells what stands.
+func TestSecretSysctls(t *testing.T) {
+	const key, all, one = "00000001-00000002-00000003-00000004", "fd00::5ec:1", "fd00::5ec:2"
+	file := fileOf(t, "ss", "sandboxes: [{name: a, sysctls: {ipv4.tcp_fastopen_key: "+key+", \"ipv6.conf.default.stable_secret\": \""+all+"\"}, interfaces: [{name: e, type: bridge, sysctls: {ipv6.stable_secret: \""+one+"\"}}]}]")
+	want(t, 3, []string{key, "5ec:1", "5ec:2"}, "diff", file)
+	want(t, 0, nil, "up", file)
+	defer want(t, 0, nil, "down", file)
+	for _, args := range [][]string{{"inspect", "a"}, {"inspect", "a", "-o", "json"}, {"export", "a"}} {
+		text := want(t, 0, nil, args...)
+		for _, secret := range []string{key, "5ec:1", "5ec:2", "05ec:0001", "05ec:0002"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("osl %s tells %s:\n%s", args, secret, text)
+			}
+		}
+	}
+}
+
 // wrong is a sandbox that the kernel refuses when most is done.
 const wrong = "sandboxes: [{name: zz, routes: [{to: 172.16.0.0/12, via: 10.200.0.1}]}, "
 

@@ -49,7 +49,7 @@ func Settings(own, fresh map[string]string, links []rtnl.Link) Set {
 			s.Links[name][family+"/"+setting] = value
 		case path == "ipv4/conf/all/accept_redirects" && value == "0" && own["ipv4/ip_forward"] == "1": // by that
 		case path == SendRedirects && value == "0" && len(wireguards) > 0: // by these
-		case slices.Contains(impliedOfSandbox, path):
+		case IsSecret(path), slices.Contains(impliedOfSandbox, path):
 		default:
 			if usual, known := fresh[path]; known && usual != value {
 				s.Sandbox[path] = value
@@ -68,7 +68,7 @@ func AskedSettings(l *rtnl.Link, all []string) (list []string) {
 	t, _ := ParseTag(l.Alias)
 	for _, path := range all {
 		family, _, setting, _ := confOf(path)
-		if WasAsked(t.Marks, path) && !slices.Contains(impliedOfLink, family+"/"+setting) {
+		if WasAsked(t.Marks, path) && !IsSecret(path) && !slices.Contains(impliedOfLink, family+"/"+setting) {
 			list = append(list, path)
 		}
 	}
@@ -94,23 +94,25 @@ const noIPv6 = "ipv6/conf/all/disable_ipv6"
 // impliedOfAll are settings of all links that osl gives a new sandbox.
 var impliedOfAll = []string{"disable_ipv6", "accept_dad", "ndisc_notify"}
 
-// impliedOfSandbox are those of a sandbox that go with another one, or are a secret.
+// impliedOfSandbox are those of a sandbox that go with another one.
 var impliedOfSandbox = []string{
 	"ipv4/conf/all/forwarding", "ipv4/conf/default/forwarding", // ipv4/ip_forward
 	"ipv6/conf/default/forwarding", // ipv6/conf/all/forwarding
-	"ipv4/tcp_fastopen_key", "ipv6/conf/all/stable_secret", "ipv6/conf/default/stable_secret",
 	"ipv4/tcp_available_congestion_control",
 }
 
-// IsSecret reports whether a setting of a sandbox is one that nothing tells.
+// IsSecret reports whether a setting, of a sandbox or a link, is a secret: what tells what
+// stands, Inspect and Spec, leaves it out. A change tells it, for the commands that osl diff
+// prints are to do the same: there it is from the caller's own Spec, and Change.Before has the
+// one that it replaces.
 func IsSecret(path string) bool {
 	return path == "ipv4/tcp_fastopen_key" || strings.HasSuffix(path, "/stable_secret")
 }
 
-// impliedOfLink are those of a link that something else of it says, a secret among them, and
-// unlessAsked those that osl or the kernel sets where nobody asks for them.
+// impliedOfLink are those of a link that something else of it says, and unlessAsked those that
+// osl or the kernel sets where nobody asks for them.
 var (
-	impliedOfLink = []string{"ipv6/disable_ipv6", "ipv6/addr_gen_mode", "ipv6/stable_secret"}
+	impliedOfLink = []string{"ipv6/disable_ipv6", "ipv6/addr_gen_mode"}
 	unlessAsked   = []string{"ipv4/arp_ignore", "ipv4/arp_announce", "ipv4/arp_notify", "ipv4/promote_secondaries", "ipv6/ndisc_notify", "ipv6/mtu"}
 )
 
@@ -125,5 +127,5 @@ func isImplied(setting, value, usual string, marks []string) bool {
 	case setting == "ipv6/accept_dad": // which has no mark: osl makes it 0, and the kernel of some types -1
 		return usual == value || value == "0" || value == "-1"
 	}
-	return usual == value || slices.Contains(impliedOfLink, setting)
+	return usual == value || slices.Contains(impliedOfLink, setting) || IsSecret(setting)
 }
