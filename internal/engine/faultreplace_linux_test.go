@@ -41,6 +41,8 @@ func replaceOps() []faultOp {
 		{name: "Apply that gives a vxlan another remote", before: standing(spread("192.0.2.1", "192.0.2.3", "192.0.2.4")), do: apply(spread("192.0.2.2", "192.0.2.3", "192.0.2.5"))},
 		{name: "Apply that gives a vxlan remotes for one", before: standing(spread("192.0.2.1")), do: apply(spread("", "192.0.2.1", "192.0.2.2"))},
 		{name: "Apply that gives a vxlan one remote for several", before: standing(spread("", "192.0.2.1", "192.0.2.2")), do: apply(spread("192.0.2.1"))},
+		{name: "Apply that gives a vxlan another parent", before: standing(vxlanOn("br1")), do: apply(vxlanOn("br2"))},
+		{name: "Apply that gives a vxlan a parent", before: standing(vxlanOn("")), do: apply(vxlanOn("br2"))},
 		{name: "Apply of a vxlan over the IPv6 of the same change", before: standing(spread("192.0.2.1")), do: apply(overIPv6())},
 		{name: "Apply that changes tunnels in place", before: standing(tunnel("192.0.2.1", "bridge")), do: apply(tunnel("192.0.2.2", "private"))},
 		{name: "Apply that takes over what was made by hand", before: func(w *faultWorld) {
@@ -141,6 +143,17 @@ func spread(remote string, others ...string) osl.Network {
 		}
 	}
 	return osl.Network{Sandboxes: []osl.Spec{s}}
+}
+
+// vxlanOn is a vxlan with a remote and entries, on a bridge that is there for that, or on none.
+func vxlanOn(parent string) osl.Network {
+	n := spread("192.0.2.1", "192.0.2.2")
+	s := &n.Sandboxes[0]
+	s.Interfaces[0].Parent, s.Interfaces[0].MTU = parent, 1300
+	if parent != "" {
+		s.Interfaces = append(s.Interfaces, osl.InterfaceSpec{Name: parent, Type: "bridge", MAC: osl.MAC(hw(94)), Addresses: v4("10.9.0.1/24")})
+	}
+	return n
 }
 
 // overIPv6 is a vxlan whose parent gets its IPv6 with it, and a link on that vxlan.

@@ -316,7 +316,7 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 			byHand = n.MDB && h.Proto != rtnl.Protocol // which is all that the two differ in
 			have = sameEntry(h, n.Neigh) && h.Proto == rtnl.Protocol
 		}
-		taken := n.ForAll() && f != nil && b.turned(f, l) || !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
+		taken := n.ForAll() && f != nil && b.turned(w, f, l) || !n.FDB && (b.fallen[index] || b.bare[index] && n.IP.Is4() || b.dark[end{w.Key, k.nameOf(index)}] && n.IP.Is6())
 		if have && !b.forgot[end{w.Key, n.Dev}] && !taken {
 			continue
 		}

@@ -20,7 +20,13 @@ var tunnelKinds = []*Kind{
 		Name: "vxlan", MaxMTU: maxMTU, Fields: []string{"vni", "parent", "local", "remote", "port", "ttl", "tos", "learning"},
 		InPlace:  []string{"local", "remote", "ttl", "tos", "learning"},
 		Defaults: rtnl.LinkData{Port: vxlanPort}, Check: checkUDPTunnel("vxlan", vxlanPort),
-		headers: 50, silent: true, needsID: true, groups: true, ends: true, differs: otherFamily,
+		headers: 50, silent: true, needsID: true, groups: true, ends: true,
+		differs: func(f *Iface, l *rtnl.Link, dropped Asked) string {
+			if f.Parent != "" && l.Parent == 0 { // which it would keep when the change is taken back
+				return "without a parent"
+			}
+			return otherFamily(f, l, dropped)
+		},
 		Once: &Once{"VNI", func(d rtnl.LinkData) string { return fmt.Sprintf("the VNI %d", d.VNI) },
 			"a VNI is there once for each UDP port of the namespace that the tunnel is in"},
 	},

@@ -52,19 +52,16 @@ func (a ChangeLink) Command(dev string) string {
 
 // reshape plans to change in place what makes a link of its kind.
 func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
-	parent := f.HostParent
-	if f.Parent != "" {
-		parent = b.parent(w, f)
-	}
-	to, from := f.reshaped(l, b.parentIndex(w, f, parent))
+	to, from := f.reshaped(l, b.parentIndex(w, f))
 	if to.same(from) {
 		return
 	}
 	if KindOf(f.Kind).resizes && f.MTU == 0 { // and not by the way to the other end, which a new one does not have yet
 		to.MTU = b.usualMTU(w, f, l)
 	}
+	var list []Op
 	undo := []Op{{NS: w.Key, Dev: f.Name, Do: from}}
-	if b.turned(f, l) {
+	if b.turned(w, f, l) {
 		undo = append(undo, b.forAll(w.Key, l)...)
 	}
 	mtu := func(n int) Op {
@@ -73,10 +70,23 @@ func (b *builder) reshape(w *Sandbox, f *Iface, l *rtnl.Link) {
 	if reparented(to, from) { // to one with a lower MTU, which lowers its own
 		undo = append(undo, mtu(l.MTU))
 	}
-	b.wire = append(b.wire, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
-	if reparented(to, from) && f.MTU != 0 { // which the former parent may have forbidden
-		b.wire = append(b.wire, mtu(f.MTU))
+	if reenters(to.Parent, f, l) {
+		none, back := to, from
+		none.Data.Remote = Unspecified(l.Data.Remote)
+		back.Data.Remote = none.Data.Remote
+		list = append(list, Op{NS: w.Key, Dev: f.Name, Do: none, Half: true, Undo: undo})
+		to.Was, to.Name = none.Data, ""
+		undo = []Op{{NS: w.Key, Dev: f.Name, Do: back}}
 	}
+	list = append(list, Op{NS: w.Key, Dev: f.Name, Do: to, Half: true, Undo: undo})
+	if reparented(to, from) && f.MTU != 0 { // which the former parent may have forbidden
+		list = append(list, mtu(f.MTU))
+	}
+	wire := &b.wire
+	if b.needsIPv6(w, f) {
+		wire = &b.over
+	}
+	*wire = append(*wire, list...)
 }
 
 // reparented reports whether a tunnel, of which the kernel keeps the MTU, gets another parent.
@@ -141,10 +151,20 @@ func remoteOf(f *Iface, l *rtnl.Link) netip.Addr {
 	return l.Data.Remote
 }
 
-// turned reports whether a vxlan gets another remote, or none any more. With one the
-// kernel takes the mark from all of its entries for everybody that says they are osl's.
-func (b *builder) turned(f *Iface, l *rtnl.Link) bool {
-	return l != nil && l.Kind == "vxlan" && remoteOf(f, l) != l.Data.Remote
+// turned reports whether a vxlan gets another remote, or none any more, or the same again. With
+// one the kernel takes the mark from all of its entries for everybody that says they are osl's.
+func (b *builder) turned(w *Sandbox, f *Iface, l *rtnl.Link) bool {
+	if l == nil || l.Kind != "vxlan" {
+		return false
+	}
+	return remoteOf(f, l) != l.Data.Remote || reenters(b.parentIndex(w, f), f, l)
+}
+
+// reenters reports whether a vxlan keeps its remote on another parent. The entry for everybody
+// that the kernel made of the remote goes on sending by the former parent, and no longer goes
+// with the remote: so that is taken away, and comes again.
+func reenters(parent int, f *Iface, l *rtnl.Link) bool {
+	return l.Kind == "vxlan" && parent != 0 && parent != l.Parent && l.Data.Remote.IsValid() && remoteOf(f, l) == l.Data.Remote
 }
 
 // forAll returns what makes the entries for everybody osl's again.
@@ -157,7 +177,12 @@ func (b *builder) forAll(key string, l *rtnl.Link) (ops []Op) {
 	return ops
 }
 
-func (b *builder) parentIndex(w *Sandbox, f *Iface, parent *rtnl.Link) int {
+// parentIndex returns the index of what an interface is to be on, 0 for nothing.
+func (b *builder) parentIndex(w *Sandbox, f *Iface) int {
+	parent := f.HostParent
+	if f.Parent != "" {
+		parent = b.parent(w, f)
+	}
 	if parent != nil {
 		return parent.Index
 	}

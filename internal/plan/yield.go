@@ -14,8 +14,9 @@ import (
 // another receiver is to have, goes before that comes, and not at the end; the inverse makes
 // it again, which takes no secret, and gives it back what it had.
 
-// A vxlan of a sandbox that loses its parent goes first too: there the kernel has one of each
-// VNI and port, and it takes no parent away from one that is there.
+// A vxlan of a sandbox that loses its parent goes first too, and so does one that had none and
+// gets one: there the kernel has one of each VNI and port, and it takes no parent away from one
+// that is there, which a change that fails would have to do.
 
 // port is the receiver of a link that has a master; the others are types of links.
 const port = "port"
@@ -51,7 +52,8 @@ type Yield struct {
 }
 
 // Yields finds the links of osl's that nobody wants any more, and that are on a link which is
-// to have another receiver, and the vxlans that lose their parent. What is on links of the host is not among them.
+// to have another receiver, and the vxlans that lose their parent, or get a first one. What is on links
+// of the host is not among them.
 func Yields(want []Sandbox, have map[string]*State) (list []Yield) {
 	for i := range want {
 		if w, s := &want[i], have[want[i].Key]; s != nil && w.Prune && !w.Ends && w.Key != HostNS {
@@ -67,7 +69,7 @@ func Yields(want []Sandbox, have map[string]*State) (list []Yield) {
 func (s *State) yields(w *Sandbox) (list []Yield) {
 	var all []Yield
 	for i := range s.Links {
-		if l := &s.Links[i]; receiver(l.Kind) != "" && isStacked(l) || l.Kind == "vxlan" && l.Parent != 0 && !l.ParentNS {
+		if l := &s.Links[i]; receiver(l.Kind) != "" && isStacked(l) || l.Kind == "vxlan" && !l.ParentNS {
 			switch t, ok := ParseTag(l.Alias); {
 			case !ok || t.Origin != Made:
 			case receiver(l.Kind) != "":
@@ -135,11 +137,17 @@ func (s *State) yields(w *Sandbox) (list []Yield) {
 	return list
 }
 
-// parts reports whether a vxlan that is there is to be without its parent, or another one is
-// to be in its place that has none.
+// parts reports whether a vxlan that is there is to be without its parent, or to have a first
+// one, or another one is to be so in its place.
 func (w *Sandbox) parts(l *rtnl.Link, t *Tag) bool {
-	return t.Asked.field("parent") && slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
-		return f.Kind == l.Kind && f.Parent == "" && f.HostParent == nil && f.Data.VNI == l.Data.VNI && f.Data.Port == l.Data.Port
+	return slices.ContainsFunc(w.Ifaces, func(f Iface) bool {
+		switch {
+		case f.Kind != l.Kind || f.Data.VNI != l.Data.VNI || f.Data.Port != l.Data.Port || otherFamily(&f, l, t.Asked) != "":
+			return false
+		case l.Parent == 0:
+			return f.Parent != ""
+		}
+		return f.Parent == "" && f.HostParent == nil && t.Asked.field("parent")
 	})
 }
 
