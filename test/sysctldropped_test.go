@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
@@ -95,4 +96,35 @@ func TestQuietDropped(t *testing.T) {
 	has("12")
 	settled(t, lab(false, nil))
 	has("01")
+}
+
+// Where there is no room to tell of all settings that were asked for, those that stay as they
+// are go first: the others are put back.
+func TestSysctlsDroppedWithoutRoom(t *testing.T) {
+	begin(t)
+	key := newKey()
+	quiet := strings.Fields("rp_filter accept_local route_localnet log_martians arp_filter arp_accept proxy_arp proxy_arp_pvlan send_redirects arp_evict_nocarrier bootp_relay src_valid_mark igmpv2_unsolicited_report_interval igmpv3_unsolicited_report_interval drop_gratuitous_arp")
+	lab := func(said bool) osl.Network {
+		f := osl.InterfaceSpec{Name: "br", Type: "bridge", Addresses: prefixes("fd09::1/64")}
+		if said {
+			f.Sysctls = map[string]string{"ipv6.accept_dad": "0", "ipv6.use_tempaddr": "1"}
+			for _, name := range quiet {
+				f.Sysctls["ipv4."+name] = "1"
+			}
+		}
+		f.Note = strings.Repeat("n", 100)
+		return osl.Network{Name: filepath.Base(key), Sandboxes: []osl.Spec{{Name: key, Interfaces: []osl.InterfaceSpec{f}}}}
+	}
+	read := func() (list []string) {
+		for _, name := range quiet {
+			list = append(list, name+" "+sysctl(t, key, "ipv4/conf/br/"+name))
+		}
+		return list
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(false)); must(t, err) }()
+	settled(t, lab(false))
+	usual := read()
+	settled(t, lab(true))
+	settled(t, lab(false))
+	saysList(t, "dropped", read(), usual...)
 }

@@ -41,6 +41,16 @@ func settingMark(path string) string {
 	return nameMark(path)
 }
 
+// fewer returns the marks that are left where there is no room for all: those by which
+// settings are put back, or none.
+func fewer(marks []string) []string {
+	left := slices.DeleteFunc(slices.Clone(marks), func(m string) bool { return strings.HasPrefix(m, markStays) })
+	if len(left) == len(marks) {
+		return nil
+	}
+	return left
+}
+
 // WasAsked reports whether a setting is among those that marks are of.
 func WasAsked(marks []string, path string) bool { return slices.Contains(marks, settingMark(path)) }
 

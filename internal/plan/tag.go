@@ -89,8 +89,8 @@ func (t Tag) OnHostFor(network string) bool {
 // String returns the alias. The link's own alias comes last, as it is.
 func (t Tag) String() string {
 	s := t.text()
-	if len(s) > MaxAlias && len(t.Marks) > 0 {
-		t.Marks = nil
+	for len(s) > MaxAlias && len(t.Marks) > 0 {
+		t.Marks = fewer(t.Marks)
 		s = t.text()
 	}
 	if len(s) > MaxAlias && t.Asked != 0 {
@@ -270,8 +270,8 @@ func (t SandboxTag) Fitting() SandboxTag {
 // String returns the alias.
 func (t SandboxTag) String() string {
 	s := t.text()
-	if len(t.Sysctls) > 0 && len(s) > MaxAlias {
-		t.Sysctls = nil
+	for len(t.Sysctls) > 0 && len(s) > MaxAlias {
+		t.Sysctls = fewer(t.Sysctls)
 		s = t.text()
 	}
 	return s
