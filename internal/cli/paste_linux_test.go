@@ -230,6 +230,28 @@ func TestPairsByHand(t *testing.T) {
 	}
 }
 
+// Addresses that commands put on the links of the host that are the network's are osl's with
+// the next up, and go with the entry that asked for them; the IPv6 of an end that has none any
+// more is as it was.
+func TestPasteOnTheHost(t *testing.T) {
+	text := func(bridge, end string) string {
+		return fileOf(t, "lab", "sandboxes: [{name: host, interfaces: [{name: br-p, type: bridge, addresses: ["+bridge+"]}"+end+"]}, {name: w, interfaces: [{name: e, peer: host/hx}]}]")
+	}
+	before := traces(t)
+	want(t, exitDone, nil, "up", text("10.7.0.1/24", ""))
+	file := text("10.7.0.1/24, 10.8.0.1/24", `, {name: hx, addresses: [10.3.0.1/24, "fd03::1/64"]}`)
+	_, script, _ := runOSL(t, "diff", file)
+	sh(t, "set -e\n"+script)
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	want(t, exitDone, nil, "up", text("10.7.0.1/24", ""))
+	if out := sh(t, "ip -o addr show dev br-p; ip -o addr show dev hx; cat /proc/sys/net/ipv6/conf/hx/disable_ipv6"); !strings.Contains(out, "10.7.0.1") || !strings.HasSuffix(out, "\n0\n") ||
+		strings.Contains(out, "10.8.0.1") || strings.Contains(out, "10.3.0.1") || strings.Contains(out, "fd03") {
+		t.Errorf("the host has\n%s", out)
+	}
+	want(t, exitDone, nil, "down", "lab")
+	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
 // An address that a program gave a time is taken over where the file says it, which is no
 // secret where the file says no time.
 func TestAddressWithATimeOfOthers(t *testing.T) {

@@ -273,6 +273,8 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more .
 		hint = h
 	} else if in := within(t, name); in != "" {
 		hint = fmt.Sprintf("; it is one of %s: write %s: {%s: …}", in, in, name)
+	} else if of := beside(t, name); of != "" {
+		hint = fmt.Sprintf("; %s has it", of)
 	}
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }
@@ -340,7 +342,7 @@ func (d *decoder) asList(n ast.Node, list reflect.Type) string {
 	isStruct := t.Kind() == reflect.Struct && textForms[t] == ""
 	switch {
 	case list.Kind() == reflect.Array:
-		return "; write " + aLink
+		return "; each link is a list of its own: [" + aLink + "]"
 	case !isMapping && !isStruct && t.Kind() != reflect.Array && n.Type() != ast.NullType:
 		return "; one is written in brackets"
 	case !isMapping || !isStruct || len(entries) == 0:

@@ -51,6 +51,17 @@ func within(t reflect.Type, name string) string {
 	return ""
 }
 
+// beside names what of a sandbox and its interfaces has a field that the other lacks, empty for
+// none.
+func beside(t reflect.Type, name string) string {
+	for _, of := range [...]reflect.Type{reflect.TypeFor[osl.Spec](), reflect.TypeFor[osl.InterfaceSpec]()} {
+		if of != t && find(fields(of), name) != nil {
+			return what(of)
+		}
+	}
+	return ""
+}
+
 // telling returns the field that shows best what a type is about: one that it
 // must have.
 func telling(list []field) string {

@@ -71,6 +71,9 @@ func foreignIPv6(k *known, l *rtnl.Link) bool {
 }
 
 func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag) {
+	if f.Unlisted {
+		return // nobody says anything of it
+	}
 	on := f.HasIPv6()
 	if f.Name == "lo" {
 		on = on || f.IPv6 == nil && slices.ContainsFunc(w.Ifaces, func(o Iface) bool { return o.HasIPv6() })

@@ -123,7 +123,9 @@ func (a Addr) over(h rtnl.Addr) rtnl.Addr {
 	return to
 }
 
-// mended reports whether somebody put an address of a sandbox there by hand.
+// mended reports whether somebody put an address of a sandbox, or of a link on the host that is
+// the network's, there by hand.
 func mended(w *Sandbox, k *known, h rtnl.Addr) bool {
-	return h.Proto == 0 && !h.Learned() && w.Prune && k.made() && h.Index != loopback
+	osls := k.made() || w.Key == HostNS && k.tags[h.Index].OnHostFor(w.Network)
+	return h.Proto == 0 && !h.Learned() && w.Prune && osls && h.Index != loopback
 }

@@ -110,8 +110,8 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 		}
 		far := s.connected(&f, sandbox, l, links[l.Parent])
 		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU()) // an end that says none gets the other one's
-		if master != nil && master.Kind == "bond" && l.MTU == master.MTU && far != nil && far.MTU != l.MTU {
-			f.MTU = 0 // it has that of the bond, and the other end its own
+		if master != nil && master.Kind == "bond" && l.MTU == master.MTU && far != nil && far.MTU != l.MTU && f.Peer.Sandbox == want.HostName {
+			f.MTU = 0 // it has that of the bond, and the end on the host another, which nothing says
 		}
 	}
 	if f.DisableARPForVIP = hidesVIPs(l); f.DisableARPForVIP {

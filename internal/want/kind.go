@@ -146,7 +146,11 @@ func checkKind(s *Iface, f *plan.Iface) error {
 	}
 	for _, m := range given(s, &f.Data) {
 		if !slices.Contains(kind.Fields, m) {
-			return where.In(m, "", fault.Invalidf("%s means nothing for %s: only %s has it", m, calledKind(s, f), strings.Join(having(m), " or ")))
+			hint := ""
+			if f.Kind == "" && s.Source == "" {
+				hint = "; write which type it is"
+			}
+			return where.In(m, "", fault.Invalidf("%s means nothing for %s: only %s has it%s", m, calledKind(s, f), strings.Join(having(m), " or "), hint))
 		}
 	}
 	kind.Fill(&f.Data)
