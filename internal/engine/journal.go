@@ -350,6 +350,9 @@ func (n *Namespace) ours(ctx context.Context, s plan.Step) bool {
 	var l rtnl.Link
 	if s.Makes() {
 		index, kind := rtnl.Stacks(s.Data)
+		if index == 0 {
+			return kind == "vxlan"
+		}
 		return n.conn.One(ctx, rtnl.GetLink(index, "", &l)) == nil && (kind == "vxlan" || !(l.ParentNS && (plan.IsMacvlan(l.Kind) || plan.IsIPvlan(l.Kind))))
 	}
 	if s.Type == unix.RTM_NEWLINK {

@@ -47,7 +47,7 @@ func TestRecordsComeBack(t *testing.T) {
 	a, b := record(), record()
 	b.Role, b.Leader, b.Parts = Redo, "/run/netns/a", nil
 	b.Steps = append(b.Steps, Step{Move: &Move{Key: "/run/netns/b", Here: 7, There: 8, Back: true}}, Step{Far: 7}, there("/run/netns/b", ChangeLink{Index: 7, Kind: "vxlan"}),
-		stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8}}))
+		stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8}}), stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "vxlan"}}))
 	for i := range 40 {
 		b.Steps = append(b.Steps, Step{Path: fmt.Sprintf("ipv4/%x/%d", i*7919, i), Value: strings.Repeat("x", i)})
 	}
@@ -90,6 +90,7 @@ func TestRecordsStayInTheirNamespace(t *testing.T) {
 		"a new link":           stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "bridge"}}),
 		"a link on none":       stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan"}}),
 		"a link elsewhere":     stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8, NSFD: 9}}),
+		"a vxlan elsewhere":    stepOf(NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "vxlan", NSFD: 9}}),
 		"a new link there":     there("/run/netns/b", NewLink{Link: rtnl.LinkNew{Index: 7, Name: "x", Kind: "macvlan", Parent: 8}}),
 		"a change nowhere":     there("b", ChangeLink{Index: 7, Kind: "vxlan"}),
 		"lo, as the host says": {Far: 1},

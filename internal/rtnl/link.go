@@ -345,8 +345,8 @@ func Reshapes(data []byte) (index int, far bool) {
 	return int(int32(getU32(data[4:]))), kinds[kind].tunnel || kinds[kind].shared
 }
 
-// Stacks returns the link on which a message of NewLink makes one, and the type of that; an
-// empty one where the message says anything else, such as another namespace.
+// Stacks returns the link on which a message of NewLink makes one, 0 for a vxlan on none, and
+// the type of what it makes; an empty one where the message says anything else, such as another namespace.
 func Stacks(data []byte) (parent int, kind string) {
 	if len(data) < linux.SizeofIfInfomsg || int32(getU32(data[4:])) <= 0 {
 		return 0, ""
@@ -375,7 +375,7 @@ func Stacks(data []byte) (parent int, kind string) {
 			return 0, ""
 		}
 	}
-	if parent <= 0 {
+	if parent < 0 || parent == 0 && kind != "vxlan" {
 		return 0, ""
 	}
 	return parent, kind
