@@ -113,3 +113,32 @@ func TestReceiverWithAnotherOnIt(t *testing.T) {
 		must(t, err)
 	}
 }
+
+// On a link of the host a macvlan goes at the end of a change: another in its place, of which one
+// has the mode passthru, is refused before anything is done.
+func TestPassthruOnTheHost(t *testing.T) {
+	begin(t)
+	lab := func(kind, mode string) osl.Network {
+		list := []osl.InterfaceSpec{{Name: "q", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "hq"}}}
+		if kind != "" {
+			list = append(list, osl.InterfaceSpec{Name: "m", Type: kind, Mode: mode, Parent: "host/hq", Addresses: prefixes("10.88.0.1/24")})
+		}
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa", Interfaces: list}}}
+	}
+	for _, x := range [][4]string{{"macvlan", "", "macvlan", "passthru"}, {"macvtap", "passthru", "macvtap", "vepa"}, {"macvlan", "passthru", "macvtap", "passthru"}} {
+		_, err := osl.Apply(t.Context(), lab(x[0], x[1]))
+		must(t, err)
+		before := everywhere(t)
+		_, err = osl.Diff(t.Context(), lab(x[2], x[3]))
+		refused(t, "diff", err, osl.ErrExists, `"m" of the sandbox sa is on the host's "hq"`)
+		_, err = osl.Apply(t.Context(), lab(x[2], x[3]))
+		refused(t, "apply", err, osl.ErrExists, "take that away before")
+		if changed := differs(t, before, everywhere); changed != "" {
+			t.Errorf("a change that was refused has changed %s", changed)
+		}
+		settled(t, lab("", ""))
+		settled(t, lab(x[2], x[3]))
+		_, err = osl.Down(t.Context(), osl.Network{Name: "lab"})
+		must(t, err)
+	}
+}

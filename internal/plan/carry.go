@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/rtnl"
@@ -129,6 +130,38 @@ func (b *builder) carried(want []Sandbox) error {
 			if x, wanted := b.is[end{HostNS, f.HostParent.Name}]; wanted && x.link == nil {
 				return &Problem{Key: want[i].Key, Dev: f.device(), Kind: Exists, Field: "parent",
 					Text: fmt.Sprintf("it is in another sandbox, as %q on the host's %q, which is made anew: take it away before", f.Comes.Link.Name, f.HostParent.Name)}
+			}
+		}
+	}
+	return nil
+}
+
+// alone refuses a new macvlan on a link of the host beside one that is there, of which one has the
+// mode passthru: what goes there goes at the end, and the kernel would refuse the other before.
+func (b *builder) alone(want []Sandbox) error {
+	type one struct {
+		key string
+		*rtnl.Link
+	}
+	on := map[int][]one{}
+	for i := range want {
+		for j := range b.known[want[i].Key].Links {
+			if l := &b.known[want[i].Key].Links[j]; l.ParentNS && IsMacvlan(l.Kind) {
+				on[l.Parent] = append(on[l.Parent], one{want[i].Key, l})
+			}
+		}
+	}
+	for i := range want {
+		for j := range want[i].Ifaces {
+			f := &want[i].Ifaces[j]
+			if f.HostParent == nil || !IsMacvlan(f.Kind) || f.Comes != nil || b.is[end{want[i].Key, f.Name}].link != nil {
+				continue
+			}
+			for _, l := range on[f.belowOnHost(b.have[HostNS])] {
+				if l.Data.Mode == "passthru" || f.Data.Mode == "passthru" {
+					return &Problem{Key: want[i].Key, Dev: f.device(), Kind: Exists, Field: "mode",
+						Text: fmt.Sprintf("%q of the sandbox %s is on the host's %q, which one of the mode passthru has for itself: take that away before, in a change of its own", l.Name, path.Base(l.key), f.HostParent.Name)}
+				}
 			}
 		}
 	}

@@ -53,6 +53,9 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	if err := b.carried(want); err != nil {
 		return nil, Commit{}, err
 	}
+	if err := b.alone(want); err != nil {
+		return nil, Commit{}, err
+	}
 	for i := range want {
 		b.number(&want[i])
 	}
