@@ -237,7 +237,7 @@ func snapshot(t *testing.T, key string) (out []string) {
 func same(t *testing.T, what string, before []string, now func() []string) {
 	t.Helper()
 	var after []string
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(30 * time.Millisecond) {
 		if after = now(); slices.Equal(before, after) {
 			return
 		}
