@@ -72,8 +72,8 @@ func (n *Network) interpose(links []osl.Link) {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		if n.groups != nil {
-			r.groups.Store(&n.groups)
+		if groups := n.groups; groups != nil { // which another partition replaces
+			r.groups.Store(&groups)
 		}
 		n.relays[l] = r
 	}
