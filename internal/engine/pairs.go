@@ -81,5 +81,5 @@ func (p *prepared) pairs(ctx context.Context) error {
 }
 
 func byHand(l *rtnl.Link) bool {
-	return l.ParentNS && plan.KindOf(l.Kind).Pair && !(plan.IsChosen(l.Index) && plan.IsChosen(l.Parent))
+	return l.ParentNS && !(plan.IsChosen(l.Index) && plan.IsChosen(l.Parent)) && plan.KindOf(l.Kind).Pair
 }

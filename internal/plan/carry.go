@@ -139,6 +139,10 @@ func (b *builder) carried(want []Sandbox) error {
 // alone refuses a new macvlan on a link of the host beside one that is there, of which one has the
 // mode passthru: what goes there goes at the end, and the kernel would refuse the other before.
 func (b *builder) alone(want []Sandbox) error {
+	onHost := func(f Iface) bool { return f.HostParent != nil && IsMacvlan(f.Kind) }
+	if !slices.ContainsFunc(want, func(w Sandbox) bool { return slices.ContainsFunc(w.Ifaces, onHost) }) {
+		return nil
+	}
 	type one struct {
 		key string
 		*rtnl.Link
@@ -154,7 +158,7 @@ func (b *builder) alone(want []Sandbox) error {
 	for i := range want {
 		for j := range want[i].Ifaces {
 			f := &want[i].Ifaces[j]
-			if f.HostParent == nil || !IsMacvlan(f.Kind) || f.Comes != nil || b.is[end{want[i].Key, f.Name}].link != nil {
+			if !onHost(*f) || f.Comes != nil || b.is[end{want[i].Key, f.Name}].link != nil {
 				continue
 			}
 			for _, l := range on[f.belowOnHost(b.have[HostNS])] {

@@ -28,7 +28,10 @@ func Unlisted(want []Sandbox, have map[string]*State) {
 				continue
 			}
 			far, had := ends[f.Peer.Name]
-			if l := have[w.Key].ByIndex(far); !had || l == nil || l.Name != f.Name {
+			if !had {
+				continue
+			}
+			if l := have[w.Key].ByIndex(far); l == nil || l.Name != f.Name {
 				continue
 			}
 			peer, other := *f.Peer, Iface{Name: f.Peer.Name, Kind: f.Kind, Note: f.Note, MadeBy: &End{Key: w.Key, Name: f.Name}, Owner: host.Network, Unlisted: true}

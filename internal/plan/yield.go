@@ -52,8 +52,8 @@ type Yield struct {
 }
 
 // Yields finds the links of osl's that nobody wants any more, and that are on a link which is
-// to have another receiver, and the vxlans that lose their parent, or get a first one. What is on links
-// of the host is not among them.
+// to have another receiver, and the vxlans that lose their parent, or get a first one. What is
+// on links of the host is not among them.
 func Yields(want []Sandbox, have map[string]*State) (list []Yield) {
 	for i := range want {
 		if w, s := &want[i], have[want[i].Key]; s != nil && w.Prune && !w.Ends && w.Key != HostNS {
