@@ -1,6 +1,7 @@
 package netfile
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"net/netip"
@@ -12,7 +13,6 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/seed59451c2b/osl"
-	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // An alias is decoded again wherever it stands, so a small file can mean a
@@ -130,6 +130,8 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 			v.SetBool(on)
 		} else if switches().MatchString(path) {
 			d.fail(n, "expected on or off, found %s", describe(n))
+		} else if text := n.GetToken().Value; text == "true" || text == "false" {
+			d.fail(n, "expected true or false, found text: write %s, without quotes", text)
 		} else {
 			d.fail(n, "expected true or false, found %s", describe(n))
 		}
@@ -268,14 +270,7 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more .
 		names = append(names, f.name)
 	}
 	names = append(names, more...)
-	hint := "; there are: " + strings.Join(names, ", ")
-	if h := near.Hint(name, names); h != "" {
-		hint = h
-	} else if in := within(t, name); in != "" {
-		hint = fmt.Sprintf("; it is one of %s: write %s: {%s: …}", in, in, name)
-	} else if of := beside(t, name); of != "" {
-		hint = fmt.Sprintf("; %s has it", of)
-	}
+	hint := cmp.Or(meant(t, name, names), "; there are: "+strings.Join(names, ", "))
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }
 

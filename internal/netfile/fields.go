@@ -36,16 +36,20 @@ func fields(t reflect.Type) []field {
 // known has the fields of the types that were met.
 var known sync.Map
 
-// within names the field of a type that is a mapping with a field of the name, empty for
-// none.
+// within names what of a mapping in a type has the name, as MAPPING.FIELD, empty for none.
 func within(t reflect.Type, name string) string {
 	for _, f := range fields(t) {
 		in := t.Field(f.index).Type
 		if in.Kind() == reflect.Pointer {
 			in = in.Elem()
 		}
-		if in.Kind() == reflect.Struct && !reflect.PointerTo(in).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && find(fields(in), name) != nil {
-			return f.name
+		if in.Kind() != reflect.Struct || reflect.PointerTo(in).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+			continue
+		}
+		for _, below := range fields(in) {
+			if bare(below.name) == bare(name) {
+				return f.name + "." + below.name
+			}
 		}
 	}
 	return ""

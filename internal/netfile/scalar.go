@@ -77,18 +77,28 @@ func (d *decoder) scalar(n ast.Node, want string) (string, bool) {
 	return "", false
 }
 
-// whole returns a node that is a decimal number, else nil. YAML takes 01500 for 832.
+// whole returns a node that is a decimal number, else nil. YAML takes 01500 for 832, and 01800
+// for text.
 func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 	i, ok := n.(*ast.IntegerNode)
+	text := n.GetToken().Value
+	unsigned := strings.TrimLeft(text, "+-")
+	digits := strings.TrimLeft(unsigned, "0")
 	switch {
-	case !ok:
+	case ok && isDecimal(unsigned):
+		return i
+	case ok && digits != unsigned && isDecimal(digits):
+		d.fail(n, "%s begins with a zero, by which YAML takes it for %v: write %s", text, i.Value, strings.Replace(text, unsigned, digits, 1))
+	case ok:
+		d.fail(n, "%s is no decimal number: write %v", text, i.Value)
+	case isDecimal(unsigned):
+		d.fail(n, "expected a whole number, found text: write %s, without quotes", text)
+	case isDecimal(digits):
+		d.fail(n, "%s begins with a zero: write %s", text, strings.Replace(text, unsigned, digits, 1))
+	default:
 		d.fail(n, "expected a whole number, found %s", describe(n))
-		return nil
-	case !isDecimal(strings.TrimLeft(i.Token.Value, "+-")):
-		d.fail(n, "%s is no decimal number: write %v", i.Token.Value, i.Value)
-		return nil
 	}
-	return i
+	return nil
 }
 
 func isDecimal(s string) bool {
