@@ -271,12 +271,11 @@ func (d *decoder) unlisted(sources []*source) {
 	}
 }
 
-// withLink are the fields that a link has in the kernel, or the end that osl makes first says for
-// both: an end on the host has them without an entry. byEntry are those by which the host would
-// send its packets elsewhere, or let the sandbox say where: there an entry of the end has to say
-// them.
+// withLink are the fields that a link has in the kernel, or one end says for both: an end on the
+// host has them without an entry. byEntry are those by which the host would send its packets
+// elsewhere, or let the sandbox say where: there an entry of the end has to say them.
 var (
-	withLink = []string{"mtu", "mode", "policy", "peer_policy", "numtxqueues", "numrxqueues"}
+	withLink = []string{"mtu", "mode", "policy", "peer_policy"}
 	byEntry  = []string{"routes", "master", "bridge_port", "segment", "ipv6", "sysctls"}
 )
 

@@ -97,6 +97,9 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 	master := links[l.Master]
 	switch tag.Origin {
 	case plan.Far:
+		if k := want.KindOf(l); k.NumTxQueues != 0 || k.NumRxQueues != 0 {
+			f.Type, f.Kind.NumTxQueues, f.Kind.NumRxQueues = l.Kind, k.NumTxQueues, k.NumRxQueues
+		}
 		made(&f, l, master, &tag, false)
 	case plan.Host, plan.Kept:
 		if tag.Origin == plan.Host {

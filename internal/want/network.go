@@ -73,7 +73,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	net = net.endsOnHost()
+	net = net.endsOnHost().veths()
 	names, err := net.Names(k)
 	if err != nil {
 		return nil, err
@@ -150,6 +150,43 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 		}
 	}
 	return want, nil
+}
+
+// veths returns the network with the type of those ends of links that say what of the
+// types with two ends a veth alone has, its queues, and no type: a link is a veth where
+// neither end says otherwise.
+func (net *Network) veths() *Network {
+	types, others := map[Endpoint]string{}, map[Endpoint]Endpoint{}
+	for _, l := range net.Links {
+		others[l[0]], others[l[1]] = l[1], l[0]
+	}
+	for i := range net.Sandboxes {
+		for _, f := range net.Sandboxes[i].Interfaces {
+			e := Endpoint{net.Sandboxes[i].Name, f.Name}
+			if types[e] = f.Type; f.Peer != (Endpoint{}) {
+				others[f.Peer] = e
+			}
+		}
+	}
+	w := *net
+	w.Sandboxes = slices.Clone(net.Sandboxes)
+	for i := range w.Sandboxes {
+		s := &w.Sandboxes[i]
+		bare := func(f Iface) bool {
+			other, is := others[Endpoint{s.Name, f.Name}]
+			return is && f.Type+f.Source == "" && (f.Kind.NumTxQueues != 0 || f.Kind.NumRxQueues != 0) && (types[other] == "" || types[other] == "veth")
+		}
+		if !slices.ContainsFunc(s.Interfaces, bare) {
+			continue
+		}
+		s.Interfaces = slices.Clone(s.Interfaces)
+		for j, f := range s.Interfaces {
+			if bare(f) {
+				s.Interfaces[j].Type = "veth"
+			}
+		}
+	}
+	return &w
 }
 
 // RoomForLabels returns an error where there is no room for labels beside what the
