@@ -215,11 +215,90 @@ sandboxes:
       - {fwmark: 16, fwmask: 255, table: 100, priority: 32765, family: ipv4}
       - {iif: eth1, priority: 7, family: ipv6}
       - {to: 10.0.0.0/8, table: 5, priority: 6}
+      - {from: 10.0.0.0/8, suppress_prefixlength: 0, priority: 5}
   - {name: b, interfaces: [{name: eth1}]}
 links: [[a/eth1, b/eth1]]
 `,
-	notes:    []string{"n.clab.yml:15: passed over: bond lacp_rate fast: osl has nothing of that"},
-	commands: []string{"ip rule add from 10.0.0.0/8 suppress_prefixlength 0"},
+	notes: []string{"n.clab.yml:15: passed over: bond lacp_rate fast: osl has nothing of that"},
+}, {
+	name: "in short, and settings",
+	clab: `
+name: lab
+topology:
+  nodes:
+    a:
+      kind: linux
+      exec:
+        - >
+          bash -c '
+          ip l s eth1 promisc on &&
+          ip l a l eth1 name mv type macvlan mode bridge &&
+          ip l s mv up &&
+          ip a a 10.1.5.10/24 dev mv &&
+          ip route add 0.0.0.0/0 via 10.1.5.1 table 5 &&
+          ip rule add from 10.1.5.0/24 table 5'
+        - vconfig add eth1 7
+        - ip l a li eth1 na iv ty ipvlan mo l2 private
+        - ip link add link eth1 name iv type ipvlan mode l2 private
+        - ip link add mt link eth1 type macvtap mode private
+        - ip link add gn type geneve id 5 remote 10.0.0.2 dstport 6082 tos 0x10 ttl 9
+        - ip link add g6 type ip6gre local fd00::1 remote fd00::2 hoplimit 64
+        - ip link add i0 numtxqueues 4 type ifb
+        - ip link add c0 type vcan
+        - ip link set eth1 arp off allmulticast on group 7 gso_max_size 16384 addrg none txq 50 alias "to b"
+        - ip link set eth1 arp maybe
+        - ip addr add 10.0.0.1 peer 10.0.0.2/24 dev eth1 scope link
+        - ip addr add fd00::1/64 dev eth1 noprefixroute valid_lft 3600 preferred_lft 0sec scope global
+        - ip addr add 10.2.0.1/24 dev eth1 valid_lft forever preferred_lft forever
+        - ip addr add 10.3.0.1/24 metric 5 dev eth1
+        - ip route add 10.7.0.0/16 dev eth1 scope link met 5
+        - ip route add local 10.8.0.0/16 dev lo table 9
+        - ip rule add not from 10.0.0.0/8 ipproto tcp dport 80-90 prohibit pref 10
+        - ip rule add goto 9000 pref 11
+        - ip rule add l3mdev pref 12
+    b: {kind: linux}
+  links: [{endpoints: ["a:eth1", "b:eth1"]}]
+`,
+	native: `
+name: lab
+sandboxes:
+  - name: a
+    interfaces:
+      - name: eth1
+        promisc: true
+        arp: false
+        allmulticast: true
+        group: 7
+        gso_max_size: 16384
+        addrgenmode: none
+        txqueuelen: 50
+        note: to b
+        addresses:
+          - {address: 10.0.0.1/24, peer: 10.0.0.2, scope: link}
+          - {address: "fd00::1/64", noprefixroute: true, valid_lft: 3600, preferred_lft: 0}
+          - 10.2.0.1/24
+      - {name: mv, type: macvlan, parent: eth1, mode: bridge, addresses: [10.1.5.10/24]}
+      - {name: eth1.7, type: vlan, parent: eth1, vlan: 7}
+      - {name: iv, type: ipvlan, parent: eth1, mode: l2, flags: private}
+      - {name: mt, type: macvtap, parent: eth1, mode: private}
+      - {name: gn, type: geneve, vni: 5, remote: 10.0.0.2, port: 6082, tos: 16, ttl: 9}
+      - {name: g6, type: ip6gre, local: "fd00::1", remote: "fd00::2", ttl: 64}
+      - {name: i0, type: ifb, numtxqueues: 4}
+      - {name: c0, type: vcan}
+      - {name: lo}
+    routes:
+      - {to: 0.0.0.0/0, via: 10.1.5.1, table: 5}
+      - {to: 10.7.0.0/16, dev: eth1, scope: link, metric: 5}
+      - {to: 10.8.0.0/16, type: local, dev: lo, table: 9}
+    rules:
+      - {from: 10.1.5.0/24, table: 5, priority: 32765}
+      - {not: true, from: 10.0.0.0/8, ipproto: tcp, dport: 80-90, action: prohibit, priority: 10}
+      - {goto: 9000, priority: 11, family: ipv4}
+      - {l3mdev: true, priority: 12, family: ipv4}
+  - {name: b, interfaces: [{name: eth1}]}
+links: [[a/eth1, b/eth1]]
+`,
+	commands: []string{"ip l a li eth1 na iv ty ipvlan mo l2 private", "ip link set eth1 arp maybe", "ip addr add 10.3.0.1/24 metric 5 dev eth1"},
 }, {
 	name: "VLANs of a bridge",
 	clab: `

@@ -1,11 +1,11 @@
 package netfile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -44,6 +44,10 @@ func (b *clabBox) means(words []string) bool {
 		case len(w) == 3 && w[0] == "addif":
 			return b.ip([]string{"link", "set", w[2], "master", w[1]}, 0)
 		}
+	case "vconfig":
+		if w := words[1:]; len(w) == 3 && w[0] == "add" {
+			return b.ip([]string{"link", "add", "link", w[1], "name", w[1] + "." + w[2], "type", "vlan", "id", w[2]}, 0)
+		}
 	}
 	return false
 }
@@ -57,6 +61,15 @@ func wordOf(w string, list ...string) string {
 		}
 	}
 	return ""
+}
+
+// long returns the word of a list that one is short for, else the word itself: ip has
+// some that it knows by their beginning, and others by the whole of them.
+func long(w string, list ...string) string {
+	if len(w) > 1 {
+		return cmp.Or(wordOf(w, list...), w)
+	}
+	return w
 }
 
 func (b *clabBox) ip(w []string, family int) bool {
@@ -174,64 +187,41 @@ func (b *clabBox) unmanaged(name string) bool {
 	return true
 }
 
-func (b *clabBox) address(w []string) bool {
-	var p netip.Prefix
-	dev := ""
-	if !options(w, func(name string, next func() string) bool {
-		switch name {
-		case "dev":
-			dev = next()
-		case "broadcast", "brd", "label":
-			next()
-		case "nodad":
-		case "scope":
-			return next() == "global"
-		case "local":
-			name = next()
-			fallthrough
-		default:
-			var ok bool
-			if p.IsValid() {
-				return false
-			}
-			p, ok = prefix(name)
-			return ok
-		}
-		return true
-	}) || !p.IsValid() || dev == "" {
-		return false
-	}
-	if b.unmanaged(dev) {
-		return true
-	}
-	f := b.known(dev)
-	if f == nil || p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() && slices.Contains(f.Addresses, p) {
-		return f != nil
-	}
-	if !slices.Contains(f.Addresses, p) && !(dev == "lo" && p.Addr().IsLoopback()) {
-		b.d.at(fmt.Sprintf("%s.addresses[%d]", b.pathOf(dev), len(f.Addresses)), b.line)
-		f.Addresses = append(f.Addresses, p)
-	}
-	return true
-}
-
 func (b *clabBox) pathOf(dev string) string {
 	return fmt.Sprintf("%s.interfaces[%d]", b.path, slices.IndexFunc(b.spec.Interfaces, func(f osl.InterfaceSpec) bool { return f.Name == dev }))
 }
 
-// link sets what is of an interface of any type; false for another word.
+// setLink sets what is of an interface of any type; false for another word.
 func setLink(f *osl.InterfaceSpec, name string, next func() string) bool {
+	on := map[string]**bool{"promisc": &f.Promisc, "allmulticast": &f.AllMulticast, "arp": &f.ARP}
+	count := map[string]*int{"mtu": &f.MTU, "numtxqueues": &f.NumTxQueues, "numrxqueues": &f.NumRxQueues, "gso_max_size": &f.GSOMaxSize, "gso_max_segs": &f.GSOMaxSegs,
+		"gro_max_size": &f.GROMaxSize, "gso_ipv4_max_size": &f.GSOIPv4MaxSize, "gro_ipv4_max_size": &f.GROIPv4MaxSize}
+	switch name = long(name, "address", "addrgenmode", "txqueuelen", "txqlen", "alias", "numtxqueues", "numrxqueues"); {
+	case on[name] != nil:
+		text := next()
+		is := text == "on"
+		*on[name] = &is
+		return is || text == "off"
+	case count[name] != nil:
+		return number(count[name], next())
+	}
 	switch name {
-	case "mtu", "txqueuelen", "txqlen", "qlen":
-		n, err := strconv.Atoi(next())
-		if name == "mtu" {
-			f.MTU = n
-		} else {
-			f.TxQueueLen = &n
+	case "txqueuelen", "txqlen", "qlen":
+		f.TxQueueLen = new(int)
+		return number(f.TxQueueLen, next())
+	case "group":
+		text := next()
+		if f.Group = new(int); text == "default" {
+			return true
 		}
-		return err == nil
-	case "address", "addr", "add":
+		return number(f.Group, text)
+	case "address":
 		return f.MAC.UnmarshalText([]byte(next())) == nil
+	case "addrgenmode":
+		f.AddrGenMode = next()
+		return f.AddrGenMode != "stable_secret"
+	case "alias":
+		f.Note = next()
 	case "up":
 		f.Down = false
 	case "down":
@@ -255,7 +245,7 @@ func (b *clabBox) linkSet(w []string) bool {
 	}
 	set := *f
 	w = w[1:]
-	if i := slices.Index(w, "type"); i >= 0 {
+	if i := slices.IndexFunc(w, func(s string) bool { return long(s, "type") == "type" }); i >= 0 {
 		if i+1 == len(w) || w[i+1] != set.Type || set.Type != "bridge" && set.Type != "bond" {
 			return false
 		}
@@ -265,7 +255,7 @@ func (b *clabBox) linkSet(w []string) bool {
 		w = w[:i]
 	}
 	if !options(w, func(name string, next func() string) bool {
-		switch name {
+		switch name = long(name, "master", "nomaster"); name {
 		case "master", "vrf":
 			set.Master = next()
 			to := b.has(set.Master)
@@ -276,7 +266,7 @@ func (b *clabBox) linkSet(w []string) bool {
 		case "nomaster":
 			set.Master = ""
 			return true
-		case "arp", "multicast":
+		case "multicast":
 			return next() == "on"
 		}
 		return setLink(&set, name, next)
@@ -292,13 +282,13 @@ func (b *clabBox) linkSet(w []string) bool {
 
 func (b *clabBox) linkAdd(w []string) bool {
 	f := osl.InterfaceSpec{}
-	i := slices.Index(w, "type")
+	i := slices.IndexFunc(w, func(s string) bool { return long(s, "type") == "type" })
 	if i < 0 || i+1 == len(w) {
 		return false
 	}
 	if !options(w[:i], func(name string, next func() string) bool {
-		switch name {
-		case "link":
+		switch long(name, "link") {
+		case "link", "l":
 			f.Parent = next()
 			return b.has(f.Parent) != nil
 		case "name", "dev":

@@ -29,7 +29,7 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 			n, err = strconv.ParseUint(next(), 10, 32)
 			*to = uint32(n)
 		}
-		switch name {
+		switch name = long(name, "metric", "table", "protocol"); name {
 		case "via":
 			text := next()
 			if text == "inet" || text == "inet6" {
@@ -58,11 +58,13 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 			number(&r.AdvMSS)
 		case "src":
 			r.Src, err = netip.ParseAddr(next())
-		case "proto", "protocol":
+		case "scope":
+			r.Scope = next()
+		case "protocol":
 			next()
 		case "onlink":
 			return r.Dev != "" || slices.Contains(w, "dev")
-		case "blackhole", "unreachable", "prohibit", "throw":
+		case "blackhole", "unreachable", "prohibit", "throw", "local":
 			r.Type = name
 		case "unicast":
 		case "to":
@@ -193,7 +195,7 @@ func (b *clabBox) finish() {
 }
 
 func isPlain(a, b osl.RouteSpec) bool {
-	return a.Dev == b.Dev && a.Metric == 0 && a.Table == 0 && a.MTU == 0 && a.AdvMSS == 0 && !a.Src.IsValid() && a.Type == ""
+	return a.Dev == b.Dev && a.Metric == 0 && a.Table == 0 && a.MTU == 0 && a.AdvMSS == 0 && !a.Src.IsValid() && a.Type == "" && a.Scope == ""
 }
 
 func (b *clabBox) reaches(via netip.Addr) bool {

@@ -2,6 +2,7 @@ package netfile
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,7 @@ func number(to *int, text string) bool {
 // typeOptions reads what stands behind the type of a link that is added.
 func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) bool {
 	switch f.Type {
-	case "dummy":
+	case "dummy", "ifb", "vcan":
 		return len(w) == 0
 	case "bridge":
 		return bridgeOptions(f, w)
@@ -37,7 +38,7 @@ func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) boo
 		return len(w) == 2 && w[0] == "table" && number(&f.Table, w[1])
 	case "vlan":
 		return f.Parent != "" && options(w, func(name string, next func() string) bool {
-			switch name {
+			switch name = long(name, "protocol"); name {
 			case "id":
 				return number(&f.VLAN, next())
 			case "protocol":
@@ -48,17 +49,35 @@ func typeOptions(f *osl.InterfaceSpec, w []string, peer *string, b *clabBox) boo
 			}
 			return false
 		})
-	case "macvlan", "ipvlan":
-		if len(w) == 2 && w[0] == "mode" {
-			f.Mode = w[1]
-			return f.Parent != ""
-		}
-		if f.Type == "macvlan" {
+	case "macvlan", "macvtap", "ipvlan", "ipvtap":
+		isMAC := strings.HasPrefix(f.Type, "mac")
+		if isMAC {
 			f.Mode = "vepa" // the kernel's
 		}
-		return f.Parent != "" && len(w) == 0
-	case "gre", "gretap", "ipip", "sit":
+		return f.Parent != "" && options(w, func(name string, next func() string) bool {
+			switch long(name, "mode") {
+			case "mode", "m":
+				f.Mode = next()
+			case "bridge", "private", "vepa":
+				f.Flags = name
+				return !isMAC
+			default:
+				return false
+			}
+			return true
+		})
+	case "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "sit":
 		return options(w, func(name string, next func() string) bool { return name != "group" && b.tunnel(f, name, next) })
+	case "geneve":
+		return options(w, func(name string, next func() string) bool {
+			switch name {
+			case "id", "vni":
+				return number(&f.VNI, next())
+			case "dstport":
+				return number(&f.Port, next())
+			}
+			return name != "key" && name != "dev" && name != "local" && name != "group" && b.tunnel(f, name, next)
+		})
 	case "vxlan":
 		f.Port = 8472 // the kernel's, where none is said
 		return options(w, func(name string, next func() string) bool {
@@ -99,8 +118,18 @@ func (b *clabBox) tunnel(f *osl.InterfaceSpec, name string, next func() string) 
 	case "dev":
 		f.Parent = next()
 		return b.has(f.Parent) != nil
-	case "ttl":
-		return number(&f.TTL, next())
+	case "ttl", "hoplimit":
+		text := next()
+		return text == "inherit" || number(&f.TTL, text)
+	case "tos", "dsfield", "tclass":
+		text := next()
+		if text == "inherit" {
+			f.TOS = 1
+			return true
+		}
+		n, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 8) // ip reads it so
+		f.TOS = int(n)
+		return err == nil
 	case "key":
 		return number(&f.Key, next())
 	case "local", "remote", "group":
@@ -139,6 +168,28 @@ func (b *clabBox) rule(w []string, family int) bool {
 	}
 	if !options(w, func(name string, next func() string) bool {
 		switch name {
+		case "not":
+			r.Not = true
+		case "ipproto":
+			r.IPProto = next()
+		case "sport":
+			r.SPort = next()
+		case "dport":
+			r.DPort = next()
+		case "goto":
+			return number(&r.Goto, next())
+		case "suppress_prefixlength", "sup_pl":
+			n, err := strconv.Atoi(next())
+			r.SuppressPrefixLength = &n
+			return err == nil
+		case "l3mdev":
+			r.L3MDev = true
+		case "blackhole", "unreachable", "prohibit", "nop":
+			r.Action = name
+		case "type":
+			name = next()
+			r.Action = name
+			return slices.Contains([]string{"blackhole", "unreachable", "prohibit", "nop"}, name)
 		case "from", "to":
 			text := next()
 			if text == "all" {
