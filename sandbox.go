@@ -198,9 +198,10 @@ type NeighborOptionSetter interface {
 // program pinned there is ErrExists. With isRestore it is the one that is there,
 // and nothing is written. With neither it is the host's own namespace, pinned at
 // key, where it may be already, or nowhere if key is HostName: interfaces keep
-// their names and never move. Destroy gives them what they had before, and takes
-// a key away that osl pinned. A key that leads to the host's namespace is the host
-// sandbox for every call.
+// their names and never move, and a bridge is named as its source. Destroy takes a
+// key away that osl pinned, and with the last of those gives interfaces what they
+// had before and deletes what was made there; what is a network's, or has a Note,
+// stays. A key that leads to the host's namespace is the host sandbox for every call.
 func NewSandbox(key string, osCreate, isRestore bool) (Sandbox, error) {
 	return asSandbox(engine.NewSandbox(key, osCreate, isRestore))
 }

@@ -166,10 +166,13 @@ func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
 	return func() { h.Unlock(); key() }, nil
 }
 
-// releaseLinks plans to give the host's links that osl configured what they had before.
+// releaseLinks plans to give the host's links that osl configured what they had before,
+// and to take away those that it made: but for what is a network's, or has a note of the
+// program that looks after it.
 func (n *Namespace) releaseLinks(s *plan.State) (ops []plan.Op) {
 	for i := range s.Links {
-		if t, ok := plan.ParseTag(s.Links[i].Alias); ok && t.Origin == plan.Kept {
+		t, ok := plan.ParseTag(s.Links[i].Alias)
+		if ok && (t.Origin == plan.Kept || t.Origin == plan.Made) && t.Network == "" && t.Note == "" {
 			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
 		}
 	}

@@ -95,8 +95,11 @@ func (n *Namespace) wanted(r *run, conn *netlink.Conn, i *want.Options, src, pre
 		w.MasterIndex = m.Index
 	}
 	switch {
-	case i.Bridge && !n.host:
+	case i.Bridge:
 		w.Kind, w.Fresh = "bridge", true
+		if n.host {
+			w.Name = src
+		}
 	case i.Inside || n.host:
 		w.Keep = true
 		l := s.Link(src)

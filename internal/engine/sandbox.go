@@ -28,15 +28,15 @@ import (
 func NewSandbox(key string, osCreate, isRestore bool) (*Namespace, error) {
 	const op = "create the sandbox"
 	ctx := context.Background()
-	if isRestore {
-		return Open(ctx, key)
-	}
-	if !osCreate && key == want.HostName {
+	if key == want.HostName && (isRestore || !osCreate) {
 		conn, err := dialHost()
 		if err != nil {
 			return nil, fail("open the host's namespace", key, "", err)
 		}
 		return hostAt(key, conn), nil
+	}
+	if isRestore {
+		return Open(ctx, key)
 	}
 	path, err := base.Key(key)
 	if err != nil {

@@ -1,0 +1,63 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// A bridge is made on the host under its source name, takes ports, and goes when the host
+// sandbox is destroyed, with all else that was made there. What is a network's, or has a
+// note of the program that looks after it, stays.
+func TestHostSandboxMakesBridges(t *testing.T) {
+	w := begin(t)
+	src, _ := w.vethUp()
+	settles(t, hostNet("ha", "10.130", nil))
+	defer func() { _, err := osl.Down(t.Context(), hostNet("ha", "10.130", nil)); must(t, err) }()
+	sb, err := osl.NewSandbox(osl.HostName, false, false)
+	must(t, err)
+	noted := osl.InterfaceSpec{Name: name("n"), Type: "bridge", Note: "somebody's"}
+	must(t, sb.(*osl.Namespace).AddLink(t.Context(), noted))
+	w.made = append(w.made, noted.Name)
+	before := snapshot(t, "")
+	o, br, made := sb.InterfaceOptions(), name("b"), name("m")
+	must(t, sb.AddInterface(br, "br", o.Bridge(true), addresses("10.2.0.1/24", "fd02::1/64")))
+	must(t, sb.AddInterface(src, "eth", o.Master(br)))
+	must(t, sb.(*osl.Namespace).AddLink(t.Context(), osl.InterfaceSpec{Name: made, Type: "bridge"}))
+	if b, p := iface(t, sb, br), iface(t, sb, src); b.DstName() != br || !b.Bridge() || p.Master() != br {
+		t.Errorf("there is %s, bridge %v, and its port has the master %q", b.DstName(), b.Bridge(), p.Master())
+	}
+	if err := sb.AddInterface(br, "br", o.Bridge(true)); !errors.Is(err, osl.ErrNameInUse) {
+		t.Errorf("a second one of that name: %v", err)
+	}
+	again, err := osl.NewSandbox(osl.HostName, false, true)
+	must(t, err)
+	must(t, iface(t, again, made).Remove())
+	if linkOf(t, "", made) != nil || linkOf(t, "", br) == nil {
+		t.Error("Remove of a bridge of the host took another one, or none")
+	}
+	must(t, again.Destroy())
+	same(t, "the host", before, func() []string { return snapshot(t, "") })
+}
+
+// Two programs pin the host's namespace: the one that ends leaves what the other has there.
+func TestHostSandboxOfTwoPrograms(t *testing.T) {
+	w := begin(t)
+	src, _ := w.vethUp()
+	one, err := osl.NewSandbox(newKey(), false, false)
+	must(t, err)
+	must(t, one.AddInterface(src, "eth", addresses("10.2.0.2/24", "fd02::2/64")))
+	for _, key := range []string{newKey(), osl.HostName} {
+		two, err := osl.NewSandbox(key, false, false)
+		must(t, err)
+		must(t, two.Destroy())
+		if got := addrsOf(t, "", src); !slices.Contains(got, "10.2.0.2/24") || !slices.Contains(got, "fd02::2/64") {
+			t.Errorf("after the end of %s the other's interface has %v", key, got)
+		}
+	}
+	must(t, one.Destroy())
+}
