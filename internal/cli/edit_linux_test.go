@@ -146,6 +146,21 @@ func TestRefusedFiles(t *testing.T) {
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
 
+// Of several entries that look alike the line is that of the one that is meant.
+func TestLineOfAMistake(t *testing.T) {
+	for text, says := range map[string]string{
+		"sandboxes:\n- name: a\n  interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24]}]\n  neighbors:\n  - {dev: e, ip: 10.9.0.2, mac: \"02:00:00:00:00:09\"}\n  - {dev: f, ip: 10.9.0.2, mac: \"02:00:00:00:00:09\"}\n": `lab.yaml:6: sandbox "a", interface "f": not found: the device of the neighbor 10.9.0.2`,
+		"sandboxes:\n- name: host\n  interfaces: [{name: br-lm, type: bridge}]\n  masquerade:\n  - {subnet: 10.8.0.0/24, uplink: br-lm}\n  - {subnet: 10.9.0.0/24, uplink: br-ln}\n- name: a\n":                                    `lab.yaml:6: sandbox "host": not found: the host has no link "br-ln"`,
+		"sandboxes:\n- name: host\n  interfaces: [{name: br-lm, type: bridge}]\n  masquerade:\n  - {subnet: 10.8.0.0/24, uplink: br-lm}\n  - {subnet: 10.9.0.1/24, uplink: br-lm}\n- name: a\n":                                    `lab.yaml:6: sandbox "host": 10.9.0.1/24 is no subnet`,
+		"sandboxes:\n- name: a\n  rules:\n  - {priority: 7, action: drop}\n":      `lab.yaml:4: sandbox "a": the rule of the priority 7 has no action "drop": there are blackhole, nop, prohibit, unreachable`,
+		"sandboxes:\n- name: a\n  routes:\n  - {to: 10.0.0.0/8, type: nothing}\n": `lab.yaml:4: sandbox "a": the route to 10.0.0.0/8 has no type "nothing": there are blackhole, `,
+	} {
+		if code, out, errs := runOSL(t, "up", fileOf(t, "lab", text)); code == 0 || !strings.Contains(errs, says) {
+			t.Errorf("%s: exit code %d, no %q in\n%s%s", text, code, says, out, errs)
+		}
+	}
+}
+
 // What the kernel refuses of a link on one of the host is told of the sandbox that it is for.
 func TestRefusedOnTheHost(t *testing.T) {
 	// Without IPv6 they have no address that comes in the kernel's own time.

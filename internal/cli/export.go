@@ -20,8 +20,9 @@ func (a *app) exportCommand() *cobra.Command {
 networks by their names. To osl up and osl diff it changes nothing, and where the
 sandboxes are gone it makes others like them. It has what osl holds, and settings
 that differ from a new sandbox's; of a network by its name also what that has on
-the host. It has no checks, and not what others made. The keys of a wireguard are
-not written: the file names files for them, and the commands that write these.`,
+the host. It has no checks, and not what others made. Of a part of a network it says
+to standard error what is missing. The keys of a wireguard are not written: the file
+names files for them, and the commands that write these.`,
 		Example: "  osl export lab > lab.yaml",
 		Args:    atLeast(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: a.completeName,
@@ -30,14 +31,63 @@ not written: the file names files for them, and the commands that write these.`,
 			if err != nil {
 				return err
 			}
-			net, err := osl.Export(cmd.Context(), sandboxesOf(all, args)...)
+			names := sandboxesOf(all, args)
+			net, err := osl.Export(cmd.Context(), names...)
 			if err != nil {
 				return err
+			}
+			for _, text := range append(otherNetwork(all, names), noOrigin(&net)...) {
+				fmt.Fprintln(a.stderr, "osl: export: "+text)
 			}
 			_, err = a.stdout.Write(append(keyNotes(&net), netfile.Text(&netfile.File{Network: net})...))
 			return err
 		},
 	}
+}
+
+// otherNetwork says why osl up refuses the file of these sandboxes as long as they stand: it
+// is not that of their network.
+func otherNetwork(all []osl.Entry, names []string) []string {
+	var networks, others []string
+	for _, e := range all {
+		if slices.Contains(names, e.Name) && !slices.Contains(networks, e.Network) {
+			networks = append(networks, e.Network)
+		}
+	}
+	for _, e := range all {
+		if len(networks) == 1 && e.Network == networks[0] && e.Network != "" && !slices.Contains(names, e.Name) {
+			others = append(others, e.Name)
+		}
+	}
+	switch named := slices.DeleteFunc(slices.Clone(networks), func(s string) bool { return s == "" }); {
+	case len(networks) > 1 && len(named) > 0:
+		return []string{fmt.Sprintf("not all sandboxes are of one network (%s): osl up refuses the file as long as they stand; export each network by itself", some(named))}
+	case len(others) > 0:
+		return []string{fmt.Sprintf("the network %q has other sandboxes too (%s): osl up refuses the file as long as it stands; all of it: osl export %s",
+			networks[0], some(others), shell.Quote(networks[0]))}
+	}
+	return nil
+}
+
+// noOrigin says of which interfaces the file does not say how they are made.
+func noOrigin(net *osl.Network) (list []string) {
+	made := map[osl.Endpoint]bool{}
+	for _, l := range net.Links {
+		made[l[0]], made[l[1]] = true, true
+	}
+	for _, s := range net.Sandboxes {
+		for _, f := range s.Interfaces {
+			made[f.Peer] = true
+		}
+	}
+	for _, s := range net.Sandboxes {
+		for _, f := range s.Interfaces {
+			if e := (osl.Endpoint{Sandbox: s.Name, Interface: f.Name}); f.Type+f.Source == "" && f.Name != "lo" && !made[e] {
+				list = append(list, fmt.Sprintf("%v is in the file as it is, and not how it is made: its other end is not in a sandbox of the file, or osl did not make it; osl up finds it, or fails", e))
+			}
+		}
+	}
+	return list
 }
 
 // keyNotes says, as comments, what writes the files with the keys that an exported network

@@ -41,3 +41,40 @@ links:
 		want(t, 2, []string{"numrxqueues means nothing"}, "up", fileOf(t, "qu", text))
 	}
 }
+
+// What osl export writes of a part of a network is not for osl up as it is, and it says so: of
+// the whole it says nothing.
+func TestExportOfAPart(t *testing.T) {
+	file := fileOf(t, "part", `sandboxes: [{name: part-a}, {name: part-b, interfaces: [{name: e2, peer: host/part-h}, {name: lo, addresses: [10.9.9.9/32]}, {name: br, type: bridge}]}, {name: part-c}]
+links: [[part-a/e0, part-b/e0], [part-b/e1, part-c/e0]]`)
+	want(t, 0, nil, "up", file)
+	defer want(t, 0, nil, "down", file)
+	want(t, 0, nil, "create", "part-d")
+	defer want(t, 0, nil, "rm", "part-d")
+	refused := `the network "part" has other sandboxes too`
+	for _, x := range []struct {
+		args string
+		says []string
+	}{
+		{"part", nil},
+		{"part-a part-b part-c", nil},
+		{"part-d", nil},
+		{"part-a part-b", []string{refused + " (part-c)", "part-b/e1 is in the file as it is"}},
+		{"part-b", []string{refused + " (part-a, part-c)", "part-b/e0 is in", "part-b/e1 is in"}},
+		{"part-d part", []string{"not all sandboxes are of one network (part)"}},
+	} {
+		code, out, errs := runOSL(t, append([]string{"export"}, strings.Fields(x.args)...)...)
+		for _, text := range x.says {
+			if !strings.Contains(errs, text) {
+				t.Errorf("osl export %s: no %q in\n%s", x.args, text, errs)
+			}
+		}
+		if lines := strings.Count(errs, "\n"); code != 0 || lines != len(x.says) {
+			t.Errorf("osl export %s: exit code %d, %d lines of %d:\n%s", x.args, code, lines, len(x.says), errs)
+		}
+		// It is refused exactly where that was said.
+		if code, out, errs := runOSL(t, "diff", fileOf(t, "other", out)); (code == 1) != (len(x.says) > 0) {
+			t.Errorf("osl diff of what osl export %s wrote: exit code %d\n%s%s", x.args, code, out, errs)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
 	}
 	s := &f.Sandboxes[i]
 	path, who = fmt.Sprintf("sandboxes[%d]", i), fmt.Sprintf("sandbox %q: ", s.Name)
-	if sub := f.entryOf(path, field, entry, s); sub != "" {
+	if sub := f.entryOf(path, field, entry, e.Interface, s); sub != "" {
 		if e.Interface != "" {
 			who = fmt.Sprintf("sandbox %q, interface %q: ", s.Name, e.Interface)
 		}
@@ -110,8 +110,8 @@ func (f *File) linkOf(end osl.Endpoint) string {
 }
 
 // entryOf finds a part of a sandbox that is no interface's, empty if there is
-// none.
-func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
+// none. dev is the interface that the error is about, if it is about one.
+func (f *File) entryOf(path, field, entry, dev string, s *osl.Spec) string {
 	i := -1
 	switch field {
 	case "routes":
@@ -144,8 +144,14 @@ func (f *File) entryOf(path, field, entry string, s *osl.Spec) string {
 			break
 		}
 		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool {
-			return n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry
+			return (dev == "" || n.Dev == dev) && (n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry)
 		})
+	case "masquerade":
+		if n, err := strconv.Atoi(entry); err == nil {
+			i = n
+			break
+		}
+		i = slices.IndexFunc(s.Masquerade, func(m osl.MasqueradeSpec) bool { return m.Subnet.String() == entry })
 	case "sysctls":
 		if _, ok := s.Sysctls[entry]; ok {
 			return path + ".sysctls." + entry

@@ -2,6 +2,7 @@ package want
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -29,7 +30,7 @@ func ToRoute(x Route) (r plan.Route, err error) {
 	case x.To.Addr().Is4In6():
 		return r, no("is of IPv4, and written as one of IPv6")
 	case !known:
-		return r, no("has no type %q%s", x.Type, near.Hint(x.Type, plan.RouteTypes()))
+		return r, no("has no type %q: there are %s%s", x.Type, strings.Join(plan.RouteTypes(), ", "), near.Hint(x.Type, plan.RouteTypes()))
 	case x.Nexthop != 0 && (typ != 0 || x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
 		return r, no("has nexthop, and beside it a type, via, dev or next_hops, which are that nexthop's to say")
 	case refuses && (x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):

@@ -118,7 +118,7 @@ func (x Rule) plan() (r rtnl.Rule, err error) {
 		return r, no("has the ports %q: write 80, or 8000-8080", x.DPort)
 	}
 	if r.Action, known = plan.RuleActionOf(x.Action); !known {
-		return r, no("has no action %q%s", x.Action, near.Hint(x.Action, plan.RuleActions()))
+		return r, no("has no action %q: there are %s%s", x.Action, strings.Join(plan.RuleActions(), ", "), near.Hint(x.Action, plan.RuleActions()))
 	}
 	return r, x.does(&r, no)
 }
