@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/netfile"
 )
 
 // runChecks runs checks in the sandboxes of the base path.
@@ -23,6 +24,9 @@ func (a *app) runChecks(ctx context.Context, checks []osl.Check) []check.Result 
 	}()
 	return check.Run(ctx, checks, func(name string) (check.Enter, error) {
 		ns, err := osl.Open(ctx, name)
+		if errors.Is(err, osl.ErrNotFound) {
+			return nil, fmt.Errorf("there is no sandbox %q", name)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -69,6 +73,25 @@ func verdict(results []check.Result, advice string) error {
 	return fmt.Errorf("%d of %s failed; %s", failed, count(len(results), "check", "checks"), advice)
 }
 
+// isUp is an error where a network has sandboxes and none of them is there: its checks would each
+// wait, and say so.
+func isUp(f *netfile.File, paths []string) error {
+	var names []string
+	for _, s := range f.Sandboxes {
+		if s.Name == osl.HostName {
+			continue
+		}
+		if there, err := exists(s.Name); there || err != nil {
+			return err
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("check: the network %q is not up, there is no sandbox of it (%s); bring it up with: osl up %s", f.Name, some(names), quoted(paths))
+}
+
 // foreign names what others made in the sandboxes whose checks failed.
 func foreign(ctx context.Context, checks []osl.Check, results []check.Result) error {
 	var errs []error
@@ -89,7 +112,9 @@ func foreign(ctx context.Context, checks []osl.Check, results []check.Result) er
 				}
 				return nil
 			})
-			errs = append(errs, err)
+			if !errors.Is(err, osl.ErrNotFound) { // the check has said that
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

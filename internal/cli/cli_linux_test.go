@@ -111,6 +111,27 @@ checks:
 	}
 }
 
+// A network that is not up is no matter of its checks; of one that is in part each check that
+// can not be made says so, once.
+func TestCheckOfWhatIsNotUp(t *testing.T) {
+	file := netFile(t, `
+name: lab
+sandboxes: [{name: a}, {name: b}, {name: host}]
+links: [[a/e, b/e]]
+checks: [{from: host, ping: 192.0.2.1, timeout: 10ms}, {from: a, ping: 127.0.0.1}, {from: b, ping: 127.0.0.1}]
+`)
+	out := want(t, exitFailed, []string{`check: the network "lab" is not up, there is no sandbox of it (a, b); bring it up with: osl up ` + file}, "check", file)
+	if out != "" {
+		t.Errorf("it was checked: %s", out)
+	}
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	_, out, errs := runOSL(t, "check", file, "-o", "json")
+	if strings.Contains(errs, "no such sandbox") || strings.Count(out, `there is no sandbox \"b\"`) != 1 {
+		t.Errorf("%s%s", out, errs)
+	}
+}
+
 func TestMachineReadable(t *testing.T) {
 	file := netFile(t, "sandboxes: [{name: a, labels: {tier: x}}]\n")
 	defer runOSL(t, "down", file)

@@ -122,6 +122,19 @@ func TestExportOfADefaultRoute(t *testing.T) {
 	eventually(t, func() []string { return difference(before, traces(t)) })
 }
 
+// What a file said of a link of the host and says no more is the link's own again, and not told.
+func TestExportOfALinkThatIsAsOnTheHost(t *testing.T) {
+	sh(t, "ip link add s0 type veth peer name s1")
+	defer sh(t, "ip link del s0")
+	for _, says := range []string{", group: 7, promisc: true, gso_max_size: 30000", ""} {
+		want(t, exitDone, nil, "up", fileOf(t, "lab", "sandboxes: [{name: a, interfaces: [{name: e, source: s0"+says+"}]}]"))
+		if text := want(t, exitDone, nil, "export", "a"); !strings.Contains(text, "{name: e, source: s0"+says+"}") {
+			t.Errorf("with %q it is %s", says, text)
+		}
+	}
+	want(t, exitDone, nil, "down", "lab")
+}
+
 // An error has the file and the line of what it is about, and a reason, before the kernel
 // has been asked.
 func TestRefusedFiles(t *testing.T) {
@@ -134,7 +147,7 @@ func TestRefusedFiles(t *testing.T) {
 		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}], gateway6: "fe80::9"}]`:                 "needs its interface: fe80::9%eth0",
 		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge}], routes: [{to: "fd00::/16", via: "fe80::9"}]}]`:                    "needs its interface: fe80::9%eth0",
 		`sandboxes: [{name: a, interfaces: [{name: e, source: s0}]}, {name: host, masquerade: [{subnet: 10.9.0.0/24, uplink: s0}]}]`:    `the uplink "s0" of 10.9.0.0/24 is taken into`,
-		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                     "lab.yaml:1: 01500 is no decimal number: write 832",
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                     "lab.yaml:1: 01500 begins with a zero, by which YAML takes it for 832: write 1500",
 		"sandboxes:\n- {name: a, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24, {address: 10.9.0.2/24, scope: link}]}]}": `lab.yaml:2: sandbox "a", interface "e": the address 10.9.0.2/24 is to have the scope link, and 10.9.0.1/24, of the same subnet 10.9.0.0/24, global`,
 		`sandboxes: [{name: a, sysctls: {ipv4.tcp_congestion_control: no-such}}]`:                                                       `the kernel does not take "no-such"`,
 	} {
@@ -158,6 +171,18 @@ func TestLineOfAMistake(t *testing.T) {
 		if code, out, errs := runOSL(t, "up", fileOf(t, "lab", text)); code == 0 || !strings.Contains(errs, says) {
 			t.Errorf("%s: exit code %d, no %q in\n%s%s", text, code, says, out, errs)
 		}
+	}
+}
+
+// What a network lacks is told with what was meant, if anything was.
+func TestMeantInAFile(t *testing.T) {
+	for text, says := range map[string]string{
+		"sandboxes:\n- {name: a, interfaces: [{name: e, peer: b/eht0}]}\n- {name: b, interfaces: [{name: eth0}]}": `lab.yaml:3: sandbox "b", interface "eth0": not found: there is no such link, and neither type, source nor a link says where it comes from; a link has the end "eht0" here`,
+		"sandboxes:\n- {name: a, interfaces: [{name: e, segment: x}]}\nlinks: [[a/f, lab.segment/e]]":             "there is no sandbox \"lab.segment\" in the network\n",
+		"sandboxes: [{name: a}]\nlinks: [[a/f, c/e]]":                                                             "there is no sandbox \"c\" in the network\n",
+		"sandboxes: [{name: web}]\nlinks: [[web/f, wbe/e]]":                                                       `did you mean "web"?`,
+	} {
+		want(t, exitFailed, []string{says}, "diff", fileOf(t, "lab", text))
 	}
 }
 

@@ -89,7 +89,7 @@ func (a *app) watch(ctx context.Context, ns *osl.Namespace) error {
 
 func statusTables(w io.Writer, st *osl.Status) {
 	if st.Name == osl.HostName {
-		fmt.Fprintln(w, "the host: osl's is what says where it is from")
+		fmt.Fprintln(w, "the host: what osl made here has \"made\" under FROM")
 	} else {
 		fmt.Fprintf(w, "%s (%s), made by %s\n", st.Name, st.Key, maker(st.Made))
 	}

@@ -224,7 +224,7 @@ func (a *app) linkRm(ctx context.Context, ns *osl.Namespace, sandbox, name strin
 		for _, i := range st.Interfaces {
 			names = append(names, i.Name)
 		}
-		return fmt.Errorf("%s %s/%s: %w%s", a.verb, nameOf(ns.Key()), name, osl.ErrNotFound, near.Hint(name, names))
+		return fmt.Errorf("%s %s/%s: %w: there is no such interface%s", a.verb, nameOf(ns.Key()), name, osl.ErrNotFound, near.Hint(name, names))
 	}
 	changes := osl.Changes{{Sandbox: sandbox, Kind: osl.ChangeEdit, Command: removal(ns.Key(), link)}}
 	if a.dryRun {

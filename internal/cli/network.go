@@ -134,6 +134,9 @@ func (a *app) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := isUp(f, args); err != nil {
+				return err
+			}
 			results := a.runChecks(cmd.Context(), f.Checks)
 			err = a.print(results, func(w io.Writer) { checkTable(w, results) })
 			return errors.Join(err, verdict(results, "see what is there with: osl diff "+quoted(args)), foreign(cmd.Context(), f.Checks, results))

@@ -42,10 +42,11 @@ func fail(op, key, dev string, err error) error {
 	var p *plan.Problem
 	if errors.As(err, &p) {
 		e.Key, e.Interface = cmp.Or(p.Key, want.HostName), p.Dev
-		e.Err = where.In(p.Field, p.Entry, fault.Because(problems[p.Kind], errors.New(p.Text)))
+		e.Err = fault.Because(problems[p.Kind], errors.New(p.Text))
 		if p.Kind == plan.Conflict {
-			e.Err = where.In(p.Field, p.Entry, fault.Worded(p.Text, fault.ErrAddressConflict))
+			e.Err = fault.Worded(p.Text, fault.ErrAddressConflict)
 		}
+		e.Err = where.In(p.Field, p.Entry, where.In(p.Within, "", e.Err))
 		if p.Away != nil {
 			e.Hint = "take that away with: " + strings.Join(plan.Commands(*p.Away, shell.For(base.Path())), " && ")
 		}

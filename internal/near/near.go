@@ -8,11 +8,11 @@ import (
 )
 
 // Name returns the name nearest to word, empty if none is near enough to be
-// meant.
+// meant: one with which it has no letter in common is not.
 func Name(word string, names []string) string {
 	best, bestDist := "", 1+max(1, len(word)/3)
 	for _, n := range slices.Sorted(slices.Values(names)) {
-		if d := distance(strings.ToLower(word), n); d < bestDist {
+		if d := distance(strings.ToLower(word), n); d < bestDist && d < max(len(word), len(n)) {
 			best, bestDist = n, d
 		}
 	}

@@ -38,6 +38,7 @@ func (f *File) About(err error) error {
 	if path == "" {
 		return err
 	}
+	path += where.Below(err)
 	cause := strings.TrimPrefix(e.Err.Error(), osl.ErrInvalid.Error()+": ")
 	text := who + e.Because(cause)
 	if key, iface, field, entry, ok := where.First(err); ok {
@@ -73,7 +74,7 @@ func (f *File) place(e *osl.Error, field, entry string) (path, who string) {
 		return sub, who
 	}
 	if e.Interface == "" {
-		return path, who
+		return strings.TrimSuffix(path+"."+field, "."), who
 	}
 	who = fmt.Sprintf("sandbox %q, interface %q: ", s.Name, e.Interface)
 	j := slices.IndexFunc(s.Interfaces, func(x osl.InterfaceSpec) bool { return x.Name == e.Interface })
@@ -113,6 +114,7 @@ func (f *File) linkOf(end osl.Endpoint) string {
 // none. dev is the interface that the error is about, if it is about one.
 func (f *File) entryOf(path, field, entry, dev string, s *osl.Spec) string {
 	i := -1
+	n, err := strconv.Atoi(entry)
 	switch field {
 	case "routes":
 		i = slices.IndexFunc(s.Routes, func(r osl.RouteSpec) bool {
@@ -136,28 +138,19 @@ func (f *File) entryOf(path, field, entry, dev string, s *osl.Spec) string {
 				i = j
 			}
 		}
-	case "interfaces":
-		i, _ = strconv.Atoi(entry)
 	case "neighbors":
-		if n, err := strconv.Atoi(entry); err == nil {
-			i = n
-			break
-		}
 		i = slices.IndexFunc(s.Neighbors, func(n osl.NeighborSpec) bool {
 			return (dev == "" || n.Dev == dev) && (n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry)
 		})
 	case "masquerade":
-		if n, err := strconv.Atoi(entry); err == nil {
-			i = n
-			break
-		}
 		i = slices.IndexFunc(s.Masquerade, func(m osl.MasqueradeSpec) bool { return m.Subnet.String() == entry })
 	case "sysctls":
 		if _, ok := s.Sysctls[entry]; ok {
 			return path + ".sysctls." + entry
 		}
-	case "gateway", "gateway6":
-		return path + "." + field
+	}
+	if i < 0 && err == nil && slices.Contains([]string{"interfaces", "routes", "neighbors", "masquerade"}, field) {
+		i = n
 	}
 	if i < 0 {
 		return ""
@@ -180,6 +173,10 @@ func (f *File) entryOfInterface(at, field, entry string, x *osl.InterfaceSpec) s
 		return ""
 	case "sysctls":
 		return at + ".sysctls." + entry
+	case "altnames":
+		if i := slices.Index(x.AltNames, entry); i >= 0 {
+			return fmt.Sprintf("%s.altnames[%d]", at, i)
+		}
 	case "offloads":
 		for name := range x.Offloads {
 			if name == entry || plan.Offload(name) == entry {

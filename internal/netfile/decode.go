@@ -100,7 +100,7 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 			d.byFamily[path] = true
 			return
 		}
-		d.text(n, u, v.Type())
+		d.text(n, u, v.Type(), path)
 		return
 	}
 	switch v.Kind() {

@@ -113,6 +113,46 @@ checks:
 	}
 }
 
+// Where a network is asked for, an address is that host, as ip and wg take it.
+func TestHosts(t *testing.T) {
+	f, err := Parse("n.yaml", []byte(`
+sandboxes:
+  - name: a
+    interfaces:
+      - {name: e, type: bridge, routes: [10.9.0.1, "fd09::1", 10.8.0.0/16]}
+      - {name: w, type: wireguard, wireguard: {private_key_file: k, peers: [{interface: b/w, allowed_ips: [10.9.0.1, fd09::1]}]}}
+    routes: [{to: 10.9.0.1, dev: e}, {to: fd09::1, dev: e}]
+    rules: [{priority: 1, from: 10.9.0.1, to: 10.9.0.0/24}, {priority: 2, to: fd09::1}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	four, six := netip.MustParsePrefix("10.9.0.1/32"), netip.MustParsePrefix("fd09::1/128")
+	s := f.Sandboxes[0]
+	for i, got := range []netip.Prefix{s.Interfaces[0].Routes[0], s.Interfaces[1].WireGuard.Peers[0].AllowedIPs[0], s.Routes[0].To, s.Rules[0].From} {
+		if got != four {
+			t.Errorf("%d is %v", i, got)
+		}
+	}
+	for i, got := range []netip.Prefix{s.Interfaces[0].Routes[1], s.Interfaces[1].WireGuard.Peers[0].AllowedIPs[1], s.Routes[1].To, s.Rules[1].To} {
+		if got != six {
+			t.Errorf("%d is %v", i, got)
+		}
+	}
+	for says, problem := range map[string]string{
+		"interfaces: [{name: e, aliases: [10.0.0.1]}]":             "write 10.0.0.1/24",
+		"interfaces: [{name: e, subnet: fd00::}]":                  "write fd00::/64, or what it is, and /128",
+		"interfaces: [{name: e, address_options: {10.0.0.1: {}}}]": "write 10.0.0.1/24",
+		"masquerade: [{subnet: 10.0.0.0, uplink: e}]":              "write 10.0.0.0/24",
+		"rules: [{priority: 1, from: all}]":                        "leave it out",
+		"rules: [{priority: 1, from: \"fe80::1%e\"}]":              "is not an address with a prefix length",
+	} {
+		if _, err := Parse("n.yaml", []byte("sandboxes: [{name: a, "+says+"}]")); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+}
+
 // The colons of an address are none of a mapping, wherever it stands.
 func TestUnquotedIPv6(t *testing.T) {
 	for _, list := range []string{"[fd10::1/64]", "[ fd10::1/64 ]", "[10.0.0.1/24, fd10::1/64]", "[fd10::1/64,::1/128]", "[::1/128, 2001:db8::/32]",
@@ -166,7 +206,7 @@ func TestProblems(t *testing.T) {
 			[]string{`n.yaml:3: "2x" is no duration: write`}},
 		{"bad address", sandbox + "    gateway: 10.0.0\n", []string{"n.yaml:3: ", `"10.0.0" is not an address such as`, "too short"}},
 		{"empty address", sandbox + "    gateway: \"\"\n", []string{"n.yaml:3: ", "it is empty"}},
-		{"no prefix length", sandbox + "    interfaces:\n      - name: e\n        addresses:\n          - 10.0.0.1\n", []string{"n.yaml:6: ", "prefix length"}},
+		{"no prefix length", sandbox + "    interfaces:\n      - name: e\n        addresses:\n          - 10.0.0.1\n", []string{"n.yaml:6: ", "10.0.0.1 lacks the length of its subnet: write 10.0.0.1/24, or what it is, and /32 for none"}},
 		{"bad mac", sandbox + "    interfaces: [{name: e, mac: 02:00}]\n", []string{"n.yaml:3: ", "hardware address"}},
 		{"link of one end", sandbox + "links:\n  - [web/eth0]\n", []string{"n.yaml:4: ", "a list of 2, found 1"}},
 		{"end without a slash", sandbox + "links:\n  - [web, db/eth0]\n", []string{"n.yaml:4: ", "end of a link"}},

@@ -15,11 +15,17 @@ import (
 )
 
 // text decodes a type that has a text form.
-func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type) {
+func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type, path string) {
 	form := textForms[t]
 	s, ok := d.scalar(n, form)
 	if !ok {
 		return
+	}
+	if p, is := u.(*netip.Prefix); is && ofHosts().MatchString(path) {
+		if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+			*p = netip.PrefixFrom(ip, ip.BitLen())
+			return
+		}
 	}
 	// netip takes empty text for the zero value.
 	err := fmt.Errorf("it is empty")
@@ -31,8 +37,19 @@ func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type) {
 	}
 }
 
+// ofHosts are the networks that may be a single address without a length, which ip and wg take
+// too: of an interface's own address, or a subnet, the length is what is forgotten.
+var ofHosts = pattern(`\.(routes\[\d+\](\.to)?|rules\[\d+\]\.(from|to)|allowed_ips\[\d+\])$`)
+
 // noText says that a text is none of a type, and why.
 func noText(s string, t reflect.Type, err error) string {
+	if ip, err := netip.ParseAddr(s); err == nil && t == reflect.TypeFor[netip.Prefix]() && ip.Zone() == "" {
+		usual := map[bool]int{true: 24, false: 64}[ip.Is4()]
+		return fmt.Sprintf("%s lacks the length of its subnet: write %s/%d, or what it is, and /%d for none", s, s, usual, ip.BitLen())
+	}
+	if t == reflect.TypeFor[netip.Prefix]() && (s == "all" || s == "any") {
+		return fmt.Sprintf("%q is no network: leave it out, and it is for all", s)
+	}
 	why := reason(err)
 	if strings.HasPrefix(why, strconv.Quote(s)) {
 		return why // all of it, as osl's own types do

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
@@ -287,8 +288,8 @@ func (b *builder) neighbours(w *Sandbox, k *known) error {
 	for _, n := range w.Neighs {
 		index := b.index[end{w.Key, n.Dev}]
 		if index == 0 {
-			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.Called(),
-				Text: fmt.Sprintf("the device of the neighbor %s is not in the sandbox", n.Called())}
+			return &Problem{Key: w.Key, Dev: n.Dev, Kind: NotFound, Field: "neighbors", Entry: n.Called(), Within: "dev",
+				Text: fmt.Sprintf("the device of the neighbor %s is not in the sandbox%s", n.Called(), near.Hint(n.Dev, k.named(w)))}
 		}
 		n.Index = index
 		n.Proto = rtnl.Protocol

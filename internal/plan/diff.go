@@ -19,8 +19,9 @@ type Problem struct {
 	Text     string
 	Far      string // the link of the host that is in the way
 	Away     *Op    // what takes away what is in the way, nil where that is not known
-	// Field is what it is about, as files call it, and Entry which one of a list.
-	Field, Entry string
+	// Field is what it is about, as files call it, Entry which one of a list, and Within the field
+	// of that.
+	Field, Entry, Within string
 }
 
 // ProblemKind tells the caller which sentinel a Problem is.
@@ -295,6 +296,18 @@ func (b *builder) labels(w *Sandbox, k *known) {
 	}
 }
 
+// meant is the hint that an interface which no link makes may be the end of one whose name was
+// written otherwise.
+func (w *Sandbox) meant(f *Iface) string {
+	for i := range w.Ifaces {
+		o := &w.Ifaces[i]
+		if o.OtherEnd() != nil && len(o.Addrs) == 0 && o.Master == "" && near.Name(f.Name, []string{o.Name}) != "" {
+			return fmt.Sprintf("; a link has the end %q here: did you mean that?", o.Name)
+		}
+	}
+	return ""
+}
+
 func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	x := b.is[end{w.Key, f.Name}]
 	master, err := b.masterOf(w, f, k)
@@ -322,7 +335,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	field = "name"
 	switch {
 	case x.link == nil && f.Kind == "" && f.From == nil:
-		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from")
+		return problem(NotFound, "there is no such link, and neither type, source nor a link says where it comes from%s", w.meant(f))
 	case x.link == nil && f.From != nil && f.From.Link.Index == 0:
 		return problem(NotFound, "its source %q is in the middle of another change; osl recover puts that right", f.From.Link.Name)
 	}

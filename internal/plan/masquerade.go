@@ -96,11 +96,11 @@ func (b *builder) masquerade(w *Sandbox, k *known, want []Sandbox) error {
 	}
 	for _, m := range w.Masq {
 		if into := taken[m.Uplink]; into != "" {
-			return &Problem{Key: w.Key, Kind: Invalid, Field: "masquerade", Entry: m.Subnet.String(),
+			return &Problem{Key: w.Key, Kind: Invalid, Field: "masquerade", Entry: m.Subnet.String(), Within: "uplink",
 				Text: fmt.Sprintf("the uplink %q of %v is taken into %s", m.Uplink, m.Subnet, into)}
 		}
 		if !ends[m.Uplink] {
-			return &Problem{Key: w.Key, Kind: NotFound, Field: "masquerade", Entry: m.Subnet.String(),
+			return &Problem{Key: w.Key, Kind: NotFound, Field: "masquerade", Entry: m.Subnet.String(), Within: "uplink",
 				Text: fmt.Sprintf("the host has no link %q that could be the uplink of %v%s", m.Uplink, m.Subnet, near.Hint(m.Uplink, slices.Collect(maps.Keys(ends))))}
 		}
 	}

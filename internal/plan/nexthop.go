@@ -140,13 +140,13 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 		ops = append(ops, op)
 	}
 	renewed, wanted, waits, takes := map[uint32]bool{}, map[uint32]bool{}, map[int]string{}, b.shakes
-	far := false // what goes with its carrier goes a while later: it may be there, and be replaced
-	var gone func(h rtnl.Nexthop) bool
-	gone = func(h rtnl.Nexthop) bool { // with its link, or a group with the last of its members
+	// What goes with the carrier of a link, far, goes a while later: it may be there, and be replaced.
+	var gone func(h rtnl.Nexthop, far bool) bool
+	gone = func(h rtnl.Nexthop, far bool) bool { // with its link, or a group with the last of its members
 		if len(h.Group) > 0 {
 			return !slices.ContainsFunc(h.Group, func(m rtnl.Member) bool {
 				o, is := k.nexthops[m.ID]
-				return !renewed[m.ID] && !(is && len(o.Group) == 0 && gone(o))
+				return !renewed[m.ID] && !(is && len(o.Group) == 0 && gone(o, far))
 			})
 		}
 		return b.fell(w.Key, k, h.Index, false) || b.cycled[h.Index] || far && b.farFell(w.Key, k.ByIndex(h.Index))
@@ -165,14 +165,14 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 			continue
 		}
 		h, is := k.nexthops[n.ID]
-		fell := is && gone(h) || slices.ContainsFunc(n.Group, func(m rtnl.Member) bool { return renewed[m.ID] })
+		fell := is && gone(h, false) || slices.ContainsFunc(n.Group, func(m rtnl.Member) bool { return renewed[m.ID] })
 		count := len(ops)
 		switch {
 		case !is:
 			add(n.Dev, NewNexthop{n}, false, DelNexthop{n})
 		case !becomes(h, n):
 			takes = true
-			add(h.Dev, DelNexthop{h}, gone(h), ReplaceNexthop{h})
+			add(h.Dev, DelNexthop{h}, gone(h, false), ReplaceNexthop{h})
 			add(n.Dev, NewNexthop{n}, false, DelNexthop{n})
 			renewed[n.ID] = true
 		case fell || !SameNexthop(h, n):
@@ -195,12 +195,12 @@ func (b *builder) nexthops(w *Sandbox, k *known) error {
 			return err
 		}
 	}
-	ops, far = nil, true
+	ops = nil
 	if w.Prune {
 		for _, h := range slices.Backward(singlesFirst(k.Nexthops, membersOf)) {
 			if !wanted[h.ID] {
 				takes = true
-				add(h.Dev, DelNexthop{h}, gone(h), ReplaceNexthop{h})
+				add(h.Dev, DelNexthop{h}, gone(h, true), ReplaceNexthop{h})
 			}
 		}
 	}
@@ -255,8 +255,9 @@ func (k *known) knowNexthops() {
 func (b *builder) nexthop(w *Sandbox, k *known, x Nexthop) (n rtnl.Nexthop, err error) {
 	n = x.Nexthop
 	n.Proto, n.Dev = rtnl.Protocol, x.Dev
+	within := "group"
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: x.Dev, Kind: kind, Field: "nexthops", Entry: fmt.Sprint(n.ID), Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: x.Dev, Kind: kind, Field: "nexthops", Entry: fmt.Sprint(n.ID), Within: within, Text: fmt.Sprintf(format, args...)}
 	}
 	for _, m := range n.Group {
 		if !b.hasNexthop(w, k, m.ID) {
@@ -266,6 +267,7 @@ func (b *builder) nexthop(w *Sandbox, k *known, x Nexthop) (n rtnl.Nexthop, err 
 	if x.Dev == "" {
 		return n, nil
 	}
+	within = "dev"
 	if n.Index = b.index[end{w.Key, x.Dev}]; n.Index == 0 {
 		return n, problem(NotFound, "the device of the nexthop %d is not in the sandbox%s", n.ID, near.Hint(x.Dev, k.named(w)))
 	}

@@ -42,7 +42,7 @@ func (b *builder) routes(w *Sandbox, k *known) error {
 			}
 		}
 		if r.Nexthop != 0 && !b.hasNexthop(w, k, r.Nexthop) {
-			return &Problem{Key: w.Key, Kind: NotFound, Field: "routes", Entry: entryOf(r.Route),
+			return &Problem{Key: w.Key, Kind: NotFound, Field: "routes", Entry: entryOf(r.Route), Within: "nexthop",
 				Text: fmt.Sprintf("the nexthop %d of the route to %v is not in the sandbox", r.Nexthop, r.Dst)}
 		}
 		if err := b.source(w, k, r.Route); err != nil {
@@ -73,7 +73,7 @@ func entryOf(r rtnl.Route) string { return RouteEntry(r.Dst, r.Table, r.Metric) 
 // hops, 0 where the kernel finds it.
 func (b *builder) device(w *Sandbox, k *known, r rtnl.Route, via netip.Addr, dev string) (index int, name string, err error) {
 	problem := func(kind ProblemKind, format string, args ...any) error {
-		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: entryOf(r), Text: fmt.Sprintf(format, args...)}
+		return &Problem{Key: w.Key, Dev: dev, Kind: kind, Field: "routes", Entry: entryOf(r), Within: map[bool]string{true: "dev", false: "via"}[dev != ""], Text: fmt.Sprintf(format, args...)}
 	}
 	if dev != "" {
 		if index = b.index[end{w.Key, dev}]; index == 0 {
@@ -108,7 +108,7 @@ func (b *builder) source(w *Sandbox, k *known, r rtnl.Route) error {
 	if slices.ContainsFunc(k.Addrs, func(a rtnl.Addr) bool { return a.Prefix.Addr() == r.Src && !b.drops(a) }) {
 		return nil
 	}
-	return &Problem{Key: w.Key, Kind: Invalid, Field: "routes", Entry: entryOf(r),
+	return &Problem{Key: w.Key, Kind: Invalid, Field: "routes", Entry: entryOf(r), Within: "src",
 		Text: fmt.Sprintf("the preferred source %v of the route to %v is no address of the sandbox", r.Src, r.Dst)}
 }
 

@@ -61,6 +61,8 @@ var limits = map[string]object{
 	"RouteSpec.type":       {"enum": plan.RouteTypes()},
 	"InterfaceSpec.ipv6":   {"enum": want.IPv6Modes},
 	"RuleSpec.priority":    {"minimum": 1},
+	"RuleSpec.from":        network,
+	"RuleSpec.to":          network,
 	"RuleSpec.family":      {"enum": []string{"ipv4", "ipv6"}},
 	"RuleSpec.action":      {"enum": plan.RuleActions()},
 	"RuleSpec.sport":       {"type": []string{"string", "integer"}},
@@ -71,6 +73,7 @@ var limits = map[string]object{
 	"NexthopSpec.buckets":  {"minimum": 0, "maximum": 1<<16 - 1},
 	"InterfaceSpec.routes": {"items": destination},
 
+	"WireGuardPeerSpec.allowed_ips":          {"items": network},
 	"WireGuardSpec.listen_port":              {"minimum": 0, "maximum": 1<<16 - 1},
 	"WireGuardPeerSpec.persistent_keepalive": {"minimum": 0, "maximum": 1<<16 - 1},
 
@@ -88,7 +91,10 @@ var limits = map[string]object{
 var oneOrMore = object{"type": []string{"string", "array", "null"}}
 
 // destination is a prefix, or the word for that of all.
-var destination = object{"type": "string", "pattern": "^(default|[^/]+/[0-9]+)$", "examples": []string{"10.10.0.0/16", "fd10::/64", "default"}}
+var destination = object{"type": "string", "pattern": "^(default|[0-9a-fA-F:.]+(/[0-9]+)?)$", "examples": []string{"10.10.0.0/16", "fd10::/64", "default"}}
+
+// network is a prefix, or an address that is one by itself.
+var network = object{"type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]+)?$", "examples": []string{"10.10.0.0/16", "fd10::/64", "10.10.0.9"}}
 
 // generator collects definitions; comments are those of the package's types.
 type generator struct {
@@ -178,9 +184,9 @@ func (g *generator) shared(t reflect.Type, not []string, says string) object {
 // ofFile adds what a file has beside the network, of which each may have its part of
 // the sandboxes.
 func (g *generator) ofFile() {
-	network := g.defs["Network"].(object)
-	network["required"] = []string{}
-	props := network["properties"].(object)
+	file := g.defs["Network"].(object)
+	file["required"] = []string{}
+	props := file["properties"].(object)
 	props["include"] = object{
 		"description": "Files that are part of the network, relative to this one.",
 		"type":        []string{"string", "array"}, "items": object{"type": "string"},

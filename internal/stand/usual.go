@@ -78,7 +78,7 @@ func changed(f *want.Iface, l *rtnl.Link, tag *plan.Tag) {
 	}
 	o := l.Options
 	for at := range rtnl.LinkOptions {
-		if _, noted := tag.Was.Get(at); !noted {
+		if was, noted := tag.Was.Get(at); !noted || o.Is(at, was) {
 			o.Drop(at)
 		}
 	}

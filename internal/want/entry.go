@@ -14,7 +14,7 @@ import (
 func (x *Neigh) plan() (plan.Neigh, error) {
 	n, err := ToNeigh(*x)
 	if err == nil && x.Dev == "" {
-		err = fault.Invalidf("a neighbor needs dev")
+		err = where.In("dev", "", fault.Invalidf("a neighbor needs dev"))
 	}
 	return n, err
 }
@@ -27,7 +27,7 @@ func (s *Sandbox) neighbors(w *plan.Sandbox) error {
 	for i, x := range s.Neighbors {
 		n, err := x.plan()
 		if err != nil {
-			return where.In("neighbors", n.Called(), err)
+			return where.In("neighbors", strconv.Itoa(i), err)
 		}
 		w.Neighs = append(w.Neighs, n)
 		at := address{n.Dev, n.IP.String()}
@@ -57,13 +57,13 @@ func ToNeigh(x Neigh) (plan.Neigh, error) {
 	isMAC := len(x.MAC) == 6
 	switch {
 	case x.IP.Zone() != "":
-		return n, fault.Invalidf("ip is %v: write it without %%%s, since dev says the link", x.IP, x.IP.Zone())
+		return n, where.In("ip", "", fault.Invalidf("ip is %v: write it without %%%s, since dev says the link", x.IP, x.IP.Zone()))
 	case x.VLAN != 0 && !n.OfBridge:
-		return n, fault.Invalidf("vlan means nothing for it: only an entry of a bridge has one")
+		return n, where.In("vlan", "", fault.Invalidf("vlan means nothing for it: only an entry of a bridge has one"))
 	case x.VLAN < 0 || x.VLAN > rtnl.MaxVLAN:
-		return n, fault.Invalidf("the VLAN %d is none: it is 1 to %d", x.VLAN, rtnl.MaxVLAN)
+		return n, where.In("vlan", "", fault.Invalidf("the VLAN %d is none: it is 1 to %d", x.VLAN, rtnl.MaxVLAN))
 	case x.FDB && x.MDB:
-		return n, fault.Invalidf("it is a forwarding entry (fdb) or a multicast one (mdb), not both")
+		return n, where.In("mdb", "", fault.Invalidf("it is a forwarding entry (fdb) or a multicast one (mdb), not both"))
 	case x.MAC != nil && !isMAC:
 	case x.MDB && x.IP.IsValid() && x.MAC == nil && x.IP.IsMulticast(), x.MDB && !x.IP.IsValid() && isMAC && x.MAC[0]&1 != 0:
 		n.VLAN = uint16(x.VLAN)
@@ -71,7 +71,7 @@ func ToNeigh(x Neigh) (plan.Neigh, error) {
 	case x.MDB:
 		return n, fault.Invalidf("a multicast entry is of a group: ip is that, or mac where it has none")
 	case n.OfBridge && isMAC && x.MAC[0]&1 != 0:
-		return n, fault.Invalidf("%v is the hardware address of a multicast: write mdb for that", x.MAC)
+		return n, where.In("mac", "", fault.Invalidf("%v is the hardware address of a multicast: write mdb for that", x.MAC))
 	case n.OfBridge && isMAC:
 		n.VLAN = uint16(x.VLAN)
 		return n, nil

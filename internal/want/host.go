@@ -2,6 +2,7 @@ package want
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -49,7 +50,7 @@ func (net *Network) checkHost(s *Sandbox) error {
 	case len(net.Sandboxes) < 2:
 		return bad("name", "", "the network has nothing but the host: it needs a sandbox, which knows of it")
 	case s.Gateway.IsValid() || s.Gateway6.IsValid():
-		return bad("gateway", "", "the host's gateway is not osl's")
+		return bad(map[bool]string{true: "gateway", false: "gateway6"}[s.Gateway.IsValid()], "", "the host's gateway is not osl's")
 	case len(s.Nexthops) > 0:
 		return bad("nexthops", "", "the host's next hops are not osl's")
 	case len(s.Rules) > 0:
@@ -66,14 +67,14 @@ func (net *Network) checkHost(s *Sandbox) error {
 			return bad("sysctls", x.Name, "of the host's settings osl turns on forwarding, ipv4.ip_forward and ipv6.conf.all.forwarding, and no others")
 		}
 	}
-	for _, r := range s.Routes {
+	for i, r := range s.Routes {
 		if !made[r.Dev] {
-			return bad("routes", r.To.String(), "a route of the host needs a dev that osl makes there")
+			return bad("routes", strconv.Itoa(i), "a route of the host needs a dev that osl makes there")
 		}
 	}
-	for _, n := range s.Neighbors {
+	for i, n := range s.Neighbors {
 		if !made[n.Dev] {
-			return bad("neighbors", n.IP.String(), "a neighbor of the host needs a dev that osl makes there")
+			return bad("neighbors", strconv.Itoa(i), "a neighbor of the host needs a dev that osl makes there")
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package want
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -43,10 +42,10 @@ func (net *Network) Names(k Keys) (names Names, err error) {
 		}
 		key, err := k.Path(s.Name)
 		if err != nil {
-			return names, fault.At(s.Name, "", err)
+			return names, fault.At(s.Name, "", where.In("name", "", err))
 		}
 		if seen[k.Same(key)] {
-			return names, fault.At(s.Name, "", fault.Invalidf("the sandbox %q is there twice", s.Name))
+			return names, fault.At(s.Name, "", where.In("name", "", fault.Invalidf("the sandbox %q is there twice", s.Name)))
 		}
 		seen[k.Same(key)] = true
 		names.Keys = append(names.Keys, key)
@@ -121,7 +120,11 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	}
 	places := placesOf(want)
 	for i, l := range links {
-		if err := wantLink(k, byKey, byName, places, net.Host, l); err != nil {
+		err := net.known(l, byName)
+		if err == nil {
+			err = wantLink(k, byKey, byName, places, net.Host, l)
+		}
+		if err != nil {
 			err = fmt.Errorf("link %v - %v: %w", l[0], l[1], err)
 			if i < len(net.Links) {
 				return nil, where.In("links", strconv.Itoa(i), err)
@@ -146,6 +149,9 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			}
 			if plan.KindOf(f.Kind).Pair && f.Peer == nil && f.MadeBy == nil {
 				return nil, fault.At(k.at(want[i].Key), f.Name, fault.Invalidf("a %s needs its other end: a peer, or a link", f.Kind))
+			}
+			if err := fits(f); f.OtherEnd() != nil && err != nil {
+				return nil, fault.At(k.at(want[i].Key), f.Name, err)
 			}
 		}
 	}
@@ -213,24 +219,38 @@ func placesOf(want []plan.Sandbox) map[ifaceName]int {
 	return places
 }
 
+// known refuses a link to a sandbox that is not among those of the network.
+func (net *Network) known(l Link, byName map[string]string) error {
+	for i, e := range l {
+		if _, ok := byName[e.Sandbox]; ok {
+			continue
+		}
+		var names []string
+		for name := range byName {
+			if name != SegmentsOf(net.Name) { // which is osl's
+				names = append(names, name)
+			}
+		}
+		return where.In(fmt.Sprintf("[%d]", i), "", fmt.Errorf("%w: there is no sandbox %q in the network%s", fault.ErrNotFound, e.Sandbox, near.Hint(e.Sandbox, names)))
+	}
+	return nil
+}
+
 // wantLink makes two interfaces the ends of a veth. An end on the host is one of the
 // interfaces of that where it is listed there, or with all.
 func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, all bool, l Link) error {
+	ends := [2]string{"[0]", "[1]"} // as the caller has them
 	if l[0].Sandbox == HostName {
-		l[0], l[1] = l[1], l[0]
+		l[0], l[1], ends[0], ends[1] = l[1], l[0], ends[1], ends[0]
 	}
 	if l[0].Sandbox == HostName {
 		return fault.Invalidf("both ends are on the host")
 	}
 	var at [2]plan.End
 	for i, e := range l {
-		key, ok := byName[e.Sandbox]
-		if !ok {
-			return fmt.Errorf("%w: there is no sandbox %q in the network%s", fault.ErrNotFound, e.Sandbox,
-				near.Hint(e.Sandbox, slices.Collect(maps.Keys(byName))))
-		}
+		key := byName[e.Sandbox]
 		if err := ValidName(e.Interface); err != nil {
-			return err
+			return where.In(ends[i], "", err)
 		}
 		w, name := byKey[key], ifaceName{key, e.Interface}
 		j, there := places[name]
@@ -248,7 +268,7 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 			if other := f.OtherEnd(); other != nil {
 				first = *other
 			}
-			return where.Beside(k.at(first.Key), first.Name, fault.Invalidf("%v is %s already", e, already(f, k)))
+			return where.In(ends[i], "", where.Beside(k.at(first.Key), first.Name, fault.Invalidf("%v is %s already", e, already(f, k))))
 		}
 		f.Keep, at[i].Master = false, f.Master
 	}
@@ -279,7 +299,7 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 func alike(first, other *plan.Iface) error {
 	if other == nil {
 		first.Kind = cmp.Or(first.Kind, "veth")
-		return mtuFits(first)
+		return nil
 	}
 	a, b := &first.Data, &other.Data
 	if first.Kind != "" && other.Kind != "" && first.Kind != other.Kind {
@@ -298,21 +318,16 @@ func alike(first, other *plan.Iface) error {
 	}
 	b.Mode, b.Policy, b.PeerPolicy = a.Mode, "", ""
 	first.Kind, other.Kind = kind, kind
-	for _, f := range []*plan.Iface{first, other} {
-		if no := plan.KindOf(kind).NoMAC; f.MAC != nil && no != nil && no(a) != "" {
-			return fault.Invalidf("%s", no(a))
-		}
-		if err := mtuFits(f); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// mtuFits refuses an MTU that an end whose type comes from the link can not have.
-func mtuFits(f *plan.Iface) error {
+// fits refuses what an end whose type comes from the link can not have.
+func fits(f *plan.Iface) error {
 	if text := badMTU(f, f.MTU); text != "" {
-		return fault.Invalidf("%s", text)
+		return where.In("mtu", "", fault.Invalidf("%s", text))
+	}
+	if no := plan.KindOf(f.Kind).NoMAC; f.MAC != nil && no != nil && no(&f.Data) != "" {
+		return where.In("mac", "", fault.Invalidf("%s", no(&f.Data)))
 	}
 	return nil
 }

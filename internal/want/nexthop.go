@@ -1,6 +1,7 @@
 package want
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -66,8 +67,8 @@ func planNexthops(nexthops []Nexthop) (list []plan.Nexthop, err error) {
 }
 
 func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
-	no := func(format string, args ...any) error {
-		return fault.Invalidf("the nexthop %d "+format, append([]any{x.ID}, args...)...)
+	no := func(field, format string, args ...any) error {
+		return where.In(field, "", fault.Invalidf("the nexthop %d "+format, append([]any{x.ID}, args...)...))
 	}
 	families := map[string]uint8{"": 0, "ipv4": linux.AF_INET, "ipv6": linux.AF_INET6}
 	family, known := families[x.Family]
@@ -81,17 +82,17 @@ func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
 	case x.ID == 0:
 		return n, fault.Invalidf("a nexthop needs an id, 1 to 4294967295, by which routes name it")
 	case !known:
-		return n, no("has no family %q: there are ipv4 and ipv6", x.Family)
+		return n, no("family", "has no family %q: there are ipv4 and ipv6", x.Family)
 	case len(x.Group) > 0 && (x.Blackhole || family != 0), is != "is " && (x.Via.IsValid() || x.Dev != ""):
-		return n, no("%sand has something else beside that", is)
+		return n, no("", "%sand has something else beside that", is)
 	case is == "is " && x.Dev == "":
-		return n, no("needs dev: the kernel makes none that is on no interface but a blackhole or a group")
+		return n, no("", "needs dev: the kernel makes none that is on no interface but a blackhole or a group")
 	case x.Via.IsValid() && (!ofOne(x.Via) || x.Via.Is4In6()):
-		return n, no("is via %v, which is no address of one host", x.Via)
+		return n, no("via", "is via %v, which is no address of one host", x.Via)
 	case x.Via.IsValid() && x.Via.Zone() != "" && x.Via.Zone() != x.Dev:
-		return n, no("is on %q and on %q", x.Via.Zone(), x.Dev)
+		return n, no("dev", "is on %q and on %q", x.Via.Zone(), x.Dev)
 	case x.Via.IsValid() && family != 0 && (family == linux.AF_INET) != x.Via.Is4():
-		return n, no("is via %v, which is not of the family %s", x.Via, x.Family)
+		return n, no("via", "is via %v, which is not of the family %s", x.Via, x.Family)
 	}
 	resilient, err := x.resilient(no)
 	if err != nil {
@@ -106,14 +107,15 @@ func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
 		n.Family = linux.AF_INET
 	}
 	in := map[uint32]bool{}
-	for _, m := range x.Group {
+	for i, m := range x.Group {
+		at := fmt.Sprintf("group[%d]", i)
 		switch {
 		case m.Weight < 0 || m.Weight > 256:
-			return n, no("has a next hop of the weight %d: it is from 1 to 256", m.Weight)
+			return n, no(at+".weight", "has a next hop of the weight %d: it is from 1 to 256", m.Weight)
 		case in[m.ID]:
-			return n, no("is a group that has the nexthop %d twice", m.ID)
+			return n, no(at, "is a group that has the nexthop %d twice", m.ID)
 		case groups[m.ID]:
-			return n, no("is a group that has the group %d in it, which the kernel does not make", m.ID)
+			return n, no(at, "is a group that has the group %d in it, which the kernel does not make", m.ID)
 		}
 		in[m.ID] = true
 		n.Group = append(n.Group, rtnl.Member{ID: m.ID, Weight: max(m.Weight, 1)})
@@ -122,21 +124,21 @@ func (x Nexthop) plan(groups map[uint32]bool) (n plan.Nexthop, err error) {
 }
 
 // resilient checks what is said of a group beside its members.
-func (x Nexthop) resilient(no func(string, ...any) error) (r rtnl.Resilient, err error) {
+func (x Nexthop) resilient(no func(string, string, ...any) error) (r rtnl.Resilient, err error) {
 	says := x.Buckets != 0 || x.IdleTimer != nil || x.UnbalancedTimer != nil
 	switch {
 	case x.Type == "" && !says:
 		return r, nil
 	case len(x.Group) == 0:
-		return r, no("is no group, and has a type, buckets or timers of one")
+		return r, no("", "is no group, and has a type, buckets or timers of one")
 	case x.Type != "" && !slices.Contains(GroupTypes, x.Type):
-		return r, no("has no type %q: a group is mpath or resilient", x.Type)
+		return r, no("type", "has no type %q: a group is mpath or resilient", x.Type)
 	case x.Type != "resilient" && says:
-		return r, no("has buckets or timers, which only a group of the type resilient has")
+		return r, no("", "has buckets or timers, which only a group of the type resilient has")
 	case x.Type != "resilient":
 		return r, nil
 	case x.Buckets < 1 || x.Buckets > 1<<16-1:
-		return r, no("is resilient and needs buckets, 1 to 65535, and not %d", x.Buckets)
+		return r, no("buckets", "is resilient and needs buckets, 1 to 65535, and not %d", x.Buckets)
 	}
 	r = rtnl.Resilient{Buckets: uint16(x.Buckets), Idle: usualIdle}
 	for _, t := range []struct {
@@ -147,7 +149,7 @@ func (x Nexthop) resilient(no func(string, ...any) error) (r rtnl.Resilient, err
 		switch {
 		case t.d == nil:
 		case *t.d < 0 || *t.d > longestTimer*time.Second || *t.d%time.Second != 0:
-			return r, no("has the %s %v: it is in whole seconds, up to %ds", t.name, *t.d, longestTimer)
+			return r, no(t.name, "has the %s %v: it is in whole seconds, up to %ds", t.name, *t.d, longestTimer)
 		default:
 			*t.to = uint32(*t.d / (time.Second / 100))
 		}

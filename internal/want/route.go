@@ -1,6 +1,7 @@
 package want
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/where"
 )
 
 // What the kernel makes of a greater number, in ip_metrics_convert.
@@ -19,8 +21,8 @@ const (
 
 // ToRoute checks a route and turns it into one of osl, whose devices are names.
 func ToRoute(x Route) (r plan.Route, err error) {
-	no := func(format string, args ...any) error {
-		return fault.Invalidf("the route to %v "+format, append([]any{x.To}, args...)...)
+	no := func(field, format string, args ...any) error {
+		return where.In(field, "", fault.Invalidf("the route to %v "+format, append([]any{x.To}, args...)...))
 	}
 	typ, known := plan.RouteTypeOf(x.Type)
 	refuses := rtnl.Route{Type: typ}.Refuses()
@@ -28,73 +30,76 @@ func ToRoute(x Route) (r plan.Route, err error) {
 	case !x.To.IsValid():
 		return r, fault.Invalidf("a route needs a destination")
 	case x.To.Addr().Is4In6():
-		return r, no("is of IPv4, and written as one of IPv6")
+		return r, no("to", "is of IPv4, and written as one of IPv6")
 	case !known:
-		return r, no("has no type %q: there are %s%s", x.Type, strings.Join(plan.RouteTypes(), ", "), near.Hint(x.Type, plan.RouteTypes()))
+		return r, no("type", "has no type %q: there are %s%s", x.Type, strings.Join(plan.RouteTypes(), ", "), near.Hint(x.Type, plan.RouteTypes()))
 	case x.Nexthop != 0 && (typ != 0 || x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
-		return r, no("has nexthop, and beside it a type, via, dev or next_hops, which are that nexthop's to say")
+		return r, no("nexthop", "has nexthop, and beside it a type, via, dev or next_hops, which are that nexthop's to say")
 	case refuses && (x.Via.IsValid() || x.Dev != "" || len(x.NextHops) > 0):
-		return r, no("is of the type %s, which has no next hop and no device", x.Type)
+		return r, no("type", "is of the type %s, which has no next hop and no device", x.Type)
 	case typ != 0 && !refuses && (x.Via.IsValid() || x.Dev == "" || len(x.NextHops) > 0):
-		return r, no("is of the type %s, which needs dev and has no next hop", x.Type)
+		return r, no("type", "is of the type %s, which needs dev and has no next hop", x.Type)
 	case len(x.NextHops) > 0 && (x.Via.IsValid() || x.Dev != ""):
-		return r, no("has next_hops, and via or dev beside them")
+		return r, no("next_hops", "has next_hops, and via or dev beside them")
 	case !x.Via.IsValid() && x.Dev == "" && len(x.NextHops) == 0 && x.Nexthop == 0 && !refuses:
-		return r, no("needs via, dev or both")
+		return r, no("", "needs via, dev or both")
 	case x.Src.IsValid() && (x.Src.Is4() != x.To.Addr().Is4() || x.Src.Is4In6() || x.Src.Zone() != ""):
-		return r, no("has a preferred source of another family, %v", x.Src)
+		return r, no("src", "has a preferred source of another family, %v", x.Src)
 	case x.MTU > maxRouteMTU:
-		return r, no("has the MTU %d: the kernel keeps none over %d", x.MTU, maxRouteMTU)
+		return r, no("mtu", "has the MTU %d: the kernel keeps none over %d", x.MTU, maxRouteMTU)
 	case x.AdvMSS > maxAdvMSS:
-		return r, no("has the segment size %d: the kernel keeps none over %d", x.AdvMSS, maxAdvMSS)
+		return r, no("advmss", "has the segment size %d: the kernel keeps none over %d", x.AdvMSS, maxAdvMSS)
 	}
+	only := ""
 	if len(x.NextHops) == 1 { // the kernel knows no difference
+		only = "next_hops[0]."
 		x.Via, x.Dev, x.NextHops = x.NextHops[0].Via, x.NextHops[0].Dev, nil
 	}
 	r.Route = rtnl.Route{Dst: x.To.Masked(), Type: typ, Table: x.Table, Metric: x.Metric, Src: x.Src, MTU: x.MTU, AdvMSS: x.AdvMSS, Nexthop: x.Nexthop}
 	if r.Table == linux.RT_TABLE_MAIN {
 		r.Table = 0
 	}
-	hop := func(via netip.Addr, dev string, one bool) error {
+	hop := func(at string, via netip.Addr, dev string, one bool) error {
 		switch {
 		case via.Is4In6() || via.IsValid() && via.Is4() && x.To.Addr().Is6():
-			return fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, via)
+			return where.In(at+"via", "", fault.Invalidf("the route to %v and its next hop %v are of different families", x.To, via))
 		case one && !via.IsValid() && (dev == "" || x.To.Addr().Is6()): // the kernel makes routes for themselves of those
-			return no("has a next hop without via")
+			return no(at+"dev", "has a next hop without via")
 		case via.IsValid() && !ofOne(via):
-			return no("has the next hop (via) %v, which is no address of one host", via)
+			return no(at+"via", "has the next hop (via) %v, which is no address of one host", via)
 		case via.Is6() && via.IsLinkLocalUnicast() && deviceOf(via, dev) == "":
-			return no("has the link-local next hop %v, which needs its interface: %v%%eth0", via, via)
+			return no(at+"via", "has the link-local next hop %v, which needs its interface: %v%%eth0", via, via)
 		case via.Zone() != "" && dev != "" && via.Zone() != dev:
-			return no("has a next hop on %q and on %q", via.Zone(), dev)
+			return no(at+"dev", "has a next hop on %q and on %q", via.Zone(), dev)
 		}
 		return nil
 	}
-	if err := hop(x.Via, x.Dev, false); err != nil {
+	if err := hop(only, x.Via, x.Dev, false); err != nil {
 		return r, err
 	}
 	r.Via, r.Dev = x.Via, deviceOf(x.Via, x.Dev)
 	r.OnLink = r.Dev != "" && (r.Via.IsValid() || typ == 0 && x.To.Addr().Is6())
-	for _, h := range x.NextHops {
-		if err := hop(h.Via, h.Dev, true); err != nil {
+	for i, h := range x.NextHops {
+		at := fmt.Sprintf("next_hops[%d].", i)
+		if err := hop(at, h.Via, h.Dev, true); err != nil {
 			return r, err
 		}
 		if h.Weight < 0 || h.Weight > 256 {
-			return r, no("has a next hop of the weight %d: it is from 1 to 256", h.Weight)
+			return r, no(at+"weight", "has a next hop of the weight %d: it is from 1 to 256", h.Weight)
 		}
 		dev := deviceOf(h.Via, h.Dev)
 		r.Hops = append(r.Hops, rtnl.Hop{Via: h.Via, Dev: dev, Weight: max(h.Weight, 1), OnLink: h.Via.IsValid() && dev != ""})
 	}
 	if r.Dst.Addr().Is6() {
 		if x.Scope != "" {
-			return r, no("has a scope, which IPv6 does not know")
+			return r, no("scope", "has a scope, which IPv6 does not know")
 		}
 		return r, nil
 	}
 	switch {
 	case x.Scope != "":
 		if r.Scope, known = plan.ScopeOf(x.Scope); !known {
-			return r, no("has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", x.Scope)
+			return r, no("scope", "has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", x.Scope)
 		}
 	case typ == linux.RTN_LOCAL:
 		r.Scope = linux.RT_SCOPE_HOST

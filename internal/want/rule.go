@@ -61,8 +61,8 @@ func ToRules(rules []Rule) (list []rtnl.Rule, err error) {
 }
 
 func (x Rule) plan() (r rtnl.Rule, err error) {
-	no := func(format string, args ...any) error {
-		return fault.Invalidf("the rule of the priority %d "+format, append([]any{x.Priority}, args...)...)
+	no := func(field, format string, args ...any) error {
+		return where.In(field, "", fault.Invalidf("the rule of the priority %d "+format, append([]any{x.Priority}, args...)...))
 	}
 	r = rtnl.Rule{Priority: x.Priority, Not: x.Not, In: x.IIF, Out: x.OIF, Mark: x.FWMark, Mask: x.FWMask, Table: x.Table, Goto: x.Goto, L3MDev: x.L3MDev}
 	if x.Priority == 0 {
@@ -71,7 +71,7 @@ func (x Rule) plan() (r rtnl.Rule, err error) {
 	families := map[string]uint8{"": 0, "ipv4": linux.AF_INET, "ipv6": linux.AF_INET6}
 	var known bool
 	if r.Family, known = families[x.Family]; !known {
-		return r, no("has no family %q: there are ipv4 and ipv6", x.Family)
+		return r, no("family", "has no family %q: there are ipv4 and ipv6", x.Family)
 	}
 	for _, p := range []struct {
 		name string
@@ -87,18 +87,18 @@ func (x Rule) plan() (r rtnl.Rule, err error) {
 		}
 		switch {
 		case !p.from.IsValid() || p.from.Addr().Is4In6():
-			return r, no("has %s %v, which is no network", p.name, p.from)
+			return r, no(p.name, "has %s %v, which is no network", p.name, p.from)
 		case r.Family != 0 && r.Family != family:
-			return r, no("is of two families")
+			return r, no(p.name, "is of two families")
 		}
 		if r.Family = family; p.from.Bits() > 0 { // else it is for all
 			*p.to = p.from.Masked()
 		}
 	}
-	for _, name := range []string{x.IIF, x.OIF} {
-		if name != "" {
-			if err := ValidName(name); err != nil {
-				return r, err
+	for _, of := range [][2]string{{"iif", x.IIF}, {"oif", x.OIF}} {
+		if of[1] != "" {
+			if err := ValidName(of[1]); err != nil {
+				return r, where.In(of[0], "", err)
 			}
 		}
 	}
@@ -106,25 +106,25 @@ func (x Rule) plan() (r rtnl.Rule, err error) {
 		r.Mask = 1<<32 - 1
 	}
 	if r.Mark&^r.Mask != 0 {
-		return r, no("asks for bits of a mark, %#x, that its mask %#x leaves out", r.Mark, r.Mask)
+		return r, no("fwmark", "asks for bits of a mark, %#x, that its mask %#x leaves out", r.Mark, r.Mask)
 	}
 	if r.IPProto, known = plan.IPProtoOf(x.IPProto); !known {
-		return r, no("has no protocol %q%s", x.IPProto, near.Hint(x.IPProto, plan.IPProtoNames()))
+		return r, no("ipproto", "has no protocol %q%s", x.IPProto, near.Hint(x.IPProto, plan.IPProtoNames()))
 	}
 	if r.SPort, known = portsOf(x.SPort); !known {
-		return r, no("has the ports %q: write 80, or 8000-8080", x.SPort)
+		return r, no("sport", "has the ports %q: write 80, or 8000-8080", x.SPort)
 	}
 	if r.DPort, known = portsOf(x.DPort); !known {
-		return r, no("has the ports %q: write 80, or 8000-8080", x.DPort)
+		return r, no("dport", "has the ports %q: write 80, or 8000-8080", x.DPort)
 	}
 	if r.Action, known = plan.RuleActionOf(x.Action); !known {
-		return r, no("has no action %q: there are %s%s", x.Action, strings.Join(plan.RuleActions(), ", "), near.Hint(x.Action, plan.RuleActions()))
+		return r, no("action", "has no action %q: there are %s%s", x.Action, strings.Join(plan.RuleActions(), ", "), near.Hint(x.Action, plan.RuleActions()))
 	}
 	return r, x.does(&r, no)
 }
 
 // does checks what a rule does: one thing.
-func (x Rule) does(r *rtnl.Rule, no func(format string, args ...any) error) error {
+func (x Rule) does(r *rtnl.Rule, no func(field, format string, args ...any) error) error {
 	var does []string
 	for _, d := range []struct {
 		name string
@@ -135,29 +135,29 @@ func (x Rule) does(r *rtnl.Rule, no func(format string, args ...any) error) erro
 		}
 	}
 	if len(does) > 1 {
-		return no("does several things: %s", strings.Join(does, " and "))
+		return no(does[1], "does several things: %s", strings.Join(does, " and "))
 	}
 	if s := x.SuppressPrefixLength; s != nil {
 		if *s < 0 || *s > 128 {
-			return no("has a suppress_prefixlength of %d: it is from 0 to 128", *s)
+			return no("suppress_prefixlength", "has a suppress_prefixlength of %d: it is from 0 to 128", *s)
 		}
 		if x.Goto != 0 || x.Action != "" {
-			return no("has a suppress_prefixlength, and looks no table up")
+			return no("suppress_prefixlength", "has a suppress_prefixlength, and looks no table up")
 		}
 		r.Suppress = uint32(*s) + 1
 	}
 	if s := x.SuppressIfGroup; s != nil {
 		if *s < 0 || *s > math.MaxInt32 {
-			return no("has a suppress_ifgroup of %d: it is a group of interfaces, from 0 to %d", *s, math.MaxInt32)
+			return no("suppress_ifgroup", "has a suppress_ifgroup of %d: it is a group of interfaces, from 0 to %d", *s, math.MaxInt32)
 		}
 		if x.Goto != 0 || x.Action != "" {
-			return no("has a suppress_ifgroup, and looks no table up")
+			return no("suppress_ifgroup", "has a suppress_ifgroup, and looks no table up")
 		}
 		r.SuppressGroup = uint32(*s) + 1
 	}
 	switch {
 	case x.Goto != 0 && x.Goto <= x.Priority:
-		return no("goes to %d: it leads on, to a higher priority", x.Goto)
+		return no("goto", "goes to %d: it leads on, to a higher priority", x.Goto)
 	case x.Goto != 0:
 		r.Action = linux.FR_ACT_GOTO
 	case x.Table == 0 && x.Action == "" && !x.L3MDev:

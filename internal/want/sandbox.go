@@ -46,10 +46,10 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		}
 		w.Gateways = append(w.Gateways, rtnl.Route{Dst: netip.PrefixFrom(g.zero, 0), Via: g.ip})
 	}
-	for _, x := range s.Routes {
+	for i, x := range s.Routes {
 		route, err := ToRoute(x)
 		if err != nil {
-			return where.In("routes", plan.RouteEntry(x.To.Masked(), x.Table, x.Metric), err)
+			return where.In("routes", strconv.Itoa(i), err)
 		}
 		w.Routes = append(w.Routes, route)
 	}
@@ -61,10 +61,10 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 		case s.Name != HostName:
 			return where.In("masquerade", strconv.Itoa(i), fault.Invalidf("only the host masquerades: say it at the sandbox host"))
 		case !m.Subnet.IsValid() || m.Subnet.Masked() != m.Subnet:
-			return where.In("masquerade", strconv.Itoa(i), fault.Invalidf("%v is no subnet: write %v", m.Subnet, m.Subnet.Masked()))
+			return where.In("masquerade", strconv.Itoa(i), where.In("subnet", "", fault.Invalidf("%v is no subnet: write %v", m.Subnet, m.Subnet.Masked())))
 		}
 		if err := ValidName(m.Uplink); err != nil {
-			return where.In("masquerade", strconv.Itoa(i), fmt.Errorf("the uplink: %w", err))
+			return where.In("masquerade", strconv.Itoa(i), where.In("uplink", "", fmt.Errorf("the uplink: %w", err)))
 		}
 		if x := plan.Masq(m); !slices.Contains(w.Masq, x) {
 			w.Masq = append(w.Masq, x)
@@ -137,7 +137,7 @@ func (s *Iface) common() (*plan.Iface, error) {
 
 func (s *Iface) plan() (*plan.Iface, error) {
 	if err := ValidName(s.Name); err != nil {
-		return nil, err
+		return nil, where.In("name", "", err)
 	}
 	f, err := s.common()
 	if err != nil {

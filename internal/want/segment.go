@@ -3,6 +3,7 @@ package want
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -63,12 +64,12 @@ func (net *Network) hasSegments() bool {
 func (net *Network) checkSegments() error {
 	seen := map[string]bool{}
 	for i, s := range net.Segments {
-		err := ValidName(s.Name)
+		err := where.In("name", "", ValidName(s.Name))
 		if err == nil && seen[s.Name] {
-			err = fault.Invalidf("the segment %q is there twice", s.Name)
+			err = where.In("name", "", fault.Invalidf("the segment %q is there twice", s.Name))
 		}
 		if err == nil {
-			err = validSubnets(s.Subnet)
+			err = where.In("subnet", "", validSubnets(s.Subnet))
 		}
 		if err != nil {
 			return where.In("segments", strconv.Itoa(i), err)
@@ -79,14 +80,17 @@ func (net *Network) checkSegments() error {
 }
 
 func validSubnets(list []netip.Prefix) error {
-	for _, p := range list {
+	for i, p := range list {
+		bad := func(format string, args ...any) error {
+			return where.In(fmt.Sprintf("[%d]", i), "", fault.Invalidf(format, args...))
+		}
 		switch {
 		case !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "":
-			return fault.Invalidf("%v is no subnet", p)
+			return bad("%v is no subnet", p)
 		case p != p.Masked():
-			return fault.Invalidf("%v is an address: its subnet is %v", p, p.Masked())
+			return bad("%v is an address: its subnet is %v", p, p.Masked())
 		case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Bits() == 0:
-			return fault.Invalidf("%v has no addresses for interfaces", p)
+			return bad("%v has no addresses for interfaces", p)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package want
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,13 @@ func wantSettings(m map[string]string, link string) (list []plan.Setting, err er
 			link != "" && family != "ipv4" && family != "ipv6" && family != "mpls" {
 			return nil, where.In("sysctls", name,
 				fault.Invalidf("%q is no sysctl of a sandbox: write ipv4.ip_forward, or for an interface ipv4.rp_filter", name))
+		}
+		if of, own, is := strings.Cut(strings.TrimPrefix(rest, "conf/"), "/"); is && link != "" && strings.HasPrefix(rest, "conf/") {
+			text := fmt.Sprintf("write %s.%s, without the interface, which this is", family, own)
+			if of == "all" || of == "default" {
+				text = "say it in the sysctls of the sandbox"
+			}
+			return nil, where.In("sysctls", name, fault.Invalidf("%q is a setting of conf.%s: %s", name, of, text))
 		}
 		if link != "" {
 			path = family + "/conf/%s/" + rest

@@ -15,15 +15,32 @@ func (p *part) Unwrap() error { return p.err }
 
 // In returns err with the field of an interface or a sandbox that it is about,
 // as files call it, and of a list or a map the entry: "routes" and the
-// destination, "sysctls" and the name.
+// destination, "sysctls" and the name. Without a field it is err itself.
 func In(field, name string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || field == "" {
+		return err
 	}
 	return &part{field, name, err}
 }
 
-// Of returns what In was told.
+// Below returns the way from what Of returns to the part that it is about, where an In was told
+// within another one: ".via" from an entry of "routes". A field that begins with a bracket is a
+// place in a list.
+func Below(err error) (way string) {
+	var p *part
+	if !errors.As(err, &p) {
+		return ""
+	}
+	for errors.As(p.err, &p) {
+		if p.field[0] != '[' {
+			way += "."
+		}
+		way += p.field
+	}
+	return way
+}
+
+// Of returns what In was told, of several around each other the outer one.
 func Of(err error) (field, name string) {
 	var p *part
 	if errors.As(err, &p) {
