@@ -100,3 +100,56 @@ func TestCreateWithLabels(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Networks of one name in two base paths have each their own on the host as well: bridges,
+// ends, addresses, routes and forwarding.
+func TestTwoBasePathsOnHost(t *testing.T) {
+	begin(t)
+	ctx := t.Context()
+	lab := func(prefix, subnet string) osl.Network {
+		net := hostNet(prefix, subnet, func(h *osl.Spec) { h.Sysctls = map[string]string{"ipv4.ip_forward": "1"} })
+		net.Name = "lab"
+		return net
+	}
+	bases := []osl.Base{osl.At(filepath.Join(t.TempDir(), "base")), osl.At(filepath.Join(t.TempDir(), strings.Repeat("long", 20))), osl.At("")}
+	labs := []osl.Network{lab("ha", "10.130"), lab("hb", "10.131"), lab("hc", "10.132")}
+	for i, b := range bases {
+		defer func() { _, err := b.Down(ctx, labs[i]); must(t, err) }()
+		_, err := b.Apply(ctx, labs[i])
+		must(t, err)
+	}
+	stand := func(i int) {
+		t.Helper()
+		if c, err := bases[i].Diff(ctx, labs[i]); err != nil || len(c) > 0 {
+			t.Errorf("of the network in %s is missing: %v, %v", bases[i].Path(), c, err)
+		}
+	}
+	for i := range bases {
+		stand(i)
+	}
+	taken := labs[1]
+	taken.Sandboxes = []osl.Spec{{Name: osl.HostName, Interfaces: labs[0].Sandboxes[0].Interfaces[:1]}, {Name: "other"}}
+	taken.Links = nil
+	if _, err := bases[1].Apply(ctx, taken); !errors.Is(err, osl.ErrNameInUse) || !strings.Contains(err.Error(), bases[0].Path()) {
+		t.Errorf("the name of a bridge of the other's: %v", err)
+	}
+	if net, err := bases[0].Export(ctx, "ha"); err != nil || len(net.Sandboxes) != 2 || len(net.Sandboxes[0].Interfaces) != 3 {
+		t.Errorf("its network is %v, %v", net, err)
+	}
+	for i := range bases {
+		for _, net := range []osl.Network{{Name: "lab"}, labs[i]} { // by its name, and by its file
+			_, err := bases[i].Down(ctx, net)
+			must(t, err)
+			if linkOf(t, "", labs[i].Sandboxes[0].Interfaces[0].Name) != nil {
+				t.Errorf("the bridge of the network in %s is left", bases[i].Path())
+			}
+			for j := range bases {
+				if j != i {
+					stand(j)
+				}
+			}
+			_, err = bases[i].Apply(ctx, labs[i])
+			must(t, err)
+		}
+	}
+}

@@ -25,6 +25,12 @@ func OfIP(dir string) bool {
 	return dir == KeysIn(machine) || dir == KeysIn("/var/run")
 }
 
+// IsMachine reports whether a base path is the one of all who may change the host's
+// network: the machine's, and in a user namespace other than the first its default.
+func IsMachine(path string) bool {
+	return path == machine || !netns.InitialUser() && path == Default()
+}
+
 // Default returns the base path of a process that was told none: /run where it
 // may write there, else a directory of the user's own, and in a user namespace
 // other than the machine's first one that is of this user namespace only. There

@@ -99,6 +99,8 @@ type prepared struct {
 	halves bool
 	onWay  map[int]bool
 	name   string // of the network, empty for none
+	// hostName is what the network is called on the host.
+	hostName string
 }
 
 func (p *prepared) close() {
@@ -197,7 +199,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	if p.want, err = net.Plan(keysOf(ctx)); err != nil {
 		return err
 	}
-	if p.name = net.Name; write && !p.part {
+	p.name = net.Name
+	p.named(ctx)
+	if write && !p.part {
 		if err := p.locks.network(ctx, p.name); err != nil {
 			return err
 		}

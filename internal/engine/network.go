@@ -122,7 +122,7 @@ func (p *prepared) readHost() error {
 		for _, name := range names {
 			wanted[name] = true
 		}
-		s, err := readOnHost(p.run.ctx, host.conn, p.name, wanted)
+		s, err := readOnHost(p.run.ctx, host.conn, p.hostName, wanted)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"slices"
 
@@ -15,13 +17,41 @@ import (
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
 
+// nameOnHost returns what a network is called on the host. Each base path has networks of its
+// own, and two may have one name: beside those of the machine's base path, they say which.
+func nameOnHost(ctx context.Context, network string) string {
+	path := canonical(base.PathIn(ctx))
+	if network == "" || base.IsMachine(path) {
+		return network
+	}
+	if len(path) > 64 { // the alias of a link has 255 bytes for all that is said there
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(path))
+		path = fmt.Sprintf("%x", h.Sum(nil))
+	}
+	return network + "@" + path
+}
+
+// named has what is wanted of the host bear the name that the network has there.
+func (p *prepared) named(ctx context.Context) {
+	p.hostName = nameOnHost(ctx, p.name)
+	for i := range p.want {
+		if w := &p.want[i]; w.Key == plan.HostNS && w.Network != "" {
+			w.Network = p.hostName
+			for j := range w.Ifaces {
+				w.Ifaces[j].Owner = p.hostName
+			}
+		}
+	}
+}
+
 // openOnHost adds the host to what is wanted where it is not listed and the network had
 // something there before, which the sandboxes say that are locked and read.
 func (p *prepared) openOnHost(ctx context.Context, write bool) error {
 	if slices.ContainsFunc(p.want, func(w plan.Sandbox) bool { return w.Key == plan.HostNS }) || !p.hadOnHost() {
 		return nil
 	}
-	p.want = append(p.want, plan.Sandbox{Key: plan.HostNS, Network: p.name, Prune: true})
+	p.want = append(p.want, plan.Sandbox{Key: plan.HostNS, Network: p.hostName, Prune: true})
 	if write {
 		if err := p.locks.take(ctx, base.HostKey()); err != nil {
 			return err
@@ -103,7 +133,8 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 	if err != nil {
 		return nil, err
 	}
-	s, err := readOnHost(ctx, host.conn, d.name, nil)
+	name := nameOnHost(ctx, d.name)
+	s, err := readOnHost(ctx, host.conn, name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -113,16 +144,16 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 		}
 	}
 	if len(s.Masq) > 0 || s.MasqOdd {
-		table := plan.TableOf(d.name)
+		table := plan.TableOf(name)
 		ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Masquerade{Table: table}, Undo: []plan.Op{{NS: plan.HostNS, Do: plan.Masquerade{Table: table, Set: s.Masq}}}})
 	}
 	for _, path := range plan.Forwards {
-		for _, x := range s.PutBack(d.name, path) {
+		for _, x := range s.PutBack(name, path) {
 			ops = append(ops, plan.Op{NS: plan.HostNS, Do: plan.Sysctl{Setting: plan.Setting{Path: x.Path, Value: x.Value}}})
 		}
 	}
 	for _, n := range s.Notes {
-		if n.Network == d.name {
+		if n.Network == name {
 			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: "lo", Do: plan.DelAltName{Index: 1, Names: n.Names}, Quiet: true,
 				Undo: []plan.Op{{NS: plan.HostNS, Dev: "lo", Do: plan.NewAltName{Index: 1, Names: n.Names}}}})
 		}

@@ -51,7 +51,7 @@ func Export(ctx context.Context, names ...string) (net want.Network, err error) 
 		net.Name = "" // to Apply, the others would be those that it does not list any more
 	}
 	if onHost && net.Name != "" {
-		s, err := standsOnHost(ctx, net.Name)
+		s, err := standsOnHost(ctx, nameOnHost(ctx, net.Name))
 		if err != nil {
 			return net, fail("read what the network has on the host", "", "", err)
 		}
