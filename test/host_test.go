@@ -201,6 +201,17 @@ func TestHostForwarding(t *testing.T) {
 	_, err = osl.Down(t.Context(), osl.Network{Name: "ha"})
 	must(t, err)
 	same(t, "the host's settings", before, look)
+	// Of a host that forwards already it is known as well who asks for it.
+	set("ipv4/ip_forward", "1")
+	settles(t, hostNet("ha", "10.130", want(both[0])))
+	if net, err := osl.Export(t.Context(), "ha"); err != nil || net.Sandboxes[0].Sysctls[both[0]] != "1" {
+		t.Errorf("the network as it stands: %v, %v", net, err)
+	}
+	_, err = osl.Down(t.Context(), osl.Network{Name: "ha"})
+	must(t, err)
+	if !on(paths[0]) {
+		t.Error("a host that forwarded does not any more")
+	}
 	for name, value := range map[string]string{"ipv4.ip_forward": "0", "ipv4.conf.all.rp_filter": "1"} {
 		if _, err := osl.Apply(t.Context(), hostNet("ha", "10.130", func(h *osl.Spec) { h.Sysctls = map[string]string{name: value} })); !errors.Is(err, osl.ErrInvalid) {
 			t.Errorf("%s=%s: %v", name, value, err)

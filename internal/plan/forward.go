@@ -79,6 +79,9 @@ func (b *builder) forwarding(w *Sandbox, s *State) {
 				}
 			}
 		}
+		if old, known := s.Settings[x.Path]; was == nil && known { // it is so already, and was asked for
+			was = []Step{{Path: x.Path, Value: old}}
+		}
 		steps = append(steps, was...)
 	}
 	for _, path := range Forwards {
