@@ -33,11 +33,15 @@ func (a *app) versionCommand() *cobra.Command {
 				Version string `json:"version"`
 				Go      string `json:"go"`
 				System  string `json:"system"`
-			}{"unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-				v.Version = info.Main.Version
-			}
+			}{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			return a.print(v, func(w io.Writer) { fmt.Fprintf(w, "osl %s (%s, %s)\n", v.Version, v.Go, v.System) })
 		},
 	}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/seed59451c2b/osl/internal/base"
+	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/rootless"
 	"github.com/seed59451c2b/osl/internal/shell"
 )
@@ -41,6 +43,35 @@ func wrongCount(cmd *cobra.Command, words string, args []string) error {
 		given = "given: " + strings.Join(args, " ")
 	}
 	return usagef("%s needs %s, %s; see %s --help", cmd.CommandPath(), words, given, cmd.CommandPath())
+}
+
+// verbsOnly is for a command of commands, which is not runnable by itself: without it a
+// misspelt one shows help and succeeds.
+func verbsOnly(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var verbs []string
+		for _, c := range cmd.Commands() {
+			verbs = append(verbs, c.Name())
+		}
+		return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), near.Hint(args[0], verbs))
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// wrongFlag says which flag was meant.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	hint := ""
+	if name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if n := near.Name(name, names); n != "" {
+			hint = "; did you mean --" + n + "?"
+		}
+	}
+	return usagef("%w; see %s --help%s", err, cmd.CommandPath(), hint)
 }
 
 func (a *app) dryRunFlag(cmd *cobra.Command) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/check"
+	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netfile"
 )
 
@@ -36,6 +37,9 @@ func (a *app) runChecks(ctx context.Context, checks []osl.Check) []check.Result 
 }
 
 func checkTable(w io.Writer, results []check.Result) {
+	if len(results) == 0 {
+		return
+	}
 	var rows [][]string
 	for _, r := range results {
 		took := time.Duration(r.Seconds * float64(time.Second))
@@ -59,8 +63,15 @@ func shorten(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// verdict is an error if a check did not pass.
-func verdict(results []check.Result, advice string) error {
+// verdict is an error if a check did not pass, or could not be tried since ctx ended.
+func verdict(ctx context.Context, results []check.Result, advice string) error {
+	if ctx.Err() != nil && len(results) > 0 {
+		text := "the checks were not tried to their end; " + advice
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return fault.Worded(text, ctx.Err())
+		}
+		return errors.New(text) // no context.Canceled: something was changed
+	}
 	failed := 0
 	for _, r := range results {
 		if !r.Passed {
@@ -96,6 +107,9 @@ func isUp(f *netfile.File, paths []string) error {
 func foreign(ctx context.Context, checks []osl.Check, results []check.Result) error {
 	var errs []error
 	seen := map[string]bool{osl.HostName: true}
+	if ctx.Err() != nil {
+		return nil
+	}
 	for i, r := range results {
 		for _, name := range []string{checks[i].From, checks[i].To} {
 			if r.Passed || name == "" || seen[name] {

@@ -88,23 +88,45 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.begin,
+		Version:           version(),
 	}
+	root.SetVersionTemplate("osl {{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "table", "format of the output: table, json or yaml")
 	f.StringVar(&a.base, "base", defaultBase(), "base path: sandboxes are at PATH/netns/NAME (also $"+rootless.BaseEnv+")")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to standard error")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up, and undo, after this time, such as 30s; 0 is never")
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.diffCommand(), a.checkCommand(),
 		a.createCommand(), a.rmCommand(), a.lsCommand(), a.inspectCommand(),
 		a.execCommand(), a.linkCommand(), a.recoverCommand(),
 		a.exportCommand(), a.importCommand(), a.ociCommand(), a.schemaCommand(), a.versionCommand(),
 	)
+	// Those which cobra adds of itself show help for what there is not, and succeed.
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				_, _, err := root.Find(args)
+				return err
+			}
+		case "completion":
+			verbsOnly(c)
+		}
+		c.SuggestFor = called[c.Name()]
+	}
 	return root
+}
+
+// called are what other programs call the verbs.
+var called = map[string][]string{
+	"up": {"apply", "start", "deploy", "run"}, "down": {"stop", "destroy", "teardown"}, "diff": {"plan", "status", "validate"}, "check": {"test"},
+	"create": {"add", "new"}, "rm": {"del", "delete", "remove"}, "inspect": {"show", "describe", "get"}, "exec": {"enter", "shell", "sh"},
+	"ls": {"ps"}, "recover": {"repair", "clean", "cleanup", "prune"}, "export": {"save", "dump"}, "import": {"convert"},
 }
 
 // kernel marks the verbs that work on the kernel: they need rights, or

@@ -43,6 +43,12 @@ func TestWrongUsage(t *testing.T) {
 	for _, x := range []struct{ args, want string }{
 		{"upp file", "unknown command"},
 		{"link ad a b", "unknown command"},
+		{"help foo", "unknown command"},
+		{"completion foo", "unknown command"},
+		{"destroy x", "; did you mean down?"},
+		{"up --no-chekc x", "did you mean --no-check?"},
+		{"create a a", "given twice"},
+		{"link add a e --mtu 1e3", "a whole number, decimal"},
 		{"up", "needs FILE…, nothing was given"},
 		{"ls a", "takes no arguments"},
 		{"exec a", "needs NAME -- COMMAND"},
@@ -262,6 +268,7 @@ func TestExec(t *testing.T) {
 	defer runOSL(t, "rm", "a")
 	want(t, 128+9, nil, "exec", "a", "--", "sh", "-c", "kill -9 $$")
 	want(t, 126, []string{"permission denied"}, "exec", "a", "/etc/passwd")
+	want(t, 126, []string{"is a directory"}, "exec", "a", "/tmp")
 	want(t, exitDone, []string{"lo "}, "exec", "a", "ip", "-brief", "link") // its own flags, without --
 	want(t, 128+15, []string{"deadline"}, "exec", "--timeout", "200ms", "a", "sleep", "60")
 	if out := want(t, exitDone, nil, "exec", "a", "--", "readlink", "/proc/self/ns/net"); out == sh(t, "readlink /proc/self/ns/net") {
@@ -327,6 +334,64 @@ func interruptedUp(t *testing.T, signal syscall.Signal, code int) {
 	}
 	if err := c.Wait(); c.ProcessState.ExitCode() != code || time.Since(begin) > 30*time.Second {
 		t.Errorf("got %v after %v", err, time.Since(begin))
+	}
+}
+
+// Who interrupts the checks of a network has it, and is told so.
+func TestInterruptedChecks(t *testing.T) {
+	file := netFile(t, "sandboxes: [{name: b}]\nchecks: [{from: b, udp: \"127.0.0.1:9\", timeout: 1m}]\n")
+	defer runOSL(t, "down", file)
+	want(t, exitDone, nil, "up", "--no-check", file)
+	ns, err := osl.Open(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	for verb, says := range map[string]string{"up": "the network stays up; take it down with: osl down", "check": "see what is there with: osl diff"} {
+		silent, err := ns.ListenPacket(t.Context(), "udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var errs bytes.Buffer
+		c := exec.Command(self(t), verb, file)
+		c.Env, c.Stderr = append(os.Environ(), asCommand+"=1"), &errs
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := silent.ReadFrom(make([]byte, 100)); err != nil { // the check has begun
+			t.Fatal(err)
+		}
+		if err := c.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		text := "osl: " + verb + ": interrupted (SIGINT): the checks were not tried to their end; " + says
+		if err := c.Wait(); c.ProcessState.ExitCode() != 130 || !strings.Contains(errs.String(), text) || strings.Contains(errs.String(), "nothing was changed") {
+			t.Errorf("%v: %s", err, errs.String())
+		}
+		if err := silent.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A number of a flag is decimal, whatever it begins with, and a route may be one host.
+func TestFlagsOfLinkAdd(t *testing.T) {
+	want(t, exitDone, nil, "create", "a")
+	defer runOSL(t, "rm", "a")
+	want(t, exitDone, nil, "link", "add", "a", "e", "--type", "bridge", "--mtu", "01400", "--route", "10.9.9.9")
+	if out := want(t, exitDone, nil, "inspect", "a"); !strings.Contains(out, " 1400 ") || !strings.Contains(out, "10.9.9.9/32") {
+		t.Errorf("got:\n%s", out)
+	}
+	want(t, exitFailed, []string{`network "a", but a sandbox; osl rm a removes it`}, "down", "a")
+}
+
+// What there is not to check is said, and no more.
+func TestNoChecks(t *testing.T) {
+	file := netFile(t, "sandboxes: [{name: a}]\n")
+	defer runOSL(t, "down", file)
+	want(t, exitDone, nil, "up", file)
+	if code, out, errs := runOSL(t, "check", file); code != exitDone || out != "" || errs != "there are no checks in "+file+"\n" {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 }
 

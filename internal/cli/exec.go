@@ -26,15 +26,16 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec NAME -- COMMAND...",
 		Short: "Run a command inside a sandbox",
 		Long: `Run a command inside a sandbox, or with the name host beside them where osl
-works, which without root is a namespace of the user's own; and exit with its exit code: 128 and the
-signal's number if a signal ended it, 127 if there is no such command. As root osl
-becomes the command; a signal that ends it ends osl. Without, osl waits for it, and
-passes SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 on.
+works, which without root is a namespace of the user's own; and exit with its
+exit code: 128 and the signal's number if a signal ended it, 127 if there is no
+such command, 126 if it can not be run. As root osl becomes the command; a
+signal that ends it ends osl. Without, osl waits for it, and passes SIGTERM,
+SIGHUP, SIGUSR1 and SIGUSR2 on.
 
 As with ip netns exec, /sys shows the sandbox's network, and the files of
-/etc/netns/NAME are over those of /etc, in a mount namespace of the command's own: what
-it mounts, such as a sandbox that it makes, ends with it. With the name host it has
-the mounts that osl has.`,
+/etc/netns/NAME are over those of /etc, in a mount namespace of the command's
+own: what it mounts, such as a sandbox that it makes, ends with it. With the
+name host it has the mounts that osl has.`,
 		Example: "  osl exec web -- ip -brief address",
 		Args:    atLeast(2, "NAME -- COMMAND"), Annotations: keepSignals,
 		ValidArgsFunction: a.completeName,
@@ -106,7 +107,7 @@ func notStarted(err error) error {
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		code = exitNotFound
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EISDIR):
 		code = exitNotExecutable
 	}
 	return exitError{code, err.Error()}

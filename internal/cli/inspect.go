@@ -21,7 +21,11 @@ func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect NAME",
 		Short: "Show what is in a sandbox, or what osl has on the host",
-		Args:  exactly(1, "NAME"), Annotations: kernel,
+		Long: `Show what is in a sandbox: interfaces and their settings, routes, rules,
+neighbors, whose they are, and of which network the sandbox is. With the name
+host it shows the host, and what of it osl made.`,
+		Example: "  osl inspect web\n  osl inspect host -o json",
+		Args:    exactly(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 			names, how := a.completeName(cmd, args, prefix)
 			if len(args) == 0 && strings.HasPrefix(osl.HostName, prefix) {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,20 +22,8 @@ func (a *app) linkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "link",
 		Short: "Add interfaces to a sandbox, and remove them",
-		// Not runnable by itself: without this, a misspelt verb shows help and
-		// succeeds.
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			var verbs []string
-			for _, c := range cmd.Commands() {
-				verbs = append(verbs, c.Name())
-			}
-			return usagef("unknown command %q for %q%s", args[0], "osl link", near.Hint(args[0], verbs))
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	verbsOnly(cmd)
 	cmd.AddCommand(a.linkAddCommand(), a.linkRmCommand())
 	return cmd
 }
@@ -88,14 +78,29 @@ type linkFlags struct {
 	learning                   bool
 }
 
+// decimal is a number of a flag. Without it 01400 would be 768.
+type decimal int
+
+func (d *decimal) String() string { return strconv.Itoa(int(*d)) }
+func (d *decimal) Type() string   { return "int" }
+
+func (d *decimal) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n != int(int32(n)) {
+		return errors.New("it is a whole number, decimal")
+	}
+	*d = decimal(n)
+	return nil
+}
+
 func (l *linkFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	s := &l.spec
 	f.StringVar(&s.Type, "type", "", "what to make: "+strings.Join(plan.KindNames(), ", "))
 	f.StringVar(&s.Source, "source", "", "link of the host to move in")
 	f.StringVar(&l.mac, "mac", "", "hardware address")
-	f.IntVar(&s.MTU, "mtu", 0, "MTU in bytes; 0 leaves it")
-	f.IntVar(&l.txQueueLen, "txqueuelen", 0, "transmit queue in packets")
+	f.Var((*decimal)(&s.MTU), "mtu", "MTU in bytes; 0 leaves it")
+	f.Var((*decimal)(&l.txQueueLen), "txqueuelen", "transmit queue in packets")
 	f.StringSliceVar(&l.addresses, "address", nil, "address with prefix length; can be repeated")
 	f.StringSliceVar(&l.aliases, "alias", nil, "further address, such as a virtual service's; can be repeated")
 	f.StringSliceVar(&l.routes, "route", nil, "network that is reached through the interface; can be repeated")
@@ -117,28 +122,28 @@ func (l *linkFlags) kind(cmd *cobra.Command) {
 	s := &l.spec
 	f.StringVar(&s.Mode, "mode", "", "mode: "+strings.Join(plan.WordsOf("mode"), ", "))
 	f.StringVar(&s.Flags, "flags", "", "flags of an ipvlan: bridge, private or vepa")
-	f.IntVar(&s.VLAN, "vlan", 0, "tag of a vlan, 1 to 4094")
+	f.Var((*decimal)(&s.VLAN), "vlan", "tag of a vlan, 1 to 4094")
 	f.StringVar(&s.Protocol, "protocol", "", "protocol of a vlan: 802.1Q or 802.1ad")
 	f.StringToStringVar(&s.IngressQoSMap, "ingress-qos-map", nil, "priorities of a vlan's tags to those of packets, such as 3=5")
 	f.StringToStringVar(&s.EgressQoSMap, "egress-qos-map", nil, "priorities of packets to those of a vlan's tags, such as 5=3")
-	f.IntVar(&s.Table, "table", 0, "routing table of a vrf")
-	f.IntVar(&s.MIIMon, "miimon", 0, "how often a bond looks at its ports, in milliseconds")
-	f.IntVar(&s.VNI, "vni", 0, "network identifier of a vxlan or geneve")
+	f.Var((*decimal)(&s.Table), "table", "routing table of a vrf")
+	f.Var((*decimal)(&s.MIIMon), "miimon", "how often a bond looks at its ports, in milliseconds")
+	f.Var((*decimal)(&s.VNI), "vni", "network identifier of a vxlan or geneve")
 	f.StringVar(&l.local, "local", "", "own address of a tunnel")
 	f.StringVar(&l.remote, "remote", "", "other end of a tunnel, or multicast group of a vxlan")
-	f.IntVar(&s.Port, "port", 0, "UDP port of a vxlan or geneve; 0 is 4789 and 6081")
-	f.IntVar(&s.Key, "key", 0, "key of a gre and its kin")
-	f.IntVar(&s.TTL, "ttl", 0, "TTL of a tunnel")
-	f.IntVar(&s.TOS, "tos", 0, "TOS of a tunnel")
+	f.Var((*decimal)(&s.Port), "port", "UDP port of a vxlan or geneve; 0 is 4789 and 6081")
+	f.Var((*decimal)(&s.Key), "key", "key of a gre and its kin")
+	f.Var((*decimal)(&s.TTL), "ttl", "TTL of a tunnel")
+	f.Var((*decimal)(&s.TOS), "tos", "TOS of a tunnel")
 	f.BoolVar(&l.learning, "learning", true, "whether a vxlan learns addresses")
 	f.StringVar(&s.Policy, "policy", "", "policy of a netkit: forward or blackhole")
 	f.StringVar(&s.PeerPolicy, "peer-policy", "", "policy of a netkit's other end")
-	f.IntVar(&l.owner, "owner", 0, "number of the user that may open a tun or tap")
-	f.IntVar(&l.ownerGroup, "owner-group", 0, "number of the group that may open a tun or tap")
+	f.Var((*decimal)(&l.owner), "owner", "number of the user that may open a tun or tap")
+	f.Var((*decimal)(&l.ownerGroup), "owner-group", "number of the group that may open a tun or tap")
 	f.BoolVar(&s.MultiQueue, "multi-queue", false, "a tun or tap with several queues")
 	f.BoolVar(&s.VNetHdr, "vnet-hdr", false, "a tun or tap with virtio's header")
-	f.IntVar(&s.NumTxQueues, "numtxqueues", 0, "transmit queues of a veth or ifb")
-	f.IntVar(&s.NumRxQueues, "numrxqueues", 0, "receive queues of a veth or ifb")
+	f.Var((*decimal)(&s.NumTxQueues), "numtxqueues", "transmit queues of a veth or ifb")
+	f.Var((*decimal)(&s.NumRxQueues), "numrxqueues", "receive queues of a veth or ifb")
 }
 
 // interfaceSpec returns what the flags say.
@@ -172,6 +177,9 @@ func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.Interfac
 				continue
 			}
 			p, err := netip.ParsePrefix(t)
+			if ip, is := netip.ParseAddr(t); is == nil && ip.Zone() == "" && x.flag == "route" { // as in a file
+				p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+			}
 			if err != nil {
 				return s, usagef("--%s %s: write an address with a prefix length, 10.0.0.2/24 or fd10::2/64", x.flag, t)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/check"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/netfile"
+	"github.com/seed59451c2b/osl/internal/shell"
 )
 
 func (a *app) upCommand() *cobra.Command {
@@ -96,6 +97,15 @@ func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
 		// Who ended them without osl left the file of its locks, which goes with that.
 		_, _ = osl.Down(ctx, osl.Network{Name: arg})
 	}
+	for _, e := range entries {
+		if e.Name == arg {
+			of := ""
+			if e.Network != "" {
+				of = fmt.Sprintf(" of the network %q, which osl down %s takes down", e.Network, shell.Quote(e.Network))
+			}
+			return false, fmt.Errorf("there is neither a file nor a network %q, but a sandbox%s; osl rm %s removes it alone", arg, of, shell.Quote(arg))
+		}
+	}
 	return false, fmt.Errorf("there is neither a file nor a network %q: osl ls shows the networks that stand%s", arg, near.Hint(arg, names))
 }
 
@@ -137,9 +147,12 @@ func (a *app) checkCommand() *cobra.Command {
 			if err := isUp(f, args); err != nil {
 				return err
 			}
+			if len(f.Checks) == 0 {
+				a.note("there are no checks in %s", strings.Join(args, ", "))
+			}
 			results := a.runChecks(cmd.Context(), f.Checks)
 			err = a.print(results, func(w io.Writer) { checkTable(w, results) })
-			return errors.Join(err, verdict(results, "see what is there with: osl diff "+quoted(args)), foreign(cmd.Context(), f.Checks, results))
+			return errors.Join(err, verdict(cmd.Context(), results, "see what is there with: osl diff "+quoted(args)), foreign(cmd.Context(), f.Checks, results))
 		},
 	}
 }
@@ -204,7 +217,7 @@ func (a *app) up(ctx context.Context, paths []string, noCheck, files bool) error
 	if slices.Contains(paths, "-") {
 		down = "osl down FILE, or osl rm NAME…"
 	}
-	return errors.Join(err, failed, verdict(done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))
+	return errors.Join(err, failed, verdict(ctx, done.Checks, "the network stays up; take it down with: "+down), foreign(ctx, f.Checks, done.Checks))
 }
 
 // summary says in a line what was done, and shows the commands where they are

@@ -63,7 +63,7 @@ func (a *app) report(err error) int {
 	switch {
 	case text == "":
 		return code
-	case ended != 0 && errors.Is(err, context.Canceled):
+	case ended != 0:
 		text = a.stopped(err, syscall.Signal(ended))
 	case errors.Is(err, context.Canceled):
 		text = "interrupted: " + text
@@ -160,8 +160,9 @@ func oneLine(text string) string {
 
 // limit says, of an error met without root, what a user namespace can't do.
 func (a *app) limit(err error) string {
+	var usage usageError
 	switch {
-	case a.session == nil:
+	case a.session == nil, errors.As(err, &usage): // a file that can not be read is one for any user
 	case errors.Is(err, osl.ErrPermission), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return "; without root, osl works in a user namespace of yours, which has no rights beyond it: run osl as root for this"
 	case a.wantsIn && errors.Is(err, osl.ErrNotFound):

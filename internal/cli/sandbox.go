@@ -34,6 +34,11 @@ path; a path with a slash is the key itself.`,
 }
 
 func (a *app) create(ctx context.Context, names []string) error {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return usagef("create %s: it is given twice", name)
+		}
+	}
 	if a.dryRun {
 		return a.planCreate(ctx, names)
 	}

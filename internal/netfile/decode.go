@@ -233,7 +233,7 @@ func (d *decoder) structure(n ast.Node, under []layer, v reflect.Value, path str
 	known := fields(v.Type())
 	entries, ok := d.layered(n, under)
 	if !ok {
-		d.fail(n, "expected %s with fields such as %q, found %s", what(v.Type()), telling(known), describe(n))
+		d.fail(n, "expected %s with fields such as %q, found %s%s", what(v.Type()), telling(known), describe(n), noMapping(n, known))
 		return
 	}
 	if more := d.beneath(v.Type(), entries); len(more) > 0 {
@@ -262,6 +262,22 @@ func (d *decoder) structure(n ast.Node, under []layer, v reflect.Value, path str
 			d.fail(n, "%s needs a field %q", what(v.Type()), f.name)
 		}
 	}
+}
+
+// noMapping says why a value that begins with a field is no mapping.
+func noMapping(n ast.Node, known []field) string {
+	text, ok := n.(*ast.StringNode)
+	if !ok {
+		return ""
+	}
+	name, rest, colon := strings.Cut(text.Value, ":")
+	if !colon {
+		name, rest, _ = strings.Cut(text.Value, " ")
+	}
+	if rest == "" || find(known, name) == nil {
+		return ""
+	}
+	return fmt.Sprintf("; a field ends with a colon and a blank: %s: %s", name, strings.TrimSpace(rest))
 }
 
 func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more ...string) {

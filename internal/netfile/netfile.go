@@ -167,7 +167,7 @@ func (s *source) parse(text []byte) error {
 	var bad yaml.Error
 	if errors.As(err, &bad) {
 		pos := bad.GetToken().Position
-		return s.problem(*pos, "%s", bad.GetMessage())
+		return s.problem(*pos, "%s", inWords(bad.GetMessage()))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
@@ -179,6 +179,25 @@ func (s *source) parse(text []byte) error {
 		}
 	}
 	return fmt.Errorf("%s is empty: a network file has at least a list \"sandboxes\"", s.name)
+}
+
+// twice is what the parser says of a name that stands twice in a mapping.
+var twice = pattern(`^mapping key "(.*)" already defined at \[(\d+):\d+\]$`)
+
+// inWords says what the parser says so that a person knows what to do.
+func inWords(text string) string {
+	if m := twice().FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("%q is there twice, first in line %s", m[1], m[2])
+	}
+	for _, x := range [...][2]string{
+		{"found character '\t' that cannot start any token", "a tab, where YAML has blanks: it indents by these alone"},
+		{"value is not allowed in this context", "this does not belong here: what is of one mapping or list begins in the same column"},
+	} {
+		if strings.HasPrefix(text, x[0]) {
+			return x[1]
+		}
+	}
+	return text
 }
 
 // checkShape refuses more than one document, absurd depth, and what the lexer gets wrong.

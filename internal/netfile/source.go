@@ -60,6 +60,9 @@ func readFile(path string) ([]byte, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, unread(path, err)
 	}
+	if info.IsDir() {
+		return nil, nil, fmt.Errorf("%s is a directory: give the files in it that are the network", path)
+	}
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is no regular file; to read from a pipe, give - as the file", path)
 	}
