@@ -199,6 +199,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	if p.want, err = net.Plan(keysOf(ctx)); err != nil {
 		return err
 	}
+	for i := range p.want {
+		p.want[i].Prune = p.want[i].Prune && !p.part // what else is there stays
+	}
 	p.name = net.Name
 	p.named(ctx)
 	if write && !p.part {

@@ -74,7 +74,6 @@ func add(ctx context.Context, net want.Network, really bool, spaces ...*Namespac
 		return nil, err
 	}
 	for i := range p.want {
-		p.want[i].Prune = false
 		st := p.have[p.want[i].Key]
 		if st == nil {
 			return nil, fmt.Errorf("%w: there is no sandbox %s", fault.ErrNotFound, p.want[i].Key)
