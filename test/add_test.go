@@ -93,3 +93,36 @@ func TestAddBesideWhatIsThere(t *testing.T) {
 		t.Errorf("a sandbox that is not there: %v", err)
 	}
 }
+
+// Add makes a pair of which both ends are on the host, the one a port of a bridge there.
+func TestAddOnTheHost(t *testing.T) {
+	begin(t)
+	host, err := osl.NewSandbox(osl.HostName, false, false)
+	must(t, err)
+	h := host.(*osl.Namespace)
+	defer h.Close()
+	br, end, port := name("br"), name("gw"), name("po")
+	must(t, h.AddLink(t.Context(), osl.InterfaceSpec{Name: br, Type: "bridge"}))
+	defer func() { must(t, h.RemoveLink(t.Context(), br)) }()
+	before := snapshot(t, "")
+	net := osl.Network{
+		Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{
+			{Name: end, Aliases: []netip.Prefix{netip.MustParsePrefix("10.92.0.1/24"), netip.MustParsePrefix("2001:db8:92::1/64")}, Note: "gate"}, {Name: port, Master: br}}}},
+		Links: []osl.Link{{{Sandbox: osl.HostName, Interface: end}, {Sandbox: osl.HostName, Interface: port}}},
+	}
+	must(t, osl.Add(t.Context(), net))
+	e, p, b := needLink(t, "", end), needLink(t, "", port), needLink(t, "", br)
+	if e.Attrs().ParentIndex != p.Attrs().Index || p.Attrs().MasterIndex != b.Attrs().Index || e.Type() != "veth" {
+		t.Errorf("made were %+v and %+v", e.Attrs(), p.Attrs())
+	}
+	x, err := h.Interface(t.Context(), end)
+	must(t, err)
+	if x.Note != "gate" || len(x.Aliases) != 2 {
+		t.Errorf("it is %+v", x)
+	}
+	if err := osl.Add(t.Context(), net); !errors.Is(err, osl.ErrNameInUse) {
+		t.Errorf("a second one: %v", err)
+	}
+	must(t, h.RemoveLink(t.Context(), end))
+	same(t, "the host", before, func() []string { return snapshot(t, "") })
+}

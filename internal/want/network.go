@@ -243,7 +243,7 @@ func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, 
 	if l[0].Sandbox == HostName {
 		l[0], l[1], ends[0], ends[1] = l[1], l[0], ends[1], ends[0]
 	}
-	if l[0].Sandbox == HostName {
+	if l[0].Sandbox == HostName && !all {
 		return fault.Invalidf("both ends are on the host")
 	}
 	var at [2]plan.End
