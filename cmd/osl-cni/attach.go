@@ -63,6 +63,8 @@ type attachment struct {
 	host   *osl.Namespace
 	result *current.Result
 	end    string // the name of the host's end of a veth
+
+	brought brought // by a link of the host
 }
 
 // open opens the host, and the container's namespace.
@@ -160,7 +162,10 @@ func (a *attachment) attach(m *mode) (r *current.Result, err error) {
 	} else if !gone(err) {
 		return nil, err
 	}
-	lease := &current.Result{}
+	lease, err := a.c.handedDown()
+	if err != nil {
+		return nil, err
+	}
 	first := m.early || slices.Contains(early, a.c.IPAM.Type)
 	done := false // the interface is there
 	defer func() {
@@ -333,6 +338,11 @@ func prefixOf(n net.IPNet) (netip.Prefix, error) {
 		ones -= 96
 	}
 	return netip.PrefixFrom(ip, ones), nil
+}
+
+// ipNet is a prefix as CNI's results have it.
+func ipNet(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 func has(list []netip.Prefix, p netip.Prefix) bool { return slices.Contains(list, p) }

@@ -54,8 +54,6 @@ func validBridge(c *conf) error {
 		return invalid("cannot set hairpin mode and promiscuous mode at the same time")
 	case c.VLAN < 0 || c.VLAN > 4094:
 		return invalid("invalid VLAN ID %d (must be between 0 and 4094)", c.VLAN)
-	case c.VLAN != 0 && c.IsGW:
-		return lacking("isGateway on a vlan of a bridge")
 	case c.EnableDAD:
 		return lacking("enabledad")
 	case c.MACSpoofCheck:
@@ -132,9 +130,19 @@ func planBridge(a *attachment, lease *current.Result) (net osl.Network, err erro
 	if err != nil {
 		return net, err
 	}
-	br, err := a.bridge(gateways)
+	ofBridge := gateways
+	if a.c.VLAN != 0 {
+		ofBridge = nil
+	}
+	br, err := a.bridge(ofBridge)
 	if err != nil {
 		return net, err
+	}
+	var inVLAN *osl.InterfaceStatus
+	if a.c.VLAN != 0 && len(gateways) > 0 {
+		if inVLAN, err = a.vlanGateway(gateways); err != nil {
+			return net, err
+		}
 	}
 	if err := a.forward(gateways); err != nil {
 		return net, err
@@ -151,6 +159,9 @@ func planBridge(a *attachment, lease *current.Result) (net osl.Network, err erro
 		a.result.Interfaces = []*current.Interface{{Name: br.Name, Mac: br.MAC.String()}, {Name: a.end, Mac: mac.String()}}
 		net = a.veth(osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), Master: br.Name, BridgePort: a.c.port(), Note: f.Note})
 		a.inContainer(([]byte)(f.MAC), lease)
+	}
+	if inVLAN != nil && len(a.result.Interfaces) == 3 {
+		a.result.Interfaces = append(a.result.Interfaces, &current.Interface{Name: inVLAN.Name, Mac: inVLAN.MAC.String()})
 	}
 	for _, ip := range lease.IPs {
 		ip.Interface = current.Int(2)
@@ -213,7 +224,7 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 				return nil, err
 			}
 			continue
-		case br.Origin == "" && a.c.IsGW:
+		case br.Origin == "" && a.c.IsGW && a.c.VLAN == 0:
 			return a.takeOver(br, gateways)
 		case a.c.PromiscMode && !br.Promisc:
 			if err := a.host.AddLink(a.ctx, osl.InterfaceSpec{Name: name, Promisc: &a.c.PromiscMode}); err != nil {

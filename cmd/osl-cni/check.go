@@ -189,6 +189,11 @@ func confirmBridge(a *attachment, prev *current.Result) error {
 	if !a.c.IsGW {
 		return nil
 	}
+	if a.c.VLAN != 0 {
+		if br, err = a.host.Interface(a.ctx, a.c.vlanLink()); err != nil {
+			return differs("the interface %s, the gateway of the vlan, is not there", a.c.vlanLink())
+		}
+	}
 	for _, ip := range prev.IPs {
 		g, ok := addrOf(ip.Gateway)
 		p, err := prefixOf(ip.Address)
@@ -196,7 +201,7 @@ func confirmBridge(a *attachment, prev *current.Result) error {
 			return err
 		}
 		if g := netip.PrefixFrom(g, p.Bits()); ok && !has(br.Addresses, g) && !has(br.Aliases, g) {
-			return differs("the bridge %s has not got the address %v", a.c.BrName, g)
+			return differs("%s has not got the address %v", br.Name, g)
 		}
 	}
 	return nil

@@ -134,10 +134,11 @@ func first(list ...string) string {
 
 // prev returns prevResult, nil if there is none.
 func (c *conf) prev() (*current.Result, error) {
-	if c.RawPrevResult == nil {
+	if c.RawPrevResult == nil && c.PrevResult == nil {
 		return nil, nil
 	}
-	if err := version.ParsePrevResult(&c.PluginConf); err != nil {
+	if c.PrevResult != nil { // that was done
+	} else if err := version.ParsePrevResult(&c.PluginConf); err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "prevResult can not be read", err.Error())
 	}
 	r, err := current.NewResultFromResult(c.PrevResult)

@@ -99,6 +99,11 @@ func (c *conf) takeInside(ctx context.Context, args *skel.CmdArgs, n *osl.Namesp
 			return false, err
 		}
 	}
+	if c.Brings {
+		if err := dropBrought(ctx, n, args.IfName, c.owner(args)); err != nil {
+			return false, err
+		}
+	}
 	if there, err = takeFrom(ctx, n, args.IfName, c.owner(args)); err != nil || c.VRFName == "" {
 		return there, err
 	}
@@ -146,6 +151,9 @@ func collect(args *skel.CmdArgs) error {
 			}
 			if inside && c.SBR != nil {
 				failed = errors.Join(failed, dropRules(ctx, n, st, sourcesOf(st, x.Name, x.Note, nil)))
+			}
+			if inside && c.Brings {
+				failed = errors.Join(failed, dropBrought(ctx, n, x.Name, x.Note))
 			}
 			if err := n.RemoveLink(ctx, x.Name); err != nil && !gone(err) {
 				failed = errors.Join(failed, err)

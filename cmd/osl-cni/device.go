@@ -19,6 +19,8 @@ type deviceConf struct {
 	HWAddr     string `json:"hwaddr"`
 	KernelPath string `json:"kernelpath"`
 	PCIAddr    string `json:"pciBusID"`
+	// Brings says that the addresses, routes and rules of the link come along.
+	Brings bool `json:"useInterfaceNetwork"`
 }
 
 var deviceMode = &mode{valid: validDevice, plan: planDevice}
@@ -36,13 +38,22 @@ func planDevice(a *attachment, lease *current.Result) (net osl.Network, err erro
 	if err != nil {
 		return net, err
 	}
-	if a.result.Interfaces == nil {
+	done := a.result.Interfaces != nil
+	if !done {
 		if f.Source, err = a.device(); err != nil {
 			return net, err
 		}
+		if a.c.Brings {
+			if a.brought, err = a.broughtBy(f.Source); err != nil {
+				return net, err
+			}
+		}
 		a.inContainer(([]byte)(f.MAC), lease)
 	}
-	return a.only(f, lease)
+	if net, err = a.only(f, lease); err == nil {
+		a.brought.add(&net.Sandboxes[0], lease, done)
+	}
+	return net, err
 }
 
 // device finds the link that the configuration or the runtime names.

@@ -55,6 +55,16 @@ func (c *conf) lease(args *skel.CmdArgs) (*current.Result, error) {
 	return lease, err
 }
 
+// handedDown is what the plugin before it in the chain says, for an ipvlan that has no
+// IPAM of its own; else it is empty, and never nil.
+func (c *conf) handedDown() (*current.Result, error) {
+	prev, err := c.prev()
+	if c.kind != "ipvlan" || c.IPAM.Type != "" || prev == nil || err != nil {
+		return &current.Result{}, err
+	}
+	return &current.Result{IPs: prev.IPs, Routes: prev.Routes, DNS: prev.DNS}, nil
+}
+
 // release gives the addresses back.
 func (c *conf) release(args *skel.CmdArgs) error { return c.ask("DEL", args) }
 

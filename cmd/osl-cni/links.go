@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -80,30 +81,56 @@ func planOf(kind string) func(a *attachment, lease *current.Result) (osl.Network
 // below says what a link is on: the one that the configuration names, on the host or
 // in the container, or the host's that has the default route.
 func (a *attachment) below(f *osl.InterfaceSpec) error {
+	if f.Type != "macvlan" && f.Type != "ipvlan" && f.Type != "vlan" {
+		return nil
+	}
+	n, where, prefix := a.host, "the host", osl.HostName+"/"
+	if a.c.InNS {
+		n, where, prefix = a.ns, "the container", ""
+	}
 	master := a.c.Master
-	switch {
-	case f.Type != "macvlan" && f.Type != "ipvlan" && f.Type != "vlan":
-		return nil
-	case a.c.InNS:
-		f.Parent = master
-		return nil
-	case master == "":
-		st, err := a.host.Inspect(a.ctx)
+	if prev, err := a.c.prev(); f.Type == "ipvlan" && master == "" && prev != nil && err == nil {
+		if len(prev.Interfaces) != 1 || prev.Interfaces[0].Name == "" {
+			return invalid("chained master failure. PrevResult lacks a single named interface: master is missing")
+		}
+		master = prev.Interfaces[0].Name
+	}
+	if master == "" {
+		st, err := n.Inspect(a.ctx)
 		if err != nil {
 			return err
 		}
-		for _, r := range st.OtherRoutes {
-			if r.To == netip.PrefixFrom(netip.IPv4Unspecified(), 0) && r.Dev != "" {
-				master = r.Dev
-				break
-			}
-		}
-		if master == "" {
-			return invalid("the host has no default route, whose interface the %s could be on: master is missing", f.Type)
+		if master = defaultLink(st); master == "" {
+			return invalid("%s has no default route, whose interface the %s could be on: master is missing", where, f.Type)
 		}
 	}
-	f.Parent = osl.HostName + "/" + master
+	f.Parent = prefix + master
 	return nil
+}
+
+// defaultLink is the interface of the IPv4 default route, empty for none.
+func defaultLink(st *osl.Status) string {
+	routes := st.Routes
+	for _, r := range st.OtherRoutes {
+		routes = append(routes, r.RouteSpec)
+	}
+	if st.Gateway.IsValid() {
+		routes = append(routes, osl.RouteSpec{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: st.Gateway})
+	}
+	for _, r := range routes {
+		if r.To != netip.PrefixFrom(netip.IPv4Unspecified(), 0) || r.Table != 0 {
+			continue
+		}
+		if r.Dev != "" {
+			return r.Dev
+		}
+		for _, x := range st.Interfaces {
+			if slices.ContainsFunc(slices.Concat(x.Addresses, x.Aliases), func(p netip.Prefix) bool { return r.Via.IsValid() && p.Contains(r.Via) }) {
+				return x.Name
+			}
+		}
+	}
+	return ""
 }
 
 // only returns the network of an attachment whose one interface has all addresses.

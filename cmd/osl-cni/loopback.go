@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"net"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -30,7 +29,7 @@ func loopbackUp(a *attachment) (*current.Result, error) {
 	for _, p := range lo.Addresses {
 		if p.Addr().IsLoopback() {
 			a.result.IPs = append(a.result.IPs, &current.IPConfig{Interface: current.Int(0),
-				Address: net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}})
+				Address: ipNet(p)})
 		}
 	}
 	return a.result, nil

@@ -222,11 +222,15 @@ func (s *store) remove(name, owner string) error {
 }
 
 // release gives back the addresses of an attachment: those with its interface, else
-// those of an old version with the id alone.
+// those of an old version with the id alone. What one that was killed began, and which
+// says not whose it is, goes too.
 func (s *store) release(id, ifName string) error {
 	mine := ownerOf(id, ifName)
 	found := map[string][]string{}
 	err := s.each(mine, func(name, owner string) error {
+		if _, err := netip.ParseAddr(name); owner == "" && err == nil { // who wrote it had the lock
+			return s.remove(name, owner)
+		}
 		found[owner] = append(found[owner], name)
 		return nil
 	})

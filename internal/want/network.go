@@ -237,7 +237,7 @@ func (net *Network) known(l Link, byName map[string]string) error {
 }
 
 // wantLink makes two interfaces the ends of a veth. An end on the host is one of the
-// interfaces of that where it is listed there, or with all.
+// interfaces of that where it is listed there, or with all; then both may be there.
 func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, all bool, l Link) error {
 	ends := [2]string{"[0]", "[1]"} // as the caller has them
 	if l[0].Sandbox == HostName {

@@ -39,7 +39,16 @@ func main() {
 	verbose := flag.Bool("v", false, "print what the suites print")
 	rounds := flag.Int("speed", 0, "measure ADD and DEL of a bridge this `often` instead")
 	many := flag.Int("beside", 200, "measure last with this `many` containers there")
+	kernel := flag.String("kernel", "", "run them on this `version` of Debian's kernel, in a virtual machine")
+	built := flag.String("built", "", "the `directory` of what is built, which is not built then")
 	flag.Parse()
+	if *kernel != "" {
+		if err := inMachine(*kernel, strings.Split(*only, ","), strings.Split(*with, ","), *focus, *list); err != nil {
+			fmt.Fprintln(os.Stderr, "cni:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *rounds > 0 {
 		work, err := os.Getenv(inside), error(nil)
 		if work == "" {
@@ -54,16 +63,19 @@ func main() {
 		}
 		return
 	}
-	if err := run(strings.Split(*only, ","), strings.Split(*with, ","), *focus, *list, *verbose); err != nil {
+	if err := run(*built, strings.Split(*only, ","), strings.Split(*with, ","), *focus, *list, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "cni:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only, with []string, focus string, list, verbose bool) error {
-	work, err := workDir()
-	if err != nil {
-		return err
+// run runs suites with each side, from work where all is built.
+func run(work string, only, with []string, focus string, list, verbose bool) error {
+	if work == "" {
+		var err error
+		if work, err = build(only, with); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("%-12s", "suite")
 	for _, side := range with {
@@ -173,7 +185,7 @@ func source(dir, side string) (string, error) {
 	}
 	if side == "osl" {
 		for _, name := range suites {
-			if err := redirect(filepath.Join(src+".new", place(name)), name, filepath.Join(dir, "bin", "osl-cni")); err != nil {
+			if err := redirect(filepath.Join(src+".new", place(name)), name); err != nil {
 				return "", err
 			}
 		}
@@ -181,24 +193,48 @@ func source(dir, side string) (string, error) {
 	return src, os.Rename(src+".new", src)
 }
 
-// binary builds a suite for one side and returns its path.
-func binary(work, src, name, side string) (string, error) {
-	out := filepath.Join(work, "bin", name+"-"+side+".test")
-	if exists(out) {
-		return out, nil
+// build builds suites for each side, and returns the directory.
+func build(only, with []string) (work string, err error) {
+	if work, err = workDir(); err != nil {
+		return "", err
 	}
-	return out, command(src, "go", "test", "-mod=mod", "-vet=off", "-c", "-o", out, "./"+place(name)).Run()
+	for _, side := range with {
+		src, err := source(work, side)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range only {
+			out := binary(work, name, side)
+			if exists(out) {
+				continue
+			}
+			if err := command(src, "go", "test", "-mod=mod", "-vet=off", "-c", "-o", out, "./"+place(name)).Run(); err != nil {
+				return "", fmt.Errorf("build the suite of %s: %w", name, err)
+			}
+			// Two suites have the go command build the plugin.
+			if err := command(src, "go", "build", "-mod=mod", "-o", filepath.Join(work, "bin", side, name), "./"+place(name)).Run(); err != nil {
+				return "", fmt.Errorf("build %s: %w", name, err)
+			}
+		}
+	}
+	// In the place of the go command, for these.
+	script := "#!/bin/sh\n" + `while [ "$1" != -o ]; do shift; done` + "\n" + `cp "$OSL_BUILT/${3##*/}" "$2"` + "\n"
+	return work, os.WriteFile(filepath.Join(work, "bin", "go"), []byte(script), 0o755)
 }
+
+// binary is the path of a suite for one side.
+func binary(work, name, side string) string { return filepath.Join(work, "bin", name+"-"+side+".test") }
 
 var calls = regexp.MustCompile(`(?m)^func (cmd(?:Add|Del|Check|Status|GC))\(`)
 
-// redirect makes the functions of a plugin run osl-cni under the plugin's name.
-func redirect(pkg, name, bin string) error {
+// redirect makes the functions of a plugin run the osl-cni of the path under the
+// plugin's name.
+func redirect(pkg, name string) error {
 	files, err := filepath.Glob(filepath.Join(pkg, "*.go"))
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s\nconst oslCNI, oslName = %q, %q\n", runner, bin, name)
+	text := fmt.Sprintf("%s\nconst oslName = %q\n", runner, name)
 	for _, path := range files {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
@@ -243,7 +279,7 @@ func envArgs(s string) string {
 }
 
 func runOSL(verb string, args *skel.CmdArgs) error {
-	cmd := exec.Command(oslCNI)
+	cmd := exec.Command("osl-cni")
 	cmd.Args = []string{oslName}
 	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+args.ContainerID, "CNI_NETNS="+args.Netns,
 		"CNI_IFNAME="+args.IfName, "CNI_ARGS="+envArgs(args.Args), "CNI_PATH="+os.Getenv("PATH")+":/", "CNI_NETNS_OVERRIDE=1")
@@ -281,23 +317,14 @@ type spec struct {
 func (r report) String() string { return fmt.Sprintf("%d/%d", r.passed, r.ran) }
 
 func suite(work, name, side, focus string, verbose bool) (r report, err error) {
-	src, err := source(work, side)
-	if err != nil {
-		return r, err
-	}
-	bin, err := binary(work, src, name, side)
-	if err != nil {
-		return r, err
-	}
 	result := filepath.Join(work, name+"-"+side+".json")
 	args := []string{"--ginkgo.json-report=" + result, "--ginkgo.no-color"}
 	if focus != "" {
 		args = append(args, "--ginkgo.focus="+focus)
 	}
-	cmd := exec.Command("unshare", append([]string{"-mn", "--propagation", "slave", bin}, args...)...)
-	cmd.Dir = filepath.Join(src, place(name))
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"),
-		"GOFLAGS=-mod=mod", "GOWORK=off")
+	cmd := exec.Command("unshare", append([]string{"-mn", "--propagation", "slave", binary(work, name, side)}, args...)...)
+	cmd.Dir = work
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"), "OSL_BUILT="+filepath.Join(work, "bin", side))
 	if verbose {
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	}
@@ -337,7 +364,11 @@ func parse(b []byte) (r report, err error) {
 			if x.State == "passed" {
 				r.passed++
 			}
-			r.specs[strings.Join(append(x.ContainerHierarchyTexts, x.LeafNodeText), " ")] = spec{x.State == "passed",
+			text := strings.Join(append(x.ContainerHierarchyTexts, x.LeafNodeText), " ")
+			for _, taken := r.specs[text]; taken; _, taken = r.specs[text] {
+				text += " again" // two specs of one name
+			}
+			r.specs[text] = spec{x.State == "passed",
 				fmt.Sprintf(" (line %d: %.200s)", x.Failure.Location.LineNumber, varying.ReplaceAllString(strings.Join(strings.Fields(x.Failure.Message), " "), "…"))}
 		}
 	}

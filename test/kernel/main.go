@@ -4,6 +4,9 @@
 //
 //	go run ./test/kernel
 //
+// With -command it runs a program in place of the tests, such as those of CNI's
+// plugins (go run ./test/cni -kernel 6.12).
+//
 // With -features it runs the tests of what kernels may lack, on this kernel and on
 // all of Debian's that it knows, and writes docs/kernels.md.
 //
@@ -47,6 +50,8 @@ type options struct {
 	kernel, only, flags string
 	verbose             bool
 	user                int
+	command, files      string
+	programs            string
 }
 
 func main() {
@@ -57,6 +62,9 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "print all that the machine prints")
 	flag.IntVar(&o.user, "user", 0, "user that runs the tests; one that is not root can not move network cards")
 	flag.StringVar(&o.flags, "flags", "-test.short", "flags of the test binaries")
+	flag.StringVar(&o.command, "command", "", "run this `command` in place of the tests")
+	flag.StringVar(&o.files, "files", "", "a `directory` that the machine has too")
+	flag.StringVar(&o.programs, "programs", "", "more `programs` of this machine, with commas between, that it has")
 	features := flag.String("features", "", "run the tests of features on all kernels, and write docs/kernels.md, or check that it is right")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -89,17 +97,20 @@ func test(ctx context.Context, o options, which selection) (*report, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	runs, err := build(work, o, which)
-	if err != nil {
-		return nil, err
+	runs := []run{{name: "command", user: o.user, dir: "/", env: "OSL_PHYSICAL=", command: o.command}}
+	if o.command == "" {
+		if runs, err = build(work, o, which); err != nil {
+			return nil, err
+		}
 	}
 	initrd := filepath.Join(work, "initrd")
-	if err := makeImage(initrd, work, k, runs); err != nil {
+	if err := makeImage(initrd, work, k, o, runs); err != nil {
 		return nil, fmt.Errorf("make the image: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine did not end within %v", o.timeout))
 	defer cancel()
 	r := newReport(runs, o.verbose)
+	r.command = o.command != ""
 	start := time.Now()
 	err = boot(ctx, k, initrd, r)
 	log := filepath.Join(cache, "last.log")
@@ -179,7 +190,7 @@ func build(work string, o options, which selection) ([]run, error) {
 
 // makeImage writes the initramfs: busybox, kernel modules, the programs that
 // tests use, the test binaries, and the files of the source that tests read.
-func makeImage(to, work string, k kernel, runs []run) error {
+func makeImage(to, work string, k kernel, o options, runs []run) error {
 	f, err := os.Create(to)
 	if err != nil {
 		return err
@@ -203,11 +214,19 @@ func makeImage(to, work string, k kernel, runs []run) error {
 	for _, p := range []string{"sh", "ip", "bridge", "tc", "ethtool", "strace", "nsenter", "setpriv", "unshare", "flock", frr + "zebra", frr + "bgpd"} {
 		i.program(p)
 	}
+	for p := range strings.FieldsFuncSeq(o.programs, func(c rune) bool { return c == ',' }) {
+		i.program(p)
+	}
+	if o.files != "" {
+		i.tree(o.files, o.files, func(string, fs.DirEntry) bool { return true })
+	}
 	i.file("/modules", []byte(strings.Join(modules, "\n")), 0o644)
 	if err := k.addModules(i, modules, optional); err != nil {
 		return err
 	}
-	i.tree("/tests", filepath.Join(work, "bin"), func(string, fs.DirEntry) bool { return true })
+	if o.command == "" {
+		i.tree("/tests", filepath.Join(work, "bin"), func(string, fs.DirEntry) bool { return true })
+	}
 	root, err := output("go", "env", "GOWORK")
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ var kernelLine = regexp.MustCompile(`^\[ *[0-9]+\.[0-9]+\] `)
 // report reads the machine's console and keeps account of the runs.
 type report struct {
 	verbose bool
+	command bool // what runs is no test binary
 	log     bytes.Buffer
 	line    []byte
 	expect  []string // names of runs
@@ -86,6 +87,13 @@ func (r *report) end(name, status, seconds string) {
 	r.now = ""
 	r.said[name] = bytes.Clone(r.text.Bytes())
 	r.expect = slices.DeleteFunc(r.expect, func(s string) bool { return s == name })
+	if r.command {
+		fmt.Print(r.text.String())
+		if status != "0" {
+			r.fail("exit code " + status)
+		}
+		return
+	}
 	passed, skipped, failed, err := results(r.text.Bytes())
 	if err != nil {
 		r.fail(fmt.Sprintf("%s: its output can not be read: %v", name, err))

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +81,8 @@ spec:
 // node is a machine that is a whole Kubernetes of one node.
 type node struct {
 	*machine
-	bin string
+	bin  string
+	kill func() // containerd
 }
 
 func newNode(t *testing.T) *node {
@@ -100,7 +99,8 @@ func newNode(t *testing.T) *node {
 	n.write("/run/kube/kubelet.yaml", kubelet)
 	n.write("/run/kube/web.yaml", deployment)
 	n.env = append(n.env, "KUBECONFIG=/run/kube/config")
-	t.Cleanup(n.containerd())
+	n.kill = n.containerd()
+	t.Cleanup(func() { n.kill() })
 	n.image("docker.io/local/box:1")
 	n.do("ctr", "-n", "k8s.io", "images", "import", "/run/image.tar")
 	n.run("etcd", "--data-dir", "/run/etcd")
@@ -179,23 +179,28 @@ func (n *node) scale(count int) (pods map[string][]string) {
 	}
 }
 
-// neighbours has each pod find the next one by both families, all in a ring.
+// neighbours has each pod find each other one by both families.
 func (n *node) neighbours(pods map[string][]string) {
 	n.T.Helper()
-	names := slices.Sorted(maps.Keys(pods))
 	var wg sync.WaitGroup
 	turn := make(chan struct{}, 4)
-	for i, name := range names {
-		to := pods[names[(i+1)%len(names)]]
-		if len(to) != 2 {
-			n.T.Errorf("a pod has the addresses %v", to)
-			continue
+	for name, own := range pods {
+		var to []string
+		for other, ips := range pods {
+			if len(ips) != 2 {
+				n.T.Fatalf("a pod has the addresses %v", ips)
+			}
+			if other != name {
+				to = append(to, ips...)
+			}
 		}
 		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			if out, err := n.kubectl("exec", name, "--", "sh", "-c", "ping -c1 -W5 "+to[0]+" && ping -c1 -W5 "+to[1]); err != nil {
-				n.T.Errorf("%s does not reach %v: %v: %s", name, to, err, out)
+			const each = `for a in "$@"; do ping -c1 -W5 $a >/dev/null || echo "no answer of $a"; done; echo $#`
+			out, err := n.kubectl(append([]string{"exec", name, "--", "sh", "-c", each, "sh"}, to...)...)
+			if err != nil || strings.TrimSpace(out) != fmt.Sprint(len(to)) {
+				n.T.Errorf("%s at %v: %v: %s", name, own, err, out)
 			}
 		})
 	}
@@ -211,8 +216,9 @@ func (n *node) calls(what string) int {
 	return strings.Count("\n"+string(b), "\n"+what)
 }
 
-// A Kubernetes of one node has thirty pods, and none again, twice: each reaches the next
-// one, and nothing is left; then the same while osl-cni is killed at moments of chance.
+// A Kubernetes of one node has thirty pods, and none again, twice: each reaches each other
+// one, and nothing is left; then the same while osl-cni, or containerd, is killed at moments
+// of chance.
 func TestKubernetes(t *testing.T) {
 	const count = 30
 	n := newNode(t)
@@ -239,6 +245,36 @@ func TestKubernetes(t *testing.T) {
 	if n.calls("killed ADD") == 0 || n.calls("killed DEL") == 0 {
 		t.Error("no call was killed")
 	}
+
+	killed := 0
+	for _, to := range []int{count, 0} {
+		heal = n.killDaemon(&killed)
+		pods = n.scale(to)
+		heal()
+		n.neighbours(pods)
+	}
+	n.sameWithin(4*time.Minute, "thirty pods, with containerd killed", before)
+	t.Logf("containerd was killed %d times", killed)
+}
+
+// killDaemon has containerd killed at moments of chance, and started again, and counts
+// how often. It returns what ends that.
+func (n *node) killDaemon(times *int) (heal func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Duration(rand.Int64N(int64(6 * time.Second)))): //nolint:gosec // any will do
+			}
+			n.kill()
+			n.kill = n.containerd()
+			*times++
+		}
+	})
+	return func() { close(done); wg.Wait() }
 }
 
 // killNow has osl-cni killed, where it is called with a verb, at moments of chance; not
