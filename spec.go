@@ -132,7 +132,8 @@ type InterfaceSpec struct {
 	Source string `json:"source,omitempty"`
 	// MAC is the hardware address.
 	MAC MAC `json:"mac,omitempty"`
-	// MTU in bytes. 0 leaves it.
+	// MTU in bytes. 0 leaves it; what is made on another link, such as a vlan or a vxlan, and
+	// has the MTU that it got by that, then follows it.
 	MTU int `json:"mtu,omitempty"`
 	// TxQueueLen is the length of the transmit queue in packets; nil leaves it.
 	TxQueueLen *int `json:"txqueuelen,omitempty"`

@@ -114,9 +114,6 @@ func (r *drawer) likeNew(t *testing.T, n osl.Network) {
 		for _, s := range n.Sandboxes {
 			for _, f := range s.Interfaces {
 				said := unowned(settingsSaid(t, osl.GenerateKey(s.Name), f.Name))
-				if f.MTU == 0 { // which may be by another link, and does not rise again with that
-					delete(said, "mtu")
-				}
 				if names, _ := said["altnames"].([]any); names != nil {
 					slices.SortFunc(names, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 				}

@@ -12,12 +12,14 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/netns"
 )
 
 // said collects lines of what a network, or the kernel, says.
@@ -42,10 +44,28 @@ func (s said) setting(box, dev, what string, v any) {
 // sysctls adds those of a sandbox that are drawn: they are as in a new one where nobody
 // asks for them.
 func (s said) sysctls(box string, value func(path, usual string) string) {
-	for path, usual := range map[string]string{"ipv4/conf/all/promote_secondaries": "0", "ipv4/tcp_ecn": "2", "ipv4/ip_forward": "0"} {
+	for path, usual := range asInANewSandbox() {
 		s.line(box, path, value(path, usual))
 	}
 }
+
+// asInANewSandbox has what the kernel gives a new namespace: some of it is that of the machine.
+var asInANewSandbox = sync.OnceValue(func() map[string]string {
+	all := map[string]string{}
+	if err := netns.Make(func() error {
+		for _, path := range []string{"ipv4/conf/all/promote_secondaries", "ipv4/tcp_ecn", "ipv4/ip_forward"} {
+			b, err := os.ReadFile("/proc/sys/net/" + path)
+			if err != nil {
+				return err
+			}
+			all[path] = strings.TrimSpace(string(b))
+		}
+		return nil
+	}); err != nil {
+		panic(err)
+	}
+	return all
+})
 
 // described says what a network is, in lines.
 func described(n osl.Network) said {

@@ -93,9 +93,13 @@ func (f *Iface) dropped(t *Tag) Asked {
 // was asked for.
 func (b *builder) unsaid(want []Sandbox) []Sandbox {
 	want = slices.Clone(want)
+	b.machine = &Sandbox{}
 	for i := range want {
 		for j := range want[i].Ifaces {
 			want[i].Ifaces[j].asked = want[i].Ifaces[j].says()
+		}
+		if want[i].Key == HostNS {
+			b.machine = &want[i]
 		}
 	}
 	for i := range want {
@@ -120,6 +124,9 @@ func (b *builder) unsaid(want []Sandbox) []Sandbox {
 				f.asked.put(askedVLANs, f.VLANs == nil && (l.Bridge != nil || f.Master != ""))
 			}
 		}
+	}
+	for i := range want {
+		b.follow(&want[i])
 	}
 	return want
 }
@@ -295,15 +302,7 @@ func (b *builder) tunnelMTU(w *Sandbox, f *Iface, l *rtnl.Link) int {
 	} else if kind.Here { // one in UDP takes nothing off
 		mtu -= f.headers(l)
 	}
-	switch {
-	case mtu < l.MinMTU && kind.Here:
-		return l.MinMTU
-	case mtu < l.MinMTU: // the kernel makes one with that, and then sets none
-		return 0
-	case l.MaxMTU > 0:
-		return min(mtu, l.MaxMTU)
-	}
-	return mtu
+	return kind.sizeOn(mtu, l)
 }
 
 // sizedAsNew returns an interface that is made, and what it is to be: a tunnel in a sandbox that
@@ -323,6 +322,9 @@ func (b *builder) sizedAsNew(w *Sandbox, f *Iface) *Iface {
 // or one of its sandbox; 0 where there is none.
 func (b *builder) mtuBelow(w *Sandbox, host *rtnl.Link, name string) int {
 	if host != nil {
+		if f := b.machine.Iface(host.Name); f != nil {
+			return b.mtuAfter(b.machine, f)
+		}
 		return host.MTU
 	}
 	if f := w.Iface(name); f != nil {
@@ -344,6 +346,9 @@ func (b *builder) mtuAfter(w *Sandbox, f *Iface) int {
 		if mtu := b.usualMTU(w, f, l); mtu != 0 {
 			return mtu
 		}
+	}
+	if mtu := b.trails(w, f); mtu != 0 {
+		return mtu
 	}
 	return f.lowestMTU(b.known[w.Key], b.is[at].link)
 }

@@ -116,7 +116,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 		set.Up = &up
 	}
 	if changed {
-		if isStacked(l) {
+		if limited(l) {
 			old.MTU = 0 // see holdSizes
 		}
 		undo := []Op{{NS: w.Key, Dev: f.Name, Do: SetLink{Link: old}}}

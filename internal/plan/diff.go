@@ -146,6 +146,7 @@ type builder struct {
 	cut       map[pair]bool  // that are deleted, by an end that was seen before
 	waits     map[end]bool   // links that are made when the IPv6 of others is on, or their parent is no port any more
 	unbound   map[place]bool // wireguard links that leave their port to another one
+	machine   *Sandbox       // the host as it is wanted, one without a key where nothing is
 	sizing    map[end]bool   // those whose MTU is being looked for
 	repvid    map[int]bool   // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving

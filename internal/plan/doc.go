@@ -23,8 +23,8 @@
 //
 //	kind.go kindfamilies.go kindtunnel.go field.go
 //	              the types of links, and the fields that make a link of one
-//	reshape.go stacked.go pair.go unlisted.go ipv6.go
-//	              a link that takes new values; one on another; one with another end, and
+//	reshape.go stacked.go follow.go pair.go unlisted.go ipv6.go
+//	              a link that takes new values; one on another, and its MTU; one with another end, and
 //	              that end where the host lists it no more; the IPv6 of a link, and of lo
 //	bridge.go bridging.go vlan.go entries.go
 //	              bridges and their ports: options, VLANs, entries

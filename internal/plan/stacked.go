@@ -16,6 +16,12 @@ func isStacked(l *rtnl.Link) bool {
 	return KindOf(l.Kind).ownParent && l.Parent != 0 && !l.ParentNS
 }
 
+// limited reports whether a link can have no larger an MTU than one that it is on.
+func limited(l *rtnl.Link) bool {
+	kind := KindOf(l.Kind)
+	return l.Parent != 0 && (kind.ownParent || kind.headers > 0)
+}
+
 // below yields a link, and those that it is on, each before the one below it.
 func (k *known) below(l *rtnl.Link) iter.Seq[*rtnl.Link] {
 	return func(yield func(*rtnl.Link) bool) {
@@ -119,10 +125,15 @@ func (b *builder) holdSizes(w *Sandbox, k *known, changes bool) {
 	depth := map[int]int{}
 	for i := range k.Links {
 		l, resized := &k.Links[i], false
-		for p := range k.below(l) {
+		for p := l; p != nil && depth[l.Index] <= len(k.Links); p = k.ByIndex(p.Parent) { // tunnels may be on each other
 			resized = resized || b.resized[place{w.Key, p.Index}] != 0 || p.Kind == "bridge" && changes
-			if isStacked(p) {
-				depth[l.Index]++
+			if !limited(p) {
+				break
+			}
+			depth[l.Index]++
+			if p.ParentNS {
+				resized = resized || b.resized[place{HostNS, p.Parent}] != 0
+				break
 			}
 		}
 		starves := resized && b.starved(w, k, l)
