@@ -233,6 +233,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // UnmarshalText parses the text form.
 func (d *Duration) UnmarshalText(b []byte) error {
 	t, err := time.ParseDuration(string(b))
+	if err != nil && len(b) > 0 && strings.Trim(string(b), "0123456789.") == "" {
+		return fault.Invalidf("%q is no duration: it lacks a unit, as in %sms", b, b)
+	}
 	if err != nil {
 		return fault.Invalidf("%q is no duration: write 10ms", b)
 	}
@@ -254,7 +257,10 @@ func (p *Percent) UnmarshalText(b []byte) error {
 	text, ok := strings.CutSuffix(string(b), "%")
 	f, err := strconv.ParseFloat(text, 64)
 	if !ok || err != nil || math.IsNaN(f) || f < 0 || f > 100 {
-		return fault.Invalidf("%q is no part of a hundred: write 1%%", b)
+		if err == nil && !ok && f >= 0 && f <= 100 {
+			return fault.Invalidf("%q is no part of a hundred: write %s%%", b, b)
+		}
+		return fault.Invalidf("%q is no part of a hundred: it is from 0%% to 100%%, such as 1%%", b)
 	}
 	*p = Percent(f)
 	return nil

@@ -149,6 +149,7 @@ func TestRefusedFiles(t *testing.T) {
 		`sandboxes: [{name: a, interfaces: [{name: e, source: s0}]}, {name: host, masquerade: [{subnet: 10.9.0.0/24, uplink: s0}]}]`:    `the uplink "s0" of 10.9.0.0/24 is taken into`,
 		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                     "lab.yaml:1: 01500 begins with a zero, by which YAML takes it for 832: write 1500",
 		"sandboxes:\n- {name: a, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24, {address: 10.9.0.2/24, scope: link}]}]}": `lab.yaml:2: sandbox "a", interface "e": the address 10.9.0.2/24 is to have the scope link, and 10.9.0.1/24, of the same subnet 10.9.0.0/24, global`,
+		`sandboxes: [{name: a, sysctls: {kernel.hostname: x}}]`:                                                                         `the kernel has no setting "kernel.hostname" of a sandbox; a sandbox is a network`,
 		`sandboxes: [{name: a, sysctls: {ipv4.tcp_congestion_control: no-such}}]`:                                                       `the kernel does not take "no-such"`,
 	} {
 		code, out, errs := runOSL(t, "up", fileOf(t, "lab", text))

@@ -215,6 +215,8 @@ func refusedSetting(x plan.Held, path string, err error) error {
 	family, rest, _ := strings.Cut(path, "/")
 	plain, ofLink := family+"/"+rest[strings.LastIndex(rest, "/")+1:], family+"/conf/lo/"+rest
 	switch {
+	case x.Dev == "" && slices.Contains([]string{"kernel", "vm", "fs", "dev", "user", "debug"}, family):
+		hint = "; a sandbox is a network, and has those below net alone"
 	case x.Dev != "" && hasSetting(plain):
 		hint = fmt.Sprintf("; %s is one of the sandbox", sysctl.Name(plain))
 	case x.Dev == "" && hasSetting(ofLink):

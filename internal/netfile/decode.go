@@ -133,7 +133,11 @@ func (d *decoder) value(n ast.Node, under []layer, v reflect.Value, path string)
 		} else if text := n.GetToken().Value; text == "true" || text == "false" {
 			d.fail(n, "expected true or false, found text: write %s, without quotes", text)
 		} else {
-			d.fail(n, "expected true or false, found %s", describe(n))
+			hint := ""
+			if is, meant := map[string]bool{"on": true, "yes": true, "off": false, "no": false}[text]; meant {
+				hint = fmt.Sprintf("; write %v", is)
+			}
+			d.fail(n, "expected true or false, found %s%s", describe(n), hint)
 		}
 	default:
 		panic("no rule for " + v.Type().String())
@@ -270,9 +274,17 @@ func noMapping(n ast.Node, known []field) string {
 	if !ok {
 		return ""
 	}
-	name, rest, colon := strings.Cut(text.Value, ":")
+	hint := unparted(text.Value, known)
+	if hint == "" && telling(known) == "name" {
+		hint = "; write name: " + text.Value
+	}
+	return hint
+}
+
+func unparted(text string, known []field) string {
+	name, rest, colon := strings.Cut(text, ":")
 	if !colon {
-		name, rest, _ = strings.Cut(text.Value, " ")
+		name, rest, _ = strings.Cut(text, " ")
 	}
 	if rest == "" || find(known, name) == nil {
 		return ""
@@ -286,14 +298,18 @@ func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more .
 		names = append(names, f.name)
 	}
 	names = append(names, more...)
-	hint := cmp.Or(meant(t, name, names), "; there are: "+strings.Join(names, ", "))
+	hint := cmp.Or(unparted(name, fields(t)), meant(t, name, names), "; there are: "+strings.Join(names, ", "))
 	d.fail(key, "%s has no field %q%s", what(t), name, hint)
 }
 
 func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path string) {
 	entries, ok := d.layered(n, under)
 	if !ok {
-		d.fail(n, "expected names with values, found %s", describe(n))
+		hint := ""
+		if n.Type() == ast.SequenceType {
+			hint = "; write one to a line without a dash, or {NAME: VALUE, …}"
+		}
+		d.fail(n, "expected names with values, found %s%s", describe(n), hint)
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))

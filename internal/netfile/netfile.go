@@ -167,7 +167,11 @@ func (s *source) parse(text []byte) error {
 	var bad yaml.Error
 	if errors.As(err, &bad) {
 		pos := bad.GetToken().Position
-		return s.problem(*pos, "%s", inWords(bad.GetMessage()))
+		text := inWords(bad.GetMessage())
+		if line := s.lines[min(pos.Line, len(s.lines))-1]; strings.HasPrefix(text, "',' or '") && strings.Contains(line, "${") {
+			text += "; a variable within braces needs quotes: \"${NAME}\""
+		}
+		return s.problem(*pos, "%s", text)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
@@ -184,16 +188,22 @@ func (s *source) parse(text []byte) error {
 // twice is what the parser says of a name that stands twice in a mapping.
 var twice = pattern(`^mapping key "(.*)" already defined at \[(\d+):\d+\]$`)
 
+const noColon = "a name without its colon: write NAME: value, with a blank between"
+
 // inWords says what the parser says so that a person knows what to do.
 func inWords(text string) string {
 	if m := twice().FindStringSubmatch(text); m != nil {
 		return fmt.Sprintf("%q is there twice, first in line %s", m[1], m[2])
 	}
 	for _, x := range [...][2]string{
-		{"found character '\t' that cannot start any token", "a tab, where YAML has blanks: it indents by these alone"},
+		{"found character '\t' that cannot start", "a tab, where YAML has blanks: it indents by these alone"},
+		{"tab character ", "a tab, where YAML has blanks: it indents by these alone"},
+		{"mapping value is not allowed", "a second colon in one line: what has one within is written in quotes"},
 		{"value is not allowed in this context", "this does not belong here: what is of one mapping or list begins in the same column"},
+		{"non-map value is specified", noColon}, {"unexpected key name", noColon},
+		{"could not find flow map content", "something is missing between these braces: a colon, a comma or a bracket"},
 	} {
-		if strings.HasPrefix(text, x[0]) {
+		if strings.Contains(text, x[0]) {
 			return x[1]
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/near"
 )
 
 // text decodes a type that has a text form.
@@ -33,7 +34,11 @@ func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type, p
 		err = u.UnmarshalText([]byte(s))
 	}
 	if err != nil {
-		d.fail(n, "%s", noText(s, t, err))
+		hint := ""
+		if isDestination(path) {
+			hint = near.Hint(s, []string{Default})
+		}
+		d.fail(n, "%s%s", noText(s, t, err), hint)
 	}
 }
 
@@ -46,6 +51,9 @@ func noText(s string, t reflect.Type, err error) string {
 	if ip, err := netip.ParseAddr(s); err == nil && t == reflect.TypeFor[netip.Prefix]() && ip.Zone() == "" {
 		usual := map[bool]int{true: 24, false: 64}[ip.Is4()]
 		return fmt.Sprintf("%s lacks the length of its subnet: write %s/%d, or what it is, and /%d for none", s, s, usual, ip.BitLen())
+	}
+	if p, err := netip.ParsePrefix(s); err == nil && t == reflect.TypeFor[netip.Addr]() {
+		return fmt.Sprintf("%q is not an address alone: write %s, without the length", s, p.Addr())
 	}
 	if t == reflect.TypeFor[netip.Prefix]() && (s == "all" || s == "any") {
 		return fmt.Sprintf("%q is no network: leave it out, and it is for all", s)
@@ -113,7 +121,11 @@ func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 	case isDecimal(digits):
 		d.fail(n, "%s begins with a zero: write %s", text, strings.Replace(text, unsigned, digits, 1))
 	default:
-		d.fail(n, "expected a whole number, found %s", describe(n))
+		hint := ""
+		if table := map[string]int{"default": 253, "main": 254, "local": 255}[text]; table != 0 {
+			hint = fmt.Sprintf("; the number of that table is %d", table)
+		}
+		d.fail(n, "expected a whole number, found %s%s", describe(n), hint)
 	}
 	return nil
 }

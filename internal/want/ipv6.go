@@ -2,6 +2,7 @@ package want
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/near"
@@ -21,7 +22,7 @@ func (s *Iface) addIPv6(f *plan.Iface) (err error) {
 		return nil
 	}
 	if !slices.Contains(IPv6Modes, s.IPv6) {
-		return where.In("ipv6", "", fault.Invalidf("there is no mode %q of IPv6%s", s.IPv6, near.Hint(s.IPv6, IPv6Modes)))
+		return where.In("ipv6", "", fault.Invalidf("there is no mode %q of IPv6: it is one of %s%s", s.IPv6, strings.Join(IPv6Modes, ", "), near.Hint(s.IPv6, IPv6Modes)))
 	}
 	if s.Name == "lo" && s.IPv6 != "off" {
 		return where.In("ipv6", "", fault.Invalidf("lo has no link-local address, and hears no router"))

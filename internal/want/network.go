@@ -135,6 +135,12 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 	if err := once(k, want, byKey, places); err != nil {
 		return nil, err
 	}
+	var ends []string // on the host, that have no entry
+	for _, e := range names.HostEnds {
+		if _, listed := places[ifaceName{plan.HostNS, e.Name}]; !listed {
+			ends = append(ends, e.Name)
+		}
+	}
 	for i := range want {
 		if err := settleSettings(&want[i]); err != nil {
 			return nil, fault.At(k.at(want[i].Key), "", err)
@@ -144,7 +150,7 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			if want[i].Key == plan.HostNS && !net.Host {
 				f.Owner = net.Name
 				if f.Keep {
-					return nil, fault.At(HostName, f.Name, fault.Invalidf("it is no link that osl makes on the host: a bridge, or the end of a link to a sandbox"))
+					return nil, fault.At(HostName, f.Name, fault.Invalidf("it is no link that osl makes on the host: a bridge, or the end of a link to a sandbox%s", near.Hint(f.Name, ends)))
 				}
 			}
 			if plan.KindOf(f.Kind).Pair && f.Peer == nil && f.MadeBy == nil {

@@ -1,15 +1,19 @@
 package want
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/near"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/shell"
 	"github.com/seed59451c2b/osl/internal/wgkey"
 	"github.com/seed59451c2b/osl/internal/where"
 )
@@ -189,6 +193,10 @@ func (k Keys) secret(field string, given wgkey.Secret, path string) (wgkey.Secre
 		return given, where.In(field+"_file", "", fault.Invalidf("it is a key, where the name of a file with one belongs"))
 	}
 	text, err := k.File(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		with := map[string]string{"private_key": "wg genkey", "preshared_key": "wg genpsk"}[field[strings.LastIndex(field, ".")+1:]]
+		err = fmt.Errorf("%w; such a file is made with: %s > %s", err, with, shell.Quote(path))
+	}
 	if err == nil {
 		given, err = wgkey.ParseSecret(text)
 		if err != nil {
