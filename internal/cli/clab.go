@@ -33,8 +33,7 @@ several files it writes one.`,
 			if err != nil {
 				return err
 			}
-			_, err = a.stdout.Write(netfile.Text(f))
-			return err
+			return a.printFile(f.Network, netfile.Text(f))
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,6 +121,29 @@ func TestExportOfADefaultRoute(t *testing.T) {
 	}
 	want(t, exitDone, nil, "down", "lab")
 	eventually(t, func() []string { return difference(before, traces(t)) })
+}
+
+// What is exported, and what a file is as one of its own, is a network file as JSON too.
+func TestExportAsJSON(t *testing.T) {
+	const text = `
+sandboxes:
+  - {name: "1e3", interfaces: [{name: e, addresses: [{address: 10.9.0.1/24, scope: link}], impair: {rate: 2mbit}, offloads: {tso: off}}], labels: {a: "1"}}
+  - {name: b, interfaces: [{name: e}], rules: [{priority: 7, from: 10.9.0.1}]}
+links: [[1e3/e, b/e]]
+`
+	for _, from := range []string{"", "import"} {
+		file := fileOf(t, "lab", text)
+		if from != "" {
+			file = fileOf(t, "lab", want(t, exitDone, nil, from, file, "-o", "json"))
+		}
+		want(t, exitDone, nil, "up", file)
+		out := want(t, exitDone, nil, "export", "lab", "-o", "json")
+		if !json.Valid([]byte(out)) {
+			t.Errorf("it is no JSON: %s", out)
+		}
+		want(t, exitDone, []string{"nothing to change"}, "up", fileOf(t, "lab", out))
+		want(t, exitDone, nil, "down", "lab")
+	}
 }
 
 // What a file said of a link of the host and says no more is the link's own again, and not told.

@@ -22,10 +22,11 @@ sandboxes are gone it makes others like them. It has what osl holds, and setting
 that differ from a new sandbox's; of a network by its name also what that has on
 the host. It has no checks, and not what others made. Of a part of a network it says
 to standard error what is missing. The keys of a wireguard are not written: the file
-names files for them, and the commands that write these.`,
+names files for them, and the commands that write these. With -o json the file is
+written as JSON, which is read too.`,
 		Example: "  osl export lab > lab.yaml",
 		Args:    atLeast(1, "NAME"), Annotations: kernel,
-		ValidArgsFunction: a.completeName,
+		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := osl.List(cmd.Context())
 			if err != nil {
@@ -39,10 +40,18 @@ names files for them, and the commands that write these.`,
 			for _, text := range append(otherNetwork(all, names), noOrigin(&net)...) {
 				fmt.Fprintln(a.stderr, "osl: export: "+text)
 			}
-			_, err = a.stdout.Write(append(keyNotes(&net), netfile.Text(&netfile.File{Network: net})...))
-			return err
+			return a.printFile(net, append(keyNotes(&net), netfile.Text(&netfile.File{Network: net})...))
 		},
 	}
+}
+
+// printFile writes a network file: its text, or with -o json the same as JSON, which is one too.
+func (a *app) printFile(net osl.Network, text []byte) error {
+	if a.output == "json" {
+		return a.print(net, nil)
+	}
+	_, err := a.stdout.Write(text)
+	return err
 }
 
 // otherNetwork says why osl up refuses the file of these sandboxes as long as they stand: it
