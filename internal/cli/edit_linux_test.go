@@ -258,6 +258,10 @@ func TestNamesOfNetworks(t *testing.T) {
 	one = fileOf(t, "one", `sandboxes: [{name: a}]`)
 	want(t, exitDone, []string{"removed 1 sandbox (b)"}, "up", one)
 	want(t, exitDone, []string{"created 1 sandbox (c)"}, "up", three)
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("one", 0o755); err != nil { // a directory is no file
+		t.Fatal(err)
+	}
 	want(t, exitDone, []string{"removed 1 sandbox (a)"}, "down", "one")
 	if code, _, errs := runOSL(t, "down", "one"); code == exitDone || !strings.Contains(errs, "neither a file nor a network") {
 		t.Errorf("a network that is not there: %d %s", code, errs)

@@ -78,7 +78,8 @@ another program made, osl takes out what it put in; the namespace stays unless
 // isNetwork reports whether what is to be taken down is the name of a network
 // that stands, and no file.
 func (a *app) isNetwork(ctx context.Context, arg string) (bool, error) {
-	if _, err := os.Stat(arg); err == nil || arg == "-" || strings.Contains(arg, "/") {
+	// A directory is no file: beside lab.yaml there may be one that is called lab.
+	if info, err := os.Stat(arg); err == nil && !info.IsDir() || arg == "-" || strings.Contains(arg, "/") {
 		return false, nil
 	}
 	entries, err := osl.List(ctx)

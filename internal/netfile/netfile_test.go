@@ -298,7 +298,12 @@ func TestRead(t *testing.T) {
 	if err := os.WriteFile(huge, make([]byte, MaxSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	dangling := filepath.Join(dir, "dangling.yaml")
+	if err := os.Symlink("nowhere", dangling); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
+		dangling:                     "is a symbolic link to nowhere, which is not there",
 		fifo:                         "no regular file",
 		dir:                          "is a directory",
 		"/dev/zero":                  "no regular file",

@@ -84,6 +84,9 @@ func unread(path string, err error) error {
 		}
 		return err
 	}
+	if to, no := os.Readlink(path); no == nil {
+		return fault.Worded(fmt.Sprintf("%s is a symbolic link to %s, which is not there", path, to), err)
+	}
 	files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.y*ml"))
 	for i := range files {
 		files[i] = filepath.Base(files[i])
