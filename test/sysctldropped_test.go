@@ -45,7 +45,7 @@ func TestSysctlsDropped(t *testing.T) {
 	saysList(t, "after a failure", read(key), before...)
 	part := lab(key, map[string]string{"ipv4.tcp_ecn": "1"}, map[string]string{"ipv6.hop_limit": "7"})
 	settled(t, part)
-	if got := sysctl(t, key, "ipv4/tcp_ecn") + sysctl(t, key, "ipv6/conf/br/hop_limit") + sysctl(t, key, "ipv4/ip_forward"); got != "170" {
+	if got := sysctl(t, key, "ipv4/tcp_ecn") + sysctl(t, key, "ipv6/conf/br/hop_limit") + sysctl(t, key, "ipv4/ip_forward"); got != "17"+sysctl(t, fresh, "ipv4/ip_forward") {
 		t.Errorf("what is asked for still, and what is not: %s", got)
 	}
 	settled(t, lab(key, nil, nil))

@@ -52,7 +52,9 @@ func (p *phases) addr(key, dev string, index int, a Addr) {
 // the kernel makes those alone to the subnets of addresses that stay for ever, and the one
 // to a peer only if a work queue finds the link up, in which an address comes into use
 // that was just added. So one with a peer comes again, and the ones behind it, since the
-// oldest is what a link is known by.
+// oldest is what a link is known by. The others are said once more: where it has no memory
+// that it can take without waiting, as when many namespaces are made at once, the kernel
+// drops an address of a link that goes up, or its route, and tells nobody.
 func (b *builder) reroute(key, dev string, index int, w *Iface) {
 	k, again := b.known[key], false
 	for _, a := range w.Addrs {
@@ -70,8 +72,9 @@ func (b *builder) reroute(key, dev string, index int, w *Iface) {
 			}
 			b.config = append(b.config, Op{NS: key, Dev: dev, Do: DelAddr{r}, Undo: undo, Quiet: true},
 				Op{NS: key, Dev: dev, Do: NewAddr{r}, Undo: []Op{{NS: key, Dev: dev, Do: DelAddr{r}}}, Quiet: true})
-		} else if r.Lifetime != nil && r.Lifetime.Valid != rtnl.Forever {
-			b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}})
+		} else {
+			forever := r.Lifetime == nil || r.Lifetime.Valid == rtnl.Forever
+			b.config = append(b.config, Op{NS: key, Dev: dev, Do: ReplaceAddr{r}, Quiet: forever})
 		}
 	}
 }

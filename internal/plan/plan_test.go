@@ -97,6 +97,35 @@ func TestBuildFromNothing(t *testing.T) {
 	}
 }
 
+// The IPv6 addresses of a link that goes up are said once more, before what needs them.
+func TestIPv6AddressesAreSaidAgain(t *testing.T) {
+	p := netip.MustParsePrefix
+	box := Sandbox{Key: "/run/netns/web", Prune: true, Ifaces: []Iface{{Name: "br0", Kind: "bridge", Addrs: []Addr{{Prefix: p("10.0.0.1/24")}, {Prefix: p("fd00::1/64")}, {Prefix: p("fd01::1/64")}}}},
+		Routes: []Route{{Route: rtnl.Route{Dst: p("fd02::/64"), Via: netip.MustParseAddr("fd00::2")}}}}
+	var order []string
+	for _, op := range build(t, []Sandbox{box}, nil) {
+		switch a := op.Do.(type) {
+		case SetLink:
+			if a.Link.Up != nil && op.Dev == "br0" {
+				order = append(order, "up")
+			}
+		case NewAddr:
+			order = append(order, a.Addr.Prefix.String())
+		case ReplaceAddr:
+			order = append(order, "again "+a.Addr.Prefix.String())
+			if !op.Quiet {
+				t.Errorf("%v is told twice", a.Addr.Prefix)
+			}
+		case NewRoute:
+			order = append(order, "route")
+		}
+	}
+	want := []string{"10.0.0.1/24", "fd00::1/64", "fd01::1/64", "up", "again fd00::1/64", "again fd01::1/64", "route"}
+	if !slices.Equal(order, want) {
+		t.Errorf("the order is %v, and not %v", order, want)
+	}
+}
+
 func TestBuildOfWhatIsThere(t *testing.T) {
 	if ops := build(t, lab(), state()); len(ops) != 0 {
 		t.Errorf("something to do: %v", commands(ops))
