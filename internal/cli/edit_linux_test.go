@@ -199,6 +199,29 @@ func TestLineOfAMistake(t *testing.T) {
 	}
 }
 
+// What others made and is in the way is told with the line of what it keeps out, and with what
+// takes it away.
+func TestInTheWay(t *testing.T) {
+	file := fileOf(t, "lab", "sandboxes:\n- name: a\n  interfaces: [{name: e, peer: b/e, addresses: [10.9.0.1/24]}]\n  gateway: 10.9.0.9\n- name: b\n")
+	want(t, exitDone, nil, "up", file)
+	defer runOSL(t, "down", "lab")
+	for does, says := range map[string]string{
+		"route del default && ip -n a route add default via 10.9.0.8":                                                 "lab.yaml:4: |take that away with: ip -n a route del 0.0.0.0/0 via 10.9.0.8 dev e",
+		"addr del 10.9.0.1/24 dev e && ip -n a link add name br1 type bridge && ip -n a addr add 10.9.0.7/24 dev br1": `lab.yaml:3: |is on "br1" by the address 10.9.0.7/24 of others|take that away with: ip -n a addr del 10.9.0.7/24 dev br1`,
+		"addr add 10.9.0.9/24 dev e": "lab.yaml:4: |the gateway 10.9.0.9 is an address of the sandbox itself",
+	} {
+		sh(t, "ip -n a "+does)
+		code, _, errs := runOSL(t, "up", file)
+		for _, says := range strings.Split(says, "|") {
+			if code == exitDone || !strings.Contains(errs, says) {
+				t.Errorf("%s: exit code %d, no %q in %s", does, code, says, errs)
+			}
+		}
+		sh(t, "for x in 'route del default via 10.9.0.8' 'link del br1' 'addr del 10.9.0.9/24 dev e'; do ip -n a $x 2>/dev/null; done; true")
+		want(t, exitDone, nil, "up", file)
+	}
+}
+
 // What a network lacks is told with what was meant, if anything was.
 func TestMeantInAFile(t *testing.T) {
 	for text, says := range map[string]string{

@@ -16,13 +16,14 @@ type realm struct {
 // conflicts refuses an address whose subnet is on another interface that stays, unless
 // one of the two may share it.
 func (b *builder) conflicts(w *Sandbox, k *known) error {
-	on := map[realm]int{}
+	on, others := map[realm]int{}, map[realm]rtnl.Addr{}
 	for _, a := range k.Addrs {
 		f := b.wanted[a.Index]
 		if b.drops(a) || b.addrs[address{a.Index, a.Prefix}] || w.Prune && a.Proto == rtnl.AliasProtocol || f != nil && f.SharedSubnet { // an alias IP may be beside the subnet's own
 			continue
 		}
-		on[realm{a.Prefix.Masked(), b.vrfOf(w, k, f, a.Index)}] = a.Index
+		at := realm{a.Prefix.Masked(), b.vrfOf(w, k, f, a.Index)}
+		on[at], others[at] = a.Index, a
 	}
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
@@ -37,11 +38,17 @@ func (b *builder) conflicts(w *Sandbox, k *known) error {
 				if o := b.wanted[other]; o != nil {
 					dev = o.Name
 				}
-				text := fmt.Sprintf("the subnet %v of the address %v is on %q", at.net, a.Prefix, dev)
-				if w.Prune { // else no Spec of the sandbox says so
-					text += "; shared_subnet of one of them allows that"
+				p := &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(),
+					Text: fmt.Sprintf("the subnet %v of the address %v is on %q", at.net, a.Prefix, dev)}
+				switch theirs, is := others[at]; {
+				case !w.Prune: // no Spec of the sandbox says so
+				case is && theirs.Index == other:
+					p.Text += fmt.Sprintf(" by the address %v of others; shared_subnet of %q allows that", theirs.Prefix, f.Name)
+					p.Away = &Op{NS: w.Key, Dev: k.nameOf(other), Do: DelAddr{theirs}}
+				default:
+					p.Text += "; shared_subnet of one of them allows that"
 				}
-				return &Problem{Key: w.Key, Dev: f.device(), Kind: Conflict, Field: "addresses", Entry: a.Prefix.String(), Text: text}
+				return p
 			}
 			on[at] = index
 		}

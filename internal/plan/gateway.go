@@ -24,7 +24,7 @@ func (b *builder) ownGateway(w *Sandbox, s *State) error {
 	}
 	for _, g := range w.Gateways {
 		if own[g.Via] {
-			return &Problem{Key: w.Key, Kind: Invalid, Text: fmt.Sprintf("the gateway %v is an address of the sandbox itself", g.Via)}
+			return &Problem{Key: w.Key, Kind: Invalid, Field: map[bool]string{true: "gateway", false: "gateway6"}[g.Via.Is4()], Text: fmt.Sprintf("the gateway %v is an address of the sandbox itself", g.Via)}
 		}
 	}
 	return nil

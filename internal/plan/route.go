@@ -304,7 +304,7 @@ func (b *builder) routeOfOthers(w *Sandbox, dev string, r rtnl.Route, k *known) 
 		return false, nil
 	}
 	at := k.nameOf(other.Index)
-	return false, &Problem{Key: w.Key, Dev: dev, Kind: Exists, Away: &Op{NS: w.Key, Dev: at, Do: DelRoute{*other}},
+	return false, &Problem{Key: w.Key, Dev: dev, Kind: Exists, Field: "routes", Entry: entryOf(r), Away: &Op{NS: w.Key, Dev: at, Do: DelRoute{*other}},
 		Text: fmt.Sprintf("the route to %v is to be %s, and there is one of others, %s", r.Dst, way(r, dev), way(*other, at))}
 }
 
