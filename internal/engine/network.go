@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -231,4 +232,16 @@ func (p *prepared) holder(l *rtnl.Link) (key, network string) {
 		}
 	}
 	return "", ""
+}
+
+// tellOvertaken logs what others have that comes before what the network asks for.
+func (p *prepared) tellOvertaken(ctx context.Context) {
+	for i := range p.want {
+		w := &p.want[i]
+		if s := p.have[w.Key]; s != nil {
+			for _, route := range plan.Overtaken(w, s) {
+				slog.Warn("osl: a route of others is taken before the one that is asked for", "sandbox", base.NameIn(ctx, w.Key), "route", route)
+			}
+		}
+	}
 }

@@ -14,7 +14,8 @@
 //	              in the way
 //	order.go index.go known.go knownroute.go
 //	              which link comes first, indexes, a state by what is asked of it
-//	conflict.go   subnets that would be on two interfaces
+//	conflict.go overtaken.go
+//	              subnets that would be on two interfaces; routes of others that come first
 //	command.go describe.go repeat.go
 //	              what a person would type; what a step does, in words; whether it
 //	              can be done twice
