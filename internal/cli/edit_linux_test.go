@@ -225,10 +225,12 @@ func TestInTheWay(t *testing.T) {
 // What a network lacks is told with what was meant, if anything was.
 func TestMeantInAFile(t *testing.T) {
 	for text, says := range map[string]string{
-		"sandboxes:\n- {name: a, interfaces: [{name: e, peer: b/eht0}]}\n- {name: b, interfaces: [{name: eth0}]}": `lab.yaml:3: sandbox "b", interface "eth0": not found: there is no such link, and neither type, source nor a link says where it comes from; a link has the end "eht0" here`,
-		"sandboxes:\n- {name: a, interfaces: [{name: e, segment: x}]}\nlinks: [[a/f, lab.segment/e]]":             "there is no sandbox \"lab.segment\" in the network\n",
-		"sandboxes: [{name: a}]\nlinks: [[a/f, c/e]]":                                                             "there is no sandbox \"c\" in the network\n",
-		"sandboxes: [{name: web}]\nlinks: [[web/f, wbe/e]]":                                                       `did you mean "web"?`,
+		"sandboxes:\n- {name: a, interfaces: [{name: e, peer: b/eht0}]}\n- {name: b, interfaces: [{name: eth0}]}":           `lab.yaml:3: sandbox "b", interface "eth0": not found: there is no such link, and neither type, source nor a link says where it comes from; a link has the end "eht0" here`,
+		"sandboxes:\n- {name: a, interfaces: [{name: e, segment: x}]}\nlinks: [[a/f, lab.segment/e]]":                       "there is no sandbox \"lab.segment\" in the network\n",
+		"sandboxes: [{name: a}]\nlinks: [[a/f, c/e]]":                                                                       "there is no sandbox \"c\" in the network\n",
+		"sandboxes: [{name: web}]\nlinks: [[web/f, wbe/e]]":                                                                 `did you mean "web"?`,
+		"sandboxes:\n- name: web\n  interfaces:\n  - {name: e, type: macvlan, parent: enp3s0}":                              `its parent "enp3s0" is not in the sandbox; one of the host is written host/enp3s0`,
+		"sandboxes:\n- name: web\n  interfaces:\n  - {name: e, type: macvlan, parent: et0}\n  - {name: eth0, peer: host/h}": `its parent "et0" is not in the sandbox; did you mean "eth0"?`,
 	} {
 		want(t, exitFailed, []string{says}, "diff", fileOf(t, "lab", text))
 	}

@@ -117,3 +117,15 @@ func TestErrorAtTheLineOfTheValue(t *testing.T) {
 		}
 	}
 }
+
+// A type that the kernel lacks is told with the line of the type: of each of these that it does.
+func TestErrorAtTheLineOfATypeThatTheKernelLacks(t *testing.T) {
+	for _, typ := range []string{"dummy", "vcan", "vrf\n        table: 7", "bond", "ifb"} {
+		file := netFile(t, "sandboxes:\n  - name: a\n    interfaces:\n      - name: e\n        type: "+typ+"\n")
+		_, _, errs := runOSL(t, "up", file)
+		if strings.Contains(errs, "the kernel lacks this type") && !strings.Contains(errs, file+":5: ") {
+			t.Error(errs)
+		}
+		runOSL(t, "down", file)
+	}
+}

@@ -154,6 +154,7 @@ func ofAction(op plan.Op, err error) error {
 			is(fault.ErrUnsupported, "its driver does not change the hardware address")
 		case errors.Is(err, unix.EOPNOTSUPP) && (e.Kernel == "" || e.Kernel == "Unknown device type"):
 			is(fault.ErrUnsupported, "the kernel lacks this type of link")
+			e.Err = where.In("type", "", e.Err)
 		}
 	case plan.ChangeLink:
 		if strings.Contains(e.Kernel, parentWithoutIPv6) {

@@ -326,7 +326,11 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 		field = "parent"
 		if parent = b.index[end{w.Key, f.Parent}]; parent == 0 {
 			others := slices.DeleteFunc(k.named(w), func(name string) bool { return name == f.Name })
-			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, near.Hint(f.Parent, others))
+			hint := near.Hint(f.Parent, others)
+			if hint == "" && !KindOf(f.Kind).Here {
+				hint = fmt.Sprintf("; one of the host is written host/%s", f.Parent)
+			}
+			return problem(NotFound, "its parent %q is not in the sandbox%s", f.Parent, hint)
 		}
 	}
 	if l := x.link; l != nil && KindOf(f.Kind).ends && f.Parent == "" && f.HostParent == nil && !l.ParentNS && b.gone[l.Parent] {
