@@ -275,6 +275,9 @@ func TestNamesOfNetworks(t *testing.T) {
 	if code, _, errs := runOSL(t, "up", two); code != exitFailed || !strings.Contains(errs, `"one"`) {
 		t.Errorf("a sandbox of another network: %d %s", code, errs)
 	}
+	for _, verb := range []string{"inspect one", "exec one true", "rm one", "link rm one e"} { // which want a sandbox
+		want(t, exitFailed, []string{`"one" is a network, of a, b`}, strings.Fields(verb)...)
+	}
 	three := fileOf(t, "three", `sandboxes: [{name: c, interfaces: [{name: e, peer: host/va}]}]`)
 	if code, _, errs := runOSL(t, "up", three); code != exitFailed || !strings.Contains(errs, `"one"`) || !strings.Contains(errs, "va") {
 		t.Errorf("a link of another network: %d %s", code, errs)

@@ -141,7 +141,23 @@ func (a *app) meant(e *osl.Error) string {
 	if e.Interface != "" || !errors.Is(e.Err, osl.ErrNotFound) {
 		return ""
 	}
-	return near.Hint(nameOf(e.Key), keyNames(osl.BasePath()))
+	return sandboxMeant(nameOf(e.Key))
+}
+
+// sandboxMeant is the hint for a sandbox that there is not: it may be a network, or another is
+// called nearly so.
+func sandboxMeant(name string) string {
+	entries, _ := osl.List(context.Background()) // else nothing is known of networks
+	var of []string
+	for _, e := range entries {
+		if e.Network == name && name != "" {
+			of = append(of, e.Name)
+		}
+	}
+	if len(of) > 0 {
+		return fmt.Sprintf("; %q is a network, of %s", name, some(of))
+	}
+	return near.Hint(name, keyNames(osl.BasePath()))
 }
 
 // nameOf returns the name of a sandbox in the base path, else its key.

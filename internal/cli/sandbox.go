@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/base"
-	"github.com/seed59451c2b/osl/internal/near"
 )
 
 func (a *app) createCommand() *cobra.Command {
@@ -137,7 +136,7 @@ its key unless --force is given.`,
 					return err
 				}
 				if !there && !force {
-					return fmt.Errorf("rm %s: %w; nothing was removed (--force passes over it)%s", name, osl.ErrNotFound, near.Hint(name, keyNames(osl.BasePath())))
+					return fmt.Errorf("rm %s: %w; nothing was removed (--force passes over it)%s", name, osl.ErrNotFound, sandboxMeant(name))
 				}
 			}
 			return a.takeDown(cmd.Context(), sandboxes(args), force)
