@@ -62,9 +62,6 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	root := a.rootCommand()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	err = root.ExecuteContext(ctx)
 	for _, end := range slices.Backward(a.ends) {
 		end()
@@ -91,6 +88,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		Version:           version(),
 	}
 	root.SetVersionTemplate("osl {{.Version}}\n")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout) // completion writes to what it is when it is added
+	root.SetErr(a.stderr)
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "table", "format of the output: table, json or yaml")
 	f.StringVar(&a.base, "base", defaultBase(), "base path: sandboxes are at PATH/netns/NAME (also $"+rootless.BaseEnv+")")
