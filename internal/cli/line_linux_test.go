@@ -118,6 +118,15 @@ func TestErrorAtTheLineOfTheValue(t *testing.T) {
 	}
 }
 
+// So are labels for which there is no room, of a sandbox that is new and of one that stands.
+func TestErrorAtTheLineOfLabels(t *testing.T) {
+	defer runOSL(t, "rm", "--force", "a")
+	for range 2 {
+		want(t, exitUsage, []string{"net.yaml:3: ", "bytes too many"}, "up", netFile(t, "sandboxes:\n- name: a\n  labels: {"+strings.Repeat("k", 300)+": v}\n"))
+		want(t, exitDone, nil, "up", netFile(t, "sandboxes:\n- name: a\n  labels: {k: v}\n"))
+	}
+}
+
 // A type that the kernel lacks is told with the line of the type: of each of these that it does.
 func TestErrorAtTheLineOfATypeThatTheKernelLacks(t *testing.T) {
 	for _, typ := range []string{"dummy", "vcan", "vrf\n        table: 7", "bond", "ifb"} {

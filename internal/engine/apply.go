@@ -246,10 +246,14 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		if p.want[i].Key == plan.HostNS && !p.part {
 			continue // below
 		}
+		var err error
 		if p.run.spaces[p.want[i].Key] == nil {
-			if err := want.RoomForLabels(&p.want[i], order[0]); err != nil {
-				return fail("", p.want[i].Key, "", err)
-			}
+			err = want.RoomForLabels(&p.want[i], order[0])
+		} else {
+			err = want.RoomForNewLabels(&p.want[i])
+		}
+		if err != nil {
+			return fail("", p.want[i].Key, "", err)
 		}
 		if err := p.read(ctx, &p.want[i], write); err != nil {
 			return fail("read the sandbox", p.want[i].Key, "", err)

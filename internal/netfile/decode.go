@@ -322,6 +322,10 @@ func (d *decoder) stringMap(n ast.Node, under []layer, v reflect.Value, path str
 			if !strings.HasSuffix(path, ".labels") && !d.says(e.value, v.Type().Elem()) {
 				return // false or "" would be a value of its own
 			}
+			if value := d.resolve(e.value); value != nil && isMapping(value) && strings.HasSuffix(path, ".sysctls") {
+				d.fail(e.key, "expected text, found a mapping: a setting has its whole name: %s.NAME: …", e.name)
+				return
+			}
 			to := reflect.New(v.Type().Elem()).Elem()
 			d.value(e.value, nil, to, join(path, e.name))
 			key := reflect.New(v.Type().Key())

@@ -76,7 +76,15 @@ func (d *decoder) defaultsOfFile(n ast.Node) {
 		case name == "interface":
 			iface = d.shared(e.Value, "", reflect.TypeFor[osl.InterfaceSpec](), at, NotOfAll)
 		default:
-			d.fail(e.Key, "defaults has no field %q; there are: sandbox, interface", name)
+			hint := "; there are: sandbox, interface"
+			switch {
+			case slices.Contains(NotOfAll, name):
+			case find(fields(reflect.TypeFor[osl.InterfaceSpec]()), name) != nil:
+				hint = fmt.Sprintf("; write interface: {%s: …}", name)
+			case find(fields(reflect.TypeFor[osl.Spec]()), name) != nil:
+				hint = fmt.Sprintf("; write sandbox: {%s: …}", name)
+			}
+			d.fail(e.Key, "defaults has no field %q%s", name, hint)
 		}
 	}
 	d.src.sandbox, d.src.iface = sandbox, iface

@@ -206,7 +206,16 @@ func (net *Network) veths() *Network {
 func RoomForLabels(w *plan.Sandbox, leader string) error {
 	tag := plan.SandboxTag{UnderWay: true, Commit: plan.Commit{ID: "ffffffff", Leader: leader}.For(w.Key), Network: w.Network, OnHost: w.OnHost, Labels: w.Labels}
 	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
-		return fault.Invalidf("the labels, the name of the network, and the path of the sandbox that leads the change, take %d bytes too many", over)
+		return where.In("labels", "", fault.Invalidf("the labels, the name of the network, and the path of the sandbox that leads the change, take %d bytes too many", over))
+	}
+	return nil
+}
+
+// RoomForNewLabels is RoomForLabels of a sandbox that stands.
+func RoomForNewLabels(w *plan.Sandbox) error {
+	tag := plan.SandboxTag{Network: w.Network, OnHost: w.OnHost, Labels: w.Labels}
+	if over := len(tag.String()) - plan.MaxAlias; over > 0 {
+		return where.In("labels", "", fault.Invalidf("the labels, and the name of the network, take %d bytes too many", over))
 	}
 	return nil
 }
