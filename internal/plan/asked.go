@@ -128,6 +128,7 @@ func (b *builder) unsaid(want []Sandbox) []Sandbox {
 	for i := range want {
 		b.follow(&want[i])
 	}
+	b.leaveMACs(want)
 	return want
 }
 

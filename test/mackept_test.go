@@ -1,0 +1,143 @@
+//go:build linux
+
+package osltest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed59451c2b/osl"
+)
+
+// A link that is made anew in the place of another has its hardware address, where the file
+// says none: its neighbors know it as before. One that is new has another.
+func TestMACOfALinkMadeAnew(t *testing.T) {
+	begin(t)
+	lab(t, nil)
+	at := func(box, dev string) osl.Endpoint { return osl.Endpoint{Sandbox: box, Interface: dev} }
+	n := func(e osl.InterfaceSpec, links ...osl.Link) osl.Network {
+		e.Name, e.Addresses = "e", prefixes("10.1.0.1/24", "fd01::1/64")
+		return osl.Network{Name: "lab", Links: links, Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: "h"}}},
+			{Name: "sa", Interfaces: []osl.InterfaceSpec{e, {Name: "o", Type: "bridge"}}},
+			{Name: "sb", Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge"}}}, {Name: "sc"}}}
+	}
+	mac := func(box, dev string) string {
+		key := ""
+		if box != osl.HostName {
+			key = osl.GenerateKey(box)
+		}
+		return needLink(t, key, dev).Attrs().HardwareAddr.String()
+	}
+	var has string
+	for i, x := range []struct {
+		what string
+		n    osl.Network
+		far  osl.Endpoint // which keeps its own too
+	}{
+		{"a link", n(osl.InterfaceSpec{}, osl.Link{at("sa", "e"), at("sb", "p")}), at("sb", "p")},
+		{"with more queues", n(osl.InterfaceSpec{NumTxQueues: 3}, osl.Link{at("sa", "e"), at("sb", "p")}), at("sb", "p")},
+		{"plugged elsewhere", n(osl.InterfaceSpec{}, osl.Link{at("sa", "e"), at("sc", "p")}), at("sc", "p")},
+		{"said from the other end", n(osl.InterfaceSpec{NumRxQueues: 2}, osl.Link{at("sc", "p"), at("sa", "e")}), at("sc", "p")},
+		{"plugged into the host", n(osl.InterfaceSpec{}, osl.Link{at("sa", "e"), at(osl.HostName, "h")}), at(osl.HostName, "h")},
+		{"with more queues there", n(osl.InterfaceSpec{NumTxQueues: 2}, osl.Link{at("sa", "e"), at(osl.HostName, "h")}), at(osl.HostName, "h")},
+		{"of another type", n(osl.InterfaceSpec{Type: "bridge"}), osl.Endpoint{}},
+		{"of a third", n(osl.InterfaceSpec{Type: "vxlan", VNI: 7}), osl.Endpoint{}},
+		{"with another VNI", n(osl.InterfaceSpec{Type: "vxlan", VNI: 8}), osl.Endpoint{}},
+	} {
+		if x.far.Sandbox != osl.HostName { // the host lists an end that no link makes
+			x.n.Sandboxes = x.n.Sandboxes[1:]
+		}
+		other, there := "", linkOr(t, x.far)
+		if there {
+			other = mac(x.far.Sandbox, x.far.Interface)
+		}
+		if i > 0 {
+			before := everywhere(t)
+			if _, err := osl.Apply(t.Context(), failing(x.n)); err == nil || strings.Contains(err.Error(), "left behind") {
+				t.Errorf("%s, which fails: %v", x.what, err)
+			}
+			for box, was := range before {
+				same(t, fmt.Sprint(x.what, ", which fails: ", box), was, func() []string { return everywhere(t)[box] })
+			}
+		}
+		settled(t, x.n)
+		now := mac("sa", "e")
+		if has == "" {
+			has = now
+		}
+		if now != has {
+			t.Errorf("%s: the hardware address is %s, and was %s", x.what, now, has)
+		}
+		if there && mac(x.far.Sandbox, x.far.Interface) != other {
+			t.Errorf("%s: that of its other end is %s, and was %s", x.what, mac(x.far.Sandbox, x.far.Interface), other)
+		}
+	}
+	said := n(osl.InterfaceSpec{Type: "bridge", MAC: osl.MAC{2, 0, 0, 0, 0, 7}})
+	said.Sandboxes = said.Sandboxes[1:]
+	settled(t, said)
+	if now := mac("sa", "e"); now != "02:00:00:00:00:07" {
+		t.Errorf("said: the hardware address is %s", now)
+	}
+	_, err := osl.Down(t.Context(), osl.Network{Name: "lab"})
+	must(t, err)
+	anew := n(osl.InterfaceSpec{Type: "bridge"})
+	anew.Sandboxes = anew.Sandboxes[1:]
+	settled(t, anew)
+	if now := mac("sa", "e"); now == has {
+		t.Errorf("new: the hardware address is that of before, %s", now)
+	}
+}
+
+func linkOr(t *testing.T, e osl.Endpoint) bool {
+	switch e.Sandbox {
+	case "":
+		return false
+	case osl.HostName:
+		return linkOf(t, "", e.Interface) != nil
+	}
+	sb, err := osl.Open(t.Context(), e.Sandbox)
+	if errors.Is(err, osl.ErrNotFound) {
+		return false
+	}
+	must(t, err)
+	defer sb.Close()
+	return linkOf(t, sb.Key(), e.Interface) != nil
+}
+
+// A hardware address that the file gives to another interface leaves the one that it was said
+// of: two in one network do not have the same.
+func TestMACThatMoves(t *testing.T) {
+	begin(t)
+	lab(t, nil)
+	x, y := osl.MAC{2, 0, 0, 0, 0, 7}, osl.MAC{2, 0, 0, 0, 0, 8}
+	n := func(a, b, c osl.MAC, queues int) osl.Network {
+		return osl.Network{Name: "lab", Links: []osl.Link{{{Sandbox: "sa", Interface: "a"}, {Sandbox: "sb", Interface: "b"}}},
+			Sandboxes: []osl.Spec{{Name: "sa", Interfaces: []osl.InterfaceSpec{{Name: "a", MAC: a, Type: "veth", NumTxQueues: queues}, {Name: "c", Type: "bridge", MAC: c}}},
+				{Name: "sb", Interfaces: []osl.InterfaceSpec{{Name: "b", MAC: b}}}}}
+	}
+	settled(t, n(x, nil, nil, 1))
+	for i, want := range []osl.Network{n(nil, x, nil, 1), n(x, y, nil, 1), n(y, x, nil, 1), n(nil, nil, y, 1), n(y, nil, nil, 2), n(nil, nil, y, 3), n(nil, nil, nil, 3)} {
+		before := everywhere(t)
+		if _, err := osl.Apply(t.Context(), failing(want)); err == nil || strings.Contains(err.Error(), "left behind") {
+			t.Errorf("%d, which fails: %v", i, err)
+		}
+		for box, was := range before {
+			same(t, fmt.Sprint(i, ", which fails: ", box), was, func() []string { return everywhere(t)[box] })
+		}
+		settled(t, want)
+		has := map[string]string{}
+		for _, s := range want.Sandboxes {
+			for _, f := range s.Interfaces {
+				mac := needLink(t, osl.GenerateKey(s.Name), f.Name).Attrs().HardwareAddr.String()
+				if has[mac] != "" {
+					t.Errorf("%d: %s has the hardware address %s, as %s has", i, f.Name, mac, has[mac])
+				}
+				if has[mac] = f.Name; f.MAC != nil && mac != f.MAC.String() {
+					t.Errorf("%d: %s has the hardware address %s, not %s", i, f.Name, mac, f.MAC)
+				}
+			}
+		}
+	}
+}
