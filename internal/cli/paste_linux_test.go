@@ -56,6 +56,19 @@ func TestPasteIntoANamespaceOfOthers(t *testing.T) {
 	}
 }
 
+// A note is in the tag of its link, so the commands write that, also of one that is new.
+func TestPasteOfANote(t *testing.T) {
+	file := fileOf(t, "pn", `sandboxes:
+  - {name: pn-a, interfaces: [{name: e0, note: "to b"}, {name: br, type: bridge, note: x}, {name: e1, peer: host/pn-h, note: y}]}
+  - {name: pn-b, interfaces: [{name: e0, note: "to a"}]}
+links: [[pn-a/e0, pn-b/e0]]`)
+	defer want(t, exitDone, nil, "down", file)
+	sh(t, "set -e\n"+want(t, exitDiffer, nil, "diff", file))
+	want(t, exitDone, []string{"nothing to change"}, "diff", file)
+	want(t, exitDone, []string{"nothing to change"}, "up", file)
+	want(t, exitDone, []string{"to b", "note: x"}, "export", "pn")
+}
+
 func TestPasteWithoutRoot(t *testing.T) {
 	u := newUser(t)
 	file := netFile(t, awkward)

@@ -149,7 +149,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 		set.Master = &master
 	}
 	others := b.ofOthers(key)
-	tagged := others && (key != HostNS || tag.Network != "") || tag.Entries
+	tagged := others && (key != HostNS || tag.Network != "") || tag.Entries || tag.Note != ""
 	b.wire = append(b.wire, Op{NS: key, Dev: dev, Do: SetLink{Link: set, Master: w.Master, Tagged: tagged},
 		Quiet: !tagged && master == 0 && set.ARP == nil && set.MAC == nil && set.MTU == 0 && set.TxQLen == nil && options.Empty()})
 	b.wire = append(b.wire, names...)
