@@ -78,3 +78,16 @@ links: [[part-a/e0, part-b/e0], [part-b/e1, part-c/e0]]`)
 		}
 	}
 }
+
+// What osl export writes has the addresses of a link in the order in which they were given: a
+// network that is made of it is exported as the same.
+func TestExportOfAddresses(t *testing.T) {
+	const list = "10.9.0.2/24, 10.9.0.1/24, fd09::3/64, fd09::1/64, fd09::2/64"
+	file := fileOf(t, "order", `sandboxes: [{name: order-a, interfaces: [{name: e, type: bridge, addresses: [`+list+`], aliases: ["fd09::7/128", "fd09::5/128"]}]}]`)
+	for range 2 {
+		want(t, 0, nil, "up", file)
+		exported := want(t, 0, []string{"addresses: [" + list + "]", "aliases: [fd09::7/128, fd09::5/128]"}, "export", "order")
+		want(t, 0, nil, "down", file)
+		file = fileOf(t, "order", exported)
+	}
+}

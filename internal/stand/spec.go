@@ -71,6 +71,15 @@ func (s *Reading) gateway(v4 bool) netip.Addr {
 // hasRemote reports whether a vxlan has a remote of its own: others are entries beside it.
 func hasRemote(l *rtnl.Link) bool { return l != nil && l.Data.Remote.IsValid() }
 
+// asGiven returns addresses in the order in which they are to be given to a link that is to have
+// them as this one: of IPv6 the kernel has the newest first.
+func asGiven(list []netip.Prefix) []netip.Prefix {
+	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	six := slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return !is6(p) })
+	slices.Reverse(six)
+	return append(slices.DeleteFunc(slices.Clone(list), is6), six...)
+}
+
 // iface says what an interface is to be, if it is one of osl's.
 func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f want.Iface, ours bool) {
 	l := links[x.Index]
@@ -84,6 +93,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 			f.Addresses = append(f.Addresses, p)
 		}
 	}
+	f.Addresses, f.Aliases = asGiven(f.Addresses), asGiven(f.Aliases)
 	if !ours || f.Name == "lo" && len(f.Addresses)+len(f.Aliases)+len(s.Settings.Links["lo"])+len(x.Routes) == 0 {
 		return f, false
 	}
