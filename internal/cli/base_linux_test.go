@@ -55,7 +55,7 @@ func TestDownLeavesNoLock(t *testing.T) {
 func TestCreateThatFailsLeavesNoBase(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("OSL_BASE", filepath.Join(dir, "one", "two"))
-	want(t, exitFailed, []string{"exists already"}, "create", "a", "b", "a")
+	want(t, exitFailed, []string{"no such file or directory"}, "create", "a", "b", "no-such-directory/c")
 	if after := below(t, dir); after != dir {
 		t.Errorf("there is\n%s", after)
 	}
