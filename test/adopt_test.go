@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -79,5 +80,53 @@ func TestAdopt(t *testing.T) {
 	defer made.Destroy()
 	if st, err := made.Inspect(ctx); err != nil || st.From != "" || st.Owner != "" {
 		t.Errorf("one that osl made: %v, %+v", err, st)
+	}
+}
+
+// A namespace is adopted at several keys, which are destroyed at once, and adopted at
+// another meanwhile: with the last key goes what osl put in, whichever that is.
+func TestAdoptedKeysEndAtOnce(t *testing.T) {
+	w := begin(t)
+	bare := exec.Command("sleep", "1000") // of nobody's key
+	bare.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	must(t, bare.Start())
+	defer func() { _ = bare.Process.Kill(); _ = bare.Wait() }()
+	src, _ := w.vethUp()
+	at := fmt.Sprintf("/proc/%d/ns/net", bare.Process.Pid)
+	for i := range 40 {
+		var keys []osl.Sandbox
+		for range 2 {
+			sb, err := osl.GetSandboxForExternalKey(at, newKey())
+			must(t, err)
+			keys = append(keys, sb)
+		}
+		must(t, keys[0].AddInterface(src, "eth", addresses("10.9.0.1/24", "fd09::1/64")))
+		var wg sync.WaitGroup
+		for _, sb := range keys {
+			wg.Go(func() {
+				if err := sb.Destroy(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if i%2 == 1 {
+			wg.Go(func() {
+				sb, err := osl.GetSandboxForExternalKey(at, newKey())
+				if err == nil {
+					err = sb.Destroy()
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if linkOf(t, "", src) == nil {
+			t.Fatal("the link of the host is left in the namespace, which has no key any more")
+		}
+		out, err := exec.Command("nsenter", "--net="+at, "ip", "-d", "link").CombinedOutput()
+		if must(t, err); strings.Contains(string(out), "osl1") || strings.Count(string(out), "link/") != 1 {
+			t.Fatalf("what osl put in is left:\n%s", out)
+		}
 	}
 }

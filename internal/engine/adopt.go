@@ -71,7 +71,12 @@ func (n *Namespace) pinAlso(ctx context.Context, from, key, owner string, asItIs
 	if n.host {
 		at = hostAt(key, conn)
 	}
-	if err := at.pinTo(ctx, from, owner, asItIs); err != nil {
+	unlock, err := at.lockPins(ctx)
+	if err == nil {
+		err = at.pinTo(ctx, from, owner, asItIs)
+		unlock()
+	}
+	if err != nil {
 		at.Close()
 		if undoDir != nil {
 			undoDir()

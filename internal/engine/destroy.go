@@ -99,6 +99,16 @@ func (n *Namespace) empty(ctx context.Context, links []rtnl.Link, ending map[lin
 			return false, err
 		}
 	}
+	if len(notes(s.ByIndex(1))) > 0 { // which may be of others who end as well
+		unlock, err := n.lockPins(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer unlock()
+		if s.Links, err = n.conn.Links(ctx); err != nil {
+			return false, err
+		}
+	}
 	if stay := n.stays(s.ByIndex(1)); stay != nil {
 		return false, n.leave(ctx, stay)
 	}

@@ -56,6 +56,24 @@ func (n *Namespace) stays(lo *rtnl.Link) *stay {
 	return &stay{takeOut: true, unpin: made || n.force && !isLink(n.key)}
 }
 
+// lockPins takes the lock of the namespace itself, besides that of a key: who pins it at
+// another key, or gives one up, looks which others there are.
+func (n *Namespace) lockPins(ctx context.Context) (unlock func(), err error) {
+	if n.host {
+		return func() {}, nil // it has one lock by all keys
+	}
+	id := lockOf(base.HostKey())
+	id.key = fmt.Sprintf("namespace %d of %d", n.id.Ino, n.id.Dev) // no key begins so
+	h, err := id.take(ctx)
+	return func() {
+		if id.file == n.lock.file { // it is held for the key
+			h.Unlock()
+		} else {
+			id.letGo(h)
+		}
+	}, err
+}
+
 // isLink reports whether a key is a link of the kernel's in /proc, which no one can
 // take away.
 func isLink(key string) bool {
