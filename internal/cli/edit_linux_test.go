@@ -167,14 +167,15 @@ func TestRefusedFiles(t *testing.T) {
 	before := traces(t)
 	for text, says := range map[string]string{
 		`sandboxes: [{name: ".."}]`: `lab.yaml:1: sandbox "..": ".." is no name of a sandbox`,
-		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mac: "00:00:00:00:00:00"}]}]`:                                       `lab.yaml:1: sandbox "a", interface "e": 00:00:00:00:00:00 is no hardware address`,
-		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}], gateway6: "fe80::9"}]`:                 "needs its interface: fe80::9%eth0",
-		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge}], routes: [{to: "fd00::/16", via: "fe80::9"}]}]`:                    "needs its interface: fe80::9%eth0",
-		`sandboxes: [{name: a, interfaces: [{name: e, source: s0}]}, {name: host, masquerade: [{subnet: 10.9.0.0/24, uplink: s0}]}]`:    `the uplink "s0" of 10.9.0.0/24 is taken into`,
-		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                     "lab.yaml:1: 01500 begins with a zero, by which YAML takes it for 832: write 1500",
-		"sandboxes:\n- {name: a, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24, {address: 10.9.0.2/24, scope: link}]}]}": `lab.yaml:2: sandbox "a", interface "e": the address 10.9.0.2/24 is to have the scope link, and 10.9.0.1/24, of the same subnet 10.9.0.0/24, global`,
-		`sandboxes: [{name: a, sysctls: {kernel.hostname: x}}]`:                                                                         `the kernel has no setting "kernel.hostname" of a sandbox; a sandbox is a network`,
-		`sandboxes: [{name: a, sysctls: {ipv4.tcp_congestion_control: no-such}}]`:                                                       `the kernel does not take "no-such"`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mac: "00:00:00:00:00:00"}]}]`:                                                               `lab.yaml:1: sandbox "a", interface "e": 00:00:00:00:00:00 is no hardware address`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, addresses: ["fd09::1/64"]}], gateway6: "fe80::9"}]`:                                         "needs its interface: fe80::9%eth0",
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge}], routes: [{to: "fd00::/16", via: "fe80::9"}]}]`:                                            "needs its interface: fe80::9%eth0",
+		`sandboxes: [{name: a, interfaces: [{name: e, source: s0}]}, {name: host, masquerade: [{subnet: 10.9.0.0/24, uplink: s0}]}]`:                            `the uplink "s0" of 10.9.0.0/24 is taken into`,
+		`sandboxes: [{name: a, interfaces: [{name: e, type: bridge, mtu: 01500}]}]`:                                                                             "lab.yaml:1: 01500 begins with a zero, by which YAML takes it for 832: write 1500",
+		"sandboxes:\n- {name: a, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24, {address: 10.9.0.2/24, scope: link}]}]}":                         `lab.yaml:2: sandbox "a", interface "e": the address 10.9.0.2/24 is to have the scope link, and 10.9.0.1/24, of the same subnet 10.9.0.0/24, global`,
+		"sandboxes:\n- name: a\n  interfaces:\n  - {name: b, type: bridge}\n  - {name: e, peer: host/pe}\n  - {name: t, type: macvtap, parent: e, master: b}\n": `lab.yaml:6: sandbox "a", interface "t": a macvtap hands what it gets to the program that has it open, and can not be a port of a bridge`,
+		`sandboxes: [{name: a, sysctls: {kernel.hostname: x}}]`:                                                                                                 `the kernel has no setting "kernel.hostname" of a sandbox; a sandbox is a network`,
+		`sandboxes: [{name: a, sysctls: {ipv4.tcp_congestion_control: no-such}}]`:                                                                               `the kernel does not take "no-such"`,
 	} {
 		code, out, errs := runOSL(t, "up", fileOf(t, "lab", text))
 		if code != exitUsage || !strings.Contains(errs, says) {

@@ -168,6 +168,9 @@ func (o *onces) master(at ifaceName, f *plan.Iface) error {
 	if kind == "bridge" && f.Kind == "bridge" {
 		return where.In("master", "", fault.Invalidf("a bridge can not be a port of a bridge: link the two with a veth"))
 	}
+	if takes := f.Kind == "macvtap" || f.Kind == "ipvtap"; takes && (kind == "bridge" || kind == "bond") {
+		return where.In("master", "", fault.Invalidf("%s hands what it gets to the program that has it open, and can not be a port of %s", plan.A(f.Kind), plan.A(kind)))
+	}
 	if on, is := o.parents[at]; is && (kind == "bridge" || kind == "bond") {
 		return o.bad("master", on.first, "it is the parent of %s, which is %s, and can not be a port of %s beside that", o.say(on.first), plan.A(on.f.Kind), plan.A(kind))
 	}
