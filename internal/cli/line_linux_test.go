@@ -29,6 +29,8 @@ func TestErrorAtTheLineOfTheValue(t *testing.T) {
 		iface("type: bridge", "altnames:", "  - 7", "  - 7/7 # !"),
 		iface("type: bridge", "ipv6: on # !"),
 		iface("type: bridge", "addresses:", "  - 10.0.0.1/24", "  - 224.0.0.1/4 # !"),
+		iface("type: bridge", "addresses:", "  - address: 10.0.0.1/24", "    scope: lnk # !"),
+		iface("type: bridge", "addresses: [10.0.0.1/24]", "address_options:", "  10.0.0.1/24: {scope: link}", "  10.0.0.9/24: {scope: link} # !"),
 		iface("type: bridge", "sysctls:", "  ipv4.rp_filter: 1", "  kernel.x: 1 # !"),
 		iface("type: bridge", "master: e # !"),
 		iface("type: bridge", "note: é # !"),

@@ -171,8 +171,8 @@ func (f *File) entryOfInterface(at, field, entry string, x *osl.InterfaceSpec) s
 	switch field {
 	case "":
 		return ""
-	case "sysctls":
-		return at + ".sysctls." + entry
+	case "sysctls", "address_options":
+		return at + "." + field + "." + entry
 	case "altnames":
 		if i := slices.Index(x.AltNames, entry); i >= 0 {
 			return fmt.Sprintf("%s.altnames[%d]", at, i)

@@ -268,30 +268,6 @@ func (d *decoder) structure(n ast.Node, under []layer, v reflect.Value, path str
 	}
 }
 
-// noMapping says why a value that begins with a field is no mapping.
-func noMapping(n ast.Node, known []field) string {
-	text, ok := n.(*ast.StringNode)
-	if !ok {
-		return ""
-	}
-	hint := unparted(text.Value, known)
-	if hint == "" && telling(known) == "name" {
-		hint = "; write name: " + text.Value
-	}
-	return hint
-}
-
-func unparted(text string, known []field) string {
-	name, rest, colon := strings.Cut(text, ":")
-	if !colon {
-		name, rest, _ = strings.Cut(text, " ")
-	}
-	if rest == "" || find(known, name) == nil {
-		return ""
-	}
-	return fmt.Sprintf("; a field ends with a colon and a blank: %s: %s", name, strings.TrimSpace(rest))
-}
-
 func (d *decoder) unknownField(key ast.Node, name string, t reflect.Type, more ...string) {
 	var names []string
 	for _, f := range fields(t) {
@@ -360,33 +336,6 @@ var switches = pattern(`\.offloads\.[^.]*$`)
 func onOff(n ast.Node) (on, ok bool) {
 	s, is := n.(*ast.StringNode)
 	return is && s.Value == "on", is && (s.Value == "on" || s.Value == "off")
-}
-
-// aLink is how the one list is written that has a length.
-const aLink = "[web/eth0, switch/p1]"
-
-// asList says how what is no list is written as one of type list: other formats have names
-// with what they name below, or one value as it is.
-func (d *decoder) asList(n ast.Node, list reflect.Type) string {
-	entries, isMapping := d.layered(n, nil)
-	t := list.Elem()
-	isStruct := t.Kind() == reflect.Struct && textForms[t] == ""
-	switch {
-	case list.Kind() == reflect.Array:
-		return "; each link is a list of its own: [" + aLink + "]"
-	case !isMapping && !isStruct && t.Kind() != reflect.Array && n.Type() != ast.NullType:
-		return "; one is written in brackets"
-	case !isMapping || !isStruct || len(entries) == 0:
-		return ""
-	}
-	first := entries[0].name
-	if find(fields(t), first) != nil {
-		return "; each begins with a dash: - " + first + ": …"
-	}
-	if find(fields(t), "name") != nil {
-		return "; each has its name as a field: - name: " + first
-	}
-	return ""
 }
 
 func (d *decoder) list(n ast.Node, v reflect.Value, path string) {

@@ -18,6 +18,10 @@ import (
 // text decodes a type that has a text form.
 func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type, path string) {
 	form := textForms[t]
+	if isMapping(n) && isDestination(path) && strings.Contains(path, ".interfaces") {
+		d.fail(n, "expected %s, found a mapping; a route with more than a destination is one of the sandbox", form)
+		return
+	}
 	s, ok := d.scalar(n, form)
 	if !ok {
 		return

@@ -24,7 +24,7 @@ type AddressOptions struct {
 func (s *Iface) addAddressOptions(f *plan.Iface) error {
 	for p := range s.AddressOptions {
 		if !slices.Contains(s.Addresses, p) && !slices.Contains(s.Aliases, p) {
-			return where.In("addresses", p.String(), fault.Invalidf("there are options of the address %v, which the interface does not have", p))
+			return where.In("address_options", p.String(), fault.Invalidf("there are options of the address %v, which the interface does not have", p))
 		}
 	}
 	for i := range f.Addrs {
@@ -60,21 +60,21 @@ func (s *Iface) oneScope(f *plan.Iface) error {
 }
 
 func (o AddressOptions) plan(a *plan.Addr) error {
-	no := func(format string, args ...any) error {
-		return fault.Invalidf("the address %v "+format, append([]any{a.Prefix}, args...)...)
+	no := func(field, format string, args ...any) error {
+		return where.In(field, "", fault.Invalidf("the address %v "+format, append([]any{a.Prefix}, args...)...))
 	}
 	ip := a.Prefix.Addr()
 	switch {
 	case o.Peer.IsValid() && (o.Peer.Is4() != ip.Is4() || o.Peer.Is4In6() || o.Peer.Zone() != "" || Unicast(netip.PrefixFrom(o.Peer, 0)) != nil):
-		return no("has a peer that is none, %v", o.Peer)
+		return no("peer", "has a peer that is none, %v", o.Peer)
 	case o.Scope != "" && ip.Is6():
-		return no("has a scope, which of IPv6 the kernel sees by the address itself")
+		return no("scope", "has a scope, which of IPv6 the kernel sees by the address itself")
 	case o.Home && ip.Is4():
-		return no("is a home address of mobile IPv6, and is of IPv4")
+		return no("home", "is a home address of mobile IPv6, and is of IPv4")
 	case o.PreferredLft != nil && *o.PreferredLft > o.ValidLft && o.ValidLft != 0:
-		return no("is preferred for longer than it is valid, %d seconds", o.ValidLft)
+		return no("preferred_lft", "is preferred for longer than it is valid, %d seconds", o.ValidLft)
 	case o.PreferredLft != nil && *o.PreferredLft != 0 && *o.PreferredLft != rtnl.Forever && ip.Is4() && (o.ValidLft == 0 || o.ValidLft == rtnl.Forever):
-		return no("is of IPv4 and there for good: the kernel keeps no preferred_lft of it but 0")
+		return no("preferred_lft", "is of IPv4 and there for good: the kernel keeps no preferred_lft of it but 0")
 	}
 	if o.Peer != ip {
 		a.Peer = o.Peer
@@ -82,7 +82,7 @@ func (o AddressOptions) plan(a *plan.Addr) error {
 	if o.Scope != "" {
 		scope, ok := plan.ScopeOf(o.Scope)
 		if !ok {
-			return no("has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", o.Scope)
+			return no("scope", "has no scope %q: there are global, site, link, host, nowhere, and numbers to 255", o.Scope)
 		}
 		a.Scope = &scope
 	}
