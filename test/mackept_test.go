@@ -5,6 +5,7 @@ package osltest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,13 +55,11 @@ func TestMACOfALinkMadeAnew(t *testing.T) {
 			other = mac(x.far.Sandbox, x.far.Interface)
 		}
 		if i > 0 {
-			before := everywhere(t)
+			before := flat(t)
 			if _, err := osl.Apply(t.Context(), failing(x.n)); err == nil || strings.Contains(err.Error(), "left behind") {
 				t.Errorf("%s, which fails: %v", x.what, err)
 			}
-			for box, was := range before {
-				same(t, fmt.Sprint(x.what, ", which fails: ", box), was, func() []string { return everywhere(t)[box] })
-			}
+			same(t, x.what+", which fails: all", before, func() []string { return flat(t) })
 		}
 		settled(t, x.n)
 		now := mac("sa", "e")
@@ -88,6 +87,17 @@ func TestMACOfALinkMadeAnew(t *testing.T) {
 	if now := mac("sa", "e"); now == has {
 		t.Errorf("new: the hardware address is that of before, %s", now)
 	}
+}
+
+// flat is what another program sees of the host and each sandbox.
+func flat(t *testing.T) (all []string) {
+	for box, lines := range everywhere(t) {
+		for _, line := range lines {
+			all = append(all, box+": "+line)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func linkOr(t *testing.T, e osl.Endpoint) bool {
@@ -119,13 +129,11 @@ func TestMACThatMoves(t *testing.T) {
 	}
 	settled(t, n(x, nil, nil, 1))
 	for i, want := range []osl.Network{n(nil, x, nil, 1), n(x, y, nil, 1), n(y, x, nil, 1), n(nil, nil, y, 1), n(y, nil, nil, 2), n(nil, nil, y, 3), n(nil, nil, nil, 3)} {
-		before := everywhere(t)
+		before := flat(t)
 		if _, err := osl.Apply(t.Context(), failing(want)); err == nil || strings.Contains(err.Error(), "left behind") {
 			t.Errorf("%d, which fails: %v", i, err)
 		}
-		for box, was := range before {
-			same(t, fmt.Sprint(i, ", which fails: ", box), was, func() []string { return everywhere(t)[box] })
-		}
+		same(t, fmt.Sprint(i, ", which fails: all"), before, func() []string { return flat(t) })
 		settled(t, want)
 		has := map[string]string{}
 		for _, s := range want.Sandboxes {
