@@ -25,7 +25,7 @@ var synonyms = sync.OnceValue(func() map[reflect.Type]map[string]string {
 		checks: tests
 		include: imports includes`, map[string]string{
 			"network": "it is netplan's: a network file has sandboxes, and these have interfaces",
-			"version": "a network file has none",
+			"version": "a network file has no version",
 			"host":    "the host is a sandbox of that name",
 		}),
 		reflect.TypeFor[osl.Spec](): called(`
