@@ -385,6 +385,15 @@ func TestFlagsOfLinkAdd(t *testing.T) {
 	want(t, exitFailed, []string{`network "a", but a sandbox; osl rm a removes it`}, "down", "a")
 }
 
+// Who is inside a sandbox, and brings its network up from there, is told to leave it.
+func TestUpFromInside(t *testing.T) {
+	file := netFile(t, "sandboxes: [{name: a}]\n")
+	defer runOSL(t, "down", file)
+	want(t, exitDone, nil, "up", file)
+	t.Setenv(asCommand, "1")
+	want(t, exitUsage, []string{"where osl runs inside a sandbox (osl exec), leave that first"}, "exec", "a", "--", self(t), "up", file)
+}
+
 // What there is not to check is said, and no more.
 func TestNoChecks(t *testing.T) {
 	file := netFile(t, "sandboxes: [{name: a}]\n")

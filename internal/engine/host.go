@@ -98,7 +98,7 @@ func (k *connKeeper) drop() {
 // errHostSpec refuses to bring the host's own namespace to what a Spec says: its
 // links are no business of osl's but for those that it is told of one by one.
 var errHostSpec error = &fault.Error{Err: fmt.Errorf("%w: the key leads to the host's own network namespace, which no file describes", fault.ErrInvalid),
-	Hint: "configure a link of it with AddInterface or AddLink, or leave this sandbox out"}
+	Hint: "where osl runs inside a sandbox (osl exec), leave that first; else leave this sandbox out, and configure links of the host one by one with AddInterface or AddLink"}
 
 // lockKey returns the key whose lock changes of a namespace take.
 func lockKey(key string) string {
