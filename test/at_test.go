@@ -4,6 +4,7 @@ package osltest
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,10 +119,18 @@ func TestTwoBasePathsOnHost(t *testing.T) {
 		_, err := b.Apply(ctx, labs[i])
 		must(t, err)
 	}
+	var links []osl.Base // the same, by symbolic links
+	for _, b := range bases {
+		link := filepath.Join(t.TempDir(), "link")
+		must(t, os.Symlink(b.Path(), link))
+		links = append(links, osl.At(link))
+	}
 	stand := func(i int) {
 		t.Helper()
-		if c, err := bases[i].Diff(ctx, labs[i]); err != nil || len(c) > 0 {
-			t.Errorf("of the network in %s is missing: %v, %v", bases[i].Path(), c, err)
+		for _, b := range []osl.Base{bases[i], links[i]} {
+			if c, err := b.Diff(ctx, labs[i]); err != nil || len(c) > 0 {
+				t.Errorf("of the network in %s is missing: %v, %v", b.Path(), c, err)
+			}
 		}
 	}
 	for i := range bases {
@@ -137,8 +146,8 @@ func TestTwoBasePathsOnHost(t *testing.T) {
 		t.Errorf("its network is %v, %v", net, err)
 	}
 	for i := range bases {
-		for _, net := range []osl.Network{{Name: "lab"}, labs[i]} { // by its name, and by its file
-			_, err := bases[i].Down(ctx, net)
+		for by, net := range []osl.Network{{Name: "lab"}, labs[i]} { // by its name, and by its file
+			_, err := []osl.Base{links[i], bases[i]}[by].Down(ctx, net)
 			must(t, err)
 			if linkOf(t, "", labs[i].Sandboxes[0].Interfaces[0].Name) != nil {
 				t.Errorf("the bridge of the network in %s is left", bases[i].Path())

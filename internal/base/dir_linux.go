@@ -26,9 +26,10 @@ func OfIP(dir string) bool {
 }
 
 // IsMachine reports whether a base path is the one of all who may change the host's
-// network: the machine's, and in a user namespace other than the first its default.
+// network: the machine's, and in a user namespace other than the first its default. The
+// path is one without symbolic links.
 func IsMachine(path string) bool {
-	return path == machine || !netns.InitialUser() && path == Default()
+	return path == machine || path == resolved(machine) || !netns.InitialUser() && path == Default()
 }
 
 // Default returns the base path of a process that was told none: /run where it

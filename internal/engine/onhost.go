@@ -20,7 +20,7 @@ import (
 // nameOnHost returns what a network is called on the host. Each base path has networks of its
 // own, and two may have one name: beside those of the machine's base path, they say which.
 func nameOnHost(ctx context.Context, network string) string {
-	path := canonical(base.PathIn(ctx))
+	path := whereIs(base.PathIn(ctx))
 	if network == "" || base.IsMachine(path) {
 		return network
 	}
