@@ -212,6 +212,29 @@ func TestHostForwarding(t *testing.T) {
 	if !on(paths[0]) {
 		t.Error("a host that forwarded does not any more")
 	}
+	// Whoever turns it off there has it off: osl did not turn it on.
+	end := []func() error{
+		func() error { _, err := osl.Apply(t.Context(), hostNet("ha", "10.130", nil)); return err },
+		func() error { _, err := osl.Down(t.Context(), osl.Network{Name: "ha"}); return err },
+	}
+	for _, end := range end {
+		set("ipv4/ip_forward", "1")
+		settles(t, hostNet("ha", "10.130", want(both[0])))
+		set("ipv4/ip_forward", "0")
+		must(t, end())
+		if on(paths[0]) {
+			t.Error("osl turned forwarding on that was on before, and was turned off")
+		}
+		// What it turns on later it turns off.
+		set("ipv4/ip_forward", "1")
+		settles(t, hostNet("ha", "10.130", want(both[0])))
+		set("ipv4/ip_forward", "0")
+		settles(t, hostNet("ha", "10.130", want(both[0])))
+		must(t, end())
+		if on(paths[0]) {
+			t.Error("forwarding that was turned off, and that osl turned on then, is left on")
+		}
+	}
 	for name, value := range map[string]string{"ipv4.ip_forward": "0", "ipv4.conf.all.rp_filter": "1"} {
 		if _, err := osl.Apply(t.Context(), hostNet("ha", "10.130", func(h *osl.Spec) { h.Sysctls = map[string]string{name: value} })); !errors.Is(err, osl.ErrInvalid) {
 			t.Errorf("%s=%s: %v", name, value, err)

@@ -70,6 +70,9 @@ func (b *builder) forwarding(w *Sandbox, s *State) {
 		if was == nil {
 			was = s.noted(w.Network, true, x.Path)
 		}
+		if wasOn(was) {
+			was = nil // others may have turned it off since
+		}
 		n := len(b.preset)
 		b.setting(w.Key, "", 0, x, s)
 		for i := n; was == nil && i < len(b.preset); i++ {
@@ -97,13 +100,18 @@ func (b *builder) forwarding(w *Sandbox, s *State) {
 }
 
 // PutBack returns what is to be put back of one of Forwards when a network asks for it
-// no more: nothing where another one does.
+// no more: nothing where another one does, or where it was on before.
 func (s *State) PutBack(network, path string) []Step {
-	if s.noted(network, true, path) != nil {
+	was := s.noted(network, false, path)
+	if s.noted(network, true, path) != nil || wasOn(was) {
 		return nil
 	}
-	return s.noted(network, false, path)
+	return was
 }
+
+// wasOn reports whether a note says that a setting was already as a network asks for it,
+// which says no more than that it asks.
+func wasOn(was []Step) bool { return len(was) == 1 && was[0].Value == "1" }
 
 // note plans that the network's note says these steps: before the settings, which are
 // from first on.
