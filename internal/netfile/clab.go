@@ -74,6 +74,7 @@ type clabBox struct {
 	wait []clabRoute
 	// lacks are the ends here of links that are passed over.
 	lacks []string
+	each  bool // check each command
 }
 
 func isContainerlab(d *decoder, body ast.Node) bool {
@@ -303,6 +304,7 @@ func (c *clab) exec(e *ast.MappingValueNode) {
 		b.sysctl(e.Key, "net.ipv4.ip_forward", "1") // as Docker has it in each container
 	}
 	_, own := c.pairs(e.Value, "a node")
+	var lines []line
 	for _, m := range slices.Backward(c.of(own)) {
 		if m["exec"] == nil {
 			continue
@@ -312,10 +314,11 @@ func (c *clab) exec(e *ast.MappingValueNode) {
 				continue
 			}
 			if s, ok := c.d.scalar(n, "a command"); ok {
-				b.run(n, s)
+				lines = append(lines, line{n, s})
 			}
 		}
 	}
+	b.runAll(lines)
 }
 
 // iface returns an interface of a sandbox, a new one if there is none.

@@ -5,10 +5,12 @@ package netfile
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
+	ofSpec "github.com/seed59451c2b/osl/internal/want"
 )
 
 // labs are topologies of the shapes that people publish, with the network file that
@@ -185,7 +187,7 @@ topology:
         - ip link add g type gre local 10.0.0.1 remote 10.0.0.2 ttl 64 key 7
         - ip link add v type vxlan id 7 dstport 4789 local 10.0.0.1 nolearning
         - ip link add link eth1 m type macvlan
-        - ip link add link eth1 i type ipvlan mode l3
+        - ip link add link eth1.5 i type ipvlan mode l3
         - ip link add b type bond mode active-backup lacp_rate fast
         - ip link set b type bond miimon 100
         - ip link set m down
@@ -209,7 +211,7 @@ sandboxes:
       - {name: g, type: gre, local: 10.0.0.1, remote: 10.0.0.2, ttl: 64, key: 7}
       - {name: v, type: vxlan, vni: 7, port: 4789, local: 10.0.0.1, learning: false}
       - {name: m, type: macvlan, parent: eth1, mode: vepa, master: b}
-      - {name: i, type: ipvlan, parent: eth1, mode: l3}
+      - {name: i, type: ipvlan, parent: eth1.5, mode: l3}
       - {name: b, type: bond, mode: active-backup, miimon: 100}
     rules:
       - {fwmark: 16, fwmask: 255, table: 100, priority: 32765, family: ipv4}
@@ -239,7 +241,7 @@ topology:
           ip rule add from 10.1.5.0/24 table 5'
         - vconfig add eth1 7
         - ip l a li eth1 na iv ty ipvlan mo l2 private
-        - ip link add link eth1 name iv type ipvlan mode l2 private
+        - ip link add link eth1.7 name iv type ipvlan mode l2 private
         - ip link add mt link eth1 type macvtap mode private
         - ip link add gn type geneve id 5 remote 10.0.0.2 dstport 6082 tos 0x10 ttl 9
         - ip link add g6 type ip6gre local fd00::1 remote fd00::2 hoplimit 64
@@ -279,7 +281,7 @@ sandboxes:
           - 10.2.0.1/24
       - {name: mv, type: macvlan, parent: eth1, mode: bridge, addresses: [10.1.5.10/24]}
       - {name: eth1.7, type: vlan, parent: eth1, vlan: 7}
-      - {name: iv, type: ipvlan, parent: eth1, mode: l2, flags: private}
+      - {name: iv, type: ipvlan, parent: eth1.7, mode: l2, flags: private}
       - {name: mt, type: macvtap, parent: eth1, mode: private}
       - {name: gn, type: geneve, vni: 5, remote: 10.0.0.2, port: 6082, tos: 16, ttl: 9}
       - {name: g6, type: ip6gre, local: "fd00::1", remote: "fd00::2", ttl: 64}
@@ -469,12 +471,83 @@ func TestContainerlabProblems(t *testing.T) {
 			t.Errorf("%s:\n%v\nwant %s", text, err, want)
 		}
 	}
-	f, err := Parse("n.clab.yml", []byte("name: n\ntopology:\n  nodes:\n    a:\n      kind: linux\n      exec:\n        - ip addr add 10.0.0.1/24 dev lo\n        - ip addr add 224.0.0.1/24 dev lo\n"))
+	f, err := Parse("n.clab.yml", []byte("name: n\ntopology:\n  nodes:\n    a:\n      kind: linux\n  links:\n    - {type: dummy, endpoint: {node: a, interface: d0, ipv4: 10.0.0.1/24}}\n    - {type: dummy, endpoint: {node: a, interface: d1, ipv4: 224.0.0.1/24}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := osl.Diff(t.Context(), f.Network); err == nil || !strings.HasPrefix(f.About(err).Error(), "n.clab.yml:8: ") {
 		t.Errorf("got %v", f.About(err))
+	}
+}
+
+// A line that osl reads, and has no sandbox for, is run; those beside it mean what they mean.
+func TestContainerlabBeyond(t *testing.T) {
+	const head = "name: n\ntopology:\n  links:\n    - endpoints: [\"a:eth1\", \"b:eth1\"]\n  nodes:\n    b: {kind: linux}\n    a:\n      kind: linux\n      exec:\n"
+	for line, want := range map[string]struct{ runs, file, note string }{
+		"ip -6 route add fd02::/64 dev eth1 scope link":                        {file: `routes: [{to: "fd02::/64", dev: eth1}]`},
+		"ip -6 route add fd02::/64 dev eth1 scope global":                      {file: `routes: [{to: "fd02::/64", dev: eth1}]`},
+		"ip route add 10.9.0.0/16 dev eth1 advmss 70000":                       {runs: "all"},
+		"ip addr add 10.0.0.2/24 dev eth1 scope link":                          {runs: "all"},
+		"ip addr add 10.4.0.1/24 dev eth1 label eth1:4":                        {file: "10.4.0.1/24", note: "the label eth1:4 of an address"},
+		"ip addr add 224.0.0.1/24 dev eth1":                                    {runs: "all"},
+		"ip link set eth1 group 4294967295":                                    {runs: "all"},
+		"ip link set eth1 gso_max_size 999999":                                 {runs: "all"},
+		"ip link set eth1 alias Zürich promisc on":                             {file: "promisc: true", note: "the alias"},
+		"ip link set eth1 alias 'a;b'":                                         {note: "the alias"},
+		"ip link set eth1 alias " + strings.Repeat("a", 161):                   {note: "the alias"},
+		"ip link add link eth1 name m type macvlan mode other":                 {runs: "all"},
+		"ip rule add ipproto hopopt table 5":                                   {runs: "all"},
+		"ip rule add prohibit table 5":                                         {runs: "all"},
+		"ip route add local 10.8.0.0/16 dev lo":                                {file: "routes: [{to: 10.8.0.0/16, dev: lo, type: local, table: 255}]"},
+		"ip route add local 10.8.0.0/16 dev lo table main":                     {file: "routes: [{to: 10.8.0.0/16, dev: lo, type: local}]"},
+		"ip link add v type vxlan id 1 ttl inherit":                            {runs: "all"},
+		"ip link add v type geneve id 1 remote 10.0.0.2 ttl inherit":           {runs: "all"},
+		"ip link add g type gretap remote 10.0.0.2 local 10.0.0.1 ttl inherit": {file: "type: gretap"},
+		"echo 1 > /proc/sys/net/ipv4/conf/all/..":                              {runs: "all"},
+	} {
+		f, err := Parse("n.clab.yml", []byte(head+"        - ip addr add 10.0.0.1/24 dev eth1\n        - "+strconv.Quote(line)+"\n        - ip addr add 10.5.0.1/24 dev eth1\n"))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		for i := range f.Sandboxes {
+			w := ofSpec.OfSpec(&f.Sandboxes[i])
+			if err := w.Alone(); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+		text := string(Text(&File{Network: f.Network}))
+		if (len(f.Commands) > 0) != (want.runs != "") || !strings.Contains(text, "10.0.0.1/24") || !strings.Contains(text, "10.5.0.1/24") {
+			t.Errorf("%s: runs %v\n%s", line, f.Commands, text)
+		}
+		if !strings.Contains(strings.NewReplacer("\"", "", " ", "").Replace(text), strings.NewReplacer("routes: [", "", "\"", "", " ", "", "]", "").Replace(want.file)) {
+			t.Errorf("%s: got\n%s\nwithout %s", line, text, want.file)
+		}
+		if notes := fmt.Sprint(f.Notes); want.note != "" && !strings.Contains(notes, want.note) || want.note == "" && len(f.Notes) > 0 {
+			t.Errorf("%s: notes %s", line, notes)
+		}
+	}
+}
+
+// What several lines say together is looked at when all are read: addresses of one subnet on two
+// interfaces are possible where one of them is put in a VRF later.
+func TestContainerlabTogether(t *testing.T) {
+	f, err := Parse("n.clab.yml", []byte(`
+name: n
+topology:
+  links: [{endpoints: ["a:eth1", "b:eth1"]}, {endpoints: ["a:eth2", "b:eth2"]}]
+  nodes:
+    b: {kind: linux}
+    a:
+      kind: linux
+      exec:
+        - ip addr add 10.0.0.1/24 dev eth1
+        - ip addr add 10.0.0.2/24 dev eth2
+        - ip link add red type vrf table 7
+        - ip link set eth2 master red
+`))
+	if err != nil || len(f.Commands) > 0 {
+		t.Errorf("%v, runs %v", err, f.Commands)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func (b *clabBox) address(w []string) bool {
 	var p netip.Prefix
 	var o osl.AddressOptions
-	dev := ""
+	dev, label := "", ""
 	seconds := func(text string) (n uint32, ok bool) {
 		if text == "forever" {
 			return 0, true
@@ -26,8 +26,10 @@ func (b *clabBox) address(w []string) bool {
 		switch name = long(name, "broadcast", "valid_lft", "preferred_lft"); name {
 		case "dev":
 			dev = next()
-		case "broadcast", "brd", "label":
+		case "broadcast", "brd":
 			next()
+		case "label":
+			label = "the label " + next() + " of an address"
 		case "nodad":
 		case "noprefixroute":
 			o.NoPrefixRoute = true
@@ -74,6 +76,9 @@ func (b *clabBox) address(w []string) bool {
 		return true
 	}
 	f := b.known(dev)
+	if f != nil && label != "" {
+		b.d.note(b.line, label, notKnown)
+	}
 	if f == nil || p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() && slices.Contains(f.Addresses, p) {
 		return f != nil
 	}

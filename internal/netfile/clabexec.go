@@ -1,11 +1,15 @@
 package netfile
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // Programs that change the network of where they run, and nothing else.
@@ -18,6 +22,29 @@ var (
 	toNowhere = pattern(`\s*(?:[12&]?>>?\s*/dev/null|2>&1)`)
 	toSetting = pattern(`^echo\s+(?:-n\s+)?["']?([^"'>$]*?)["']?\s*>\s*/proc/sys/(net/[^\s;&|]+)$`)
 )
+
+// line is a command of a node.
+type line struct {
+	at   ast.Node
+	text string
+}
+
+// runAll takes the commands of a node in. Where osl has no sandbox that is as they say it does
+// so again, checks each, and leaves those that can not be to be run: what they say together may
+// be possible where a part of it is not.
+func (b *clabBox) runAll(lines []line) {
+	refused := b.check() != nil // by what else the file says of the node
+	before, commands, notes := b.copied(), len(b.d.file.Commands), slices.Clone(b.d.file.Notes)
+	for _, b.each = range []bool{false, true} {
+		for _, l := range lines {
+			b.run(l.at, l.text)
+		}
+		if b.each || refused || b.check() == nil {
+			return
+		}
+		b.spec, b.wait, b.d.file.Commands, b.d.file.Notes = before, nil, b.d.file.Commands[:commands], notes
+	}
+}
 
 // run takes a command in: as what it means for the network, or else as one to be run.
 func (b *clabBox) run(n ast.Node, text string) {
@@ -39,7 +66,10 @@ func (b *clabBox) run(n ast.Node, text string) {
 	}
 	for _, p := range parts {
 		if m := toSetting().FindStringSubmatch(p.text); m != nil {
-			b.sysctl(n, m[2], strings.TrimSpace(m[1]))
+			if b.takes(func() bool { b.sysctl(n, m[2], strings.TrimSpace(m[1])); return true }) {
+				continue
+			}
+			b.later(Command{Args: []string{"sh", "-c", p.text}, Files: true, MayFail: p.mayFail})
 			continue
 		}
 		words, ok := words(toNowhere().ReplaceAllString(p.text, " "))
@@ -47,10 +77,50 @@ func (b *clabBox) run(n ast.Node, text string) {
 			b.later(Command{Args: []string{"sh", "-c", p.text}, Files: true, MayFail: p.mayFail})
 			continue
 		}
-		if words = unwrapped(words); len(words) > 0 && !b.means(words) {
+		if words = unwrapped(words); len(words) > 0 && !b.takes(func() bool { return b.means(words) }) {
 			b.later(Command{Args: words, Files: !onlyNetwork(words), MayFail: p.mayFail})
 		}
 	}
+}
+
+// takes takes a line in, by read. Where it is not read, all is as before, and the line is to be
+// run; where each is checked, also where osl has no sandbox as it says.
+func (b *clabBox) takes(read func() bool) bool {
+	before, wait, notes := b.copied(), slices.Clone(b.wait), slices.Clone(b.d.file.Notes)
+	if read() && (!b.each || b.check() == nil) {
+		return true
+	}
+	b.spec, b.wait, b.d.file.Notes = before, wait, notes
+	return false
+}
+
+// check returns why osl has no sandbox as the node is now.
+func (b *clabBox) check() error {
+	s := b.spec
+	for _, r := range b.wait {
+		s.Routes = append(slices.Clip(s.Routes), r.spec)
+	}
+	w := want.OfSpec(&s)
+	return w.Alone()
+}
+
+// copied returns what the sandbox is, for when a line that changed some of it is not taken.
+func (b *clabBox) copied() osl.Spec {
+	s := b.spec
+	s.Interfaces, s.Sysctls = slices.Clone(s.Interfaces), maps.Clone(s.Sysctls)
+	for i := range s.Interfaces {
+		f := &s.Interfaces[i]
+		f.AddressOptions = maps.Clone(f.AddressOptions)
+		if f.Bridge != nil {
+			x := *f.Bridge
+			x.VLANs, f.Bridge = slices.Clone(x.VLANs), &x
+		}
+		if f.BridgePort != nil {
+			x := *f.BridgePort
+			x.VLANs, f.BridgePort = slices.Clone(x.VLANs), &x
+		}
+	}
+	return s
 }
 
 func (b *clabBox) later(c Command) {

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // management is the interface of a container to the management network.
@@ -276,8 +277,18 @@ func (b *clabBox) linkSet(w []string) bool {
 	if set.Name == "lo" && set.Down {
 		return false
 	}
+	b.fitNote(&set)
 	*f = set
 	return true
+}
+
+// fitNote passes a note over that osl can not keep. The command is not to be run for that: in
+// the alias of a link osl keeps what the link is.
+func (b *clabBox) fitNote(f *osl.InterfaceSpec) {
+	if want.ValidNote(f.Note) != nil {
+		b.d.note(b.line, fmt.Sprintf("the alias %.40q", f.Note), "a note of osl is of up to 160 printable characters of ASCII, without a semicolon")
+		f.Note = ""
+	}
 }
 
 func (b *clabBox) linkAdd(w []string) bool {
@@ -306,6 +317,7 @@ func (b *clabBox) linkAdd(w []string) bool {
 	}) {
 		return false
 	}
+	b.fitNote(&f)
 	f.Type = w[i+1]
 	peer := ""
 	if !typeOptions(&f, w[i+2:], &peer, b) || f.Name == "" || b.has(f.Name) != nil {

@@ -15,7 +15,7 @@ import (
 // readRoute reads what stands behind "ip route add": false where it says more than
 // osl's routes can.
 func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
-	to := ""
+	to, table := "", false
 	if i := slices.Index(w, "nexthop"); i >= 0 {
 		if r.NextHops, ok = nextHops(w[i:]); !ok {
 			return r, false
@@ -41,6 +41,7 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 		case "metric", "preference", "priority":
 			number(&r.Metric)
 		case "table":
+			table = true
 			if text := next(); text != "main" {
 				var n uint64
 				n, err = strconv.ParseUint(text, 10, 32)
@@ -51,7 +52,7 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 			if f == nil || f.Type != "vrf" {
 				return false
 			}
-			r.Table = uint32(f.Table)
+			r.Table, table = uint32(f.Table), true
 		case "mtu":
 			number(&r.MTU)
 		case "advmss":
@@ -81,6 +82,9 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 	if !ok || to == "" {
 		return r, false
 	}
+	if r.Type == "local" && !table {
+		r.Table = 255 // where ip puts it
+	}
 	six := family == 6 || r.Via.Is6() || r.Src.Is6() || len(r.NextHops) > 0 && r.NextHops[0].Via.Is6()
 	switch {
 	case to == Default && six:
@@ -91,6 +95,9 @@ func (b *clabBox) readRoute(w []string, family int) (r osl.RouteSpec, ok bool) {
 		if r.To, ok = prefix(to); ok {
 			r.To = r.To.Masked()
 		}
+	}
+	if r.To.Addr().Is6() {
+		r.Scope = "" // the kernel does not look at it
 	}
 	return r, ok
 }

@@ -120,7 +120,7 @@ func (b *clabBox) tunnel(f *osl.InterfaceSpec, name string, next func() string) 
 		return b.has(f.Parent) != nil
 	case "ttl", "hoplimit":
 		text := next()
-		return text == "inherit" || number(&f.TTL, text)
+		return text == "inherit" && f.Type != "vxlan" && f.Type != "geneve" || number(&f.TTL, text)
 	case "tos", "dsfield", "tclass":
 		text := next()
 		if text == "inherit" {

@@ -59,8 +59,8 @@ func ValidNetwork(name string) error {
 // maxNote is how long a note may be: an alias has it beside the rest of the tag.
 const maxNote = 160
 
-// validNote returns an error for what a tag can not have as a note.
-func validNote(note string) error {
+// ValidNote returns an error for what a tag can not have as a note.
+func ValidNote(note string) error {
 	switch {
 	case len(note) > maxNote:
 		return fault.Invalidf("the note is %d bytes long, over the %d that fit", len(note), maxNote)

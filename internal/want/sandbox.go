@@ -92,7 +92,7 @@ func (s *Sandbox) plan(w *plan.Sandbox) error {
 // common takes over what the imperative calls and a Spec share.
 func (s *Iface) common() (*plan.Iface, error) {
 	f := &plan.Iface{MAC: s.MAC, MTU: s.MTU, TxQLen: s.TxQueueLen, HideVIPs: s.DisableARPForVIP, SharedSubnet: s.SharedSubnet, Down: s.Down}
-	if err := validNote(s.Note); err != nil {
+	if err := ValidNote(s.Note); err != nil {
 		return nil, where.In("note", "", err)
 	}
 	f.Note = s.Note
