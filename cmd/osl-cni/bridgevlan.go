@@ -42,7 +42,7 @@ func (a *attachment) vlanGateway(gateways []netip.Prefix) (*osl.InterfaceStatus,
 		h := sha256.Sum256([]byte(name))
 		port := osl.InterfaceSpec{Name: fmt.Sprintf("veth%x", h[:4]), Master: a.c.BrName, BridgePort: (&conf{bridgeConf: bridgeConf{VLAN: a.c.VLAN, PreserveDefaultVLAN: a.c.PreserveDefaultVLAN}}).port(), Note: note}
 		err = osl.Add(a.ctx, osl.Network{
-			Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{{Name: name, MTU: a.c.MTU, Aliases: gateways, Note: note}, port}}},
+			Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{port, {Name: name, MTU: a.c.MTU, Aliases: gateways, Note: note}}}},
 			Links:     []osl.Link{{{Sandbox: osl.HostName, Interface: name}, {Sandbox: osl.HostName, Interface: port.Name}}},
 		})
 		if err != nil && !errors.Is(err, osl.ErrNameInUse) {

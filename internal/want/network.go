@@ -255,10 +255,10 @@ func (net *Network) known(l Link, byName map[string]string) error {
 // interfaces of that where it is listed there, or with all; then both may be there.
 func wantLink(k Keys, byKey map[string]*plan.Sandbox, byName map[string]string, places map[ifaceName]int, all bool, l Link) error {
 	ends := [2]string{"[0]", "[1]"} // as the caller has them
-	if l[0].Sandbox == HostName {
+	switch both := l[0].Sandbox == l[1].Sandbox; {
+	case l[0].Sandbox == HostName && !both:
 		l[0], l[1], ends[0], ends[1] = l[1], l[0], ends[1], ends[0]
-	}
-	if l[0].Sandbox == HostName && !all {
+	case l[0].Sandbox == HostName && !all:
 		return fault.Invalidf("both ends are on the host")
 	}
 	var at [2]plan.End
