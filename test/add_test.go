@@ -124,5 +124,7 @@ func TestAddOnTheHost(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	must(t, h.RemoveLink(t.Context(), end))
+	must(t, osl.Add(t.Context(), osl.Network{Links: net.Links}))
+	must(t, h.RemoveLink(t.Context(), port))
 	same(t, "the host", before, func() []string { return snapshot(t, "") })
 }

@@ -109,3 +109,62 @@ func specNow(t *testing.T, n *osl.Namespace) osl.Spec {
 	must(t, err)
 	return s
 }
+
+// So it is with what others made: whatever Add says of a link, what it does not say stays,
+// and all of it where the call fails.
+func TestAddLeavesWhatOthersHave(t *testing.T) {
+	w := begin(t)
+	yes := true
+	for what, f := range map[string]osl.InterfaceSpec{
+		"mtu":         {MTU: 1400},
+		"note":        {Note: "x"},
+		"an address":  {Aliases: []netip.Prefix{netip.MustParsePrefix("10.1.1.1/24")}},
+		"promisc":     {Promisc: &yes},
+		"a small mtu": {MTU: 1000},
+		"down":        {Down: true},
+		"a master":    {Master: "br0"},
+		"no IPv6":     {IPv6: "off"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			sb := w.sandbox()
+			n, err := osl.Open(t.Context(), sb.Key())
+			must(t, err)
+			defer n.Close()
+			run := func(line string) string {
+				out, err := n.Command(t.Context(), "sh", "-ec", line).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v: %s", line, err, out)
+				}
+				return string(out)
+			}
+			run(`ip link add br0 type bridge
+ip link set br0 up
+ip link add d0 type veth peer name d1
+sysctl -qw net.ipv6.conf.d0.disable_ipv6=0
+ip addr add 2001:db8::1/64 dev d0 nodad
+ip addr add 192.0.2.1/24 dev d0
+ip link set d0 up
+ip link set d1 up
+ip route add 2001:db8:9::/64 via 2001:db8::9
+ip route add 198.51.100.0/24 via 192.0.2.9`)
+			look := func() []string {
+				return []string{run(`ip -o link show d0 | sed 's/[\\].*//; s/^[0-9]*: //'; ip -o addr show dev d0 scope global | sed 's/^[0-9]*: //'; ip route show dev d0; ip -6 route show dev d0 | grep -v fe80; cat /proc/sys/net/ipv6/conf/d0/disable_ipv6`)}
+			}
+			before := look()
+			bad := f
+			bad.Name, bad.Sysctls = "d0", map[string]string{"ipv4.arp_ignore": "x"}
+			if err := osl.Add(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: sb.Key(), Interfaces: []osl.InterfaceSpec{bad}}}}); err == nil {
+				t.Error("a setting that there is not succeeds")
+			}
+			same(t, "after a call that failed", before, look)
+			switch what {
+			case "a small mtu", "down", "a master", "no IPv6":
+				return // of which is asked for what is lost
+			}
+			f.Name = "d0"
+			must(t, osl.Add(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: sb.Key(), Interfaces: []osl.InterfaceSpec{f}}}}))
+			run("ip link set d0 mtu 1500 promisc off; ip addr del 10.1.1.1/24 dev d0 2>/dev/null || :")
+			same(t, "after the call", before, look)
+		})
+	}
+}

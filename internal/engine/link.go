@@ -60,6 +60,11 @@ func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool
 // host may be one of its sandboxes.
 func Add(ctx context.Context, net want.Network) error {
 	net.Host = true
+	onHost := func(l want.Link) bool { return l[0].Sandbox == want.HostName && l[1].Sandbox == want.HostName }
+	isHost := func(s want.Sandbox) bool { return s.Name == want.HostName }
+	if slices.ContainsFunc(net.Links, onHost) && !slices.ContainsFunc(net.Sandboxes, isHost) {
+		net.Sandboxes = append(slices.Clip(net.Sandboxes), want.Sandbox{Name: want.HostName})
+	}
 	_, err := add(ctx, net, true)
 	return fail("add to the network", "", "", err)
 }
@@ -80,7 +85,7 @@ func add(ctx context.Context, net want.Network, really bool, spaces ...*Namespac
 		}
 		for j := range p.want[i].Ifaces {
 			w := &p.want[i].Ifaces[j]
-			if w.Keep || w.Name == "lo" {
+			if w.Stands = w.Keep; w.Keep || w.Name == "lo" {
 				continue
 			}
 			if st.Link(w.Name) != nil {

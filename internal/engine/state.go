@@ -41,11 +41,15 @@ func impaired(l rtnl.Link) bool { return l.Qdisc == "netem" || l.Qdisc == "tbf" 
 
 // readPart reads as much of a sandbox as new interfaces call for, so that what
 // else it holds costs nothing: lo, the links with these names as far as they are
-// there, and all addresses where one of the new ones may be in conflict.
+// there, and all addresses where one of the new ones may be in conflict. Where a link that
+// is there may lose what it has, all is read, so that it comes back if the change fails.
 func readPart(ctx context.Context, conn *netlink.Conn, w *plan.Sandbox, names ...string) (*plan.State, error) {
 	conflicts := false
 	for i := range w.Ifaces {
 		f := &w.Ifaces[i]
+		if off := f.IPv6 != nil && !*f.IPv6; f.Keep && (off || f.Down || f.Master != "" || f.MTU != 0 && f.MTU < plan.MinIPv6) {
+			return readState(ctx, conn, true)
+		}
 		names = append(names, f.Name, f.Master, f.Parent)
 		conflicts = conflicts || slices.ContainsFunc(f.Addrs, plan.Addr.MayConflict)
 	}

@@ -70,14 +70,6 @@ func foreignIPv6(k *known, l *rtnl.Link) bool {
 	})
 }
 
-// hasIPv6 reports whether a link has an IPv6 address, of osl's or a router's, that is for
-// more than its own neighbors.
-func hasIPv6(k *known, l *rtnl.Link) bool {
-	return slices.ContainsFunc(k.addrs[l.Index], func(a rtnl.Addr) bool {
-		return a.Prefix.Addr().Is6() && !a.Prefix.Addr().IsLinkLocalUnicast()
-	})
-}
-
 func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag) {
 	if f.Unlisted {
 		return // nobody says anything of it
@@ -90,7 +82,7 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 		}
 	} else if !on && f.IPv6 == nil {
 		// Only where nothing else has given the link an address that counts.
-		if tag.Origin == None && !f.Keep || foreignIPv6(k, l) || !w.Prune && (tag.Origin != None || hasIPv6(k, l)) {
+		if f.Stands || tag.Origin == None && !f.Keep || foreignIPv6(k, l) {
 			return
 		}
 	}

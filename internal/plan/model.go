@@ -62,7 +62,9 @@ type Iface struct {
 	// Fresh is a link that is none of those that are there.
 	Fresh bool
 	// Keep configures a link that is in the sandbox and osl does not hold.
-	Keep   bool
+	Keep bool
+	// Stands is such a one, or one of osl's, of which all stays that is not said.
+	Stands bool
 	MAC    net.HardwareAddr
 	MTU    int
 	TxQLen *int
