@@ -54,6 +54,8 @@ func validBridge(c *conf) error {
 		return invalid("cannot set hairpin mode and promiscuous mode at the same time")
 	case c.VLAN < 0 || c.VLAN > 4094:
 		return invalid("invalid VLAN ID %d (must be between 0 and 4094)", c.VLAN)
+	case c.VLAN != 0 && c.IsGW && len(c.vlanLink()) > 15:
+		return invalid("the gateway of the vlan is the interface %s, whose name is longer than 15 bytes: choose a shorter one for the bridge", c.vlanLink())
 	case c.EnableDAD:
 		return lacking("enabledad")
 	case c.MACSpoofCheck:
@@ -234,11 +236,7 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 		default:
 			return br, a.address(br, gateways)
 		}
-		sysctls := map[string]string{"ipv6.accept_ra": "0"}
-		if setting("ipv6/conf/default/disable_ipv6") == "0" {
-			sysctls["ipv6.disable_ipv6"] = "0"
-		}
-		f := osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways, Sysctls: sysctls, Note: strings.TrimSpace(a.c.owners())}
+		f := osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways, Sysctls: hostSysctls(), Note: strings.TrimSpace(a.c.owners())}
 		if a.c.PromiscMode {
 			f.Promisc = &a.c.PromiscMode
 		}
@@ -251,6 +249,16 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 		}
 	}
 	return nil, types.NewError(types.ErrTryAgainLater, fmt.Sprintf("the bridge %q comes and goes", name), "")
+}
+
+// hostSysctls are the settings of what the host has towards containers: none of them is its
+// router.
+func hostSysctls() map[string]string {
+	s := map[string]string{"ipv6.accept_ra": "0"}
+	if setting("ipv6/conf/default/disable_ipv6") == "0" {
+		s["ipv6.disable_ipv6"] = "0"
+	}
+	return s
 }
 
 // takeOver makes a bridge that another program made the gateway. It keeps its hardware

@@ -17,11 +17,18 @@ import (
 // vlanLink is the name of the host's interface in the VLAN of the bridge.
 func (c *conf) vlanLink() string { return fmt.Sprintf("%s.%d", c.BrName, c.VLAN) }
 
+// vlanPort is the name of its other end, the port of the bridge.
+func (c *conf) vlanPort() string {
+	h := sha256.Sum256([]byte(c.vlanLink()))
+	return fmt.Sprintf("veth%x", h[:4])
+}
+
 // vlanGateway finds the interface by which the host is in the VLAN of the bridge, or makes
 // it, with the addresses of the gateways: a veth whose other end is a port of the bridge. It
 // stays, as the bridge does, and is a change of its own.
 func (a *attachment) vlanGateway(gateways []netip.Prefix) (*osl.InterfaceStatus, error) {
-	name := a.c.vlanLink()
+	name, note := a.c.vlanLink(), strings.TrimSpace(a.c.owners())
+	port := osl.InterfaceSpec{Name: a.c.vlanPort(), Master: a.c.BrName, BridgePort: (&conf{bridgeConf: bridgeConf{VLAN: a.c.VLAN, PreserveDefaultVLAN: a.c.PreserveDefaultVLAN}}).port(), Note: note}
 	for range 100 {
 		x, err := a.host.Interface(a.ctx, name)
 		switch {
@@ -36,13 +43,18 @@ func (a *attachment) vlanGateway(gateways []netip.Prefix) (*osl.InterfaceStatus,
 		case x.Type != "veth":
 			return nil, invalid("%q already exists but is not a veth", name)
 		default:
+			// The bridge may be another one since, which has lost its ports.
+			p, err := a.host.Interface(a.ctx, port.Name)
+			if err == nil && p.Master != a.c.BrName {
+				err = osl.Add(a.ctx, osl.Network{Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{port}}}})
+			}
+			if err != nil && !gone(err) { // another program's has no such port
+				return nil, fmt.Errorf("make the gateway of the vlan a port again: %w", err)
+			}
 			return x, a.address(x, gateways)
 		}
-		note := strings.TrimSpace(a.c.owners())
-		h := sha256.Sum256([]byte(name))
-		port := osl.InterfaceSpec{Name: fmt.Sprintf("veth%x", h[:4]), Master: a.c.BrName, BridgePort: (&conf{bridgeConf: bridgeConf{VLAN: a.c.VLAN, PreserveDefaultVLAN: a.c.PreserveDefaultVLAN}}).port(), Note: note}
 		err = osl.Add(a.ctx, osl.Network{
-			Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{port, {Name: name, MTU: a.c.MTU, Aliases: gateways, Note: note}}}},
+			Sandboxes: []osl.Spec{{Name: osl.HostName, Interfaces: []osl.InterfaceSpec{port, {Name: name, MTU: a.c.MTU, Aliases: gateways, Sysctls: hostSysctls(), Note: note}}}},
 			Links:     []osl.Link{{{Sandbox: osl.HostName, Interface: name}, {Sandbox: osl.HostName, Interface: port.Name}}},
 		})
 		if err != nil && !errors.Is(err, osl.ErrNameInUse) {

@@ -61,6 +61,17 @@ func TestFeatureVLANGateway(t *testing.T) {
 	if _, err := c.call("bridge", "CHECK", "id1", one, conf); err == nil || !strings.Contains(err.Error(), "cni9.100 has not got the address 10.86.0.1/24") {
 		t.Errorf("CHECK without the gateway: %v", err)
 	}
+	sh(t, "ip addr add 10.86.0.1/24 dev cni9.100; ip link set $(ip -o link show cni9.100 | sed 's/.*@\\([^:]*\\):.*/\\1/') nomaster")
+	if _, err := c.call("bridge", "CHECK", "id1", one, conf); err == nil || !strings.Contains(err.Error(), "is no port of cni9") {
+		t.Errorf("CHECK where the gateway is no port: %v", err)
+	}
+	sh(t, "ip link del cni9") // the ports are none's
+	again := c.sandbox("again")
+	c.must("bridge", "ADD", "again", again, file(100, 90))
+	if err := in(again, "ping -c1 -W5 10.86.0.1"); err != nil {
+		t.Errorf("by another bridge the gateway does not answer: %v", err)
+	}
+	c.must("bridge", "DEL", "again", again, file(100, 90))
 	for i, ns := range spaces {
 		id := "id1"
 		if i > 0 {

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +47,8 @@ func (a *attachment) broughtBy(name string) (b brought, err error) {
 		}
 	}
 	take := func(r osl.RouteSpec) {
-		if r.Dev == x.Name && !r.To.Addr().IsLinkLocalUnicast() && !r.To.Addr().IsMulticast() {
+		lost := r.Src.IsValid() && !slices.ContainsFunc(b.addrs, func(p netip.Prefix) bool { return p.Addr() == r.Src })
+		if r.Dev == x.Name && !lost && !r.To.Addr().IsLinkLocalUnicast() && !r.To.Addr().IsMulticast() {
 			r.Dev = a.args.IfName
 			b.routes = append(b.routes, r)
 		}
@@ -62,11 +65,24 @@ func (a *attachment) broughtBy(name string) (b brought, err error) {
 	for _, r := range st.Routes {
 		take(r)
 	}
-	rules := st.Rules
+	rules := slices.Clone(st.Rules)
 	for _, r := range st.OtherRules {
 		rules = append(rules, r.Rule)
 	}
-	b.rules = rulesOf(rules, b.addrs, b.routes)
+	in, err := a.ns.Inspect(a.ctx)
+	if err != nil {
+		return b, err
+	}
+	for _, r := range rulesOf(rules, addrsOf(b.addrs), tablesOf(b.routes)) {
+		for _, name := range []*string{&r.IIF, &r.OIF} {
+			if *name == x.Name {
+				*name = a.args.IfName
+			}
+		}
+		if !slices.ContainsFunc(in.Rules, func(o osl.RuleSpec) bool { return reflect.DeepEqual(o, r) }) { // another link brought it
+			b.rules = append(b.rules, r)
+		}
+	}
 	return b, nil
 }
 
@@ -106,15 +122,31 @@ func colons(digits string) string {
 	return strings.Join(groups, ":")
 }
 
-// rulesOf are the rules by which what comes from addresses goes by a table of routes.
-func rulesOf(rules []osl.RuleSpec, addrs []netip.Prefix, routes []osl.RouteSpec) (list []osl.RuleSpec) {
+// rulesOf are the rules by which what comes from one of some addresses goes by a table.
+func rulesOf(rules []osl.RuleSpec, addrs map[netip.Addr]bool, tables map[uint32]bool) (list []osl.RuleSpec) {
 	for _, r := range rules {
-		from := r.From.IsValid() && slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return r.From.Contains(p.Addr()) })
-		if from && slices.ContainsFunc(routes, func(x osl.RouteSpec) bool { return x.Table == r.Table }) {
+		from := func(a netip.Addr) bool { return r.From.Contains(a) }
+		if r.From.IsValid() && tables[r.Table] && slices.ContainsFunc(slices.Collect(maps.Keys(addrs)), from) {
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+func addrsOf(list []netip.Prefix) map[netip.Addr]bool {
+	addrs := map[netip.Addr]bool{}
+	for _, p := range list {
+		addrs[p.Addr()] = true
+	}
+	return addrs
+}
+
+func tablesOf(list []osl.RouteSpec) map[uint32]bool {
+	tables := map[uint32]bool{}
+	for _, r := range list {
+		tables[r.Table] = true
+	}
+	return tables
 }
 
 // add adds it to what is wanted, unless that was done before the lease was there, and to
@@ -133,8 +165,8 @@ func (b brought) add(s *osl.Spec, lease *current.Result, done bool) {
 		}
 	}
 	for _, r := range b.routes {
-		same := func(o osl.RouteSpec) bool { return o.To == r.To && o.Table == r.Table && o.Metric == r.Metric }
-		if slices.ContainsFunc(s.Routes, same) {
+		same := func(o osl.RouteSpec) bool { return o.To == r.To && o.Table == r.Table && metricOf(o) == metricOf(r) }
+		if slices.ContainsFunc(s.Routes, same) || slices.ContainsFunc(f.Routes, func(to netip.Prefix) bool { return same(osl.RouteSpec{To: to}) }) {
 			continue // the one of the lease
 		}
 		route := &types.Route{Dst: ipNet(r.To), GW: r.Via.AsSlice(), Priority: int(r.Metric), MTU: int(r.MTU), AdvMSS: int(r.AdvMSS)}
@@ -151,21 +183,53 @@ func (b brought) add(s *osl.Spec, lease *current.Result, done bool) {
 	}
 }
 
+// metricOf is the metric that a route has in the kernel.
+func metricOf(r osl.RouteSpec) uint32 {
+	if r.Metric == 0 && r.To.Addr().Is6() {
+		return 1024
+	}
+	return r.Metric
+}
+
 // dropBrought takes away the rules that a link brought along: those of osl's by which what
-// comes from its addresses goes by its routes.
-func dropBrought(ctx context.Context, n *osl.Namespace, ifName, owner string) error {
+// comes from its addresses goes by its routes, and nothing of another one. prev tells of
+// what is not there any more.
+func dropBrought(ctx context.Context, n *osl.Namespace, ifName, owner string, prev *current.Result) error {
 	st, err := n.Inspect(ctx)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(st.Interfaces, func(x osl.InterfaceStatus) bool { return x.Name == ifName && x.Note == owner })
-	if i < 0 {
-		return nil
+	is := func(x osl.InterfaceStatus) bool { return x.Name == ifName && x.Note == owner }
+	there := slices.ContainsFunc(st.Interfaces, is)
+	var ips []*current.IPConfig
+	mine, others := map[uint32]bool{}, map[uint32]bool{}
+	for _, r := range st.Routes {
+		switch {
+		case r.Dev == ifName && there:
+			mine[r.Table] = true
+		case r.Dev != "":
+			others[r.Table] = true
+		}
 	}
-	x := st.Interfaces[i]
-	by := slices.DeleteFunc(st.Routes, func(r osl.RouteSpec) bool { return r.Dev != ifName })
-	list := rulesOf(st.Rules, slices.Concat(x.Addresses, x.Aliases), by)
-	if list == nil {
+	if prev != nil {
+		ips = prev.IPs
+		for _, r := range prev.Routes {
+			if x, err := routeOf(r, prev); err == nil {
+				mine[x.Table] = true
+			}
+		}
+	}
+	var elsewhere []netip.Prefix
+	for _, x := range st.Interfaces {
+		if !is(x) {
+			elsewhere = append(elsewhere, slices.Concat(x.Addresses, x.Aliases)...)
+		}
+	}
+	used := rulesOf(st.Rules, addrsOf(elsewhere), others)
+	list := slices.DeleteFunc(rulesOf(st.Rules, sourcesOf(st, ifName, owner, ips), mine), func(r osl.RuleSpec) bool {
+		return slices.ContainsFunc(used, func(o osl.RuleSpec) bool { return reflect.DeepEqual(o, r) })
+	})
+	if len(list) == 0 {
 		return nil
 	}
 	return n.RemoveRules(ctx, slices.Values(list))

@@ -33,9 +33,12 @@ ip addr add 2001:db8::2/64 dev m0 nodad
 ip addr add 2001:db8:1::2/64 dev m0 nodad valid_lft 1000 preferred_lft 1000
 ip route add 198.51.100.0/24 via 192.0.2.1
 ip route add 203.0.113.0/24 dev m0 metric 7 mtu 1400
+ip route add 203.0.114.0/24 dev m0
 ip -6 route add 2001:db8:9::/64 via 2001:db8::1
 ip route add default via 192.0.2.1 dev m0 table 100
-ip rule add from 192.0.2.0/24 lookup 100 priority 30000
+ip rule add from 192.0.2.0/24 iif m0 lookup 100 priority 30000
+ip -6 route add 2001:db8:a::/64 dev m0 src 2001:db8:1::2
+ip -6 route add default via 2001:db8::1 dev m0
 ip rule add from 10.0.0.0/8 lookup 100 priority 30001
 ip rule add from 192.0.2.0/24 lookup 101 priority 30002`)
 	t.Cleanup(func() {
@@ -58,13 +61,13 @@ ip rule add from 192.0.2.0/24 lookup 101 priority 30002`)
 	inside, rules := "dev=eth0; look nsenter --net="+ns, "nsenter --net="+ns+" ip rule"
 	before, none := look("dev=m0; look"), sh(t, rules)
 	conf := `{"cniVersion": "1.0.0", "name": "net1", "type": "host-device", "device": "m0", "useInterfaceNetwork": true}`
-	for _, with := range []string{"", `, "ipam": {"type": "fake-ipam", "dir": "LEASES"}`, `, "ipam": {"type": "static", "addresses": [{"address": "10.9.0.2/24"}]}`} {
+	for _, with := range []string{"", `, "ipam": {"type": "static", "addresses": [{"address": "fd09::2/64"}], "routes": [{"dst": "::/0", "gw": "fd09::1"}, {"dst": "203.0.114.0/24"}]}`, `, "ipam": {"type": "fake-ipam", "dir": "LEASES"}`, `, "ipam": {"type": "static", "addresses": [{"address": "10.9.0.2/24"}]}`} {
 		conf := strings.TrimSuffix(conf, "}") + with + "}"
 		out := c.must("host-device", "ADD", "id1", ns, conf)
 		want := `203.0.113.0/24 scope link metric 7 mtu 1400
 198.51.100.0/24 via 192.0.2.1
 2001:db8:9::/64 via 2001:db8::1 metric 1024
-30000: from 192.0.2.0/24 lookup 100
+30000: from 192.0.2.0/24 iif eth0 lookup 100
 default via 192.0.2.1 table 100
 inet 192.0.2.2/24
 inet6 2001:db8::2/64`
@@ -74,7 +77,7 @@ inet6 2001:db8::2/64`
 				t.Errorf("%s: the container has not got %q, but\n%s", with, line, got)
 			}
 		}
-		for _, not := range []string{"2001:db8:1::2", "3000[12]"} {
+		for _, not := range []string{"2001:db8:1::2", "2001:db8:a::/64", "30001", "30002"} {
 			if strings.Contains(got, not) {
 				t.Errorf("%s: the container has %s:\n%s", with, not, got)
 			}
@@ -87,6 +90,9 @@ inet6 2001:db8::2/64`
 		sh(t, "nsenter --net="+ns+" ip route del 198.51.100.0/24")
 		if _, err := c.call("host-device", "CHECK", "id1", ns, withResult(conf, out)); err == nil {
 			t.Error("CHECK does not miss a route")
+		}
+		if with == "" { // by what the result says
+			sh(t, "nsenter --net="+ns+" ip addr flush dev eth0")
 		}
 		c.must("host-device", "DEL", "id1", ns, withResult(conf, out))
 		if now := look("dev=m0; look"); now != before {

@@ -193,6 +193,9 @@ func confirmBridge(a *attachment, prev *current.Result) error {
 		if br, err = a.host.Interface(a.ctx, a.c.vlanLink()); err != nil {
 			return differs("the interface %s, the gateway of the vlan, is not there", a.c.vlanLink())
 		}
+		if port, err := a.host.Interface(a.ctx, a.c.vlanPort()); err == nil && port.Master != a.c.BrName {
+			return differs("%s, the other end of %s, is no port of %s", port.Name, br.Name, a.c.BrName)
+		}
 	}
 	for _, ip := range prev.IPs {
 		g, ok := addrOf(ip.Gateway)

@@ -100,7 +100,8 @@ func (c *conf) takeInside(ctx context.Context, args *skel.CmdArgs, n *osl.Namesp
 		}
 	}
 	if c.Brings {
-		if err := dropBrought(ctx, n, args.IfName, c.owner(args)); err != nil {
+		prev, _ := c.prev() // what can not be read says nothing
+		if err := dropBrought(ctx, n, args.IfName, c.owner(args), prev); err != nil {
 			return false, err
 		}
 	}
@@ -153,7 +154,7 @@ func collect(args *skel.CmdArgs) error {
 				failed = errors.Join(failed, dropRules(ctx, n, st, sourcesOf(st, x.Name, x.Note, nil)))
 			}
 			if inside && c.Brings {
-				failed = errors.Join(failed, dropBrought(ctx, n, x.Name, x.Note))
+				failed = errors.Join(failed, dropBrought(ctx, n, x.Name, x.Note, nil))
 			}
 			if err := n.RemoveLink(ctx, x.Name); err != nil && !gone(err) {
 				failed = errors.Join(failed, err)
