@@ -149,3 +149,43 @@ func TestMACThatMoves(t *testing.T) {
 		}
 	}
 }
+
+// A link of another sandbox on another segment keeps the hardware address that the file gives to
+// an interface, also one that can not have another.
+func TestMACOfAnotherSegmentStays(t *testing.T) {
+	begin(t)
+	lab(t, nil)
+	at := func(box, dev string) osl.Endpoint { return osl.Endpoint{Sandbox: box, Interface: dev} }
+	n := func(e, same osl.MAC, kind string) osl.Network {
+		return osl.Network{Name: "lab", Links: []osl.Link{{at("sa", "v"), at("sc", "w")}, {at("sb", "e"), at("sw", "p1")}, {at("sd", "f"), at("sw", "p2")}}, Sandboxes: []osl.Spec{
+			{Name: "sa", Interfaces: []osl.InterfaceSpec{{Name: "p", Type: kind}, {Name: "v"}}}, {Name: "sc", Interfaces: []osl.InterfaceSpec{{Name: "w"}}},
+			{Name: "sb", Interfaces: []osl.InterfaceSpec{{Name: "e", MAC: e}}}, {Name: "sd", Interfaces: []osl.InterfaceSpec{{Name: "f", MAC: same}}},
+			{Name: "sw", Interfaces: []osl.InterfaceSpec{{Name: "br", Type: "bridge"}, {Name: "p1", Master: "br"}, {Name: "p2", Master: "br"}}}}}
+	}
+	mac := func(box, dev string) osl.MAC {
+		return osl.MAC(needLink(t, osl.GenerateKey(box), dev).Attrs().HardwareAddr)
+	}
+	settled(t, n(nil, nil, "ifb"))
+	for _, from := range []osl.Endpoint{at("sa", "p"), at("sa", "v"), at("sc", "w")} {
+		has := mac(from.Sandbox, from.Interface)
+		settled(t, n(has, nil, "ifb"))
+		if now := mac(from.Sandbox, from.Interface); now.String() != has.String() {
+			t.Errorf("%v has %v, and had %v", from, now, has)
+		}
+		settled(t, n(nil, nil, "ifb")) // which leaves it at e
+	}
+	has := mac("sd", "f")
+	settled(t, n(has, nil, "ifb")) // on one bridge
+	if now := mac("sd", "f"); now.String() == has.String() || mac("sb", "e").String() != has.String() {
+		t.Errorf("f has %v, as e on its bridge", now)
+	}
+	// In one sandbox, but for one that can not have another.
+	same := func(v osl.MAC) osl.Network {
+		n := n(has, nil, "ifb")
+		n.Sandboxes[0].Interfaces[1].MAC = v
+		return n
+	}
+	settled(t, same(mac("sa", "p")))
+	_, err := osl.Down(t.Context(), osl.Network{Name: "lab"})
+	must(t, err)
+}

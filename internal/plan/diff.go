@@ -137,19 +137,20 @@ type builder struct {
 	called    map[place]string // what links that stay are to be called
 	farEnds   map[pair]bool    // whose one end goes, and the other with it
 	index     map[end]int
-	forgot    map[end]bool    // links whose neighbours the kernel drops on the way
-	dark      map[end]bool    // links whose IPv6 goes off: to undo that puts back what they had
-	reset     map[end]bool    // settings, by their paths, that another setting changes
-	set       map[end]bool    // settings that are planned, by their paths
-	entries   map[end]bool    // links that are to have forwarding entries of their bridge
-	resized   map[place]int   // links whose MTU changes: IPv6 routes that had the same follow it
-	cut       map[pair]bool   // that are deleted, by an end that was seen before
-	waits     map[end]bool    // links that are made when the IPv6 of others is on, or their parent is no port any more
-	unbound   map[place]bool  // wireguard links that leave their port to another one
-	machine   *Sandbox        // the host as it is wanted, one without a key where nothing is
-	claimed   map[string]bool // hardware addresses that interfaces get which they do not have
-	sizing    map[end]bool    // those whose MTU is being looked for
-	repvid    map[int]bool    // bridges whose default PVID changes, and with it the VLANs of ports
+	forgot    map[end]bool     // links whose neighbours the kernel drops on the way
+	dark      map[end]bool     // links whose IPv6 goes off: to undo that puts back what they had
+	reset     map[end]bool     // settings, by their paths, that another setting changes
+	set       map[end]bool     // settings that are planned, by their paths
+	entries   map[end]bool     // links that are to have forwarding entries of their bridge
+	resized   map[place]int    // links whose MTU changes: IPv6 routes that had the same follow it
+	cut       map[pair]bool    // that are deleted, by an end that was seen before
+	waits     map[end]bool     // links that are made when the IPv6 of others is on, or their parent is no port any more
+	unbound   map[place]bool   // wireguard links that leave their port to another one
+	machine   *Sandbox         // the host as it is wanted, one without a key where nothing is
+	claims    map[string][]end // hardware addresses, and which interfaces get them that do not have them
+	joined    joined
+	sizing    map[end]bool // those whose MTU is being looked for
+	repvid    map[int]bool // bridges whose default PVID changes, and with it the VLANs of ports
 	leaving
 	leavings map[string]leaving // of each sandbox
 	shakes   bool               // a step may take the carrier of a link

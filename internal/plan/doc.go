@@ -8,7 +8,7 @@
 //	diff.go       Build: the comparison, sandbox by sandbox, link by link
 //	link.go change.go takeover.go
 //	              a link that is made or moves in, that is there, that is not osl's yet
-//	replace.go exchange.go prune.go home.go between.go carry.go yield.go
+//	replace.go mac.go exchange.go prune.go home.go between.go carry.go yield.go
 //	              what can not stay as it is, what is not wanted, what goes home, and from
 //	              one sandbox to another, since it is there once only, or first of all, since it is
 //	              in the way

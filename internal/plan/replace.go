@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -328,64 +327,4 @@ func (b *builder) setAside(key string, k *known, l *rtnl.Link) {
 	}
 	k.first[l.Index], l.Name = k.firstName(l), name
 	k.name[name] = l
-}
-
-// withMAC returns an interface that is made, and what it is to be: with the hardware address of
-// the link in whose place it comes, where nothing says another one. So the neighbors of a link
-// that is plugged elsewhere know it as before.
-func (b *builder) withMAC(w *Sandbox, f *Iface) *Iface {
-	k := b.known[w.Key]
-	l := k.source[f.SourceName()]
-	if l == nil {
-		l = k.Link(f.Name)
-	}
-	if f.MAC != nil || f.From != nil || f.Comes != nil || !w.Prune || l == nil || !hasOwnMAC(f.Kind, &f.Data) || !hasOwnMAC(l.Kind, &l.Data) {
-		return f
-	}
-	if m := k.ByIndex(l.Master); m != nil && m.Kind == "bond" { // which it has its own from
-		return f
-	}
-	tag := k.tags[l.Index]
-	_, stays := b.called[place{w.Key, l.Index}]
-	if stays || tag.Origin != Made && (tag.Origin != Far || tag.Network != f.Owner) || len(l.MAC) != 6 || b.claimed[string(l.MAC)] {
-		return f
-	}
-	same := *f
-	same.MAC = l.MAC
-	return &same
-}
-
-// leaveMACs gives links that stay another hardware address where theirs becomes that of another
-// one, as two that were made anew would have it: what a file says no more stays with its link.
-func (b *builder) leaveMACs(want []Sandbox) {
-	b.claimed = map[string]bool{}
-	for i := range want {
-		for j := range want[i].Ifaces {
-			f := &want[i].Ifaces[j]
-			if l := b.is[end{want[i].Key, f.Name}].link; f.MAC != nil && (l == nil || !bytes.Equal(l.MAC, f.MAC)) {
-				b.claimed[string(f.MAC)] = true
-			}
-		}
-	}
-	for i := range want {
-		w, own := &want[i], false
-		for j := 0; len(b.claimed) > 0 && w.Prune && j < len(w.Ifaces); j++ {
-			f := &w.Ifaces[j]
-			x := b.is[end{w.Key, f.Name}]
-			if f.MAC != nil || x.link == nil || !b.claimed[string(x.link.MAC)] || x.tag.Origin != Made && x.tag.Origin != Far || !hasOwnMAC(x.link.Kind, &x.link.Data) || b.kindOf(w, f.Master) == "bond" {
-				continue
-			}
-			if !own {
-				w.Ifaces, own = slices.Clone(w.Ifaces), true
-			}
-			w.Ifaces[j].MAC = randomMAC()
-		}
-	}
-}
-
-// hasOwnMAC reports whether a link of a type has a hardware address by chance, and not by its
-// parent or its ports. One by its parent may be there once only on that.
-func hasOwnMAC(name string, d *rtnl.LinkData) bool {
-	kind := KindOf(name)
-	return !kind.ownParent && name != "bond" && (kind.NoMAC == nil || kind.NoMAC(d) == "")
 }
