@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed59451c2b/osl"
 )
 
@@ -160,5 +162,58 @@ func TestTwoBasePathsOnHost(t *testing.T) {
 			_, err = bases[i].Apply(ctx, labs[i])
 			must(t, err)
 		}
+	}
+}
+
+// What an earlier version made on the host from another base path has the network's name
+// alone, and goes on to have it until it is taken down; but not what is of a network of the
+// machine's.
+func TestNetworkOfEarlierVersionOnHost(t *testing.T) {
+	begin(t)
+	ctx := t.Context()
+	lab := hostNet("ha", "10.130", func(h *osl.Spec) { h.Sysctls = map[string]string{"ipv4.ip_forward": "1"} })
+	lab.Name = "lab"
+	before := snapshot(t, "")
+	machine, b := osl.At(""), osl.At(t.TempDir())
+	defer func() { _, err := machine.Down(ctx, lab); must(t, err) }()
+	move := func(from, to osl.Base) {
+		key := func(b osl.Base) string { return filepath.Join(b.Path(), "netns", "ha") }
+		must(t, os.MkdirAll(filepath.Dir(key(to)), 0o755))
+		must(t, os.WriteFile(key(to), nil, 0o600))
+		must(t, unix.Mount(key(from), key(to), "", unix.MS_BIND, ""))
+		must(t, unix.Unmount(key(from), unix.MNT_DETACH))
+		must(t, os.Remove(key(from)))
+	}
+	for _, change := range []bool{true, false} {
+		_, err := machine.Apply(ctx, lab)
+		must(t, err)
+		move(machine, b)
+		if c, err := b.Diff(ctx, lab); err != nil || len(c) > 0 {
+			t.Fatalf("it lacks %v, %v", c, err)
+		}
+		if net, err := b.Export(ctx, "ha"); err != nil || len(net.Sandboxes) != 2 || len(net.Sandboxes[0].Interfaces) != 3 {
+			t.Errorf("it is %v, %v", net, err)
+		}
+		if change {
+			_, err = b.Apply(ctx, osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "ha"}}})
+			must(t, err)
+			same(t, "the host after the file has dropped it", before, func() []string { return snapshot(t, "") })
+		}
+		_, err = b.Down(ctx, osl.Network{Name: "lab"})
+		must(t, err)
+		same(t, "the host", before, func() []string { return snapshot(t, "") })
+	}
+	_, err := machine.Apply(ctx, lab)
+	must(t, err)
+	_, err = machine.Apply(ctx, osl.Network{Name: "lab", Sandboxes: append([]osl.Spec{{Name: "hb"}}, lab.Sandboxes...), Links: lab.Links})
+	must(t, err)
+	move(machine, b)
+	if net, err := b.Export(ctx, "ha"); err != nil || len(net.Sandboxes[0].Interfaces) > 0 {
+		t.Errorf("it is %v, %v", net, err)
+	}
+	_, err = b.Down(ctx, osl.Network{Name: "lab"})
+	must(t, err)
+	if linkOf(t, "", "ha-br") == nil {
+		t.Error("down of the one took a bridge of the other")
 	}
 }

@@ -32,6 +32,14 @@ func IsMachine(path string) bool {
 	return path == machine || path == resolved(machine) || !netns.InitialUser() && path == Default()
 }
 
+// Machine returns the base path that IsMachine knows.
+func Machine() string {
+	if netns.InitialUser() {
+		return machine
+	}
+	return Default()
+}
+
 // Default returns the base path of a process that was told none: /run where it
 // may write there, else a directory of the user's own, and in a user namespace
 // other than the machine's first one that is of this user namespace only. There

@@ -32,9 +32,49 @@ func nameOnHost(ctx context.Context, network string) string {
 	return network + "@" + path
 }
 
+// nameThere returns what a network is called on the host that has something there, as its
+// sandboxes say: an earlier version called it by its name alone in each base path. That
+// may be one of the machine's base path by now, and is left to it then.
+func nameThere(ctx context.Context, conn *netlink.Conn, network string) (string, error) {
+	name := nameOnHost(ctx, network)
+	if name == network {
+		return name, nil
+	}
+	links, err := conn.Links(ctx)
+	if err != nil {
+		return "", err
+	}
+	fd, err := netns.Home()
+	if err != nil {
+		return "", err
+	}
+	for _, n := range []string{name, network} {
+		is := slices.ContainsFunc(links, func(l rtnl.Link) bool {
+			t, _ := plan.ParseTag(l.Alias)
+			return t.OnHostFor(n) || l.Index == 1 && slices.ContainsFunc(plan.HostNotes(&l), func(x plan.HostNote) bool { return x.Network == n })
+		})
+		if !is {
+			masq, odd, err := readMasquerade(ctx, fd, plan.TableOf(n))
+			if err != nil {
+				return "", err
+			}
+			is = odd || len(masq) > 0
+		}
+		if is && n == network {
+			var of []string
+			of, err = ofNetwork(base.In(ctx, base.Machine()), network, nil)
+			is = len(of) == 0
+		}
+		if is || err != nil {
+			return n, err
+		}
+	}
+	return name, nil
+}
+
 // named has what is wanted of the host bear the name that the network has there.
-func (p *prepared) named(ctx context.Context) {
-	p.hostName = nameOnHost(ctx, p.name)
+func (p *prepared) named(hostName string) {
+	p.hostName = hostName
 	for i := range p.want {
 		if w := &p.want[i]; w.Key == plan.HostNS && w.Network != "" {
 			w.Network = p.hostName
@@ -48,7 +88,19 @@ func (p *prepared) named(ctx context.Context) {
 // openOnHost adds the host to what is wanted where it is not listed and the network had
 // something there before, which the sandboxes say that are locked and read.
 func (p *prepared) openOnHost(ctx context.Context, write bool) error {
-	if slices.ContainsFunc(p.want, func(w plan.Sandbox) bool { return w.Key == plan.HostNS }) || !p.hadOnHost() {
+	if !p.hadOnHost() {
+		return nil
+	}
+	host, err := p.run.space(plan.HostNS)
+	if err != nil {
+		return err
+	}
+	name, err := nameThere(ctx, host.conn, p.name)
+	if err != nil {
+		return err
+	}
+	p.named(name)
+	if slices.ContainsFunc(p.want, func(w plan.Sandbox) bool { return w.Key == plan.HostNS }) {
 		return nil
 	}
 	p.want = append(p.want, plan.Sandbox{Key: plan.HostNS, Network: p.hostName, Prune: true})
@@ -122,11 +174,11 @@ func readOnHost(ctx context.Context, conn *netlink.Conn, network string, names m
 
 // madeOnHost returns the steps that delete what osl made on the host for a network.
 func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, err error) {
-	for i := range d.lo {
-		t, made := plan.ParseSandboxTag(d.lo[i].Alias)
-		listed = listed || made && t.OnHost && t.Network == d.name
-	}
-	if !listed || d.name == "" {
+	had := slices.ContainsFunc(d.lo, func(lo rtnl.Link) bool {
+		t, made := plan.ParseSandboxTag(lo.Alias)
+		return made && t.OnHost && t.Network == d.name
+	})
+	if !listed && !had || d.name == "" {
 		return nil, nil
 	}
 	host, err := d.run.space(plan.HostNS)
@@ -134,6 +186,11 @@ func (d *doomed) madeOnHost(ctx context.Context, listed bool) (ops []plan.Op, er
 		return nil, err
 	}
 	name := nameOnHost(ctx, d.name)
+	if had {
+		if name, err = nameThere(ctx, host.conn, d.name); err != nil {
+			return nil, err
+		}
+	}
 	s, err := readOnHost(ctx, host.conn, name, nil)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func Export(ctx context.Context, names ...string) (net want.Network, err error) 
 		net.Name = "" // to Apply, the others would be those that it does not list any more
 	}
 	if onHost && net.Name != "" {
-		s, err := standsOnHost(ctx, nameOnHost(ctx, net.Name))
+		s, err := standsOnHost(ctx, net.Name)
 		if err != nil {
 			return net, fail("read what the network has on the host", "", "", err)
 		}
@@ -202,6 +202,9 @@ func standsOnHost(ctx context.Context, network string) (*stand.Standing, error) 
 		return nil, err
 	}
 	defer host.Close()
+	if network, err = nameThere(ctx, host.conn, network); err != nil {
+		return nil, err
+	}
 	s := &stand.Standing{Reading: &stand.Reading{Name: want.HostName}, Settings: plan.Set{Sandbox: map[string]string{}}}
 	if s.State, err = readOnHost(ctx, host.conn, network, nil); err != nil {
 		return nil, err
