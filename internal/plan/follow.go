@@ -48,7 +48,7 @@ func (b *builder) trails(w *Sandbox, f *Iface) int {
 	}
 	was := k.ByIndex(l.Parent)
 	at := end{w.Key, f.Name}
-	if was == nil || l.ParentNS != (f.HostParent != nil) || b.sizing[at] || l.MTU != kind.sizeOn(was.MTU-(&Iface{Kind: l.Kind, Data: l.Data}).headers(nil), l) {
+	if was == nil || l.ParentNS != (f.HostParent != nil) || !b.staysOn(w, f, was) || b.sizing[at] || l.MTU != kind.sizeOn(was.MTU-(&Iface{Kind: l.Kind, Data: l.Data}).headers(nil), l) {
 		return 0
 	}
 	b.sizing[at] = true // links may lead back to it, which is refused later
@@ -58,6 +58,22 @@ func (b *builder) trails(w *Sandbox, f *Iface) int {
 		return 0
 	}
 	return kind.sizeOn(is-f.headers(l), l)
+}
+
+// staysOn reports whether what an interface is to be on is a link that is there, and it is on
+// that: one that gets another parent has its own MTU, which the kernel may lower.
+func (b *builder) staysOn(w *Sandbox, f *Iface, p *rtnl.Link) bool {
+	is := f.HostParent
+	if is == nil {
+		is = b.parent(w, f)
+	} else if x, wanted := b.is[end{HostNS, is.Name}]; wanted {
+		is = x.link
+	}
+	if is == nil {
+		return false
+	}
+	index, _ := under(f, is)
+	return index == p.Index
 }
 
 // sizeOn is the MTU of a link of this kind on another one that leaves it so much, 0 where that
