@@ -23,8 +23,8 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "Write the network file that says what a containerlab topology does",
 		Long: `Write to standard output the network file that says what a containerlab
 topology does, whose nodes are of kind linux and bridge. What can not be said in
-it, and the commands that are no part of a network, are comments in it. Of
-several files it writes one.`,
+it, and the commands that are no part of a network, are comments in it,
+which with -o json go to standard error. Of several files it writes one.`,
 		Example:           "  osl import lab.clab.yml > lab.yaml",
 		Args:              atLeast(1, "FILE"),
 		ValidArgsFunction: completeFile,
@@ -33,7 +33,7 @@ several files it writes one.`,
 			if err != nil {
 				return err
 			}
-			return a.printFile(f.Network, netfile.Text(f))
+			return a.printFile(f, nil)
 		},
 	}
 }

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/netfile"
 )
 
 // fileOf writes a file whose network has the file's name.
@@ -359,5 +363,30 @@ func TestMovedByHand(t *testing.T) {
 	want(t, exitDone, nil, "down", "lab")
 	if out := sh(t, "ip link show h0"); !strings.Contains(out, "altname udev0") {
 		t.Errorf("it came home without its name:\n%s", out)
+	}
+}
+
+// As JSON a network file has no comments: what they say goes to standard error.
+func TestCommentsBesideJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "n.clab.yml")
+	text := "name: n\ntopology:\n  nodes:\n    a: {kind: linux, image: i, exec: [iptables -L, apk add x]}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := runOSL(t, "import", path, "-o", "json")
+	var net osl.Network
+	if err := json.Unmarshal([]byte(out), &net); err != nil || code != exitDone {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	for _, says := range []string{"passed over: image", "osl exec a -- iptables -L", "osl exec a -- apk add x"} {
+		if !strings.Contains(errs, says) {
+			t.Errorf("no %q in:\n%s", says, errs)
+		}
+	}
+	net = osl.Network{Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "wg", Type: "wireguard", WireGuard: &osl.WireGuardSpec{PrivateKeyFile: "a.wg.key"}}}}}}
+	var stdout, stderr bytes.Buffer
+	a := &app{stdout: &stdout, stderr: &stderr, output: "json"}
+	if err := a.printFile(&netfile.File{Network: net}, keyNotes(&net)); err != nil || !json.Valid(stdout.Bytes()) || !strings.Contains(stderr.String(), "wg show wg private-key >a.wg.key") {
+		t.Errorf("%v\n%s\n%s", err, &stdout, &stderr)
 	}
 }

@@ -23,7 +23,7 @@ that differ from a new sandbox's; of a network by its name also what that has on
 the host. It has no checks, and not what others made. Of a part of a network it says
 to standard error what is missing. The keys of a wireguard are not written: the file
 names files for them, and the commands that write these. With -o json the file is
-written as JSON, which is read too.`,
+written as JSON, which is read too; what are comments goes to standard error then.`,
 		Example: "  osl export lab > lab.yaml",
 		Args:    atLeast(1, "NAME"), Annotations: kernel,
 		ValidArgsFunction: a.completeNames,
@@ -40,18 +40,20 @@ written as JSON, which is read too.`,
 			for _, text := range append(otherNetwork(all, names), noOrigin(&net)...) {
 				fmt.Fprintln(a.stderr, "osl: export: "+text)
 			}
-			return a.printFile(net, append(keyNotes(&net), netfile.Text(&netfile.File{Network: net})...))
+			return a.printFile(&netfile.File{Network: net}, keyNotes(&net))
 		},
 	}
 }
 
-// printFile writes a network file: its text, or with -o json the same as JSON, which is one too.
-func (a *app) printFile(net osl.Network, text []byte) error {
-	if a.output == "json" {
-		return a.print(net, nil)
+// printFile writes a network file: its text, with notes before it that are comments. With -o json
+// the same as JSON, which is a network file too, and has no comments: they go to standard error.
+func (a *app) printFile(f *netfile.File, notes []byte) error {
+	if a.output != "json" {
+		_, err := a.stdout.Write(append(notes, netfile.Text(f)...))
+		return err
 	}
-	_, err := a.stdout.Write(text)
-	return err
+	fmt.Fprintf(a.stderr, "%s%s", notes, netfile.Comments(f))
+	return a.print(f.Network, nil)
 }
 
 // otherNetwork says why osl up refuses the file of these sandboxes as long as they stand: it

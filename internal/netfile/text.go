@@ -26,6 +26,13 @@ func (n Note) String() string {
 
 // Text writes a network as a network file, with what is no part of it as comments.
 func Text(f *File) []byte {
+	b := bytes.NewBuffer(Comments(f))
+	block(b, reflect.ValueOf(f.Network), 0)
+	return b.Bytes()
+}
+
+// Comments are what Text says before the network: what is passed over, and the commands.
+func Comments(f *File) []byte {
 	var b bytes.Buffer
 	for _, n := range f.Notes {
 		fmt.Fprintf(&b, "# %s\n", strings.ReplaceAll(n.String(), "\n", " "))
@@ -40,7 +47,6 @@ func Text(f *File) []byte {
 		}
 		fmt.Fprintf(&b, "#   osl exec %s -- %s\n", shell.Quote(c.Sandbox), strings.ReplaceAll(strings.Join(words, " "), "\n", "\n#   "))
 	}
-	block(&b, reflect.ValueOf(f.Network), 0)
 	return b.Bytes()
 }
 
