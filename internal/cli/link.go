@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -86,8 +87,11 @@ func (d *decimal) Type() string   { return "int" }
 
 func (d *decimal) Set(text string) error {
 	n, err := strconv.Atoi(text)
-	if err != nil || n != int(int32(n)) {
+	if err != nil {
 		return errors.New("it is a whole number, decimal")
+	}
+	if int64(n) < math.MinInt32 || int64(n) > math.MaxUint32 { // the kernel has no others
+		return errors.New("it is out of range")
 	}
 	*d = decimal(n)
 	return nil

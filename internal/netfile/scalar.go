@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/near"
@@ -111,7 +112,10 @@ func (d *decoder) scalar(n ast.Node, want string) (string, bool) {
 func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 	i, ok := n.(*ast.IntegerNode)
 	text := n.GetToken().Value
-	unsigned := strings.TrimLeft(text, "+-")
+	unsigned := text
+	if text != "" && strings.ContainsRune("+-", rune(text[0])) {
+		unsigned = text[1:]
+	}
 	digits := strings.TrimLeft(unsigned, "0")
 	switch {
 	case ok && isDecimal(unsigned):
@@ -120,6 +124,8 @@ func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 		d.fail(n, "%s begins with a zero, by which YAML takes it for %v: write %s", text, i.Value, strings.Replace(text, unsigned, digits, 1))
 	case ok:
 		d.fail(n, "%s is no decimal number: write %v", text, i.Value)
+	case isDecimal(unsigned) && !isQuoted(n):
+		d.fail(n, "%s is out of range", text)
 	case isDecimal(unsigned):
 		d.fail(n, "expected a whole number, found text: write %s, without quotes", text)
 	case isDecimal(digits):
@@ -132,6 +138,11 @@ func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 		d.fail(n, "expected a whole number, found %s%s", describe(n), hint)
 	}
 	return nil
+}
+
+func isQuoted(n ast.Node) bool {
+	t := n.GetToken().Type
+	return t == token.SingleQuoteType || t == token.DoubleQuoteType
 }
 
 func isDecimal(s string) bool {
@@ -150,7 +161,7 @@ func (d *decoder) integer(n ast.Node, v reflect.Value) {
 	case uint64:
 		val = int64(min(x, 1<<62))
 	}
-	if v.OverflowInt(val) || val > 1<<31-1 || val < -1<<31 {
+	if v.OverflowInt(val) || val > math.MaxUint32 || val < math.MinInt32 { // the kernel has no others
 		d.fail(n, "%s is out of range", i.Token.Value)
 		return
 	}
