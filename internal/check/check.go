@@ -51,6 +51,13 @@ type Result struct {
 	Seconds float64 `json:"seconds"`
 	// Detail is what the system said.
 	Detail string `json:"detail,omitempty"`
+	// cut says that it was given up before its time was over, since the context ended.
+	cut bool
+}
+
+// Cut reports whether a check was given up before its time was over, since the context ended.
+func Cut(results []Result) bool {
+	return slices.ContainsFunc(results, func(r Result) bool { return r.cut })
 }
 
 // Invalid is a check that can't be made as it is written.
@@ -145,7 +152,7 @@ func Run(ctx context.Context, checks []osl.Check, enter func(sandbox string) (En
 		}
 		in, err := doors.get(c.From)
 		if err != nil {
-			results[i].Result, results[i].Detail = failed, err.Error()
+			results[i].Result, results[i].Detail, results[i].cut = failed, err.Error(), ctx.Err() != nil
 			continue
 		}
 		wg.Go(func() { one(ctx, c, in, &results[i]) })
@@ -158,9 +165,10 @@ func Run(ctx context.Context, checks []osl.Check, enter func(sandbox string) (En
 func one(ctx context.Context, c osl.Check, in Enter, r *Result) {
 	err := in(func() {
 		begin := time.Now()
-		ctx, cancel := context.WithTimeout(ctx, timeout(c))
+		own, cancel := context.WithTimeout(ctx, timeout(c))
 		defer cancel()
-		o := persist(ctx, c)
+		o := persist(own, c)
+		r.cut = ctx.Err() != nil && time.Since(begin) < timeout(c) && (o.kind != r.Expect || o.kind == Timeout)
 		r.Result, r.Detail = o.kind, o.detail
 		r.Seconds = time.Since(begin).Seconds()
 		if o.kind == OK {
@@ -170,7 +178,7 @@ func one(ctx context.Context, c osl.Check, in Enter, r *Result) {
 	if err != nil {
 		r.Result, r.Detail = failed, err.Error()
 	}
-	r.Passed = r.Result == r.Expect
+	r.Passed = r.Result == r.Expect && !r.cut
 }
 
 // persist tries until the check comes out as expected, is answered, or is out

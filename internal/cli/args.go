@@ -52,13 +52,18 @@ func verbsOnly(cmd *cobra.Command) {
 		if len(args) == 0 {
 			return nil
 		}
-		var verbs []string
-		for _, c := range cmd.Commands() {
-			verbs = append(verbs, c.Name())
-		}
-		return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), near.Hint(args[0], verbs))
+		return wrongVerb(cmd, args[0])
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// wrongVerb says which verb of a command was meant.
+func wrongVerb(cmd *cobra.Command, name string) error {
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		verbs = append(verbs, c.Name())
+	}
+	return usagef("unknown command %q for %q%s", name, cmd.CommandPath(), near.Hint(name, verbs))
 }
 
 // wrongFlag says which flag was meant.

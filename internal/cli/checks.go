@@ -63,9 +63,9 @@ func shorten(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// verdict is an error if a check did not pass, or could not be tried since ctx ended.
+// verdict is an error if a check did not pass, or was not tried to its end, since that of ctx came.
 func verdict(ctx context.Context, results []check.Result, advice string) error {
-	if ctx.Err() != nil && len(results) > 0 {
+	if check.Cut(results) {
 		text := "the checks were not tried to their end; " + advice
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return fault.Worded(text, ctx.Err())

@@ -111,7 +111,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		switch c.Name() {
 		case "help":
 			c.Args = func(_ *cobra.Command, args []string) error {
-				_, _, err := root.Find(args)
+				cmd, rest, err := root.Find(args)
+				if err == nil && len(rest) > 0 { // of the verbs of a verb cobra finds the first
+					err = wrongVerb(cmd, rest[0])
+				}
 				return err
 			}
 		case "completion":

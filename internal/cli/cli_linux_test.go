@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/docs"
+	"github.com/seed59451c2b/osl/internal/check"
 )
 
 // netFile writes a network file and returns its path.
@@ -44,6 +46,8 @@ func TestWrongUsage(t *testing.T) {
 		{"upp file", "unknown command"},
 		{"link ad a b", "unknown command"},
 		{"help foo", "unknown command"},
+		{"help link foo", `unknown command "foo" for "osl link"`},
+		{"link add a e --mtu 4294967296", "out of range"},
 		{"completion foo", "unknown command"},
 		{"destroy x", "; did you mean down?"},
 		{"up --no-chekc x", "did you mean --no-check?"},
@@ -382,6 +386,14 @@ func TestFlagsOfLinkAdd(t *testing.T) {
 	if out := want(t, exitDone, nil, "inspect", "a"); !strings.Contains(out, " 1400 ") || !strings.Contains(out, "10.9.9.9/32") {
 		t.Errorf("got:\n%s", out)
 	}
+	want(t, exitDone, nil, "link", "add", "a", "t", "--type", "tap", "--owner", "4000000000", "--owner-group", "4294967290")
+	if out := want(t, exitDone, nil, "export", "a"); !strings.Contains(out, "owner: 4000000000, owner_group: 4294967290") {
+		t.Errorf("got:\n%s", out)
+	} else {
+		want(t, exitDone, nil, "diff", netFile(t, out))
+	}
+	want(t, exitDone, nil, "link", "add", "a", "g", "--type", "gre", "--local", "10.0.0.1", "--remote", "10.0.0.2", "--key", "3000000000", "--dry-run")
+	want(t, exitDone, nil, "link", "add", "a", "v", "--type", "vrf", "--table", "4294967290", "--dry-run")
 	want(t, exitFailed, []string{`network "a", but a sandbox; osl rm a removes it`}, "down", "a")
 }
 
@@ -392,6 +404,22 @@ func TestUpFromInside(t *testing.T) {
 	want(t, exitDone, nil, "up", file)
 	t.Setenv(asCommand, "1")
 	want(t, exitUsage, []string{"where osl runs inside a sandbox (osl exec), leave that first"}, "exec", "a", "--", self(t), "up", file)
+}
+
+// Checks that are over when the time of the verb is have their results, and others are none.
+func TestChecksAtTheEndOfTime(t *testing.T) {
+	refused := osl.Check{From: osl.HostName, TCP: netip.MustParseAddrPort("127.0.0.1:1"), Expect: check.Refused}
+	silent := osl.Check{From: osl.HostName, UDP: netip.MustParseAddrPort("127.0.0.1:1"), Expect: check.Timeout}
+	ctx, cancel := context.WithCancel(t.Context())
+	results := check.Run(ctx, []osl.Check{refused}, nil)
+	cancel()
+	if err := verdict(ctx, results, "look"); err != nil || !results[0].Passed {
+		t.Errorf("over: %v, %+v", err, results)
+	}
+	results = check.Run(ctx, []osl.Check{silent}, nil)
+	if err := verdict(ctx, results, "look"); err == nil || !strings.Contains(err.Error(), "not tried to their end; look") || results[0].Passed {
+		t.Errorf("not tried: %v, %+v", err, results)
+	}
 }
 
 // What there is not to check is said, and no more.
