@@ -33,3 +33,28 @@ func TestRoutesOfOthersThatComeFirst(t *testing.T) {
 		sh(t, "ip -n ot "+family+"route del "+route)
 	}
 }
+
+// One that goes with the change, since its link does, or the address by which its next hop
+// is reached, is not named.
+func TestRoutesOfOthersThatGo(t *testing.T) {
+	file := func(link string) string {
+		return fileOf(t, "ot", `sandboxes: [{name: ot, interfaces: [{name: e, type: bridge, addresses: [10.9.0.1/24]}`+link+`], routes: [{to: 10.20.0.0/16, via: 10.9.0.9, metric: 50}]}]`)
+	}
+	defer func() { runOSL(t, "down", "ot") }()
+	for _, c := range []struct {
+		left, by string
+		verbs    []string
+	}{
+		{"", "via 10.8.0.2", []string{"diff", "up"}},
+		{"", "nexthop via 10.8.0.2 nexthop via 10.9.0.7", []string{"diff", "up"}},
+		{", {name: f, type: bridge}", "via 10.8.0.2", []string{"up"}},
+	} {
+		want(t, exitDone, nil, "up", file(", {name: f, type: bridge, addresses: [10.8.0.1/24]}"))
+		sh(t, "ip -n ot route add 10.20.0.0/16 "+c.by)
+		for _, verb := range c.verbs {
+			if code, out, errs := runOSL(t, verb, file(c.left)); strings.Contains(errs, "of others") {
+				t.Errorf("%s, with a route %s that goes: exit code %d\n%s%s", verb, c.by, code, out, errs)
+			}
+		}
+	}
+}

@@ -63,7 +63,7 @@ func apply(ctx context.Context, net want.Network, really bool) ([]Change, error)
 	if err != nil {
 		return nil, err
 	}
-	p.tellOvertaken(ctx)
+	p.tellOvertaken(ctx, ops, really)
 	return changes(ops, ends), nil
 }
 

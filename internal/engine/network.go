@@ -234,14 +234,24 @@ func (p *prepared) holder(l *rtnl.Link) (key, network string) {
 	return "", ""
 }
 
-// tellOvertaken logs what others have that comes before what the network asks for.
-func (p *prepared) tellOvertaken(ctx context.Context) {
+// tellOvertaken logs what others have that comes before what the network asks for. What was
+// read may have gone with the change, be it with an address that it took away.
+func (p *prepared) tellOvertaken(ctx context.Context, ops []plan.Op, really bool) {
 	for i := range p.want {
 		w := &p.want[i]
-		if s := p.have[w.Key]; s != nil {
-			for _, route := range plan.Overtaken(w, s) {
-				slog.Warn("osl: a route of others is taken before the one that is asked for", "sandbox", base.NameIn(ctx, w.Key), "route", route)
+		s := p.have[w.Key]
+		if s == nil {
+			continue
+		}
+		list := plan.Overtaken(w, s, ops)
+		if n, err := p.run.space(w.Key); really && len(list) > 0 && err == nil {
+			if _, others, err := readRoutes(ctx, n.conn); err == nil {
+				stand := plan.Overtaken(w, &plan.State{Links: s.Links, Others: others}, ops)
+				list = slices.DeleteFunc(list, func(route string) bool { return !slices.Contains(stand, route) })
 			}
+		}
+		for _, route := range list {
+			slog.Warn("osl: a route of others is taken before the one that is asked for", "sandbox", base.NameIn(ctx, w.Key), "route", route)
 		}
 	}
 }

@@ -10,8 +10,22 @@ import (
 
 // Overtaken names the routes of others that the kernel takes before those that a sandbox is
 // to have: they are to the same destination, and have a lower metric. Nothing refuses such
-// a route, or the one behind it.
-func Overtaken(w *Sandbox, s *State) (list []string) {
+// a route, or the one behind it. Those by links that go with ops are none.
+func Overtaken(w *Sandbox, s *State, ops []Op) (list []string) {
+	gone := map[int]bool{}
+	for _, op := range ops {
+		if op.NS != w.Key {
+			continue
+		}
+		switch a := op.Do.(type) {
+		case DelLink:
+			gone[a.Index] = true
+		case SetLink:
+			if a.To != nil {
+				gone[a.Link.Index] = true
+			}
+		}
+	}
 	type place struct {
 		table uint32
 		dst   netip.Prefix
@@ -36,7 +50,7 @@ func Overtaken(w *Sandbox, s *State) (list []string) {
 	}
 	for _, r := range s.Others {
 		m, is := lowest[place{r.Table, r.Dst}]
-		if metric := KeyOfRoute(r).metric; is && metric < m && r.Proto != linux.RTPROT_KERNEL {
+		if metric := KeyOfRoute(r).metric; is && metric < m && r.Proto != linux.RTPROT_KERNEL && !r.Touches(gone) {
 			dev := ""
 			if l := s.ByIndex(r.Index); l != nil {
 				dev = l.Name
