@@ -18,7 +18,8 @@ func TestFeatureVLANGateway(t *testing.T) {
 	c := newCNI(t)
 	file := func(vlan, address int) string {
 		return fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "net%d", "type": "bridge", "bridge": "cni9", "vlan": %d, "isDefaultGateway": true, "preserveDefaultVlan": false,
-	"ipam": {"type": "static", "addresses": [{"address": "10.86.0.%d/24", "gateway": "10.86.0.1"}, {"address": "fd86::%d/64", "gateway": "fd86::1"}]}}`, vlan, vlan, address, address)
+	"ipam": {"type": "static", "addresses": [{"address": "10.86.%d.%d/24", "gateway": "10.86.%d.1"}, {"address": "fd86:%d::%d/64", "gateway": "fd86:%d::1"}]}}`,
+			vlan, vlan, vlan, address, vlan, vlan, address, vlan)
 	}
 	one := c.sandbox("c1")
 	out := addFeature(t, c, "osl-cni's gateway in a VLAN of a bridge", "bridge", one, file(100, 9))
@@ -28,7 +29,7 @@ func TestFeatureVLANGateway(t *testing.T) {
 	}
 	conf := withResult(file(100, 9), out)
 	c.must("bridge", "CHECK", "id1", one, conf)
-	// Others at once, and one in another VLAN, whose gateway's address is the same.
+	// Others at once, half of them in another VLAN.
 	var wg sync.WaitGroup
 	spaces := []string{one}
 	for i := range 8 {
@@ -49,26 +50,29 @@ func TestFeatureVLANGateway(t *testing.T) {
 		defer n.Close()
 		return n.Command(t.Context(), "sh", "-c", line).Run()
 	}
-	for _, to := range []string{"10.86.0.1", "fd86::1", "10.86.0.20", "fd86::20"} {
+	for _, to := range []string{"10.86.100.1", "fd86:100::1", "10.86.100.20", "fd86:100::20"} {
 		if err := in(one, "ping -c1 -W5 "+to); err != nil {
 			t.Errorf("%s does not answer: %v", to, err)
 		}
 	}
-	if in(one, "ping -c1 -W1 10.86.0.21") == nil {
+	if err := in(spaces[2], "ip addr add 10.86.100.99/24 dev eth0"); err != nil {
+		t.Error(err)
+	}
+	if in(one, "ping -c1 -W1 10.86.100.99") == nil {
 		t.Error("one of another VLAN answers")
 	}
-	sh(t, "ip addr del 10.86.0.1/24 dev cni9.100")
-	if _, err := c.call("bridge", "CHECK", "id1", one, conf); err == nil || !strings.Contains(err.Error(), "cni9.100 has not got the address 10.86.0.1/24") {
+	sh(t, "ip addr del 10.86.100.1/24 dev cni9.100")
+	if _, err := c.call("bridge", "CHECK", "id1", one, conf); err == nil || !strings.Contains(err.Error(), "cni9.100 has not got the address 10.86.100.1/24") {
 		t.Errorf("CHECK without the gateway: %v", err)
 	}
-	sh(t, "ip addr add 10.86.0.1/24 dev cni9.100; ip link set $(ip -o link show cni9.100 | sed 's/.*@\\([^:]*\\):.*/\\1/') nomaster")
+	sh(t, "ip addr add 10.86.100.1/24 dev cni9.100; ip link set $(ip -o link show cni9.100 | sed 's/.*@\\([^:]*\\):.*/\\1/') nomaster")
 	if _, err := c.call("bridge", "CHECK", "id1", one, conf); err == nil || !strings.Contains(err.Error(), "is no port of cni9") {
 		t.Errorf("CHECK where the gateway is no port: %v", err)
 	}
 	sh(t, "ip link del cni9") // the ports are none's
 	again := c.sandbox("again")
 	c.must("bridge", "ADD", "again", again, file(100, 90))
-	if err := in(again, "ping -c1 -W5 10.86.0.1"); err != nil {
+	if err := in(again, "ping -c1 -W5 10.86.100.1"); err != nil {
 		t.Errorf("by another bridge the gateway does not answer: %v", err)
 	}
 	c.must("bridge", "DEL", "again", again, file(100, 90))
