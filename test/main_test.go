@@ -29,6 +29,7 @@ var children = map[string]func(args []string) int{
 		cli.ExecAtOnce(args)
 		return cli.Run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 	},
+	"hostLoop": hostLoop,
 }
 
 func TestMain(m *testing.M) {

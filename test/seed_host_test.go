@@ -4,8 +4,12 @@ package osltest
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -60,4 +64,63 @@ func TestHostSandboxOfTwoPrograms(t *testing.T) {
 		}
 	}
 	must(t, one.Destroy())
+}
+
+// The IPv6 of the host's own links is the host's, also where osl gives one no address of it.
+func TestHostSandboxLeavesIPv6(t *testing.T) {
+	w := begin(t)
+	src, _ := w.vethUp()
+	w.up(src)
+	local := func() bool {
+		return slices.ContainsFunc(addrsOf(t, "", src), func(a string) bool { return strings.HasPrefix(a, "fe80:") })
+	}
+	for end := time.Now().Add(30 * time.Second); !local() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
+	sb, err := osl.NewSandbox(newKey(), false, false)
+	must(t, err)
+	must(t, sb.AddInterface(src, "eth", addresses("10.2.0.2/24")))
+	if !local() || sysctl(t, "", "ipv6/conf/"+src+"/disable_ipv6") != "0" {
+		t.Errorf("a link of the host has lost its IPv6: %v", addrsOf(t, "", src))
+	}
+	must(t, sb.Destroy())
+	if !local() {
+		t.Errorf("a link of the host has lost its IPv6 with the sandbox: %v", addrsOf(t, "", src))
+	}
+}
+
+// A process that dies as it gives the key of the host up is in nobody's way: the next one
+// finishes that, and has a sandbox.
+func TestHostSandboxAfterKills(t *testing.T) {
+	begin(t)
+	key := newKey()
+	for i := range 30 {
+		c := child("hostLoop", key, "killed0")
+		must(t, c.Start())
+		time.Sleep(time.Duration(20+i*3) * time.Millisecond)
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		sb, err := osl.NewSandbox(key, false, false)
+		must(t, err)
+		must(t, sb.AddInterface("after0", "br", sb.InterfaceOptions().Bridge(true)))
+		must(t, sb.Destroy())
+		if linkOf(t, "", "after0") != nil || linkOf(t, "", "killed0") != nil {
+			t.Fatal("a bridge is left on the host")
+		}
+	}
+}
+
+func hostLoop(args []string) int {
+	for {
+		sb, err := osl.NewSandbox(args[0], false, false)
+		if err == nil {
+			err = sb.AddInterface(args[1], "br", sb.InterfaceOptions().Bridge(true))
+		}
+		if err == nil {
+			err = sb.Destroy()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 }

@@ -130,7 +130,11 @@ func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
 	defer unlock()
 	switch n, err := open(key); {
 	case err == nil && n.host:
-		return n, nil
+		if err := n.healHost(ctx); err == nil {
+			return n, nil
+		} else if n.Close(); !errors.Is(err, errInterrupted) { // else who gave the key up died meanwhile
+			return nil, err
+		}
 	case err == nil:
 		n.Close()
 		return nil, &fault.Error{Err: fmt.Errorf("%w, and it is not the host's namespace", fault.ErrExists), Hint: "remove that sandbox first, or choose another key"}
@@ -142,7 +146,24 @@ func hostSandbox(ctx context.Context, key string) (*Namespace, error) {
 		return nil, err
 	}
 	defer host.Close()
+	if err := hostAt(key, host.conn).healHost(ctx); err != nil && !errors.Is(err, errInterrupted) {
+		return nil, err
+	}
 	return host.pinAlso(ctx, "/proc/thread-self/ns/net", key, "", true)
+}
+
+// healHost is heal of the host's namespace, for who holds the lock of its key.
+func (n *Namespace) healHost(ctx context.Context) error {
+	lo, err := n.loopback(ctx)
+	if err != nil || !underWay(&lo) {
+		return err
+	}
+	h, err := n.lock.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.Unlock()
+	return n.healLocked(ctx)
 }
 
 // lockToEnd locks a sandbox that is to be destroyed. The host's own has the lock of

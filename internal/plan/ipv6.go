@@ -81,8 +81,9 @@ func (b *builder) changeIPv6(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag T
 			return
 		}
 	} else if !on && f.IPv6 == nil {
-		// Only where nothing else has given the link an address that counts.
-		if f.Stands || tag.Origin == None && !f.Keep || foreignIPv6(k, l) {
+		// Only where nothing else has given the link an address that counts; the IPv6 of the
+		// host's own links is the host's.
+		if f.Stands || tag.Origin == None && !f.Keep || f.Keep && w.Key == HostNS || foreignIPv6(k, l) {
 			return
 		}
 	}
