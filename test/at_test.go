@@ -217,3 +217,33 @@ func TestNetworkOfEarlierVersionOnHost(t *testing.T) {
 		t.Error("down of the one took a bridge of the other")
 	}
 }
+
+// A network of another base path has room on the host for its name, whatever that and the path
+// are, and for a note of 100 bytes; what has none is refused before anything is done.
+func TestRoomForNameOnHost(t *testing.T) {
+	begin(t)
+	ctx := t.Context()
+	uplink := parentsOnHost(t)[0]
+	for _, path := range []string{"b", strings.Repeat("base", 8), strings.Repeat("base", 14), strings.Repeat("long", 40)} {
+		b := osl.At(filepath.Join(t.TempDir(), path))
+		for _, name := range []string{"l", strings.Repeat("l", 63), strings.Repeat("_", 63), strings.Repeat("é", 31)} {
+			for _, note := range []int{0, 40, 100, 160} {
+				lab := hostNet("ha", "10.130", func(h *osl.Spec) {
+					h.Interfaces[0].Note = strings.Repeat("n", note)
+					h.Masquerade = []osl.MasqueradeSpec{{Subnet: nets("10.130.0.0/24")[0], Uplink: uplink}}
+				})
+				lab.Name = name
+				_, refused := b.Diff(ctx, lab)
+				if refused != nil && (!errors.Is(refused, osl.ErrInvalid) || note <= 100 && name[0] < 0x80) {
+					t.Errorf("%.9s in %.20s, with a note of %d bytes: %v", name, path, note, refused)
+				}
+				_, err := b.Apply(ctx, lab)
+				if (err == nil) != (refused == nil) || errors.Is(err, osl.ErrIncomplete) {
+					t.Errorf("%.9s in %.20s, with a note of %d bytes: up %v, diff %v", name, path, note, err, refused)
+				}
+				_, err = b.Down(ctx, lab)
+				must(t, err)
+			}
+		}
+	}
+}

@@ -204,7 +204,9 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 		p.want[i].Prune = p.want[i].Prune && !p.part // what else is there stays
 	}
 	p.name = net.Name
-	p.named(nameOnHost(ctx, p.name))
+	if err := p.named(nameOnHost(ctx, p.name)); err != nil {
+		return err
+	}
 	if write && !p.part {
 		if err := p.locks.network(ctx, p.name); err != nil {
 			return err

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net/url"
 	"slices"
+	"time"
 
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
@@ -15,6 +17,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
+	"github.com/seed59451c2b/osl/internal/where"
 )
 
 // nameOnHost returns what a network is called on the host. Each base path has networks of its
@@ -24,12 +28,14 @@ func nameOnHost(ctx context.Context, network string) string {
 	if network == "" || base.IsMachine(path) {
 		return network
 	}
-	if len(path) > 64 { // the alias of a link has 255 bytes for all that is said there
+	name := network + "@" + path
+	// The alias of a link has 255 bytes for all that is said there, and so has a table's name.
+	if len(url.QueryEscape(name)) > 90 || len(plan.TableOf(name)) > 255 {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(path))
-		path = fmt.Sprintf("%x", h.Sum(nil))
+		name = fmt.Sprintf("%s@%x", network, h.Sum(nil))
 	}
-	return network + "@" + path
+	return name
 }
 
 // nameThere returns what a network is called on the host that has something there, as its
@@ -72,17 +78,26 @@ func nameThere(ctx context.Context, conn *netlink.Conn, network string) (string,
 	return name, nil
 }
 
-// named has what is wanted of the host bear the name that the network has there.
-func (p *prepared) named(hostName string) {
+// named has what is wanted of the host bear the name that the network has there, where the
+// aliases of its links have room for that.
+func (p *prepared) named(hostName string) error {
 	p.hostName = hostName
 	for i := range p.want {
-		if w := &p.want[i]; w.Key == plan.HostNS && w.Network != "" {
-			w.Network = p.hostName
-			for j := range w.Ifaces {
-				w.Ifaces[j].Owner = p.hostName
+		w := &p.want[i]
+		if w.Key != plan.HostNS || w.Network == "" {
+			continue
+		}
+		w.Network = p.hostName
+		for j := range w.Ifaces {
+			f := &w.Ifaces[j]
+			f.Owner = p.hostName
+			t := plan.Tag{Origin: plan.Made, Source: f.SourceName(), Born: time.Now().UnixMicro(), Network: f.Owner, Note: f.Note, Entries: true, MTU: f.MTU}
+			if over := len(t.String()) - plan.MaxAlias; over > 0 {
+				return fault.At(want.HostName, f.Name, where.In("note", "", fault.Invalidf("the note, and the name of the network, take %d bytes too many of the link's alias", over)))
 			}
 		}
 	}
+	return nil
 }
 
 // openOnHost adds the host to what is wanted where it is not listed and the network had
@@ -99,7 +114,9 @@ func (p *prepared) openOnHost(ctx context.Context, write bool) error {
 	if err != nil {
 		return err
 	}
-	p.named(name)
+	if err := p.named(name); err != nil {
+		return err
+	}
 	if slices.ContainsFunc(p.want, func(w plan.Sandbox) bool { return w.Key == plan.HostNS }) {
 		return nil
 	}
