@@ -94,6 +94,7 @@ func TestErrorAtTheLineOfTheValue(t *testing.T) {
 		"sandboxes:\n  - name: host\n    masquerade:\n      - subnet: 10.0.0.0/8\n        uplink: a b # !\n  - name: b\n",
 		"sandboxes:\n  - name: host\n    masquerade:\n      - uplink: lo\n        subnet: 10.0.0.1/8 # !\n  - name: b\n",
 		"sandboxes:\n  - name: host\n    masquerade:\n      - subnet: 10.0.0.0/8\n        uplink: no-such # !\n  - name: b\n",
+		"sandboxes:\n  - name: host\n    masquerade:\n      - {subnet: 10.0.0.0/8, uplink: lo}\n      - subnet: 10.0.0.0/8\n        uplink: no-such # !\n  - name: b\n",
 		"sandboxes:\n  - name: host\n    routes:\n      - {to: 10.0.0.0/8, via: 10.0.0.1} # !\n  - name: b\n",
 		"sandboxes:\n  - name: host\n    labels: {a: b} # !\n  - name: b\n",
 		"sandboxes:\n  - name: host\n    gateway6: fd00::1 # !\n  - name: b\n",

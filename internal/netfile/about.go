@@ -143,7 +143,7 @@ func (f *File) entryOf(path, field, entry, dev string, s *osl.Spec) string {
 			return (dev == "" || n.Dev == dev) && (n.IP.Unmap().String() == entry || !n.IP.IsValid() && n.MAC.String() == entry)
 		})
 	case "masquerade":
-		i = slices.IndexFunc(s.Masquerade, func(m osl.MasqueradeSpec) bool { return m.Subnet.String() == entry })
+		i = slices.IndexFunc(s.Masquerade, func(m osl.MasqueradeSpec) bool { return plan.Masq(m).Entry() == entry })
 	case "sysctls":
 		if _, ok := s.Sysctls[entry]; ok {
 			return path + ".sysctls." + entry

@@ -18,6 +18,9 @@ type Masq struct {
 	Uplink string
 }
 
+// Entry tells it from others in an error.
+func (m Masq) Entry() string { return m.Subnet.String() + " " + m.Uplink }
+
 // Masquerade makes a table of nftables that does so for these subnets and nothing
 // else, in the place of the one that is there; without any, it takes that away. All of
 // it is one transaction of the kernel's.
@@ -96,11 +99,11 @@ func (b *builder) masquerade(w *Sandbox, k *known, want []Sandbox) error {
 	}
 	for _, m := range w.Masq {
 		if into := taken[m.Uplink]; into != "" {
-			return &Problem{Key: w.Key, Kind: Invalid, Field: "masquerade", Entry: m.Subnet.String(), Within: "uplink",
+			return &Problem{Key: w.Key, Kind: Invalid, Field: "masquerade", Entry: m.Entry(), Within: "uplink",
 				Text: fmt.Sprintf("the uplink %q of %v is taken into %s", m.Uplink, m.Subnet, into)}
 		}
 		if !ends[m.Uplink] {
-			return &Problem{Key: w.Key, Kind: NotFound, Field: "masquerade", Entry: m.Subnet.String(), Within: "uplink",
+			return &Problem{Key: w.Key, Kind: NotFound, Field: "masquerade", Entry: m.Entry(), Within: "uplink",
 				Text: fmt.Sprintf("the host has no link %q that could be the uplink of %v%s", m.Uplink, m.Subnet, near.Hint(m.Uplink, slices.Collect(maps.Keys(ends))))}
 		}
 	}
