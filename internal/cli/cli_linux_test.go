@@ -61,6 +61,7 @@ func TestWrongUsage(t *testing.T) {
 		{"ls --timeout soon", "invalid argument"},
 		{"ls --timeout -1s", "negative"},
 		{"link add a e --address 10.0.0.1", "--address 10.0.0.1: write an address with a prefix length"},
+		{"link add a e --route 0.0.0.0", "--route 0.0.0.0: write an address with a prefix length"},
 		{"link add a e --mac 1:2", "--mac 1:2"},
 		{"link add a e --peer b", "--peer b"},
 		{"link add a e --local x", "--local x"},

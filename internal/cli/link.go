@@ -181,7 +181,7 @@ func (l *linkFlags) interfaceSpec(cmd *cobra.Command, name string) (osl.Interfac
 				continue
 			}
 			p, err := netip.ParsePrefix(t)
-			if ip, is := netip.ParseAddr(t); is == nil && ip.Zone() == "" && x.flag == "route" { // as in a file
+			if ip, is := netip.ParseAddr(t); is == nil && ip.Zone() == "" && !ip.IsUnspecified() && x.flag == "route" { // as in a file
 				p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
 			}
 			if err != nil {

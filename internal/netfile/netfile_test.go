@@ -197,6 +197,8 @@ func TestProblems(t *testing.T) {
 		{"a number of base sixteen", sandbox + "    interfaces: [{name: e, mtu: 0x10}]\n", []string{"0x10 is no decimal number: write 16"}},
 		{"a number too large for YAML", sandbox + "    interfaces: [{name: e, mtu: 99999999999999999999}]\n", []string{"n.yaml:3: 99999999999999999999 is out of range"}},
 		{"a number too large for the kernel", sandbox + "    interfaces: [{name: e, mtu: 4294967296}]\n", []string{"n.yaml:3: 4294967296 is out of range"}},
+		{"all as an address", sandbox + "    routes: [{to: 0.0.0.0, via: 10.0.0.1}]\n", []string{"n.yaml:3: 0.0.0.0 without a length is that address alone: write 0.0.0.0/0 for all, or 0.0.0.0/32"}},
+		{"all of an interface", sandbox + "    interfaces: [{name: e, routes: [\"::\"]}]\n", []string{"n.yaml:3: :: without a length is that address alone: write ::/0"}},
 		{"two signs", sandbox + "    interfaces: [{name: e, mtu: --5}]\n", []string{`expected a whole number, found the value "--5"`}},
 		{"a number in quotes", sandbox + "    interfaces: [{name: e, mtu: \"1400\"}]\n", []string{"found text: write 1400, without quotes"}},
 		{"a bool in quotes", sandbox + "    interfaces: [{name: e, down: 'true'}]\n", []string{"found text: write true, without quotes"}},

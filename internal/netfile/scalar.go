@@ -29,6 +29,10 @@ func (d *decoder) text(n ast.Node, u encoding.TextUnmarshaler, t reflect.Type, p
 	}
 	if p, is := u.(*netip.Prefix); is && ofHosts().MatchString(path) {
 		if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+			if ip.IsUnspecified() {
+				d.fail(n, "%s without a length is that address alone: write %s/0 for all, or %s/%d", s, s, s, ip.BitLen())
+				return
+			}
 			*p = netip.PrefixFrom(ip, ip.BitLen())
 			return
 		}

@@ -88,13 +88,14 @@ var synonyms = sync.OnceValue(func() map[reflect.Type]map[string]string {
 		port: dstport destinationport udpport
 		key: ikey okey
 		ttl: hoplimit
-		tos: dscp tclass trafficclass dsfield
+		tos: tclass trafficclass dsfield
 		owner: user uid
 		owner_group: gid
 		numtxqueues: txqueues queues
 		numrxqueues: rxqueues`, map[string]string{
-			"id":  "a vxlan or geneve has vni, a vlan has vlan",
-			"dev": below, "device": below,
+			"dscp": "tos has it four times as large: the lowest two bits are those of ECN",
+			"id":   "a vxlan or geneve has vni, a vlan has vlan",
+			"dev":  below, "device": below,
 			"alias": "a text is its note, further addresses are aliases, further names altnames",
 			"ports": ports, "slaves": ports, "members": ports, "interfaces": ports,
 			"state": isUp, "up": isUp, "enabled": isUp, "shutdown": isUp, "adminstate": isUp, "activationmode": isUp,
@@ -140,12 +141,13 @@ var synonyms = sync.OnceValue(func() map[reflect.Type]map[string]string {
 		nexthop: nhid nexthopid
 		type: routetype kind
 		table: tableid routetable routetableid
-		metric: priority preference pref distance prio
+		metric: priority preference distance prio
 		src: source prefsrc preferredsource from saddr
 		advmss: mss`, map[string]string{
 			"onlink": onLink, "weight": "a next hop of next_hops has it",
 			"blackhole": "write type: blackhole", "unreachable": "write type: unreachable", "prohibit": "write type: prohibit",
 			"proto": proto, "protocol": proto,
+			"pref": "osl's routes have the router preference medium; of several to one destination the lower metric comes first",
 		}),
 		reflect.TypeFor[osl.NextHop](): called(`
 		via: gw gateway address ip nexthop nexthopaddress
