@@ -173,8 +173,9 @@ func (n *Namespace) Close() error {
 // had, such as a hardware address: that is logged, with the command that sets it.
 //
 // A namespace that another program made stays, with its key and what else is in
-// it; so does the host's own. Destroy takes out what osl put in, and unpins a key
-// at which osl pinned it ([GetSandboxForExternalKey], [NewSandbox]).
+// it; so does the host's own. Destroy takes out what osl put in, of the host's what it
+// was asked for by this key, and unpins a key at which osl pinned it
+// ([GetSandboxForExternalKey], [NewSandbox]).
 func (n *Namespace) Destroy() error {
 	return public(n.opened().Destroy())
 }

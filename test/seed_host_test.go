@@ -124,3 +124,42 @@ func hostLoop(args []string) int {
 		}
 	}
 }
+
+// The end of a key of the host takes what was asked for by that key, whoever else has the
+// host, by a key or by none.
+func TestHostSandboxEndsWithItsOwn(t *testing.T) {
+	w := begin(t)
+	var srcs []string
+	for range 3 {
+		src, _ := w.vethUp()
+		srcs = append(srcs, src)
+	}
+	before := snapshot(t, "")
+	keys, made := []string{osl.HostName, newKey(), newKey()}, []string{name("b"), name("b"), name("b")}
+	var sbs []osl.Sandbox
+	address := func(i int) string { return fmt.Sprintf("10.%d.0.2/24", i+2) }
+	stands := func(i int, is bool) {
+		t.Helper()
+		if got := slices.Contains(addrsOf(t, "", srcs[i]), address(i)); (linkOf(t, "", made[i]) != nil) != is || got != is {
+			t.Errorf("of %s there is a bridge: %v, an address: %v", keys[i], linkOf(t, "", made[i]) != nil, got)
+		}
+	}
+	for i, key := range keys {
+		sb, err := osl.NewSandbox(key, false, false)
+		must(t, err)
+		sbs = append(sbs, sb)
+		must(t, sb.AddInterface(made[i], "br", sb.InterfaceOptions().Bridge(true)))
+		must(t, sb.AddInterface(srcs[i], "eth", addresses(address(i))))
+	}
+	again, err := osl.NewSandbox(keys[1], false, true)
+	must(t, err)
+	must(t, again.Destroy())
+	stands(0, true)
+	stands(1, false)
+	stands(2, true)
+	must(t, sbs[2].Destroy())
+	stands(0, true)
+	stands(2, false)
+	must(t, sbs[0].Destroy())
+	same(t, "the host", before, func() []string { return snapshot(t, "") })
+}

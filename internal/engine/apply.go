@@ -166,6 +166,7 @@ func (p *prepared) seek(host bool) error {
 
 // build plans. Routes of others are read only where a next hop depends on them.
 func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
+	p.pin()
 	for {
 		ops, commit, err := plan.Build(p.want, p.have)
 		var lack *plan.Problem

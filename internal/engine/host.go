@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -187,13 +189,41 @@ func (n *Namespace) lockToEnd(ctx context.Context) (unlock func(), err error) {
 	return func() { h.Unlock(); key() }, nil
 }
 
+// pin marks the key by which a program has the host's namespace; empty where it has none of
+// its own.
+func (n *Namespace) pin() string {
+	if n.key == "" || n.key == want.HostName || isLink(n.key) {
+		return ""
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(canonical(n.key)))
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// pin notes of links of the host by which key they are asked for.
+func (p *prepared) pin() {
+	host := p.run.spaces[plan.HostNS]
+	if host == nil {
+		return
+	}
+	key := host.pin()
+	for i := range p.want {
+		if w := &p.want[i]; w.Key == plan.HostNS {
+			for j := range w.Ifaces {
+				w.Ifaces[j].Pin = key
+			}
+		}
+	}
+}
+
 // releaseLinks plans to give the host's links that osl configured what they had before,
 // and to take away those that it made: but for what is a network's, or has a note of the
-// program that looks after it.
+// program that looks after it, or was asked for by another key.
 func (n *Namespace) releaseLinks(s *plan.State) (ops []plan.Op) {
+	mine := n.pin()
 	for i := range s.Links {
 		t, ok := plan.ParseTag(s.Links[i].Alias)
-		if ok && (t.Origin == plan.Kept || t.Origin == plan.Made) && t.Network == "" && t.Note == "" {
+		if ok && (t.Origin == plan.Kept || t.Origin == plan.Made) && t.Network == "" && t.Note == "" && t.Pin == mine {
 			ops = append(ops, plan.Remove(n.space(), &s.Links[i], t, s)...)
 		}
 	}

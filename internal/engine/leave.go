@@ -45,7 +45,7 @@ func (n *Namespace) stays(lo *rtnl.Link) *stay {
 	}
 	switch {
 	case n.host:
-		return &stay{takeOut: !others, unpin: mine.Whole}
+		return &stay{takeOut: mine.Whole || !others, unpin: mine.Whole}
 	case mine.Whole && (others || made && netns.At(mine.Parts[1], n.id)):
 		return &stay{unpin: true}
 	case mine.Whole && !made:

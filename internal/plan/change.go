@@ -92,7 +92,7 @@ func (b *builder) change(w *Sandbox, f *Iface, k *known, l *rtnl.Link, tag Tag, 
 	}
 	if f.Keep && tag.Origin == None {
 		kept := TagOf(l, Kept)
-		kept.Born, kept.Note = b.birth(), f.Note
+		kept.Born, kept.Pin, kept.Note = b.birth(), f.Pin, f.Note
 		kept.Entries, kept.Was, kept.Names, kept.Asked = b.entries[end{w.Key, f.Name}], old.Options, tag.Names, f.asked
 		kept.Marks = tag.Marks
 		alias := kept.String()

@@ -110,7 +110,7 @@ func (b *builder) newLink(key string, w *Iface, index, parent, master int) {
 	if tag.Network = w.network(); w.Owner != "" && w.MadeBy != nil {
 		tag.Origin = Far
 	}
-	tag.Born, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Note, b.entries[end{key, w.Name}], w.asked
+	tag.Born, tag.Pin, tag.Note, tag.Entries, tag.Asked = b.birth(), w.Pin, w.Note, b.entries[end{key, w.Name}], w.asked
 	tag.Marks = w.marks()
 	dev := w.device()
 	before := &rtnl.Link{}

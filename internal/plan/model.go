@@ -63,6 +63,9 @@ type Iface struct {
 	Fresh bool
 	// Keep configures a link that is in the sandbox and osl does not hold.
 	Keep bool
+	// Pin marks the key by which a program has the host's namespace, for a link there; empty
+	// for none.
+	Pin string
 	// Stands is such a one, or one of osl's, of which all stays that is not said.
 	Stands bool
 	MAC    net.HardwareAddr

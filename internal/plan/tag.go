@@ -46,6 +46,9 @@ type Tag struct {
 	Note string
 	// Network is the one that a link of the host's was made for, empty for none.
 	Network string
+	// Pin is of the key of the host's namespace by which osl was asked for it, whose end takes
+	// it away; empty for none.
+	Pin string
 	// Port: osl has made the host's end of a pair a port, which its entry on the host does
 	// not say; what others make a port stays one.
 	Port bool
@@ -108,6 +111,9 @@ func (t Tag) text() string {
 	}
 	if t.Network != "" {
 		b.WriteString(";n=" + url.QueryEscape(t.Network))
+	}
+	if t.Pin != "" {
+		b.WriteString(";k=" + t.Pin)
 	}
 	if t.Note != "" {
 		b.WriteString(";c=" + t.Note)
@@ -186,6 +192,8 @@ func (t *Tag) set(k, v string) bool {
 		t.Entries = v == "1"
 	case "p":
 		t.Port = v == "1"
+	case "k":
+		t.Pin = v
 	case "c":
 		t.Note = v
 	case "i":

@@ -16,7 +16,7 @@ func (b *builder) takeOver(w *Sandbox, f *Iface, l *rtnl.Link) Tag {
 	if l.Kind == "bridge" {
 		t.MTU = f.MTU
 	}
-	t.Asked, t.Marks = f.asked, f.marks()
+	t.Pin, t.Asked, t.Marks = f.Pin, f.asked, f.marks()
 	for _, name := range f.AltNames {
 		// A link of the host may have had it there, and keeps it.
 		if f.From == nil && slices.Contains(l.AltName, name) {
