@@ -74,7 +74,7 @@ type clabBox struct {
 	wait []clabRoute
 	// lacks are the ends here of links that are passed over.
 	lacks []string
-	each  bool // check each command
+	each  bool // check each part of a command
 }
 
 func isContainerlab(d *decoder, body ast.Node) bool {

@@ -29,21 +29,37 @@ type line struct {
 	text string
 }
 
-// runAll takes the commands of a node in. Where osl has no sandbox that is as they say it does
-// so again, checks each, and leaves those that can not be to be run: what they say together may
-// be possible where a part of it is not.
+// runAll takes the commands of a node in, and leaves those to be run as which osl has no sandbox.
 func (b *clabBox) runAll(lines []line) {
-	refused := b.check() != nil // by what else the file says of the node
-	before, commands, notes := b.copied(), len(b.d.file.Commands), slices.Clone(b.d.file.Notes)
-	for _, b.each = range []bool{false, true} {
+	if b.check() != nil { // by what else the file says of the node
 		for _, l := range lines {
 			b.run(l.at, l.text)
 		}
-		if b.each || refused || b.check() == nil {
-			return
-		}
-		b.spec, b.wait, b.d.file.Commands, b.d.file.Notes = before, nil, b.d.file.Commands[:commands], notes
+		return
 	}
+	b.runSome(lines)
+}
+
+// runSome looks at what the lines say together, which may be possible where a part of it is not;
+// where it is not, at each half of them.
+func (b *clabBox) runSome(lines []line) {
+	before, wait := b.copied(), slices.Clone(b.wait)
+	commands, notes := len(b.d.file.Commands), slices.Clone(b.d.file.Notes)
+	for _, l := range lines {
+		b.run(l.at, l.text)
+	}
+	if b.check() == nil {
+		return
+	}
+	b.spec, b.wait, b.d.file.Commands, b.d.file.Notes = before, wait, b.d.file.Commands[:commands], notes
+	if len(lines) == 1 {
+		b.each = true
+		b.run(lines[0].at, lines[0].text)
+		b.each = false
+		return
+	}
+	b.runSome(lines[:len(lines)/2])
+	b.runSome(lines[len(lines)/2:])
 }
 
 // run takes a command in: as what it means for the network, or else as one to be run.
@@ -83,11 +99,14 @@ func (b *clabBox) run(n ast.Node, text string) {
 	}
 }
 
-// takes takes a line in, by read. Where it is not read, all is as before, and the line is to be
-// run; where each is checked, also where osl has no sandbox as it says.
+// takes takes a line in, by read, else it is to be run: where each is checked also one as which
+// osl has no sandbox, and all is as before then.
 func (b *clabBox) takes(read func() bool) bool {
+	if !b.each {
+		return read()
+	}
 	before, wait, notes := b.copied(), slices.Clone(b.wait), slices.Clone(b.d.file.Notes)
-	if read() && (!b.each || b.check() == nil) {
+	if read() && b.check() == nil {
 		return true
 	}
 	b.spec, b.wait, b.d.file.Notes = before, wait, notes
