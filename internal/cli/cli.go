@@ -85,9 +85,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.begin,
-		Version:           version(),
+		// In cobra's own words: a template of ours would link text/template, and with it all
+		// methods that there are, a fifth of the program and of what it takes to start.
+		Version: version(),
 	}
-	root.SetVersionTemplate("osl {{.Version}}\n")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout) // completion writes to what it is when it is added
 	root.SetErr(a.stderr)
