@@ -134,12 +134,11 @@ func first(list ...string) string {
 
 // prev returns prevResult, nil if there is none.
 func (c *conf) prev() (*current.Result, error) {
-	if c.RawPrevResult == nil && c.PrevResult == nil {
-		return nil, nil
-	}
-	if c.PrevResult != nil { // that was done
-	} else if err := version.ParsePrevResult(&c.PluginConf); err != nil {
+	if err := version.ParsePrevResult(&c.PluginConf); err != nil { // of one that is read already it does nothing
 		return nil, types.NewError(types.ErrDecodingFailure, "prevResult can not be read", err.Error())
+	}
+	if c.PrevResult == nil {
+		return nil, nil
 	}
 	r, err := current.NewResultFromResult(c.PrevResult)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -284,7 +283,7 @@ func (p *pool) lease(args *skel.CmdArgs) (r *current.Result, err error) {
 			return r, fmt.Errorf("failed to allocate for range %d: %w", i, err)
 		}
 		r.IPs = append(r.IPs, &current.IPConfig{Gateway: of.Gateway.AsSlice(),
-			Address: net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(of.Subnet.Bits(), ip.BitLen())}})
+			Address: ipNet(netip.PrefixFrom(ip, of.Subnet.Bits()))})
 	}
 	if len(asked) > 0 {
 		return r, fmt.Errorf("failed to allocate all requested IPs: %v", strings.Trim(fmt.Sprint(asked), "[]"))
