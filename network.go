@@ -32,6 +32,13 @@ func Add(ctx context.Context, net Network) error {
 	return public(engine.Add(ctx, net.wanted()))
 }
 
+// Validate returns what is wrong with net as it is written, which is what [Apply] looks at
+// first: nil, or an error as Apply's, mostly ErrInvalid, that names the sandbox, the
+// interface and the field. It asks nothing of the kernel, needs no privileges, works on every
+// system, and reads no file but those with keys of WireGuard. So it does not find what only
+// the machine can say: that a link is not there, or that the kernel has no such type.
+func (net Network) Validate() error { return public(engine.Validate(net.wanted())) }
+
 // Diff returns what Apply would do, and does nothing.
 func Diff(ctx context.Context, net Network) (Changes, error) {
 	c, err := engine.Apply(ctx, net.wanted(), false)

@@ -15,8 +15,6 @@ import (
 // Here what a caller asks for becomes what package want checks (wanted), and what the
 // engine read or did becomes what a caller sees (…Of): field by field, and nothing else.
 
-func init() { want.OfSpec = func(spec any) want.Sandbox { return spec.(*Spec).wanted() } }
-
 func (net *Network) wanted() want.Network {
 	w := want.Network{Name: net.Name, Segments: each(net.Segments, SegmentSpec.wanted), Links: each(net.Links, Link.wanted)}
 	for i := range net.Sandboxes {

@@ -9,9 +9,9 @@
 //	iface.go link.go setlink.go alias.go advertise.go route.go neigh.go bulk.go bulkstands.go
 //	              one change each; bulk.go many of a kind, bulkstands.go what of them is there
 //	inside.go     the sandbox, for who makes sockets there
-//	apply.go network.go source.go ask.go pairs.go outlive.go onhost.go
+//	apply.go network.go source.go ask.go pairs.go outlive.go onhost.go validate.go
 //	              a whole network: opened, locked, read, planned; onhost.go what it
-//	              has on the host
+//	              has on the host; validate.go looks at what is written alone
 //	down.go destroy.go leave.go ends.go
 //	              a network, or a sandbox, that ends; one that stays and osl leaves;
 //	              the other ends of what ends
@@ -33,6 +33,6 @@
 //	              locks by key; what is at a key; many at a time
 //	fail.go       the error of a step or a call: its sentinel and its hint
 //
-// values.go has what the root is given on every system, and others.go stands for all
+// values.go and validate.go are what the root is given on every system, and others.go stands for all
 // the rest where there is no Linux: a call that is added here is added there.
 package engine

@@ -17,14 +17,13 @@ import (
 	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
-	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // ofNetwork returns the keys in the base path whose sandboxes carry the name of a
 // network, but for those that it lists.
 func ofNetwork(ctx context.Context, name string, listed []string) (keys []string, err error) {
-	if err := want.ValidNetwork(name); err != nil || name == "" {
-		return nil, err
+	if name == "" {
+		return nil, nil
 	}
 	all, err := baseKeys(ctx)
 	if err != nil {

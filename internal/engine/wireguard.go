@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -205,25 +202,4 @@ func (p *prepared) readWireGuards() (err error) {
 		}
 	}
 	return nil
-}
-
-// maxKeyFile is more than a key and a line break.
-const maxKeyFile = 128
-
-// keyFile reads a file with a key of WireGuard. One that is a pipe is read to its end, and
-// not waited for where nobody writes.
-func keyFile(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return "", err
-	}
-	if len(b) == 0 {
-		return "", fault.Invalidf("the file %s is empty", path)
-	}
-	return strings.TrimSpace(string(b)), nil
 }

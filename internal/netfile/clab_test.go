@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/seed59451c2b/osl"
-	ofSpec "github.com/seed59451c2b/osl/internal/want"
 )
 
 // labs are topologies of the shapes that people publish, with the network file that
@@ -511,8 +510,7 @@ func TestContainerlabBeyond(t *testing.T) {
 			continue
 		}
 		for i := range f.Sandboxes {
-			w := ofSpec.OfSpec(&f.Sandboxes[i])
-			if err := w.Alone(); err != nil {
+			if err := (osl.Network{Sandboxes: f.Sandboxes[i : i+1]}).Validate(); err != nil {
 				t.Errorf("%s: %v", line, err)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/seed59451c2b/osl"
-	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // Programs that change the network of where they run, and nothing else.
@@ -119,8 +118,11 @@ func (b *clabBox) check() error {
 	for _, r := range b.wait {
 		s.Routes = append(slices.Clip(s.Routes), r.spec)
 	}
-	w := want.OfSpec(&s)
-	return w.Alone()
+	s.Interfaces = slices.Clone(s.Interfaces)
+	for i := range s.Interfaces {
+		s.Interfaces[i].Segment = "" // which the topology has, beside this node
+	}
+	return osl.Network{Sandboxes: []osl.Spec{s}}.Validate()
 }
 
 // copied returns what the sandbox is, for when a line that changed some of it is not taken.

@@ -27,6 +27,9 @@ type HostEnd struct{ Name, Key string }
 // Names checks the names of a network, and no more: a network whose
 // host lacks something can still be taken down.
 func (net *Network) Names(k Keys) (names Names, err error) {
+	if err := ValidNetwork(net.Name); err != nil {
+		return names, where.In("name", "", err)
+	}
 	seen := map[string]bool{}
 	for i := range net.Sandboxes {
 		s := &net.Sandboxes[i]
