@@ -5,6 +5,7 @@ package osltest
 import (
 	"errors"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -175,5 +176,66 @@ func TestNextHopInASubnetWithoutRoute(t *testing.T) {
 		}
 		_, err := osl.Down(t.Context(), x.after)
 		must(t, err)
+	}
+}
+
+// The kernel's route to a subnet that somebody took away comes again, before what needs it; so
+// do the commands of a diff bring it, and what fails leaves it as it was.
+func TestSubnetRoutesOfOthersHands(t *testing.T) {
+	begin(t)
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{
+		Name: "edge", Gateway: netip.MustParseAddr("10.1.0.9"), Gateway6: netip.MustParseAddr("fd01::9"),
+		Interfaces: []osl.InterfaceSpec{
+			{Name: "b0", Type: "bridge", Addresses: prefixes("10.1.0.1/24", "10.1.0.2/24", "10.2.0.1/32", "fd01::1/64", "fd01::2/64", "fd02::1/128")},
+			{Name: "b1", Type: "bridge", Addresses: prefixes("10.1.0.1/16", "fd01::1/48"), SharedSubnet: true, Routes: prefixes("10.3.0.0/16")},
+		}}}}
+	defer func() { _, err := osl.Down(t.Context(), lab); must(t, err) }()
+	routes := func() string {
+		var list []string
+		for _, family := range []string{"-4", "-6"} {
+			for line := range strings.Lines(ipCommand(t, "-n", "edge", family, "route")) {
+				list = append(list, strings.TrimSpace(line))
+			}
+		}
+		slices.Sort(list)
+		return strings.Join(list, "\n")
+	}
+	settled(t, lab)
+	had := routes()
+	for _, x := range [][]string{
+		{"-4 route flush table main"}, {"-6 route flush table main"}, {"route del 10.1.0.0/24 dev b0"}, {"route flush dev b1"},
+		{"-4 route flush table main", "-6 route flush table main"},
+	} {
+		for _, pasted := range []bool{false, true} {
+			for _, command := range x {
+				ipCommand(t, append([]string{"-n", "edge"}, strings.Fields(command)...)...)
+			}
+			without := routes()
+			if without == had {
+				t.Fatalf("%s took nothing away", x)
+			}
+			failsAtTheEnd(t, lab, "b0")
+			if got := routes(); got != without {
+				t.Errorf("after a failure there is\n%s\nand there was\n%s", got, without)
+			}
+			if pasted {
+				c, err := osl.Diff(t.Context(), lab)
+				must(t, err)
+				if out, err := exec.Command("sh", "-ec", c.String()).CombinedOutput(); err != nil {
+					t.Errorf("%s\n%s: %v\n%s", c, x, err, out)
+				}
+			}
+			c, err := osl.Apply(t.Context(), lab)
+			must(t, err)
+			if pasted && len(c) > 0 {
+				t.Errorf("after its commands up does\n%s", c)
+			}
+			if got := routes(); got != had {
+				t.Errorf("after %s there is\n%s\nand there was\n%s", x, got, had)
+			}
+			if c, err := osl.Diff(t.Context(), lab); err != nil || len(c) > 0 {
+				t.Errorf("diff: %v\n%s", err, c)
+			}
+		}
 	}
 }

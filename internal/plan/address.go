@@ -197,6 +197,7 @@ func (b *builder) changeAddrs(w *Sandbox, f *Iface, k *known, l *rtnl.Link, s *S
 	defer b.unrouteBack(w.Key, f.Name, k, l, len(b.config))
 	b.unroute(w, f, k, l)
 	b.renew(w, f, k, l)
+	b.rerouted(w, f, k, l)
 	for _, a := range f.Addrs {
 		h, there := k.at[address{l.Index, a.Prefix}]
 		if b.renews(h) {

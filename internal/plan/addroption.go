@@ -172,3 +172,36 @@ func (k *known) ownRoute(index int, net netip.Prefix) (rtnl.Route, bool) {
 	}
 	return k.Others[at], true
 }
+
+// rerouted gives the addresses that stay on a link the kernel's routes to their subnets that
+// somebody took away: by none else is a next hop there reached.
+func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
+	table, ofVRF := uint32(0), false
+	if m := k.ByIndex(l.Master); m != nil && m.Kind == "vrf" {
+		table, ofVRF = uint32(m.Data.Table), true
+	}
+	if !w.Prune || k.Others == nil || f.Down || !l.Up() || b.fallen[l.Index] || l.Index == loopback || ofVRF && b.index[end{w.Key, f.Master}] != l.Master {
+		return
+	}
+	taken := func(r rtnl.Route) bool {
+		key, asked := KeyOfRoute(r), func(x Route) bool { return KeyOfRoute(x.Route) == KeyOfRoute(r) }
+		return len(k.others[key])+len(k.routes[key]) > 0 || slices.Contains(f.Routes, r.Dst) || slices.ContainsFunc(w.Routes, asked)
+	}
+	done := map[netip.Prefix]bool{}
+	for _, a := range f.Addrs {
+		h, there := k.at[address{l.Index, a.Prefix}]
+		net := h.Subnet().Masked()
+		if !there || done[net] || !IsOslsAddr(h) || h.Secondary() || routeless(h.Flags|a.Flags) || h.Lifetime != nil && h.Lifetime.Valid != rtnl.Forever || b.renews(h) ||
+			net.Addr().IsLinkLocalUnicast() || net.Addr().Is6() && (h.Peer.IsValid() || b.dark[end{w.Key, f.Name}]) || net.Addr().Is4() && net.IsSingleIP() && !h.Peer.IsValid() {
+			continue
+		}
+		done[net] = true
+		r := rtnl.Route{Dst: net, Index: l.Index, Proto: linux.RTPROT_KERNEL, Table: table, Metric: prefixMetric}
+		if net.Addr().Is4() {
+			r.Metric, r.Scope, r.Src = 0, linux.RT_SCOPE_LINK, h.Prefix.Addr()
+		}
+		if !taken(r) {
+			b.config = append(b.config, routeOp(w.Key, f.Name, r))
+		}
+	}
+}
