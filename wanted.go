@@ -64,7 +64,7 @@ func specOf(w *want.Sandbox) Spec {
 
 func (s *InterfaceSpec) wanted() want.Iface {
 	return want.Iface{
-		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MTU: s.MTU, TxQueueLen: s.TxQueueLen,
+		Name: s.Name, Type: s.Type, Source: s.Source, MAC: net.HardwareAddr(s.MAC), MACPolicy: s.MACPolicy, MTU: s.MTU, TxQueueLen: s.TxQueueLen,
 		Addresses: s.Addresses, AddressOptions: eachValue(s.AddressOptions, AddressOptions.wanted), IPv6: s.IPv6,
 		SharedSubnet: s.SharedSubnet, Aliases: s.Aliases, Master: s.Master, Routes: s.Routes, Sysctls: s.Sysctls,
 		DisableARPForVIP: s.DisableARPForVIP, Down: s.Down, Note: s.Note, Segment: s.Segment, Subnet: s.Subnet,
@@ -87,7 +87,7 @@ func (s *InterfaceSpec) wanted() want.Iface {
 func interfaceOf(w *want.Iface) InterfaceSpec {
 	o, k := &w.LinkOptions, &w.Kind
 	return InterfaceSpec{
-		Name: w.Name, Type: w.Type, Source: w.Source, MAC: MAC(w.MAC), MTU: w.MTU, TxQueueLen: w.TxQueueLen,
+		Name: w.Name, Type: w.Type, Source: w.Source, MAC: MAC(w.MAC), MACPolicy: w.MACPolicy, MTU: w.MTU, TxQueueLen: w.TxQueueLen,
 		Addresses: w.Addresses, AddressOptions: eachValue(w.AddressOptions, addressOptionsOf), IPv6: w.IPv6,
 		SharedSubnet: w.SharedSubnet, Aliases: w.Aliases, Master: w.Master, Routes: w.Routes, Sysctls: w.Sysctls,
 		DisableARPForVIP: w.DisableARPForVIP, Down: w.Down, Note: w.Note, Segment: w.Segment, Subnet: w.Subnet,

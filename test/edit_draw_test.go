@@ -171,6 +171,7 @@ func (r *drawer) furnish(s *osl.Spec) {
 		n := rapid.IntRange(0, min(2, len(names))).Draw(r.T, "number of altnames")
 		f.AltNames, names = names[:n:n], names[n:]
 	}
+	r.macs(s.Interfaces, s.Name)
 	// Of a bond the ports lead nowhere, and neither does a vrf, which is of routes itself.
 	up := slices.DeleteFunc(slices.Clone(s.Interfaces), func(f osl.InterfaceSpec) bool {
 		return f.Down || f.Type == "vrf" || f.Type == "vcan" || interfaceIn(s.Interfaces, f.Master).Type == "bond"
@@ -178,6 +179,24 @@ func (r *drawer) furnish(s *osl.Spec) {
 	s.Nexthops = r.nexthops(up)
 	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up, s.Interfaces)
 	s.Rules = r.rules()
+}
+
+// macs draws hardware addresses of interfaces, each of its own in the network.
+func (r *drawer) macs(on []osl.InterfaceSpec, box string) {
+	last := rapid.Permutation([]byte{1, 2, 3, 4, 5, 6}).Draw(r.T, "hardware addresses")
+	for i := range on {
+		f := &on[i]
+		f.MACPolicy = draw(r, "mac_policy", "", "none", "persistent")
+		if hasMAC(*f, on) && r.sometimes("mac", 3) {
+			f.MAC, last = osl.MAC{2, 0x12, 0, 0, box[len(box)-1], last[0]}, last[1:]
+		}
+	}
+}
+
+// hasMAC reports whether an interface of the model may have a hardware address of its own.
+func hasMAC(f osl.InterfaceSpec, all []osl.InterfaceSpec) bool {
+	return !slices.Contains([]string{"tun", "wireguard", "vcan", "gre", "ip6gre", "ipip", "sit", "ipvlan", "ipvtap"}, f.Type) &&
+		(f.Type != "netkit" || f.Mode == "l2") && interfaceIn(all, f.Master).Type != "bond"
 }
 
 // routes draws routes that need no address but the source that some have.

@@ -92,6 +92,7 @@ func (r *drawer) onHost(uplink string) osl.Network {
 		}
 		n.Sandboxes = append(n.Sandboxes, s)
 	}
+	r.macs(host.Interfaces, host.Name)
 	if entries {
 		host.Sysctls = draw(r, "forwarding", nil, map[string]string{"ipv4.ip_forward": "1"}, map[string]string{"ipv4.ip_forward": "1", "ipv6.conf.all.forwarding": "1"})
 		if slices.Contains(r.kinds, "masquerade") && r.sometimes("masquerade", 2) {
@@ -132,6 +133,9 @@ func (r *drawer) hasOnHost(t *testing.T, n osl.Network) {
 		for _, f := range s.Interfaces {
 			have[f.Name], listed[f.Name] = f.Master, true
 			l := needLink(t, "", f.Name)
+			if mac := macSaid(n.Name, osl.HostName, f, s.Interfaces); mac != "" && mac != l.Attrs().HardwareAddr.String() {
+				r.Errorf("the host's %s has %v, not %s", f.Name, l.Attrs().HardwareAddr, mac)
+			}
 			if f.MTU != 0 && l.Attrs().MTU != f.MTU || (l.Attrs().Flags&1 != 0) == f.Down || (f.Type == "bridge") != (l.Type() == "bridge") {
 				r.Errorf("the host's %s: %s of MTU %d, flags %v", f.Name, l.Type(), l.Attrs().MTU, l.Attrs().Flags)
 			}

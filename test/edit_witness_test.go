@@ -113,6 +113,9 @@ func described(n osl.Network) said {
 				tso, said := f.Offloads["tso"]
 				s.line(b.Name, f.Name, "tso", tso || !said || f.Offloads["tx-tcp-segmentation"], "gro", f.Offloads["gro"] || f.Type == "vxlan")
 			}
+			if mac := macSaid(n.Name, b.Name, f, b.Interfaces); mac != "" {
+				s.line(b.Name, f.Name, "has", mac)
+			}
 			s.line(b.Name, f.Name, "arp_accept", cmp.Or(f.Sysctls["ipv4.arp_accept"], "0"))
 			s.line(b.Name, f.Name, "IPv6 off", !has6(f))
 			if accept := map[string]string{"link-local": "0", "auto": "2"}[f.IPv6]; accept != "" {
@@ -241,7 +244,7 @@ func standing(t *testing.T, n osl.Network) said {
 						f = i
 					}
 				}
-				s.link(t, h, box, l, names[l.Attrs().MasterIndex], f, spec.Interfaces)
+				s.link(t, h, n.Name, box, l, names[l.Attrs().MasterIndex], f, spec.Interfaces)
 			}
 			s.routing(t, h, box, names)
 			for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
@@ -268,7 +271,7 @@ func toAddr(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, master string, f osl.InterfaceSpec, all []osl.InterfaceSpec) {
+func (s said) link(t *testing.T, h *netlink.Handle, network, box string, l netlink.Link, master string, f osl.InterfaceSpec, all []osl.InterfaceSpec) {
 	a := l.Attrs()
 	kind := l.Type()
 	if tun, ok := l.(*netlink.Tuntap); ok {
@@ -345,6 +348,9 @@ func (s said) link(t *testing.T, h *netlink.Handle, box string, l netlink.Link, 
 	if hasOffloads(f) {
 		key := "/run/netns/" + box
 		s.line(box, a.Name, "tso", offload(t, key, a.Name, ethtoolGTSO), "gro", offload(t, key, a.Name, ethtoolGGRO))
+	}
+	if macSaid(network, box, f, all) != "" {
+		s.line(box, a.Name, "has", a.HardwareAddr)
 	}
 	s.line(box, a.Name, "arp_accept", sysctl(t, "/run/netns/"+box, "ipv4/conf/"+a.Name+"/arp_accept"))
 	s.line(box, a.Name, "IPv6 off", conf("disable_ipv6") != "0") // or there is none

@@ -28,6 +28,7 @@ var notShown = map[string]string{
 	"SegmentSpec.subnet":                   "it acts at creation: the interfaces have addresses of it",
 	"InterfaceSpec.segment":                "the interface is a veth, as its other end, in that sandbox, is a port",
 	"InterfaceSpec.subnet":                 "it acts at creation: the interface has an address of it",
+	"InterfaceSpec.mac_policy":             "it acts at creation: the interface has the hardware address that comes of it",
 	"InterfaceSpec.peer":                   "the kernel tells the index of the other end; whose that is takes a look into all sandboxes, which osl export does",
 	"InterfaceSpec.peer_master":            "it is of the end on the host, which osl inspect host shows as a port",
 	"InterfaceSpec.shared_subnet":          "it lets a file be applied, and makes nothing",

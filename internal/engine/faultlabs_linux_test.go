@@ -57,7 +57,10 @@ func segmentLab(of ...string) osl.Network {
 	for i, name := range []string{"a", "b"} {
 		s := osl.Spec{Name: name}
 		if of[i] != "" {
-			s.Interfaces = []osl.InterfaceSpec{{Name: "eth0", Segment: of[i], MAC: osl.MAC(hw(byte(96 + i)))}}
+			s.Interfaces = []osl.InterfaceSpec{{Name: "eth0", Segment: of[i], MAC: osl.MAC(hw(96))}}
+			if i > 0 {
+				s.Interfaces[0].MAC, s.Interfaces[0].MACPolicy = nil, "persistent"
+			}
 		}
 		net.Sandboxes = append(net.Sandboxes, s)
 	}

@@ -51,6 +51,7 @@ var synonyms = sync.OnceValue(func() map[reflect.Type]map[string]string {
 		type: kind linktype driver
 		source: physical hostdevice hostdev nic
 		mac: macaddress hwaddr hwaddress lladdr ether hardwareaddress
+		mac_policy: macaddresspolicy clonedmacaddress
 		txqueuelen: txqlen qlen txqueuelength
 		altnames: altname alternativenames
 		promisc: promiscuous promiscuousmode acceptallmacaddresses

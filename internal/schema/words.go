@@ -28,6 +28,7 @@ var words = map[string]struct{ example, ip string }{
 	"InterfaceSpec.type":                {"type: bridge", "ip link add … type"},
 	"InterfaceSpec.source":              {"source: enp3s0", "ip link set enp3s0 netns"},
 	"InterfaceSpec.mac":                 {"mac: 02:00:00:00:00:01", "ip link … address"},
+	"InterfaceSpec.mac_policy":          {"mac_policy: persistent", "ip link … address"},
 	"InterfaceSpec.mtu":                 {"mtu: 1400", "ip link … mtu"},
 	"InterfaceSpec.txqueuelen":          {"txqueuelen: 500", "ip link … txqueuelen"},
 	"InterfaceSpec.addresses":           {"addresses: [10.10.0.2/24, fd10::2/64]", "ip addr add"},

@@ -135,6 +135,9 @@ func (net *Network) Plan(k Keys) ([]plan.Sandbox, error) {
 			return nil, fault.At(byName[l[0].Sandbox], l[0].Interface, where.In("peer", "", err))
 		}
 	}
+	if err := net.giveMACs(k, want); err != nil {
+		return nil, err
+	}
 	if err := once(k, want, byKey, places); err != nil {
 		return nil, err
 	}

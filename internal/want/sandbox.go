@@ -105,6 +105,9 @@ func (s *Iface) common() (*plan.Iface, error) {
 	if s.MAC != nil && (len(s.MAC) != 6 || s.MAC[0]&1 != 0 || bytes.Equal(s.MAC, make([]byte, 6))) {
 		return nil, where.In("mac", "", fault.Invalidf("%v is no hardware address of a single interface", s.MAC))
 	}
+	if err := s.checkMACPolicy(); err != nil {
+		return nil, err
+	}
 	for i, p := range slices.Concat(s.Addresses, s.Aliases) {
 		if err := ValidPrefix(p); err != nil {
 			return nil, where.In(map[bool]string{true: "addresses", false: "aliases"}[i < len(s.Addresses)], p.String(), err)

@@ -52,6 +52,7 @@ type Sandbox struct {
 type Iface struct {
 	Name, Type, Source     string
 	MAC                    net.HardwareAddr
+	MACPolicy              string
 	MTU                    int
 	TxQueueLen             *int
 	Addresses, Aliases     []netip.Prefix
