@@ -117,7 +117,7 @@ func linkOr(t *testing.T, e osl.Endpoint) bool {
 }
 
 // A hardware address that the file gives to another interface leaves the one that it was said
-// of: two in one network do not have the same.
+// of: two in one network do not have the same. What Diff says of that is what happens.
 func TestMACThatMoves(t *testing.T) {
 	begin(t)
 	lab(t, nil)
@@ -134,7 +134,11 @@ func TestMACThatMoves(t *testing.T) {
 			t.Errorf("%d, which fails: %v", i, err)
 		}
 		same(t, fmt.Sprint(i, ", which fails: all"), before, func() []string { return flat(t) })
-		settled(t, want)
+		would, err := osl.Diff(t.Context(), want)
+		must(t, err)
+		if did := settled(t, want); did.String() != would.String() {
+			t.Errorf("%d: it did\n%s\nand diff had said\n%s", i, did, would)
+		}
 		has := map[string]string{}
 		for _, s := range want.Sandboxes {
 			for _, f := range s.Interfaces {

@@ -57,11 +57,9 @@ func (i *Iface) lowestMTU(s *known, l *rtnl.Link) int {
 // only where it is a change, after the bridge was made.
 func otherMTU(mtu int) int { return mtu ^ 1 }
 
-// randomMAC returns a hardware address of the kind that is for everyone's use.
+// randomMAC returns a hardware address by chance.
 func randomMAC() net.HardwareAddr {
-	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
-	mac[0] = mac[0]&^1 | 2
-	return mac
+	return LocalMAC(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
 }
 
 // reports finds the bridges that stay with the MTU of their ports, where these change.

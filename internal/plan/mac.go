@@ -2,6 +2,8 @@ package plan
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"net"
 	"slices"
 
@@ -64,9 +66,23 @@ func (b *builder) leaveMACs(want []Sandbox) {
 			if !own {
 				w.Ifaces, own = slices.Clone(w.Ifaces), true
 			}
-			w.Ifaces[j].MAC = randomMAC()
+			w.Ifaces[j].MAC = otherMAC(at, x.link.MAC)
 		}
 	}
+}
+
+// otherMAC is one by chance for an interface that gives its own away, the same each time the
+// change is planned: what is told before is what happens.
+func otherMAC(at end, had net.HardwareAddr) net.HardwareAddr {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s %s", at.key, at.name, had))
+	return LocalMAC(sum[:])
+}
+
+// LocalMAC makes a hardware address of the kind that is for everyone's use, of one station, of
+// six bytes or more.
+func LocalMAC(of []byte) net.HardwareAddr {
+	of[0] = of[0]&^1 | 2
+	return of[:6:6]
 }
 
 // claimed reports whether another interface of the sandbox or the segment gets a hardware

@@ -56,6 +56,5 @@ func (net *Network) giveMACs(k Keys, want []plan.Sandbox) error {
 // station, and the same on every machine.
 func macOf(network, sandbox, iface string) net.HardwareAddr {
 	sum := sha256.Sum256([]byte(network + "/" + sandbox + "/" + iface))
-	sum[0] = sum[0]&^1 | 2
-	return sum[:6:6]
+	return plan.LocalMAC(sum[:])
 }
