@@ -8,8 +8,8 @@ import (
 
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/plan"
-	"github.com/seed59451c2b/osl/internal/where"
 	"github.com/seed59451c2b/osl/internal/wgkey"
+	"github.com/seed59451c2b/osl/internal/where"
 )
 
 // The policy gives what osl makes a hardware address by its name, and what has none of its own
