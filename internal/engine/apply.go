@@ -294,7 +294,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err 
 	if err := p.readWireGuards(); err != nil {
 		return err
 	}
-	return p.readSettings()
+	return p.readSettings(write)
 }
 
 // openSandbox opens a sandbox, where there is one, and heals it. The caller's own is

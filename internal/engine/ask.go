@@ -24,7 +24,7 @@ import (
 // them, so that the plan leaves those alone that are right and can put the others
 // back. A setting that a sandbox does not have is refused, also for one that is
 // to be made: a namespace made for the question has what that will have.
-func (p *prepared) readSettings() error {
+func (p *prepared) readSettings(write bool) error {
 	var fresh []*plan.Sandbox
 	usual := sync.OnceValues(freshSettings)
 	all := sync.OnceValue(func() map[string]map[string]*rtnl.Link { return plan.Are(p.want, p.have) })
@@ -55,7 +55,7 @@ func (p *prepared) readSettings() error {
 		return nil
 	}
 	made := false
-	err := netns.Make(func() error {
+	ask := func() error {
 		made = true
 		for _, w := range fresh {
 			if err := readSettings(w, &plan.State{Settings: map[string]string{}}, nil); err != nil {
@@ -63,7 +63,16 @@ func (p *prepared) readSettings() error {
 			}
 		}
 		return nil
-	})
+	}
+	if write { // then it becomes one of them
+		p.run.bare.make(len(p.want) - len(p.have))
+	}
+	var err error
+	if list := p.run.bare.list; len(list) > 0 {
+		err = netns.Do(list[0].fd, ask)
+	} else {
+		err = netns.Make(ask)
+	}
 	if !made && errors.Is(err, fs.ErrPermission) {
 		return nil // who can make no namespace can compare all the same
 	}

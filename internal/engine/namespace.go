@@ -358,7 +358,16 @@ func (u unpinned) Close() {
 }
 
 // newNamespace makes a namespace and sets it up.
-func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err error) {
+func newNamespace(ctx context.Context, tag plan.SandboxTag) (unpinned, error) {
+	u, err := bareNamespace()
+	if err != nil {
+		return u, err
+	}
+	return u, u.setUp(ctx, tag)
+}
+
+// bareNamespace makes a namespace with the settings of a sandbox.
+func bareNamespace() (u unpinned, err error) {
 	err = netns.Make(func() (err error) {
 		if err := ipv6Off(); err != nil {
 			return err
@@ -368,10 +377,6 @@ func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err err
 	})
 	if u.conn == nil {
 		return u, err
-	}
-	if err == nil {
-		up, alias := true, tag.String()
-		err = u.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias}))
 	}
 	if err == nil {
 		u.fd, err = u.conn.NSFD()
@@ -385,6 +390,16 @@ func newNamespace(ctx context.Context, tag plan.SandboxTag) (u unpinned, err err
 		_ = u.conn.Close()
 	}
 	return u, err
+}
+
+// setUp makes a sandbox of a bare namespace, with this tag, or ends it.
+func (u unpinned) setUp(ctx context.Context, tag plan.SandboxTag) error {
+	up, alias := true, tag.String()
+	err := u.conn.One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Up: &up, Alias: &alias}))
+	if err != nil {
+		u.Close()
+	}
+	return err
 }
 
 // noIPv6 reports whether the kernel has no IPv6.

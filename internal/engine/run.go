@@ -47,6 +47,7 @@ type run struct {
 	ipv6s  map[linkID][]setting // what a link's IPv6 was before it was turned on or off
 	undo   [][]plan.Op
 	ops    []plan.Op    // what is carried out, with its records
+	bare   bare         // namespaces for sandboxes that are to be made
 	made   []*Namespace // sandboxes that the run made; a MakeNS in undo destroys one
 	gone   bool         // a step was done that nothing takes back
 	forced bool         // links go home under another name where theirs is taken
@@ -91,6 +92,7 @@ func (r *run) reset() {
 
 // close lets go of what the run opened for itself.
 func (r *run) close() {
+	r.bare.close()
 	for _, f := range r.files {
 		f.Release()
 	}
