@@ -75,8 +75,46 @@ func TestKeyThatIsMountedElsewhere(t *testing.T) {
 	there := func() bool {
 		return exec.Command("nsenter", "-t", strconv.Itoa(pid), "-m", "nsenter", "--net="+dir, "true").Run() == nil
 	}
+	everyCallLeavesIt(w, dir, "nsenter -t "+strconv.Itoa(pid), there)
+	if err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-m", "umount", dir).Run(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(osl.Recover(ctx, "a b")) // now it is dead
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("the dead key is there still")
+	}
+}
+
+// So is one that this mount namespace has at another path, to which the directory was
+// bound, as to a directory for a chroot.
+func TestKeyThatIsMountedAtAnotherPath(t *testing.T) {
+	w := world(t, "")
+	dir, err := osl.KeyPath("a b")
+	w.must(err)
+	w.make("a b")
+	root := t.TempDir()
+	w.must(unix.Mount(filepath.Dir(dir), root, "", unix.MS_BIND|unix.MS_REC, ""))
+	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	w.must(unix.Mount("", root, "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	w.must(unix.Unmount(dir, unix.MNT_DETACH))
+	at := filepath.Join(root, "a b")
+	everyCallLeavesIt(w, dir, at, func() bool { return exec.Command("nsenter", "--net="+at, "true").Run() == nil })
+	n, err := osl.Open(t.Context(), at)
+	w.must(err)
+	w.must(n.Close())
+	w.must(unix.Unmount(at, unix.MNT_DETACH))
+	w.must(osl.Recover(t.Context(), "a b")) // now it is dead
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("the dead key is there still")
+	}
+}
+
+// everyCallLeavesIt tries each on the sandbox "a b", which is there for somebody else, and
+// has to be afterwards.
+func everyCallLeavesIt(w *faultWorld, dir, hint string, there func() bool) {
+	t, ctx := w.t, w.t.Context()
 	if !there() {
-		t.Fatal("the other mount namespace does not have it")
+		t.Fatal("it is not there")
 	}
 	p := osl.NewPool(0)
 	defer p.Close()
@@ -102,7 +140,7 @@ func TestKeyThatIsMountedElsewhere(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		var e *osl.Error
-		if errors.As(err, &e) && !strings.Contains(e.Hint, "nsenter -t "+strconv.Itoa(pid)) {
+		if errors.As(err, &e) && !strings.Contains(e.Hint, hint) {
 			t.Errorf("%s: the hint is %q", what, e.Hint)
 		}
 		if !there() {
@@ -112,13 +150,6 @@ func TestKeyThatIsMountedElsewhere(t *testing.T) {
 	list, err := osl.List(ctx)
 	if err != nil || len(list) != 2 || !strings.HasPrefix(list[0].Problem, "not a network namespace in this mount namespace: ") {
 		t.Errorf("List: %+v, %v", list, err)
-	}
-	if err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-m", "umount", dir).Run(); err != nil {
-		t.Fatal(err)
-	}
-	w.must(osl.Recover(ctx, "a b")) // now it is dead
-	if _, err := os.Lstat(dir); err == nil {
-		t.Error("the dead key is there still")
 	}
 }
 

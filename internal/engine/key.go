@@ -48,6 +48,8 @@ func ofElsewhere(key string, err error) error {
 	e := &fault.Error{Key: key, Err: fmt.Errorf("%w: %w", fault.ErrElsewhere, err)}
 	var where *netns.Elsewhere
 	switch errors.As(err, &where); {
+	case where.Here != "":
+		e.Hint = fmt.Sprintf("use it by that path, as the sandbox %q", where.Here)
 	case where.PID != 0:
 		e.Hint = fmt.Sprintf("use it there: nsenter -t %d -m osl …", where.PID)
 	case where.At != "":

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,16 +17,19 @@ import (
 )
 
 // Elsewhere is the error about a key that is a plain file here, but whose
-// namespace is mounted in another mount namespace, or may be. To remove the file
-// would take that mount away.
+// namespace is mounted in another mount namespace, or may be, or in this one at
+// another path. To remove the file would take that mount away.
 type Elsewhere struct {
-	PID int    // a process that has it
-	At  string // where a mount namespace without processes is that has it
-	Why string // neither is known, and what can not be looked at
+	Here string // the path at which this mount namespace has it
+	PID  int    // a process that has it
+	At   string // where a mount namespace without processes is that has it
+	Why  string // neither is known, and what can not be looked at
 }
 
 func (e *Elsewhere) Error() string {
 	switch {
+	case e.Here != "":
+		return "the same file is mounted at " + e.Here
 	case e.At != "":
 		return "the mount namespace at " + e.At + " has it"
 	case e.PID == 0:
@@ -121,9 +125,14 @@ func (s *search) run() {
 		return
 	}
 	// Hidden mounts of this one are no concern of others.
-	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
+	info, err := os.ReadFile("/proc/thread-self/mountinfo")
 	s.miss("/proc/thread-self/mountinfo", err)
-	s.note("", parseMounts(mounts))
+	mounts := parseMounts(info)
+	if here := slices.DeleteFunc(s.place.on(mounts), func(m mount) bool { return !m.shows() }); len(here) > 0 {
+		s.found = &Elsewhere{Here: here[0].at}
+		return
+	}
+	s.note("", mounts)
 	s.seen[own] = true
 	if _, err := os.Stat("/proc/1"); err != nil || !initial("pid", unixPIDInit) {
 		s.missed = "/proc does not show all processes"

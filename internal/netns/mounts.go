@@ -86,7 +86,10 @@ func placeOf(path string) (p place, err error) {
 }
 
 // has reports whether a network namespace is mounted on the file at p.
-func (p place) has(mounts []mount) bool {
+func (p place) has(mounts []mount) bool { return len(p.on(mounts)) > 0 }
+
+// on returns the mounts of network namespaces on the file at p.
+func (p place) on(mounts []mount) (list []mount) {
 	byID := map[string]mount{}
 	for _, m := range mounts {
 		byID[m.id] = m
@@ -96,10 +99,17 @@ func (p place) has(mounts []mount) bool {
 			continue
 		}
 		if at, ok := byID[m.parent].within(m.at); ok && at == p {
-			return true
+			list = append(list, m)
 		}
 	}
-	return false
+	return list
+}
+
+// shows reports whether a mount of a network namespace of this mount namespace can be
+// seen where it is: another one may hide it.
+func (m mount) shows() bool {
+	var st unix.Stat_t
+	return unix.Stat(m.at, &st) == nil && m.root == fmt.Sprintf("net:[%d]", st.Ino)
 }
 
 // mountsOf reads what is mounted in the mount namespace at path, in which no
