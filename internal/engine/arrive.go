@@ -174,6 +174,8 @@ func (r *run) unpack(ops []plan.Op) (refused []denied, err error) {
 		at := op.Homecoming()
 		parts[at] = append(parts[at], op)
 	}
+	// A route may have an address of another link as its source.
+	slices.SortStableFunc(parts[0], func(x, y plan.Op) int { return plan.AfterAddrs(x) - plan.AfterAddrs(y) })
 	for _, part := range parts {
 		more, err := r.give(part)
 		if refused = append(refused, more...); err != nil {

@@ -69,6 +69,58 @@ func TestHomeAsItCame(t *testing.T) {
 	}
 }
 
+// Addresses come home in their order, by which the kernel chooses the source of what is sent,
+// and before the routes of all links that have one of them as their source; so it is when
+// the links have never left, since the change failed.
+func TestHomeInOrder(t *testing.T) {
+	w := world(t, plainVeth)
+	w.batch(`link add vc type veth peer name vd
+link set va up
+link set vb up
+link set vc up
+link set vd up
+addr add fd00::3/64 dev va nodad
+addr add fd00::1/64 dev va nodad
+addr add fd00::2/64 dev va nodad
+addr add 192.0.2.7/24 dev va
+addr add 192.0.2.3/24 dev va
+addr add 198.51.100.1/24 dev vc
+route add 10.1.0.0/16 via 192.0.2.9 src 198.51.100.1
+`)
+	now := func() string {
+		var list []string
+		for _, args := range [][]string{{"-o", "addr", "show", "dev", "va", "scope", "global"}, {"route", "show", "10.1.0.0/16"}} {
+			out, err := exec.Command("ip", args...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				f := strings.Fields(line) // after its index
+				list = append(list, strings.Join(f[2:min(4, len(f))], " "))
+			}
+		}
+		return strings.Join(list, "\n")
+	}
+	before := now()
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "eth0", Source: "va"}, {Name: "eth1", Source: "vc"}}}}}
+	fails := lab
+	fails.Sandboxes = slices.Clone(lab.Sandboxes)
+	fails.Sandboxes[0].Routes = []osl.RouteSpec{{To: netip.MustParsePrefix("10.9.0.0/16"), Via: netip.MustParseAddr("192.0.2.1"), Dev: "eth0", Scope: "nowhere"}}
+	if _, err := osl.Apply(t.Context(), fails); err == nil || errors.Is(err, osl.ErrNotFound) {
+		t.Fatalf("the route was taken, or not tried: %v", err)
+	}
+	if got := now(); got != before {
+		t.Errorf("after a failure there is\n%s\nand there was\n%s", got, before)
+	}
+	_, err := osl.Apply(t.Context(), lab)
+	w.must(err)
+	_, err = osl.Down(t.Context(), lab)
+	w.must(err)
+	if got := now(); got != before {
+		t.Errorf("home is\n%s\nand there was\n%s", got, before)
+	}
+}
+
 // What is too much to be noted is counted; the addresses are noted first.
 func TestHomeOfMany(t *testing.T) {
 	w := world(t, plainVeth)

@@ -160,7 +160,7 @@ func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 		return nil, fault.Invalidf("a loopback can not be moved")
 	}
 	if h.Link.Kind == "bridge" {
-		return nil, fault.Invalidf("a bridge can not be moved; make one in the sandbox with the option Bridge")
+		return nil, fault.Invalidf("a bridge can not be moved; make one in the sandbox (type: bridge, or the option Bridge)")
 	}
 	if err := tagFits(plan.TagOf(&h.Link, plan.Host)); err != nil {
 		return nil, err

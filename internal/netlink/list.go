@@ -157,7 +157,7 @@ func (c *Conn) keep(ctx context.Context, keepers []rtnl.Keeper) (all []rtnl.Kept
 		if err != nil && !rtnl.NoTable(err) {
 			return nil, err
 		}
-		slices.SortStableFunc(part, rtnl.Kept.Compare)
+		rtnl.AsTheyCame(part)
 		all = append(all, part...)
 	}
 	return all, nil

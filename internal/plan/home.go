@@ -130,6 +130,14 @@ func (op *Op) Homecoming() int {
 	return 0
 }
 
+// AfterAddrs is 1 for what a link gets back when all addresses are there, and 0 for others.
+func AfterAddrs(op Op) int {
+	if k, is := op.Do.(PutBack); is && !k.Kept.IsAddr() {
+		return 1
+	}
+	return 0
+}
+
 // A home record notes what a link of the host loses when it moves: its addresses,
 // its routes and its permanent neighbours. It is in alternative names of the link
 // itself, so it goes where that goes, also where the kernel brings a device home

@@ -83,19 +83,20 @@ func withoutID(p []byte) []byte {
 	return b
 }
 
-// Compare orders what was kept: of routes those with a next hop come last, since that
-// has to be reachable.
-func (k Kept) Compare(o Kept) int {
-	if k.typ != linux.RTM_NEWROUTE {
-		return 0
-	}
+// AsTheyCame orders what was kept of one sort so that it can be given back one after the
+// other: the kernel lists the newest IPv6 address first, and of routes those with a next hop
+// come last, since that has to be reachable.
+func AsTheyCame(list []Kept) {
 	via := func(k Kept) int {
-		if HasVia(k.data) {
+		if k.typ == linux.RTM_NEWROUTE && HasVia(k.data) {
 			return 1
 		}
 		return 0
 	}
-	return via(k) - via(o)
+	slices.SortStableFunc(list, func(k, o Kept) int { return via(k) - via(o) })
+	if six := slices.IndexFunc(list, func(k Kept) bool { return k.IsAddr() && k.data[0] == linux.AF_INET6 }); six >= 0 {
+		slices.Reverse(list[six:])
+	}
 }
 
 // kernelLinkLocal is IFAPROT_KERNEL_LL of linux/if_addr.h.
