@@ -10,10 +10,11 @@
 //		net.Cut("web", "switch")
 //	}
 //
-// The network is gone with the test, and what the test leaves in it, a socket or a
-// process, fails it. When a test fails its log has what each sandbox holds and the last
-// packets of each, and all packets that were kept are in a pcapng file, below the
-// directory of the environment variable OSLTEST_ARTIFACTS or of the flag -artifacts.
+// The network is gone with the test, and what the test leaves in it, a process, a thread,
+// a socket or another descriptor, fails it. When a test fails its log has what each
+// sandbox holds and the last packets of each, and all packets that were kept are in a
+// pcapng file, below the directory of the environment variable OSLTEST_ARTIFACTS or of
+// the flag -artifacts.
 //
 // It is for Linux; a test that uses it is in a file for Linux.
 package osltest

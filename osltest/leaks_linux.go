@@ -15,7 +15,8 @@ import (
 // leakWait is how long what a test closed at its end may take to be gone.
 const leakWait = time.Second
 
-// leaks tells what of this process, and which processes, are still in the sandboxes.
+// leaks tells what of this process, and which processes, are still in the sandboxes. It
+// closes the network's handles first, so that all that is left is the test's.
 func (n *Network) leaks() []string {
 	own := map[int]bool{}
 	for _, r := range n.recorders {
@@ -39,10 +40,13 @@ func (n *Network) leaks() []string {
 		}
 		f.Close()
 	}
+	for _, s := range n.sandboxes {
+		_ = s.Close()
+	}
 	end := time.Now().Add(leakWait)
 	// Most is gone in a moment; the looks after that cost as much as what they wait for.
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		list := append(strayProcesses(names), straySockets(names, own)...)
+		list := append(strayProcesses(names), strayDescriptors(names, own)...)
 		if len(list) == 0 || time.Now().After(end) {
 			return list
 		}
@@ -82,41 +86,52 @@ func strayProcesses(names map[uint64]string) (list []string) {
 	return list
 }
 
-// straySockets tells which sockets of this process are of a namespace.
-func straySockets(names map[uint64]string, own map[int]bool) (list []string) {
+// strayDescriptors tells which descriptors of this process keep a namespace: sockets,
+// queues of a tun or tap, and those of the namespace itself.
+func strayDescriptors(names map[uint64]string, own map[int]bool) (list []string) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
 		if err != nil || own[fd] {
 			continue
 		}
+		of, what := fd, "a descriptor of the namespace"
 		const siocgskns = 0x894C // SIOCGSKNS of linux/sockios.h
-		ns, err := unix.IoctlRetInt(fd, siocgskns)
-		if err != nil || ns < 0 {
-			continue
+		if ns, err := unix.IoctlRetInt(fd, siocgskns); err == nil && ns >= 0 {
+			of, what = ns, socketName(fd)
 		}
 		var st unix.Stat_t
-		err = unix.Fstat(ns, &st)
-		unix.Close(ns)
-		if name := names[st.Ino]; err == nil && name != "" {
-			if what := socketName(fd); what != "" {
-				list = append(list, fmt.Sprintf("%s open in %s", what, name))
-			}
+		var fs unix.Statfs_t
+		err = unix.Fstat(of, &st)
+		name := names[st.Ino]
+		if err == nil && name != "" {
+			err = unix.Fstatfs(of, &fs)
+		}
+		if of != fd {
+			unix.Close(of)
+		}
+		if err == nil && name != "" && what != "" && fs.Type == unix.NSFS_MAGIC {
+			list = append(list, fmt.Sprintf("%s open in %s", what, name))
 		}
 	}
 	return list
 }
 
-// socketName tells what a socket is; empty for those of netlink, which the handles of
-// the sandboxes have.
+// socketName tells what a socket is; empty for one of route netlink, by which osl may
+// still be deleting a link.
 func socketName(fd int) string {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || domain == unix.AF_NETLINK {
-		return ""
+	if err != nil { // no socket, but of a namespace
+		return "a queue of a tun or tap"
 	}
 	typ, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	kind := map[int]string{unix.SOCK_STREAM: "tcp", unix.SOCK_DGRAM: "udp", unix.SOCK_RAW: "raw"}[typ]
 	switch domain {
+	case unix.AF_NETLINK:
+		if proto, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); proto == unix.NETLINK_ROUTE {
+			return ""
+		}
+		kind = "netlink"
 	case unix.AF_UNIX:
 		kind = "unix"
 	case unix.AF_PACKET:

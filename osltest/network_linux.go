@@ -210,9 +210,6 @@ func (n *Network) down() {
 	if _, err := n.base.Down(ctx, n.spec); err != nil {
 		n.t.Error(n.short(err.Error()))
 	}
-	for _, s := range n.sandboxes {
-		_ = s.Close()
-	}
 	if err := os.RemoveAll(n.base.Path()); err != nil {
 		n.t.Error(err)
 	}

@@ -36,7 +36,7 @@ func (n *Network) report() {
 	for _, r := range n.recorders {
 		packets, _ := r.packets()
 		fmt.Fprintf(&b, "\nsandbox %s\n", r.name)
-		n.describe(ctx, &b, n.sandboxes[r.name])
+		n.describe(ctx, &b, r.name)
 		fmt.Fprintf(&b, "  packets (the last of %d):\n", len(packets))
 		told := slices.DeleteFunc(slices.Clone(packets), func(p Packet) bool { return p.membership() })
 		for _, p := range told[max(0, len(told)-shown):] {
@@ -69,7 +69,13 @@ func (n *Network) report() {
 }
 
 // describe writes what a sandbox holds.
-func (n *Network) describe(ctx context.Context, b *strings.Builder, s *osl.Namespace) {
+func (n *Network) describe(ctx context.Context, b *strings.Builder, name string) {
+	s, err := n.base.Open(ctx, name)
+	if err != nil {
+		fmt.Fprintf(b, "  %s\n", n.short(err.Error()))
+		return
+	}
+	defer s.Close()
 	st, err := s.Inspect(ctx)
 	if err != nil {
 		fmt.Fprintf(b, "  %s\n", n.short(err.Error()))
