@@ -81,7 +81,7 @@ func (a *app) rootCommand() *cobra.Command {
 nothing, and keeps no state beside the kernel's own.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (diff) there are differences,
-130 or 143 interrupted (SIGINT, SIGTERM).`,
+130, 143 or 129 interrupted (SIGINT, SIGTERM, SIGHUP).`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.begin,

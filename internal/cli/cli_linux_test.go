@@ -314,16 +314,18 @@ func TestExecPassesSignalsOn(t *testing.T) {
 }
 
 func TestInterruptedUp(t *testing.T) {
-	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
-		interruptedUp(t, signal, code)
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		interruptedUp(t, signal, code, exec.Command(self(t), "up"), "1m")
 	}
+	// Under nohup it comes to its end, where the check fails.
+	interruptedUp(t, syscall.SIGHUP, exitFailed, exec.Command("sh", "-c", `trap "" HUP; exec "$@"`, "sh", self(t), "up"), "1s")
 }
 
-func interruptedUp(t *testing.T, signal syscall.Signal, code int) {
+func interruptedUp(t *testing.T, signal syscall.Signal, code int, c *exec.Cmd, timeout string) {
 	defer runOSL(t, "rm", "--force", "b")
-	file := netFile(t, "sandboxes: [{name: b}]\nchecks: [{from: b, tcp: \"127.0.0.1:9\", timeout: 1m}]\n")
+	file := netFile(t, "sandboxes: [{name: b}]\nchecks: [{from: b, tcp: \"127.0.0.1:9\", timeout: "+timeout+"}]\n")
 	begin := time.Now()
-	c := exec.Command(self(t), "up", file)
+	c.Args = append(c.Args, file)
 	c.Env = append(os.Environ(), asCommand+"=1")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,9 @@ func (a *app) interruptible(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP) // the terminal is gone
+	}
 	go func() {
 		select {
 		case s := <-signals:
@@ -78,7 +81,7 @@ func (a *app) report(err error) int {
 
 // stopped says what an interrupted change has left.
 func (a *app) stopped(err error, by syscall.Signal) string {
-	name := map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}[by]
+	name := map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"}[by]
 	text := fmt.Sprintf("%s: interrupted (%s)", a.verb, name)
 	var e *osl.Error
 	if errors.As(err, &e) && len(e.Left) > 0 {
