@@ -99,9 +99,11 @@ type Spec struct {
 	// Neighbors are permanent neighbor and forwarding entries.
 	Neighbors []NeighborSpec `json:"neighbors,omitempty"`
 	// Sysctls are settings of the whole sandbox, by their name without "net.":
-	// "ipv4.ip_forward": "1". Both dots and slashes separate. New links have
-	// what "ipv4.conf.default…" and "ipv6.conf.default…" say. A setting that no
-	// sandbox has of its own is ErrInvalid.
+	// "ipv4.ip_forward": "1". Both dots and slashes separate: the first in
+	// a name does, and the other stands for it within a part, as in
+	// "ipv4.conf.eth0/100.rp_filter". New links have what "ipv4.conf.default…" and
+	// "ipv6.conf.default…" say. A setting that no sandbox has of its own is
+	// ErrInvalid.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// Masquerade are subnets whose packets leave by an uplink with the address that
 	// that has. For the sandbox "host" only.

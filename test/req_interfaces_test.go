@@ -294,6 +294,17 @@ func TestReq29SysctlsOfNamesWithDots(t *testing.T) {
 			t.Errorf("conf.%s.accept_local is %s", conf, got)
 		}
 	}
+	// In the settings of the sandbox too, as sysctl(8) writes them.
+	for name, value := range map[string]string{"ipv4.conf.eth0/100.rp_filter": "1", "net.ipv4.conf.eth0/100.rp_filter": "0", "ipv4/conf/eth0.100/rp_filter": "2"} {
+		n, err := osl.Open(t.Context(), sb.Key())
+		must(t, err)
+		_, err = n.Apply(t.Context(), osl.Spec{Sysctls: map[string]string{name: value}, Interfaces: []osl.InterfaceSpec{{Name: dst, Source: src}}})
+		must(t, err)
+		if got := sysctl(t, sb.Key(), "ipv4/conf/eth0.100/rp_filter"); got != value {
+			t.Errorf("%s is %s, want %s", name, got, value)
+		}
+		must(t, n.Close())
+	}
 	must(t, sb.AddAliasIP(dst, ipnet("fd89::1/64")))
 	if got := ipv6Of(t, sb.Key(), dst); !slices.Contains(got, "fd89::1/64") {
 		t.Errorf("IPv6 addresses: %v", got)

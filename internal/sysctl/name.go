@@ -15,6 +15,25 @@ func Name(path string) string {
 	return strings.ReplaceAll(path, "/", ".")
 }
 
+// Slashed returns the path below /proc/sys/net of what people write. As sysctl(8) has it, the
+// first separator is the one that separates, and the other stands for it within a part:
+// "ipv4.conf.eth0/100.rp_filter" is "ipv4/conf/eth0.100/rp_filter".
+func Slashed(name string) string {
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "net."), "net/")
+	if first := strings.IndexAny(name, "./"); first < 0 || name[first] == '/' {
+		return name
+	}
+	return strings.Map(func(c rune) rune {
+		switch c {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return c
+	}, name)
+}
+
 // Path checks a setting's path below /proc/sys/net, such as
 // "ipv4/conf/eth0.100/rp_filter".
 func Path(p string) error {

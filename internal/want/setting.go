@@ -18,10 +18,7 @@ const ifaceDisableIPv6 = "ipv6/conf/%s/disable_ipv6"
 // below conf, with %s for its name.
 func wantSettings(m map[string]string, link string) (list []plan.Setting, err error) {
 	for _, name := range sorted(m) {
-		path := strings.TrimPrefix(strings.TrimPrefix(name, "net."), "net/")
-		if !strings.Contains(path, "/") {
-			path = strings.ReplaceAll(path, ".", "/")
-		}
+		path := sysctl.Slashed(name)
 		family, rest, _ := strings.Cut(path, "/")
 		if sysctl.Path(path) != nil || strings.Contains(path, "%") || rest == "" ||
 			link != "" && family != "ipv4" && family != "ipv6" && family != "mpls" {
