@@ -3,6 +3,7 @@ package osltest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl/internal/loopback"
+	"github.com/seed59451c2b/osl/internal/netns"
 	"github.com/seed59451c2b/osl/internal/rootless"
 )
 
@@ -43,10 +45,12 @@ func Main(m *testing.M) {
 	case os.Getenv(refused) != "", slices.Contains(os.Args, "-test.fuzzworker"):
 		os.Exit(m.Run())
 	}
+	ready := os.NewFile(readyFD, "ready")
 	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "osltest: preparing the namespaces:", err)
+		fmt.Fprint(ready, err)
 		os.Exit(1)
 	}
+	_ = ready.Close()
 	code := m.Run()
 	ending.Wait()
 	os.Exit(code)
@@ -54,18 +58,19 @@ func Main(m *testing.M) {
 
 // again runs the test binary in new namespaces, and returns its exit code.
 func again() int {
-	cmd := command(os.Geteuid() != 0)
-	cmd.Env = append(os.Environ(), inside+"=1")
 	// The parent's death signal follows the thread that started the child.
 	runtime.LockOSThread()
-	err := cmd.Start()
-	if err != nil && os.Geteuid() == 0 { // root of a container, perhaps
-		cmd = command(true)
-		cmd.Env = append(os.Environ(), inside+"=1")
-		err = cmd.Start()
+	root := os.Geteuid() == 0
+	cmd, err := start(!root)
+	asRoot := err
+	if err != nil && root { // of a container, perhaps
+		cmd, err = start(true)
 	}
 	if err != nil {
 		why := rootless.Refusal(err).Error()
+		if root {
+			why = fmt.Sprintf("root can not have namespaces of its own here (%v), nor with a user namespace (%v): the kernel or a security policy forbids it", asRoot, err)
+		}
 		fmt.Fprintln(os.Stderr, "osltest: no network for tests:", why)
 		if os.Getenv(require) == "1" {
 			return 1
@@ -89,6 +94,36 @@ func again() int {
 	return 0
 }
 
+// readyFD is where the process in the namespaces says what is wrong with them, or closes
+// it.
+const readyFD = 3
+
+// start runs the test binary in new namespaces, and returns when they are good for tests.
+// A security policy may allow them and then refuse all that is done there.
+func start(user bool) (*exec.Cmd, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	cmd := command(user)
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), inside+"=1"), []*os.File{w}
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return nil, err
+	}
+	wrong, err := io.ReadAll(r)
+	if err == nil && len(wrong) > 0 {
+		err = errors.New(string(wrong))
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	return cmd, err
+}
+
 func command(user bool) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -102,8 +137,8 @@ func command(user bool) *exec.Cmd {
 	return cmd
 }
 
-// prepare gives the new mount namespace an empty /run, sets lo up, and has packets keep
-// their time. What a command leaves behind becomes a child of this process, which looks
+// prepare gives the new mount namespace an empty /run, sets lo up, has packets keep their
+// time, and tries what each network of a test needs. What a command leaves behind becomes a child of this process, which looks
 // for it there.
 func prepare() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -116,5 +151,14 @@ func prepare() error {
 		return fmt.Errorf("mount /run: %w", err)
 	}
 	keepTime()
-	return loopback.Up()
+	if err := loopback.Up(); err != nil {
+		return err
+	}
+	return netns.Make(func() error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open a packet socket: %w", err)
+		}
+		return unix.Close(fd)
+	})
 }
