@@ -191,3 +191,14 @@ func TestSharedSubnet(t *testing.T) {
 	_, err = osl.Apply(t.Context(), n)
 	refused(t, "one subnet twice, where it is", err, osl.ErrAddressConflict, "shared_subnet")
 }
+
+// That lo has its IPv6 by the address ::1 alone is read, and is no more when the file drops it.
+func TestLoopbackIPv6IsRead(t *testing.T) {
+	begin(t)
+	for _, list := range [][]string{{"::1/128"}, {"10.3.3.3/32"}, {"10.3.3.3/32", "::1/128"}, {"127.0.0.1/8"}} {
+		settled(t, lab(t, nil, osl.InterfaceSpec{Name: "lo", Addresses: prefixes(list...)}))
+		if off, want := sysctl(t, osl.GenerateKey("sa"), "ipv6/conf/lo/disable_ipv6"), map[bool]string{true: "0", false: "1"}[slices.Contains(list, "::1/128")]; off != want {
+			t.Errorf("%v: disable_ipv6 is %s", list, off)
+		}
+	}
+}

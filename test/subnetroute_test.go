@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // The route to a subnet goes with the last address that makes it, also where the kernel
@@ -237,5 +238,23 @@ func TestSubnetRoutesOfOthersHands(t *testing.T) {
 				t.Errorf("diff: %v\n%s", err, c)
 			}
 		}
+	}
+}
+
+// Of what is in 0.0.0.0/8, and so of all, the kernel makes no route, and none is missing.
+func TestSubnetOfAll(t *testing.T) {
+	begin(t)
+	settled(t, lab(t, nil, osl.InterfaceSpec{Name: "b0", Type: "bridge", Addresses: prefixes("10.2.0.1/0", "10.3.0.1/4", "fd01::1/64")}))
+}
+
+// The route to the subnet of an address of a vrf is in the table of that.
+func TestFeatureVRFAddress(t *testing.T) {
+	begin(t)
+	n := lab(t, nil, osl.InterfaceSpec{Name: "v0", Type: "vrf", Table: 70000, Addresses: prefixes("10.2.0.1/24", "fd01::1/64")})
+	_, err := osl.Apply(t.Context(), n)
+	testnet.Feature(t, "addresses of a vrf", err)
+	settled(t, n)
+	if got := ipCommand(t, "-n", "sa", "route", "show"); strings.Contains(got, "10.2.0.0") {
+		t.Errorf("the table main has\n%s", got)
 	}
 }

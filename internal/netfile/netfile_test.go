@@ -229,6 +229,7 @@ func TestProblems(t *testing.T) {
 		{"a variable without quotes", sandbox + "    interfaces: [{name: e, mtu: ${M}}]\n", []string{"n.yaml:3: ", "a variable within braces needs quotes"}},
 		{"a name alone", "sandboxes:\n- web\n", []string{`found the value "web"; write name: web`}},
 		{"a switch", sandbox + "    interfaces: [{name: e, down: on}]\n", []string{`found the value "on"; write true`}},
+		{"a group by its name", sandbox + "    interfaces: [{name: e, type: dummy, group: default}]\n", []string{"0 as a group"}},
 		{"a table by its name", sandbox + "    rules: [{priority: 1, table: main}]\n", []string{"the number of that table is 254"}},
 		{"an address with a length", sandbox + "    gateway: 10.0.0.1/24\n", []string{`"10.0.0.1/24" is not an address alone: write 10.0.0.1, without the length`}},
 		{"a part without its sign", sandbox + "    interfaces: [{name: e, impair: {loss: 1}}]\n", []string{`"1" is no part of a hundred: write 1%`}},

@@ -136,8 +136,11 @@ func (d *decoder) whole(n ast.Node) *ast.IntegerNode {
 		d.fail(n, "%s begins with a zero: write %s", text, strings.Replace(text, unsigned, digits, 1))
 	default:
 		hint := ""
-		if table := map[string]int{"default": 253, "main": 254, "local": 255}[text]; table != 0 {
+		switch table := map[string]int{"main": 254, "local": 255}[text]; {
+		case table != 0:
 			hint = fmt.Sprintf("; the number of that table is %d", table)
+		case text == "default":
+			hint = "; that is 253 as a table, and 0 as a group"
 		}
 		d.fail(n, "expected a whole number, found %s%s", describe(n), hint)
 	}

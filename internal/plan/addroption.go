@@ -179,6 +179,8 @@ func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 	table, ofVRF := uint32(0), false
 	if m := k.ByIndex(l.Master); m != nil && m.Kind == "vrf" {
 		table, ofVRF = uint32(m.Data.Table), true
+	} else if l.Kind == "vrf" {
+		table = uint32(l.Data.Table)
 	}
 	if !w.Prune || k.Others == nil || f.Down || !l.Up() || b.fallen[l.Index] || l.Index == loopback || ofVRF && b.index[end{w.Key, f.Master}] != l.Master {
 		return
@@ -192,7 +194,7 @@ func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 		h, there := k.at[address{l.Index, a.Prefix}]
 		net := h.Subnet().Masked()
 		if !there || done[net] || !IsOslsAddr(h) || h.Secondary() || routeless(h.Flags|a.Flags) || h.Lifetime != nil && h.Lifetime.Valid != rtnl.Forever || b.renews(h) ||
-			net.Addr().IsLinkLocalUnicast() || net.Addr().Is6() && (h.Peer.IsValid() || b.dark[end{w.Key, f.Name}]) || net.Addr().Is4() && net.IsSingleIP() && !h.Peer.IsValid() {
+			net.Addr().IsLinkLocalUnicast() || net.Addr().Is6() && (h.Peer.IsValid() || b.dark[end{w.Key, f.Name}]) || net.Addr().Is4() && (net.IsSingleIP() && !h.Peer.IsValid() || net.Addr().As4()[0] == 0) { // of 0.0.0.0/8, and so of all, the kernel makes none
 			continue
 		}
 		done[net] = true

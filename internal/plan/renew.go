@@ -127,5 +127,5 @@ func (a Addr) over(h rtnl.Addr) rtnl.Addr {
 // the network's, there by hand.
 func mended(w *Sandbox, k *known, h rtnl.Addr) bool {
 	osls := k.made() || w.Key == HostNS && k.tags[h.Index].OnHostFor(w.Network)
-	return h.Proto == 0 && !h.Learned() && w.Prune && osls && h.Index != loopback
+	return h.Proto == 0 && !h.Learned() && w.Prune && osls && !(h.Index == loopback && Addr{Prefix: h.Prefix}.isLoopback())
 }

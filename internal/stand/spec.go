@@ -45,6 +45,7 @@ func (s *Standing) Spec() want.Sandbox {
 		}
 		spec.Interfaces = append(spec.Interfaces, f)
 	}
+	s.loopback(&spec)
 	for _, m := range s.State.Masq {
 		spec.Masquerade = append(spec.Masquerade, want.Masq(m))
 	}
@@ -52,6 +53,28 @@ func (s *Standing) Spec() want.Sandbox {
 		spec.Interfaces[i].SharedSubnet = shared[spec.Interfaces[i].Name]
 	}
 	return spec
+}
+
+// loopback gives lo the address by which its IPv6 is on where nothing else in the sandbox says so.
+func (s *Standing) loopback(spec *want.Sandbox) {
+	lo := s.State.Link("lo")
+	if lo == nil || lo.Inet.DisableIPv6 || !plan.HadNoIPv6(lo) || slices.ContainsFunc(spec.Interfaces, hasIPv6) {
+		return
+	}
+	own := netip.PrefixFrom(netip.IPv6Loopback(), 128)
+	for i := range spec.Interfaces {
+		if f := &spec.Interfaces[i]; f.Name == "lo" {
+			f.Addresses = append(f.Addresses, own)
+			return
+		}
+	}
+	spec.Interfaces = append(spec.Interfaces, want.Iface{Name: "lo", Addresses: []netip.Prefix{own}})
+}
+
+// hasIPv6 reports whether an interface says that its IPv6 is on.
+func hasIPv6(f want.Iface) bool {
+	return f.IPv6 != "" || f.Sysctls["ipv6.disable_ipv6"] == "0" ||
+		slices.ContainsFunc(slices.Concat(f.Addresses, f.Aliases), func(p netip.Prefix) bool { return p.Addr().Is6() })
 }
 
 // gateway returns the next hop of a default route that says nothing else: one with a source

@@ -41,7 +41,7 @@ func (s *Kind) data() (d rtnl.LinkData, field string, err error) {
 		field string
 		id    *int
 	}{{"owner", s.Owner}, {"owner_group", s.OwnerGroup}} {
-		if x.id != nil && *x.id < 0 {
+		if x.id != nil && (*x.id < 0 || int64(*x.id) >= 1<<32-1) {
 			return d, x.field, fault.Invalidf("%d is the number of nobody", *x.id)
 		}
 	}

@@ -132,7 +132,11 @@ func RouteOf(r rtnl.Route, names map[int]string, usual uint8) Route {
 	for _, h := range r.Hops {
 		x.NextHops = append(x.NextHops, NextHop{Via: h.Via, Dev: names[h.Index], Weight: h.Weight})
 	}
-	if scope := plan.UsualScope(r); r.Scope != scope && (scope != linux.RT_SCOPE_LINK || r.Scope != usual) {
+	scope := plan.UsualScope(r)
+	if scope == linux.RT_SCOPE_LINK {
+		scope = usual
+	}
+	if r.Scope != scope {
 		x.Scope = plan.ScopeName(r.Scope)
 	}
 	return x

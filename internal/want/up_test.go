@@ -75,6 +75,7 @@ func TestTheWayUpIsTheWayBack(t *testing.T) {
 		{To: p("10.1.0.0/16"), Nexthop: 7},
 		{To: p("10.1.0.0/16"), Dev: "eth0"},
 		{To: p("10.1.0.0/16"), Dev: "eth0", Scope: "host"},
+		{To: p("10.1.0.0/16"), Dev: "eth0", Scope: "link", Metric: 7},
 		{To: p("10.1.0.0/16"), Dev: "eth0", Type: "local"},
 		{To: p("10.1.0.0/16"), Type: "blackhole"},
 		{To: p("10.1.0.0/16"), Via: a("fe80::1"), Dev: "eth1"},
