@@ -69,7 +69,7 @@ func probe(t *testing.T) (d drawer) {
 	d.kinds = append(d.kinds, probeKinds(t)...)
 	slices.Sort(d.kinds)
 	all := []string{"bond", "bridge", "dummy", "geneve", "gre", "gretap", "ifb", "ip6gre", "ip6gretap", "ipip", "ipvlan", "ipvtap", "macvlan", "macvtap", "netkit", "sit",
-		"tap", "tun", "vcan", "vlan", "vlans", "vrf", "vxlan", "wireguard", "IPv4 sizes"}
+		"tap", "tun", "vcan", "vlan", "vlans", "vrf", "vxlan", "wireguard", "IPv4 sizes", "netem"}
 	t.Logf("not drawn, since there are none here: %v", slices.DeleteFunc(all, func(kind string) bool { return slices.Contains(d.kinds, kind) }))
 	tbf := &netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: on.ParentIndex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, Rate: 1000, Limit: 9000, Buffer: 90000}
 	d.rates = netlink.QdiscAdd(tbf) == nil
@@ -113,6 +113,7 @@ func (r *drawer) settings(f *osl.InterfaceSpec) {
 		age := func(what string, a, b osl.Duration) *osl.Duration { return maybe(r, what, a, b) }
 		f.Bridge = &osl.BridgeSpec{Priority: maybe(r, "bridge priority", 4096, 32768), AgeingTime: age("ageing_time", 10e9, 300e9),
 			HelloTime: age("hello_time", 1e9, 2e9), ForwardDelay: age("forward_delay", 4e9, 15e9),
+			MaxAge: age("max_age", 10e9, 20e9), MulticastQuerier: maybe(r, "mcast_querier", true, false),
 			MulticastSnooping: maybe(r, "mcast_snooping", true, false), STP: maybe(r, "stp", true, false)}
 	}
 	if f.Type == "bridge" {
@@ -179,6 +180,25 @@ func (r *drawer) furnish(s *osl.Spec) {
 	s.Nexthops = r.nexthops(up)
 	s.Routes, s.Neighbors = r.routes(up, s.Nexthops), r.neighbors(up, s.Interfaces)
 	s.Rules = r.rules()
+	if r.sometimes("lo", 3) { // which nothing else leads by
+		lo := osl.InterfaceSpec{Name: "lo", Addresses: prefixes(draw(r, "address of lo", "10.123.0.1/32", "10.123.0.2/32"))}
+		lo.Addresses = append(lo.Addresses, draw(r, "more of lo", nil, prefixes("127.0.0.1/8", "::1/128"), prefixes("fd12::1/128"), prefixes("127.0.0.9/8"))...)
+		s.Interfaces = append(s.Interfaces, lo)
+	}
+}
+
+// netem draws what one does beside a rate alone.
+func (r *drawer) netem() *osl.ImpairSpec {
+	ms := osl.Duration(1e6)
+	i := &osl.ImpairSpec{Delay: draw(r, "delay", ms, 40*ms, 90*ms), Loss: draw[osl.Percent](r, "loss", 0, 0.5, 100), Duplicate: draw[osl.Percent](r, "duplicate", 0, 0, 1),
+		Corrupt: draw[osl.Percent](r, "corrupt", 0, 0, 0.1), Rate: draw[osl.Rate](r, "rate of a netem", 0, 0, 8000, 40e9), Limit: draw(r, "limit", 0, 0, 7000)}
+	i.Jitter, i.Reorder = draw(r, "jitter", 0, 0, ms/2), draw[osl.Percent](r, "reorder", 0, 0, 25)
+	return i
+}
+
+// qos draws a map of priorities, or none.
+func (r *drawer) qos(what string) map[string]string {
+	return draw(r, what, nil, nil, map[string]string{"1": "3"}, map[string]string{"1": "2", "7": "5"})
 }
 
 // macs draws hardware addresses of interfaces, each of its own in the network.
@@ -227,6 +247,10 @@ func (r *drawer) routes(on []osl.InterfaceSpec, hops []osl.NexthopSpec) (list []
 			switch {
 			case len(by) > 0 && r.sometimes("by a nexthop", 2):
 				x.Nexthop = draw(r, "nexthop", by...)
+			case len(four) > 0 && x.To.Addr().Is4() && r.sometimes("by a device", 4):
+				x.Dev, x.Scope = draw(r, "dev", four...), draw(r, "scope", "", "global", "link", "host", "77")
+			case len(devs) > 0 && x.Table != 0 && r.sometimes("a local route", 6):
+				x.Dev, x.Type, x.MTU, x.AdvMSS = draw(r, "dev", devs...), "local", 0, 0
 			case len(devs) == 0 || hops == 0:
 				x.Type = draw(r, "type", "blackhole", "unreachable", "prohibit", "throw")
 			case x.To.Addr().Is4() && len(six) > 0 && r.sometimes("by IPv6", 3):
@@ -261,7 +285,7 @@ func (r *drawer) rules() (list []osl.RuleSpec) {
 	zero := 0
 	for _, priority := range rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{100, 101, 102, 2000}), 0, 3, rapid.ID).Draw(r.T, "rules") {
 		x := draw(r, "rule", osl.RuleSpec{From: netip.MustParsePrefix("10.1.0.0/16")}, osl.RuleSpec{To: netip.MustParsePrefix("fd01::/16"), Not: true},
-			osl.RuleSpec{FWMark: 16, FWMask: 255}, osl.RuleSpec{IIF: "e0", Family: "ipv4"}, osl.RuleSpec{OIF: "e1", IPProto: "tcp", DPort: "80-90", Family: "ipv6"}, osl.RuleSpec{})
+			osl.RuleSpec{FWMark: 16, FWMask: 255}, osl.RuleSpec{IIF: "e0", Family: "ipv4"}, osl.RuleSpec{OIF: "e1", IPProto: "tcp", DPort: "80-90", Family: "ipv6"}, osl.RuleSpec{IPProto: "17", SPort: "53"}, osl.RuleSpec{})
 		x.Priority = priority
 		switch draw(r, "does", "table", "main", "goto", "action", "suppress", "suppress a group") {
 		case "table":

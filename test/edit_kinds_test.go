@@ -27,6 +27,7 @@ func probeKinds(t *testing.T) (kinds []string) {
 		"ipvlan": {Type: "ipvlan", Parent: "probe1"}, "ipvtap": {Type: "ipvtap", Parent: "probe1"}, "geneve": {Type: "geneve", VNI: 7, Remote: four},
 		"gre": {Type: "gre", Remote: four}, "gretap": {Type: "gretap", Remote: four}, "ip6gre": {Type: "ip6gre", Remote: six}, "ip6gretap": {Type: "ip6gretap", Remote: six},
 		"ipip": {Type: "ipip", Remote: four}, "sit": {Type: "sit", Remote: four}, "IPv4 sizes": {Type: "bridge", GROIPv4MaxSize: 20000},
+		"netem":  {Type: "bridge", Impair: &osl.ImpairSpec{Delay: 1e6}},
 		"netkit": {Type: "netkit", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "probe3"}},
 		"vlans":  {Type: "bridge", Bridge: &osl.BridgeSpec{VLANFiltering: ptr(true)}}} {
 		f.Name = "probe0"

@@ -3,8 +3,13 @@
 package osltest
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,22 +25,55 @@ import (
 // no line of it fails, and then there is nothing to change.
 func TestPastedEdits(t *testing.T) {
 	begin(t)
+	has := probe(t)
+	has.kinds = slices.DeleteFunc(has.kinds, func(kind string) bool { return slices.Contains(newerKinds, kind) })
+	pastes(t, has)
+}
+
+// newerKinds are those for which a newer ip is needed, or another program.
+var newerKinds = []string{"wireguard", "netkit", "IPv4 sizes"}
+
+// So it is with what takes other programs than every Debian has.
+func TestFeaturePastedEdits(t *testing.T) {
+	begin(t)
+	has := probe(t)
+	for _, kind := range newerKinds {
+		t.Run(kind, func(t *testing.T) {
+			var err error
+			if !slices.Contains(has.kinds, kind) {
+				err = fmt.Errorf("there is no %s here: %w", kind, errors.ErrUnsupported)
+			}
+			path := os.Getenv("PATH")
+			if _, err := os.Stat("/newer/ip"); err == nil { // of the machine of test/kernel
+				path = "/newer:" + path
+			}
+			t.Setenv("PATH", path)
+			if err == nil && kind == "wireguard" {
+				testnet.NeedProgram(t, "wg", "wireguard-tools")
+			}
+			word := map[string]string{"netkit": "netkit", "IPv4 sizes": "gso_ipv4_max_size"}[kind]
+			if help, _ := exec.Command("ip", "link", "help").CombinedOutput(); err == nil && !strings.Contains(string(help), word) {
+				t.Skipf("the ip here knows no %s", word)
+			}
+			testnet.Feature(t, "commands of osl diff for "+kind, err)
+			pastes(t, drawer{kinds: []string{"bridge", kind, kind}})
+		})
+	}
+}
+
+// pastes applies networks with these kinds by the commands that Diff prints.
+func pastes(t *testing.T, has drawer) {
 	for program, from := range map[string]string{"ip": "iproute2", "ethtool": "ethtool"} {
 		testnet.NeedProgram(t, program, from)
 	}
-	has := probe(t)
-	help, _ := exec.Command("ip", "link", "help").CombinedOutput()
-	kinds := slices.DeleteFunc(has.kinds, func(kind string) bool {
-		return kind == "wireguard" || // its keys are not printed
-			kind == "netkit" && !strings.Contains(string(help), kind) || // ip knows it since its 6.7
-			kind == "IPv4 sizes" && !strings.Contains(string(help), "gso_ipv4_max_size") // ip knows them since its 6.3
-	})
+	keys := keyFiles(t)
 	anyInput(t, 12, func(r *rapid.T) {
-		d := drawer{T: r, kinds: kinds, rates: has.rates}
+		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
 		first := everywhere(t)
 		defer d.takesBack(t, first, everywhere)
 		for range 3 {
-			n := d.network()
+			said := d.network()
+			n := withKeyFiles(said, keys)
 			text, _ := json.Marshal(n)
 			r.Logf("apply by hand %s", text)
 			would, err := osl.Diff(t.Context(), n)
@@ -61,7 +99,43 @@ func TestPastedEdits(t *testing.T) {
 			if did, err := osl.Apply(t.Context(), n); err != nil || len(did) > 0 {
 				r.Fatalf("apply after the commands: %v\n%s", err, did)
 			}
-			d.stands(t, n)
+			d.stands(t, said)
 		}
 	})
+}
+
+// keyFiles writes the secrets that are drawn into files, since no command has them, and returns
+// how they are called.
+func keyFiles(t *testing.T) map[osl.PublicKey]string {
+	dir, files := t.TempDir(), map[osl.PublicKey]string{}
+	for n := 1; n <= 6; n++ {
+		key := drawnKey(n)
+		path := filepath.Join(dir, fmt.Sprint(n, ".key"))
+		must(t, os.WriteFile(path, []byte(base64.StdEncoding.EncodeToString(key[:])+"\n"), 0o600))
+		files[osl.NewSecretKey(key).Public()] = path
+	}
+	return files
+}
+
+// withKeyFiles is a network with the files of its secrets in their place.
+func withKeyFiles(n osl.Network, files map[osl.PublicKey]string) osl.Network {
+	n.Sandboxes = slices.Clone(n.Sandboxes)
+	for i := range n.Sandboxes {
+		s := &n.Sandboxes[i]
+		s.Interfaces = slices.Clone(s.Interfaces)
+		for j := range s.Interfaces {
+			if s.Interfaces[j].WireGuard == nil {
+				continue
+			}
+			w := *s.Interfaces[j].WireGuard
+			w.PrivateKey, w.PrivateKeyFile, w.Peers = osl.SecretKey{}, files[w.PrivateKey.Public()], slices.Clone(w.Peers)
+			for k := range w.Peers {
+				if p := &w.Peers[k]; !p.PresharedKey.IsZero() {
+					p.PresharedKey, p.PresharedKeyFile = osl.SecretKey{}, files[p.PresharedKey.Public()]
+				}
+			}
+			s.Interfaces[j].WireGuard = &w
+		}
+	}
+	return n
 }

@@ -91,6 +91,8 @@ func (r *drawer) network() osl.Network {
 			case kind == "vlan" && len(parents) > 0:
 				f.Type, f.Parent, f.VLAN = kind, draw(r, "parent", parents...), 10*i+rapid.IntRange(1, 2).Draw(r.T, "tag")
 				f.Down = slices.ContainsFunc(s.Interfaces, func(o osl.InterfaceSpec) bool { return o.Name == f.Parent && o.Down })
+				f.Protocol = draw(r, "protocol", "", "802.1Q", "802.1ad")
+				f.IngressQoSMap, f.EgressQoSMap = r.qos("ingress_qos_map"), r.qos("egress_qos_map")
 			case kind == "wireguard":
 				f.Type, f.WireGuard = kind, r.wireguard(ports[i])
 			case kind == "vrf" || kind == "bond":
@@ -116,6 +118,9 @@ func (r *drawer) network() osl.Network {
 					f.Addresses = append(f.Addresses, p)
 				}
 			}
+			if f.SharedSubnet = r.sometimes("shared_subnet", 4); f.SharedSubnet {
+				f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("10.6.0.%d/24", i+1)))
+			}
 			if r.sometimes("IPv6", 2) {
 				f.Addresses = append(f.Addresses, netip.MustParsePrefix(fmt.Sprintf("fd0%d::1/64", subnets[i])))
 				f.IPv6 = draw(r, "ipv6", "", "link-local", "auto")
@@ -131,6 +136,9 @@ func (r *drawer) network() osl.Network {
 			r.offloads(&f)
 			if r.rates && r.sometimes("rate of "+dev, 2) {
 				f.Impair = &osl.ImpairSpec{Rate: osl.Rate(8000 * rapid.IntRange(1, 3).Draw(r.T, "rate"))}
+			}
+			if slices.Contains(r.kinds, "netem") && r.sometimes("netem", 3) {
+				f.Impair = r.netem()
 			}
 			s.Interfaces = append(s.Interfaces, f)
 		}

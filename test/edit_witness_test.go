@@ -75,6 +75,10 @@ func described(n osl.Network) said {
 		s.line(b.Name)
 		s.sysctls(b.Name, func(path, usual string) string { return cmp.Or(b.Sysctls[strings.ReplaceAll(path, "/", ".")], usual) })
 		for _, f := range b.Interfaces {
+			if f.Name == "lo" {
+				s.ofLo(b.Name, f.Addresses...)
+				continue
+			}
 			kind := cmp.Or(f.Type, "veth")
 			s.line(b.Name, f.Name, kind, "on", f.Master, "up", !f.Down)
 			if f.VLAN != 0 {
@@ -93,7 +97,7 @@ func described(n osl.Network) said {
 				s.address(b.Name, f.Name, netip.MustParsePrefix(fmt.Sprintf("10.77.0.%d/24", numbered)), osl.AddressOptions{})
 			}
 			if f.Impair != nil {
-				s.line(b.Name, f.Name, "rate", int(f.Impair.Rate/8))
+				s.line(b.Name, f.Name, impairLine(*f.Impair))
 			}
 			if f.WireGuard != nil {
 				for _, line := range wgLines(wgDescribed(f.WireGuard)) {
@@ -152,9 +156,12 @@ func settingsOf(f osl.InterfaceSpec) map[string]any {
 		"txqueuelen": value(f.TxQueueLen), "addr_gen_mode": map[string]any{"eui64": "0", "none": "1", "random": "3"}[f.AddrGenMode],
 		"gro_max_size": f.GROMaxSize, "gso_max_size": f.GSOMaxSize, "gso_max_segs": f.GSOMaxSegs, "mtu": f.MTU,
 		"gso_ipv4_max_size": f.GSOIPv4MaxSize, "gro_ipv4_max_size": f.GROIPv4MaxSize}
+	if f.Type == "vlan" {
+		set["protocol"], set["ingress"], set["egress"] = cmp.Or(f.Protocol, "802.1Q"), qosText(f.IngressQoSMap), qosText(f.EgressQoSMap)
+	}
 	if b := f.Bridge; b != nil {
-		set["snooping"] = value(b.MulticastSnooping)
-		for what, d := range map[string]*osl.Duration{"ageing": b.AgeingTime, "hello": b.HelloTime} {
+		set["snooping"], set["querier"] = value(b.MulticastSnooping), value(b.MulticastQuerier)
+		for what, d := range map[string]*osl.Duration{"ageing": b.AgeingTime, "hello": b.HelloTime, "max_age": b.MaxAge} {
 			if d != nil {
 				set[what] = int(*d / 1e7)
 			}
@@ -174,6 +181,15 @@ func (s said) address(box, dev string, p netip.Prefix, o osl.AddressOptions) {
 	s.line(box, dev, "address", p, "peer", o.Peer, "scope", cmp.Or(o.Scope, "global"), "ends", o.ValidLft != 0, "deprecated", o.PreferredLft != nil, "home", o.Home, "noprefixroute", o.NoPrefixRoute)
 }
 
+// ofLo adds addresses of lo that it does not have by itself.
+func (s said) ofLo(box string, list ...netip.Prefix) {
+	for _, p := range list {
+		if p.String() != "127.0.0.1/8" && p.String() != "::1/128" {
+			s.line(box, "lo", p)
+		}
+	}
+}
+
 func (s said) route(box string, x osl.RouteSpec) {
 	var hops []string
 	for _, h := range x.NextHops {
@@ -189,6 +205,12 @@ func (s said) route(box string, x osl.RouteSpec) {
 	if x.To.Addr().Is6() && x.Metric == 0 {
 		x.Metric = 1024
 	}
+	if !x.Via.IsValid() && x.Dev != "" { // by a device
+		hops = []string{x.Dev}
+		if x.To.Addr().Is4() {
+			hops = append(hops, "scope "+cmp.Or(x.Scope, map[string]string{"local": "host"}[x.Type], "site"))
+		}
+	}
 	if x.Nexthop != 0 {
 		hops = []string{fmt.Sprint("by ", x.Nexthop)}
 	}
@@ -200,6 +222,12 @@ func (s said) rule(box string, six bool, x osl.RuleSpec) {
 	if x.Table == 0 && x.Goto == 0 && x.Action == "" {
 		x.Table = 254
 	}
+	switch x.IPProto {
+	case "tcp":
+		x.IPProto = "6"
+	case "":
+		x.IPProto = "0"
+	}
 	suppress := -1
 	if x.SuppressPrefixLength != nil {
 		suppress = *x.SuppressPrefixLength
@@ -208,7 +236,7 @@ func (s said) rule(box string, six bool, x osl.RuleSpec) {
 	if x.SuppressIfGroup != nil {
 		group = *x.SuppressIfGroup
 	}
-	s.line(box, "rule", x.Priority, six, x.Not, x.From, x.To, x.FWMark, x.FWMask, x.IIF, x.OIF, x.DPort, x.Table, x.Goto, suppress, group)
+	s.line(box, "rule", x.Priority, six, x.Not, x.From, x.To, x.FWMark, x.FWMask, x.IIF, x.OIF, x.IPProto, x.SPort, x.DPort, x.Table, x.Goto, suppress, group)
 }
 
 // standing says the same of what the kernel has, read by another library.
@@ -236,6 +264,9 @@ func standing(t *testing.T, n osl.Network) said {
 			}
 			for _, l := range links {
 				if l.Attrs().Name == "lo" {
+					for _, x := range dump(t, func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) }) {
+						s.ofLo(box, netip.MustParsePrefix(x.IPNet.String()))
+					}
 					continue
 				}
 				var f osl.InterfaceSpec
@@ -312,8 +343,11 @@ func (s said) link(t *testing.T, h *netlink.Handle, network, box string, l netli
 		s.address(box, a.Name, p, o)
 	}
 	for _, q := range dump(t, func() ([]netlink.Qdisc, error) { return h.QdiscList(l) }) {
-		if tbf, ok := q.(*netlink.Tbf); ok {
-			s.line(box, a.Name, "rate", int(tbf.Rate))
+		switch q := q.(type) {
+		case *netlink.Tbf:
+			s.line(box, a.Name, "rate", int(q.Rate))
+		case *netlink.Netem:
+			s.line(box, a.Name, netemSays(t, "/run/netns/"+box, a.Name))
 		}
 	}
 	for _, name := range a.AltNames {
@@ -327,6 +361,13 @@ func (s said) link(t *testing.T, h *netlink.Handle, network, box string, l netli
 		"arp": a.RawFlags&unix.IFF_NOARP == 0, "txqueuelen": a.TxQLen, "addr_gen_mode": conf("addr_gen_mode"),
 		"gro_max_size": int(a.GROMaxSize), "gso_max_size": int(a.GSOMaxSize), "gso_max_segs": int(a.GSOMaxSegs), "mtu": a.MTU,
 		"gso_ipv4_max_size": int(a.GSOIPv4MaxSize), "gro_ipv4_max_size": int(a.GROIPv4MaxSize)}
+	if v, ok := l.(*netlink.Vlan); ok {
+		has["protocol"], has["ingress"], has["egress"] = map[bool]string{true: "802.1ad", false: "802.1Q"}[v.VlanProtocol == netlink.VLAN_PROTOCOL_8021AD], qosText(v.IngressQosMap), qosText(v.EgressQosMap)
+	}
+	if f.Bridge != nil && (f.Bridge.MulticastQuerier != nil || f.Bridge.MaxAge != nil) {
+		own, _ := linkSays(t, "/run/netns/"+box, a.Name)
+		has["querier"], has["max_age"] = fmt.Sprint(own["mcast_querier"]) == "1", int(own["max_age"].(float64))
+	}
 	if b, ok := l.(*netlink.Bridge); ok {
 		has["snooping"], has["ageing"], has["hello"] = value(b.MulticastSnooping), int(*b.AgeingTime), int(*b.HelloTime)
 	}
@@ -376,7 +417,7 @@ func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int
 				}
 			}
 			r := osl.RouteSpec{To: to, Table: uint32(x.Table), Metric: uint32(x.Priority), MTU: uint32(x.MTU), AdvMSS: uint32(x.AdvMSS), Src: toAddr(x.Src),
-				Type: map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw", unix.RTN_UNICAST: "unicast"}[x.Type]}
+				Type: map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw", unix.RTN_UNICAST: "unicast", unix.RTN_LOCAL: "local"}[x.Type]}
 			hop := func(gw net.IP, via netlink.Destination) netip.Addr {
 				if v, ok := via.(*netlink.Via); ok {
 					return toAddr(v.Addr)
@@ -386,11 +427,16 @@ func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int
 			if r.Via = hop(x.Gw, x.Via); r.Via.IsValid() {
 				r.Dev = names[x.LinkIndex]
 			}
+			if r.Dev == "" && len(x.MultiPath) == 0 && (x.Type == unix.RTN_UNICAST || x.Type == unix.RTN_LOCAL) {
+				r.Dev = names[x.LinkIndex]
+				r.Scope = cmp.Or(map[netlink.Scope]string{unix.RT_SCOPE_UNIVERSE: "global", unix.RT_SCOPE_SITE: "site", unix.RT_SCOPE_LINK: "link", unix.RT_SCOPE_HOST: "host"}[x.Scope], itoa(int(x.Scope)))
+			}
 			for _, m := range x.MultiPath {
 				r.NextHops = append(r.NextHops, osl.NextHop{Via: hop(m.Gw, m.Via), Dev: names[m.LinkIndex], Weight: m.Hops + 1})
 			}
 			if id := by[routePlace{to.String(), cmp.Or(x.Table, 254), x.Priority}]; id != 0 { // that library tells what it is, and not its id
 				r.Nexthop, r.Via, r.NextHops, r.Type = uint32(id), netip.Addr{}, nil, "unicast"
+				r.Dev = ""
 			}
 			s.route(box, r)
 		}
@@ -411,6 +457,10 @@ func (s said) routing(t *testing.T, h *netlink.Handle, box string, names map[int
 			if x.Dport != nil {
 				r.DPort = fmt.Sprint(x.Dport.Start, "-", x.Dport.End)
 			}
+			if x.Sport != nil {
+				r.SPort = itoa(int(x.Sport.Start))
+			}
+			r.IPProto = itoa(x.IPProto)
 			if x.SuppressPrefixlen >= 0 {
 				r.SuppressPrefixLength = &x.SuppressPrefixlen
 			}

@@ -91,11 +91,16 @@ func (i *image) program(name string) {
 	if !filepath.IsAbs(name) {
 		to = "/usr/bin/" + name
 	}
-	i.copy(to, path)
-	out, err := exec.Command("ldd", path).CombinedOutput()
+	i.binary(to, path)
+}
+
+// binary adds the program at from, with its libraries, as to.
+func (i *image) binary(to, from string) {
+	i.copy(to, from)
+	out, err := exec.Command("ldd", from).CombinedOutput()
 	if err != nil {
 		if !bytes.Contains(out, []byte("not a dynamic executable")) {
-			i.fail(fmt.Errorf("ldd %s: %w: %s", path, err, out))
+			i.fail(fmt.Errorf("ldd %s: %w: %s", from, err, out))
 		}
 		return
 	}

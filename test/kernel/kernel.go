@@ -18,8 +18,10 @@ var kernels = []struct {
 	suites  []string
 }{
 	{"6.1", []string{"http://deb.debian.org/debian bookworm", "http://deb.debian.org/debian-security bookworm-security"}},
-	{"6.12", []string{"http://deb.debian.org/debian bookworm-backports"}},
+	{"6.12", []string{backports}},
 }
+
+const backports = "http://deb.debian.org/debian bookworm-backports"
 
 const (
 	metaPackage = "linux-image-amd64"
@@ -102,15 +104,8 @@ func fetchKernel(cache, version string) (k kernel, err error) {
 	}
 	fmt.Println("fetching", name)
 	k.release = strings.TrimPrefix(name, "linux-image-")
-	if err := quiet(tmp, "apt-get", a.args("download", name)...); err != nil {
-		return k, err
-	}
-	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return k, fmt.Errorf("apt-get download %s left %v (%v)", name, debs, err)
-	}
-	root := filepath.Join(tmp, "root")
-	if err := quiet(tmp, "dpkg-deb", "-x", debs[0], root); err != nil {
+	root, err := a.unpack(tmp, name)
+	if err != nil {
 		return k, err
 	}
 	// busybox loads modules that are not packed.
@@ -128,6 +123,46 @@ func fetchKernel(cache, version string) (k kernel, err error) {
 		return k, err
 	}
 	return k, os.Rename(root, k.dir)
+}
+
+// unpack downloads a package, and returns the directory below tmp with its files.
+func (a apt) unpack(tmp, name string) (root string, err error) {
+	if err := quiet(tmp, "apt-get", a.args("download", name)...); err != nil {
+		return "", err
+	}
+	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
+	if err != nil || len(debs) != 1 {
+		return "", fmt.Errorf("apt-get download %s left %v (%v)", name, debs, err)
+	}
+	root = filepath.Join(tmp, "root")
+	return root, quiet(tmp, "dpkg-deb", "-x", debs[0], root)
+}
+
+// fetchNewer returns the path of an ip of a later Debian, which is unpacked below the cache
+// unless it is there: it knows what this one's does not, such as netkit.
+func fetchNewer(cache string) (ip string, err error) {
+	dir := filepath.Join(cache, "iproute2")
+	ip = filepath.Join(dir, "bin", "ip")
+	if _, err := os.Stat(ip); err == nil {
+		return ip, nil
+	}
+	tmp, err := os.MkdirTemp(cache, "fetch-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	a, err := newApt(filepath.Join(tmp, "apt"), []string{backports})
+	if err != nil {
+		return "", err
+	}
+	root, err := a.unpack(tmp, "iproute2")
+	if err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	return ip, os.Rename(root, dir)
 }
 
 // kernelPackage returns the package that the meta package stands for.
@@ -191,7 +226,7 @@ const frr = "/usr/lib/frr/"
 // needed are programs and the Debian packages that have them.
 var needed = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static",
-	"ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "ethtool": "ethtool", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "flock": "util-linux",
+	"ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "ethtool": "ethtool", "strace": "strace", "nsenter": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "flock": "util-linux", "wg": "wireguard-tools",
 	frr + "zebra": "frr", frr + "bgpd": "frr",
 	"apt-get": "apt", "dpkg-deb": "dpkg", "ldd": "libc-bin", "xz": "xz-utils",
 }

@@ -103,8 +103,12 @@ func test(ctx context.Context, o options, which selection) (*report, error) {
 			return nil, err
 		}
 	}
+	newer, err := fetchNewer(cache)
+	if err != nil {
+		return nil, err
+	}
 	initrd := filepath.Join(work, "initrd")
-	if err := makeImage(initrd, work, k, o, runs); err != nil {
+	if err := makeImage(initrd, work, newer, k, o, runs); err != nil {
 		return nil, fmt.Errorf("make the image: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine did not end within %v", o.timeout))
@@ -189,8 +193,8 @@ func build(work string, o options, which selection) ([]run, error) {
 }
 
 // makeImage writes the initramfs: busybox, kernel modules, the programs that
-// tests use, the test binaries, and the files of the source that tests read.
-func makeImage(to, work string, k kernel, o options, runs []run) error {
+// tests use, an ip that is newer, the test binaries, and the files of the source that tests read.
+func makeImage(to, work, newer string, k kernel, o options, runs []run) error {
 	f, err := os.Create(to)
 	if err != nil {
 		return err
@@ -211,9 +215,10 @@ func makeImage(to, work string, k kernel, o options, runs []run) error {
 	i.file("/etc/group", []byte("root:x:0:\nfrr:x:100:\nfrrvty:x:101:frr\n"), 0o644)
 	i.file("/etc/protocols", []byte("icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\n"), 0o644)
 	// busybox's own shell would take its own ip and setpriv for these.
-	for _, p := range []string{"sh", "ip", "bridge", "tc", "ethtool", "strace", "nsenter", "setpriv", "unshare", "flock", frr + "zebra", frr + "bgpd"} {
+	for _, p := range []string{"sh", "ip", "bridge", "tc", "ethtool", "strace", "nsenter", "setpriv", "unshare", "flock", "wg", frr + "zebra", frr + "bgpd"} {
 		i.program(p)
 	}
+	i.binary("/newer/ip", newer)
 	for p := range strings.FieldsFuncSeq(o.programs, func(c rune) bool { return c == ',' }) {
 		i.program(p)
 	}
