@@ -204,3 +204,31 @@ func TestMendedAddressComesAgain(t *testing.T) {
 		t.Errorf("the addresses are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// An IPv6 address that somebody gave by hand, and that the kernel found to be another's, is no
+// use to anyone: it comes again without the look for duplicates, and the diff says so.
+func TestAddressThatFailedDAD(t *testing.T) {
+	begin(t)
+	lab := func(addrs ...string) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{
+			{Name: "edge", Interfaces: []osl.InterfaceSpec{{Name: "e0", Addresses: prefixes(addrs...)}}},
+			{Name: "core", Interfaces: []osl.InterfaceSpec{{Name: "c0", Addresses: prefixes("fd01::2/64")}}},
+		}, Links: []osl.Link{{{Sandbox: "edge", Interface: "e0"}, {Sandbox: "core", Interface: "c0"}}}}
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab()); must(t, err) }()
+	settled(t, lab("fd01::1/64"))
+	for _, knob := range []string{"accept_dad", "dad_transmits"} {
+		ipCommand(t, "netns", "exec", "edge", "sysctl", "-qw", "net.ipv6.conf.e0."+knob+"=1")
+	}
+	ipCommand(t, "-n", "edge", "addr", "add", "fd01::2/64", "dev", "e0")
+	failed := func() string { return ipCommand(t, "-n", "edge", "-6", "addr", "show", "dev", "e0", "dadfailed") }
+	eventually(t, "the address is found to be another's", func() bool { return strings.Contains(failed(), "fd01::2") })
+	both := lab("fd01::1/64", "fd01::2/64")
+	if c, err := osl.Diff(t.Context(), both); err != nil || !strings.Contains(c.String(), "addr add fd01::2/64") {
+		t.Errorf("diff: %v\n%s", err, c)
+	}
+	settled(t, both)
+	if got := failed(); strings.Contains(got, "fd01::2") {
+		t.Errorf("after that there is\n%s", got)
+	}
+}

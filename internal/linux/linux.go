@@ -103,6 +103,7 @@ const (
 	IFA_BROADCAST        = 4
 	IFA_CACHEINFO        = 6
 	IFA_FLAGS            = 8
+	IFA_F_DADFAILED      = 0x8
 	IFA_F_DEPRECATED     = 0x20
 	IFA_F_HOMEADDRESS    = 0x10
 	IFA_F_NOPREFIXROUTE  = 0x200

@@ -63,6 +63,7 @@ func TestNumbers(t *testing.T) {
 		"IFA_BROADCAST":               {IFA_BROADCAST, unix.IFA_BROADCAST},
 		"IFA_CACHEINFO":               {IFA_CACHEINFO, unix.IFA_CACHEINFO},
 		"IFA_FLAGS":                   {IFA_FLAGS, unix.IFA_FLAGS},
+		"IFA_F_DADFAILED":             {IFA_F_DADFAILED, unix.IFA_F_DADFAILED},
 		"IFA_F_DEPRECATED":            {IFA_F_DEPRECATED, unix.IFA_F_DEPRECATED},
 		"IFA_F_HOMEADDRESS":           {IFA_F_HOMEADDRESS, unix.IFA_F_HOMEADDRESS},
 		"IFA_F_NOPREFIXROUTE":         {IFA_F_NOPREFIXROUTE, unix.IFA_F_NOPREFIXROUTE},

@@ -76,10 +76,11 @@ func sameLifetime(h, w *rtnl.Lifetime) bool {
 
 // changesInPlace reports whether the kernel can make of an address that is there what is
 // wanted, and the other way round: of IPv4 it changes the lifetime alone. Of IPv6 it takes a
-// peer from none that has one, and with another one the route to the subnet goes.
+// peer from none that has one, and with another one the route to the subnet goes; and one that
+// was found to be another's it never uses.
 func changesInPlace(h, w rtnl.Addr) bool {
 	if h.Prefix.Addr().Is6() {
-		return h.Peer == w.Peer || h.Peer.IsValid() && w.Peer.IsValid() && h.Prefix.IsSingleIP()
+		return h.Flags&linux.IFA_F_DADFAILED == 0 && (h.Peer == w.Peer || h.Peer.IsValid() && w.Peer.IsValid() && h.Prefix.IsSingleIP())
 	}
 	return h.Peer == w.Peer && h.Flags&addrFlags == w.Flags&addrFlags && h.Scope == w.Scope
 }
