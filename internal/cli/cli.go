@@ -150,6 +150,9 @@ func (a *app) begin(cmd *cobra.Command, _ []string) error {
 	if a.timeout < 0 {
 		return usagef("--timeout %v is negative", a.timeout)
 	}
+	if a.base == "" {
+		return usagef("--base is empty: it is the path below which sandboxes are, such as /run")
+	}
 	a.begun = true
 	a.verb = strings.TrimPrefix(cmd.CommandPath(), "osl ")
 	if cmd.Annotations["kernel"] == "" {

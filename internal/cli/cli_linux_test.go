@@ -68,6 +68,7 @@ func TestWrongUsage(t *testing.T) {
 		{"create a\x00b", "invalid argument"},
 		{"upp x", "; did you mean up?"},
 		{"inspect ..", "invalid argument"},
+		{"--base= create a", "--base is empty"},
 	} {
 		code, out, errs := runOSL(t, strings.Split(x.args, " ")...)
 		if code != exitUsage || !strings.Contains(errs, x.want) || out != "" || !strings.HasPrefix(errs, "osl: ") || strings.Count(errs, "\n") != 1 {
