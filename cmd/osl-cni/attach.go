@@ -107,6 +107,12 @@ func loadValid(args *skel.CmdArgs) (c *conf, m *mode, err error) {
 	if c, err = load(args); err != nil {
 		return nil, nil, err
 	}
+	if c.argsErr != nil { // DEL has to do without
+		return nil, nil, c.argsErr
+	}
+	if c.MTU < 0 || c.MTU > 65535 { // before there is a bridge
+		return nil, nil, invalid("the mtu %d is none of a link: 0 to 65535", c.MTU)
+	}
 	if m = modes[c.kind]; m.valid != nil {
 		err = m.valid(c)
 	}
@@ -279,6 +285,8 @@ func (a *attachment) iface(kind string, lease *current.Result) (osl.InterfaceSpe
 	switch {
 	case six:
 		f.Sysctls["ipv6.keep_addr_on_down"] = "1"
+		// Where the namespace has IPv6 already osl leaves these as they are.
+		f.Sysctls["ipv6.accept_dad"], f.Sysctls["ipv6.ndisc_notify"] = "0", "1"
 	case a.hasIPv6():
 		f.Sysctls["ipv6.disable_ipv6"] = "0" // a router may give it addresses
 	}
@@ -307,8 +315,11 @@ func (a *attachment) sandbox(f osl.InterfaceSpec, lease *current.Result) (osl.Sp
 		case !x.Via.IsValid() && plain:
 			f.Routes = append(f.Routes, x.To)
 			continue
-		case !x.Via.IsValid() || onLink(f, x.Via): // else another interface may lead there
+		case !x.Via.IsValid() || onLink(lease, x.Via): // else another interface may lead there
 			x.Dev = f.Name
+		}
+		if !x.Via.IsValid() && x.To.Addr().Is4() && x.Scope == "" {
+			x.Scope = scopeLink
 		}
 		s.Routes = alternative(s.Routes, x)
 	}

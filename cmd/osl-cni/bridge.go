@@ -236,7 +236,8 @@ func (a *attachment) bridge(gateways []netip.Prefix) (*osl.InterfaceStatus, erro
 		default:
 			return br, a.address(br, gateways)
 		}
-		f := osl.InterfaceSpec{Name: name, Type: "bridge", MTU: a.c.MTU, Aliases: gateways, Sysctls: hostSysctls(), Note: strings.TrimSpace(a.c.owners())}
+		// Its MTU is that of its ports: one that is set it would keep, whatever they get.
+		f := osl.InterfaceSpec{Name: name, Type: "bridge", Aliases: gateways, Sysctls: hostSysctls(), Note: strings.TrimSpace(a.c.owners())}
 		if a.c.PromiscMode {
 			f.Promisc = &a.c.PromiscMode
 		}

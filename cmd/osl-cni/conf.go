@@ -61,10 +61,11 @@ type conf struct {
 		DeviceID string   `json:"deviceID"`
 	} `json:"runtimeConfig"`
 
-	kind string           // what to make
-	mac  net.HardwareAddr // nil for any
-	raw  []byte
-	held *os.File // nil for none
+	kind    string           // what to make
+	mac     net.HardwareAddr // nil for any
+	argsErr error            // what is wrong with CNI_ARGS
+	raw     []byte
+	held    *os.File // nil for none
 }
 
 // envArgs are those of CNI_ARGS.
@@ -73,6 +74,13 @@ type envArgs struct {
 	MAC     types.UnmarshallableString `json:"mac,omitempty"`
 	IP      types.UnmarshallableString `json:"ip,omitempty"`
 	GATEWAY types.UnmarshallableString `json:"gateway,omitempty"`
+}
+
+func loadArgs(text string, env *envArgs) error {
+	if err := types.LoadArgs(text, env); err != nil {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS can not be read", err.Error())
+	}
+	return nil
 }
 
 // own are the types that are osl's own, whose mode says what is made.
@@ -97,15 +105,21 @@ func load(args *skel.CmdArgs) (*conf, error) {
 	} else {
 		c.tuneConf, c.Args.CNI.tuneConf, c.Args.CNI.MTU = tuneConf{}, tuneConf{}, 0
 		c.vrfConf, c.SBR = vrfConf{}, nil
+		// What the reference plugin passes over is not asked for: one address for all
+		// containers of a network, say.
+		if c.kind != "tap" && c.kind != "macvlan" {
+			c.MAC = ""
+		}
+		if c.kind == "host-device" || c.kind == "dummy" {
+			c.MTU = 0
+		}
 	}
 	if modes[c.kind] == nil {
 		return nil, invalid("osl makes no %q: it makes %s", c.kind, strings.Join(modeNames(), ", "))
 	}
 	var env envArgs
 	if args.Args != "" && c.kind != "loopback" {
-		if err := types.LoadArgs(args.Args, &env); err != nil {
-			return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS can not be read", err.Error())
-		}
+		c.argsErr = loadArgs(args.Args, &env)
 	}
 	mac := first(c.RuntimeConfig.MAC, c.Args.CNI.MAC, string(env.MAC), c.MAC)
 	if mac != "" {

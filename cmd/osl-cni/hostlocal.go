@@ -43,6 +43,7 @@ type pool struct {
 	routes           []*types.Route
 	sets             []rangeSet
 	asked            []netip.Addr // addresses that are asked for
+	askedErr         error        // what is wrong with those
 }
 
 // loadPool reads the configuration of host-local in that of a network.
@@ -73,10 +74,7 @@ func loadPool(raw []byte, args string) (*pool, error) {
 		return nil, invalid("IPAM config missing 'ipam' key")
 	}
 	var env envArgs
-	if err := types.LoadArgs(args, &env); err != nil {
-		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS can not be read", err.Error())
-	}
-	p := &pool{version: c.CNIVersion, network: c.Name, valid: c.ValidAttachments, dir: c.IPAM.DataDir, resolvConf: c.IPAM.ResolvConf, routes: c.IPAM.Routes}
+	p := &pool{askedErr: loadArgs(args, &env), version: c.CNIVersion, network: c.Name, valid: c.ValidAttachments, dir: c.IPAM.DataDir, resolvConf: c.IPAM.ResolvConf, routes: c.IPAM.Routes}
 	for _, text := range slices.Concat([]string{string(env.IP)}, c.Args.CNI.IPs, c.RuntimeConfig.IPs) {
 		if text == "" {
 			continue
@@ -84,7 +82,8 @@ func loadPool(raw []byte, args string) (*pool, error) {
 		text, _, _ = strings.Cut(text, "/") // its length is that of the subnet
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, invalid("the address %q that is asked for: %v", text, err)
+			p.askedErr = invalid("the address %q that is asked for: %v", text, err)
+			break
 		}
 		p.asked = append(p.asked, ip.Unmap())
 	}
@@ -114,9 +113,14 @@ func (p *pool) check() error {
 			}
 		}
 	}
+	return oneEach(families, p.version)
+}
+
+// oneEach refuses more addresses of a family than results of a version have room for.
+func oneEach(families map[bool]int, ver string) error {
 	if families[true] > 1 || families[false] > 1 {
-		if ok, _ := version.GreaterThanOrEqualTo(p.version, "0.3.0"); !ok {
-			return invalid("CNI version %v does not support more than 1 address per family", p.version)
+		if ok, _ := version.GreaterThanOrEqualTo(ver, "0.3.0"); !ok {
+			return invalid("CNI version %v does not support more than 1 address per family", ver)
 		}
 	}
 	return nil
@@ -242,6 +246,9 @@ func (s rangeSet) after(last netip.Addr) iter.Seq2[netip.Addr, *addressRange] {
 func (p *pool) lease(args *skel.CmdArgs) (r *current.Result, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
+	}
+	if p.askedErr != nil { // DEL has to do without
+		return nil, p.askedErr
 	}
 	r = &current.Result{CNIVersion: current.ImplementedSpecVersion, Routes: p.routes}
 	if p.resolvConf != "" {

@@ -144,8 +144,8 @@ func (c *conf) staticLease(args *skel.CmdArgs) (*current.Result, error) {
 		return nil, invalid("ipam: %v", err)
 	}
 	var env envArgs
-	if err := types.LoadArgs(args.Args, &env); err != nil {
-		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS can not be read", err.Error())
+	if err := loadArgs(args.Args, &env); err != nil {
+		return nil, err
 	}
 	r := &current.Result{Routes: s.IPAM.Routes, DNS: s.IPAM.DNS}
 	add := func(text string, gateway net.IP) error {
@@ -192,5 +192,9 @@ func (c *conf) staticLease(args *skel.CmdArgs) (*current.Result, error) {
 	if len(r.IPs) == 0 {
 		return nil, invalid("ipam: addresses is empty")
 	}
-	return r, nil
+	families := map[bool]int{}
+	for _, ip := range r.IPs {
+		families[ip.Address.IP.To4() != nil]++
+	}
+	return r, oneEach(families, c.CNIVersion)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -31,7 +32,11 @@ func planPTP(a *attachment, lease *current.Result) (net osl.Network, err error) 
 		single = append(single, own)
 		if gw := netip.PrefixFrom(g, g.BitLen()); !has(gateways, gw) {
 			gateways = append(gateways, gw)
-			routes = append(routes, osl.RouteSpec{To: gw, Dev: a.args.IfName, Src: p.Addr()})
+			r := osl.RouteSpec{To: gw, Dev: a.args.IfName, Src: p.Addr()}
+			if g.Is4() {
+				r.Scope = scopeLink
+			}
+			routes = append(routes, r)
 		}
 		if p.Masked() != own {
 			routes = append(routes, osl.RouteSpec{To: p.Masked(), Via: g, Dev: a.args.IfName, Src: p.Addr()})
@@ -50,7 +55,11 @@ func planPTP(a *attachment, lease *current.Result) (net osl.Network, err error) 
 	}
 	mac := newMAC()
 	a.result.Interfaces = []*current.Interface{{Name: a.end, Mac: mac.String()}}
-	net = a.veth(osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), MTU: a.c.MTU, Aliases: gateways, Routes: single, Note: f.Note})
+	end := osl.InterfaceSpec{Name: a.end, Type: "veth", MAC: osl.MAC(mac), MTU: a.c.MTU, Aliases: gateways, Routes: single, Note: f.Note}
+	if slices.ContainsFunc(gateways, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		end.Sysctls = map[string]string{"ipv6.accept_ra": "0"} // the container is not the host's router
+	}
+	net = a.veth(end)
 	a.inContainer(([]byte)(f.MAC), lease)
 	s, err := a.sandbox(f, lease)
 	for _, r := range routes {

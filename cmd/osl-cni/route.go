@@ -13,9 +13,16 @@ import (
 	"github.com/seed59451c2b/osl"
 )
 
-// onLink reports whether a next hop is on the link of an interface by its addresses.
-func onLink(f osl.InterfaceSpec, via netip.Addr) bool {
-	return via.IsLinkLocalUnicast() || slices.ContainsFunc(f.Aliases, func(p netip.Prefix) bool { return p.Contains(via) })
+// scopeLink is that of an IPv4 route to what is on the link. By one of the scope that osl
+// gives where it is told none, the kernel finds no gateway for the routes of others.
+const scopeLink = "link"
+
+// onLink reports whether a next hop is on the link of an interface by the subnets of a lease.
+func onLink(lease *current.Result, via netip.Addr) bool {
+	return via.IsLinkLocalUnicast() || slices.ContainsFunc(lease.IPs, func(ip *current.IPConfig) bool {
+		p, err := prefixOf(ip.Address)
+		return err == nil && p.Contains(via)
+	})
 }
 
 // alternative adds a route to others; where one is to the same destination, as a next
