@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +149,26 @@ func TestFoundVNITaken(t *testing.T) {
 	must(t, vx("vx0"))
 	refused(t, "a VNI that is taken", vx("vx1"), osl.ErrExists, "4321")
 	refused(t, "a name that is taken", vx("vx0"), osl.ErrNameInUse)
+}
+
+// A link of somebody else's that has a wanted name and is something else is told with what it
+// is, and with the command that takes it away.
+func TestFoundLinkInTheWay(t *testing.T) {
+	begin(t)
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{{Name: "vx0", Type: "vxlan", VNI: 5, Port: 4789}}}}}
+	t.Cleanup(func() { _, err := osl.Down(context.Background(), lab); must(t, err) })
+	settled(t, lab)
+	for command, is := range map[string]string{"vxlan id 6 dstport 4789": "with the VNI 6", "bridge": "of the type bridge"} {
+		ipCommand(t, "-n", "edge", "link", "del", "vx0")
+		ipCommand(t, append([]string{"-n", "edge", "link", "add", "name", "vx0", "type"}, strings.Fields(command)...)...)
+		_, err := osl.Diff(t.Context(), lab)
+		refused(t, "a "+command, err, osl.ErrNameInUse, is)
+		_, away, _ := strings.Cut(err.Error(), "take that away with: ")
+		if out, err := exec.Command("sh", "-c", away).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", away, err, out)
+		}
+		settled(t, lab)
+	}
 }
 
 // Forwarding entries of osl stay in the sandbox, the host's own come back.

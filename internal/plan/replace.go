@@ -119,7 +119,11 @@ func (b *builder) match(w *Sandbox, f *Iface, claimed map[*rtnl.Link]bool) (x fo
 		x.taken = true // by the commands that osl prints, perhaps
 		return x, nil
 	case x.tag.Origin != Made && x.tag.Origin != Host && !x.farEnd(w, f):
-		return problem(NameInUse, "a link that osl did not make has this name")
+		p := &Problem{Key: w.Key, Dev: f.device(), Kind: NameInUse, Text: "a link that osl did not make has this name" + map[bool]string{true: ", " + why}[why != ""]}
+		if w.Key != HostNS && l.Kind != "" { // a device can not be taken away, and what is on the host somebody needs
+			p.Away = &Op{NS: w.Key, Dev: l.Name, Do: DelLink{l.Index}}
+		}
+		return found{}, p
 	case why == "":
 		return x, nil
 	}
