@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,8 +19,8 @@ import (
 	"github.com/seed59451c2b/osl/internal/rootless"
 )
 
-// The environment variables: inside marks the process that runs in the namespaces,
-// refused says why there are none. With OSLTEST_REQUIRE=1 a machine that forbids them
+// The environment variables: inside marks the process that runs in the namespaces, by
+// the number of the one that started it there, and what that one starts; refused says why there are none. With OSLTEST_REQUIRE=1 a machine that forbids them
 // fails the tests; else those that need a network are skipped there.
 const (
 	inside  = "OSLTEST_INSIDE"
@@ -34,7 +34,8 @@ var ending sync.WaitGroup
 // Main runs the tests of a package in namespaces of their own, and exits: a network and
 // a mount namespace with an empty /run, and, where the user is not root, a user
 // namespace in which it is. Whatever they do to a network, they touch neither the
-// machine's nor each other's. It is called from TestMain.
+// machine's nor each other's. It is called from TestMain. Where a test starts the binary
+// once more, in a sandbox perhaps, that runs where it is started.
 //
 // Where the machine forbids such namespaces, the tests run without: [Up] skips its test
 // and says why, or with OSLTEST_REQUIRE=1 in the environment all fail.
@@ -42,15 +43,14 @@ func Main(m *testing.M) {
 	switch {
 	case os.Getenv(inside) == "" && os.Getenv(refused) == "":
 		os.Exit(again())
-	case os.Getenv(refused) != "", slices.Contains(os.Args, "-test.fuzzworker"):
+	case os.Getenv(refused) != "":
 		os.Exit(m.Run())
 	}
-	ready := os.NewFile(readyFD, "ready")
-	if err := prepare(); err != nil {
-		fmt.Fprint(ready, err)
-		os.Exit(1)
+	// What a test starts, a worker of a fuzz test or the binary once more, perhaps within
+	// a sandbox, is there already.
+	if os.Getenv(inside) == strconv.Itoa(os.Getppid()) {
+		getReady()
 	}
-	_ = ready.Close()
 	code := m.Run()
 	ending.Wait()
 	os.Exit(code)
@@ -107,7 +107,7 @@ func start(user bool) (*exec.Cmd, error) {
 	}
 	defer r.Close()
 	cmd := command(user)
-	cmd.Env, cmd.ExtraFiles = append(os.Environ(), inside+"=1"), []*os.File{w}
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), inside+"="+strconv.Itoa(os.Getpid())), []*os.File{w}
 	err = cmd.Start()
 	_ = w.Close()
 	if err != nil {
@@ -135,6 +135,16 @@ func command(user bool) *exec.Cmd {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
 	return cmd
+}
+
+// getReady prepares the namespaces, and says so.
+func getReady() {
+	ready := os.NewFile(readyFD, "ready")
+	if err := prepare(); err != nil {
+		fmt.Fprint(ready, err)
+		os.Exit(1)
+	}
+	_ = ready.Close()
 }
 
 // prepare gives the new mount namespace an empty /run, sets lo up, has packets keep their

@@ -1,6 +1,8 @@
 package osltest
 
 import (
+	"context"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -37,6 +39,29 @@ func TestForbidden(t *testing.T) {
 				t.Fatalf("without %s, %s=%q:\n%s", what, require, demand, out)
 			}
 		}
+	}
+}
+
+// A test may start its own binary once more, in a sandbox too: that is where it was
+// started, and does nothing to the networks that stand.
+func TestBinaryOnceMore(t *testing.T) {
+	if os.Getenv("OSLTEST_ONCE_MORE") != "" {
+		if _, err := net.InterfaceByName("eth0"); err != nil {
+			t.Error(err)
+		}
+		if s := Up(t, lan(1)).Sandbox("h1"); s.Do(t.Context(), func(context.Context) error { return nil }) != nil {
+			t.Error("a network of its own is not there")
+		}
+		return
+	}
+	s := Up(t, lan(1)).Sandbox("h1")
+	cmd := s.Command(t.Context(), "/proc/self/exe", "-test.run=^TestBinaryOnceMore$", "-test.v")
+	cmd.Env = append(os.Environ(), "OSLTEST_ONCE_MORE=1")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := s.Inspect(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

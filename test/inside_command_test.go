@@ -28,6 +28,13 @@ import (
 	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
+func init() {
+	children["say"] = func(args []string) int {
+		fmt.Println(strings.Join(args, " "), os.Args[0])
+		return 0
+	}
+}
+
 func TestInsideCommand(t *testing.T) {
 	ctx := t.Context()
 	a, _ := pair(t)
@@ -70,6 +77,11 @@ func TestInsideCommand(t *testing.T) {
 	}
 	if out, err := a.Command(ctx, script).CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 126 || !strings.Contains(string(out), script) {
 		t.Errorf("what the kernel does not run: %q, %v", out, err)
+	}
+	self := a.Command(ctx, "/proc/self/exe", "one more")
+	self.Env = append(os.Environ(), childVar+"=say")
+	if out, err := self.CombinedOutput(); err != nil || string(out) != "one more /proc/self/exe\n" {
+		t.Errorf("this program: %q, %v", out, err)
 	}
 	gone := opened(t)
 	late := gone.Command(ctx, "true")

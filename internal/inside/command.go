@@ -27,15 +27,26 @@ func Command(ctx context.Context, net, mounts, name string, args ...string) *exe
 		c.Err = err
 		return c
 	}
+	program := c.Path
+	if program == "/proc/self/exe" { // which would be the way in
+		program, err = ofProcess("exe")
+		if err != nil {
+			c.Err = err
+			return c
+		}
+	}
 	failed := fmt.Sprintf("osl: the sandbox %s can not be entered, or %s not be run there\n", net, c.Path)
-	c.Args = append([]string{failed, net, mounts, c.Path}, c.Args...)
+	c.Args = append([]string{failed, net, mounts, program}, c.Args...)
 	c.Path = path
 	return c
 }
 
 // OfProcess is a path that leads to a descriptor of this process from its children
 // too, where the descriptors are others.
-func OfProcess(fd int) (string, error) {
+func OfProcess(fd int) (string, error) { return ofProcess(fmt.Sprint("fd/", fd)) }
+
+// ofProcess is what is of this process in /proc.
+func ofProcess(what string) (string, error) {
 	pid, err := os.Readlink("/proc/self")
-	return fmt.Sprintf("/proc/%s/fd/%d", pid, fd), err
+	return fmt.Sprintf("/proc/%s/%s", pid, what), err
 }
