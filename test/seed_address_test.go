@@ -3,8 +3,11 @@
 package osltest
 
 import (
+	"net"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -45,6 +48,39 @@ func TestAliasIP(t *testing.T) {
 		}
 	}
 	refused(t, "an interface that is not there", sb.AddAliasIP("eth7", ipnet("10.255.31.1/32")), osl.ErrNotFound, "eth7", key)
+}
+
+// With the last IPv4 address of a link the kernel takes all routes by way of it, and its
+// neighbours: those that need no address stay.
+func TestLastAddressLeavesTheLink(t *testing.T) {
+	w := begin(t)
+	n := w.namespace()
+	src, _ := w.vethUp()
+	o := n.InterfaceOptions()
+	must(t, n.AddInterface(src, "eth", addresses("10.34.0.2/24"), o.Routes([]*net.IPNet{ipnet("10.35.0.0/16")})))
+	must(t, n.AddAliasIP("eth0", ipnet("10.36.0.1/24")))
+	must(t, n.SetGateway(ip("10.34.0.1")))
+	must(t, n.AddNeighbor(ip("10.34.0.9"), mac("02:00:00:00:34:09"), true, n.NeighborOptions().LinkName(src)))
+	must(t, n.RemoveAliasIP("eth0", ipnet("10.36.0.1/24")))
+	if g := n.Info().Gateway(); g == nil {
+		t.Error("the gateway went with an alias")
+	}
+	must(t, n.RemoveAddresses(t.Context(), "eth0", slices.Values(prefixes("10.34.0.2/24"))))
+	if got := addrsOf(t, n.Key(), "eth0"); slices.Contains(got, "10.34.0.2/24") {
+		t.Errorf("addresses: %v", got)
+	}
+	if got := iface(t, n, src).Routes(); len(got) != 1 || got[0].String() != "10.35.0.0/16" {
+		t.Errorf("its routes: %v", got)
+	}
+	if got := neighborsOf(t, n.Key(), "eth0", unix.AF_INET); len(got) != 1 {
+		t.Errorf("its neighbors: %v", got)
+	}
+	if g := n.Info().Gateway(); g != nil {
+		t.Errorf("the gateway %v is not reached any more", g)
+	}
+	must(t, n.RemoveAddresses(t.Context(), "eth0", slices.Values(prefixes("10.34.0.2/24", "10.34.0.3/24")))) // they are not there
+	must(t, n.AddAddresses(t.Context(), "eth0", slices.Values(prefixes("10.34.0.2/24"))))
+	must(t, n.DeleteNeighbor(ip("10.34.0.9"), mac("02:00:00:00:34:09"), true))
 }
 
 // An interface that has an alias only, has no address of its own.

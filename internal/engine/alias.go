@@ -208,13 +208,14 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 	}
 	_, held := plan.ParseTag(l.Alias)
 	stays := !slices.ContainsFunc(list, isIPv6) // IPv6
-	var lost []plan.Op
+	var lost, stay []plan.Op
 	if slices.ContainsFunc(list, isIPv4) && !slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool {
 		return a.Index == l.Index && isIPv4(a.Prefix) && !gone[a.Prefix]
 	}) {
 		if lost, err = n.withLastIPv4(ctx, conn, l, s); err != nil {
 			return err
 		}
+		stay = plan.WithoutIPv4(n.space(), l, s)
 	}
 	var addrs []rtnl.Addr
 	for _, a := range s.Addrs {
@@ -227,16 +228,21 @@ func (n *Namespace) removeAliases(ctx context.Context, conn *netlink.Conn, ifNam
 		}
 	}
 	ops := plan.Shed(n.space(), l.Name, l, addrs, func(a rtnl.Addr) bool { return gone[a.Prefix] }, nil, l.Inet.Promote)
+	last := false // IPv4 address
 	for i := range ops {
 		d, is := ops[i].Do.(plan.DelAddr)
 		if !is {
 			continue
 		}
 		if isIPv4(d.Addr.Prefix) { // the first is undone last
+			last = stay != nil
 			ops[i].Undo = append(ops[i].Undo, lost...)
 			lost = nil
 		}
 		ops[i].Undo = append(ops[i].Undo, plan.WithSource(n.space(), s, d.Addr.Prefix.Addr())...)
+	}
+	if last {
+		ops = append(ops, stay...)
 	}
 	if !stays && held && !l.Inet.DisableIPv6 {
 		ops = append(ops, r.switchIPv6(n, l, false))

@@ -249,6 +249,14 @@ func faultOps() []faultOp {
 			w.ip("-n", "a", "rule", "add", "from", "10.7.0.1", "priority", "1001", "table", "100") // of others
 		}, do: func(w *faultWorld) error { return w.ns("a").RemoveRules(ctx, slices.Values(sourceRules(7))) }},
 		{name: "AddAddresses, the first of IPv6", before: sandboxA, do: func(w *faultWorld) error { return w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))) }},
+		{name: "RemoveAddresses, the last of IPv4", before: func(w *faultWorld) {
+			sandboxA(w)
+			w.must(w.a.AddStaticRoute(&types.StaticRoute{Destination: destination("10.77.0.0/16"), RouteType: types.NEXTHOP, NextHop: net.ParseIP("10.1.0.9")}))
+			w.must(w.ns("a").AddRoutes(ctx, slices.Values([]osl.RouteSpec{{To: netip.MustParsePrefix("10.78.0.0/16"), Dev: "br0", Scope: "link"}, {To: netip.MustParsePrefix("10.79.0.0/16"), Dev: "br0"}})))
+			w.must(w.a.AddNeighbor(net.ParseIP("10.1.0.7"), hw(7), true, w.a.NeighborOptions().LinkName("br")))
+		}, do: func(w *faultWorld) error {
+			return w.ns("a").RemoveAddresses(ctx, "br0", slices.Values([]netip.Prefix{netip.MustParsePrefix("10.1.0.1/16")}))
+		}},
 		{name: "RemoveAddresses, the last of IPv6", before: func(w *faultWorld) {
 			sandboxA(w)
 			w.must(w.ns("a").AddAddresses(ctx, "br0", slices.Values(prefixes(30))))

@@ -261,6 +261,23 @@ func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 	return append(ops, slices.DeleteFunc(NeighsOf(key, l, s), func(n Op) bool { return n.Do.(NewNeigh).Neigh.IP.Is6() })...)
 }
 
+// WithoutIPv4 plans to keep on a link that loses its last IPv4 address what needs none: the
+// routes of osl to what is on the link itself, and its neighbours.
+func WithoutIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
+	for _, r := range s.Routes {
+		if r.Index == l.Index && r.Dst.Addr().Is4() && r.Type == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && r.Nexthop == 0 && !r.Src.IsValid() {
+			ops = append(ops, routeOp(key, l.Name, r))
+		}
+	}
+	for _, op := range NeighsOf(key, l, s) {
+		if n := op.Do.(NewNeigh).Neigh; n.IP.Is4() {
+			op.Undo = []Op{{NS: key, Dev: l.Name, Do: DelNeigh{n}}}
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
 // devOf returns the device of a route that goes with a link: it may lead by way of
 // others.
 func devOf(r rtnl.Route, l *rtnl.Link) string {
