@@ -165,7 +165,8 @@ func (n *Namespace) Close() error {
 //
 // When it returns, the other ends of its links are gone too, on the host and in
 // other sandboxes, and what osl made there on a link of the host; TCP and UDP sockets
-// have ended, of whatever process. Where other
+// have ended, of whatever process: of a sandbox that had no link but lo, and was made by
+// this handle, those of this process. Where other
 // handles of the sandbox are open, in this process or another, or a process is
 // in it, the kernel keeps the rest of what osl made there until they are closed.
 //
@@ -220,8 +221,9 @@ func (n *Namespace) Enter() (leave func() error, err error) {
 //
 // The errors are of type *net.OpError; behind it is [ErrClosed] where the sandbox is
 // gone. When osl destroys a sandbox, in whichever process, the TCP and UDP sockets that
-// are there end, connections with syscall.ECONNABORTED, where the kernel can do that. It
-// needs CAP_SYS_ADMIN over the process's user namespace.
+// are there end, connections with syscall.ECONNABORTED, where the kernel can do that
+// ([Namespace.Destroy] has the exception); those of ip and unix stay. It needs CAP_SYS_ADMIN
+// over the process's user namespace.
 func (n *Namespace) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return n.opened().Inside(public).Dial(ctx, network, address)
 }

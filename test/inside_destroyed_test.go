@@ -47,7 +47,7 @@ func TestInsideDestroyedUnderConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan string, 4)
+		ended := make(chan string, 5)
 		buf := make([]byte, 10)
 		wait := func(what string, f func() error) {
 			go func() {
@@ -60,7 +60,8 @@ func TestInsideDestroyedUnderConnections(t *testing.T) {
 		wait("accept", func() error { _, err := l.Accept(); return err })
 		wait("server's read", func() error { _, err := s.Read(make([]byte, 1)); return err })
 		wait("datagram's read", func() error { _, _, err := p.ReadFrom(buf); return err })
-		time.Sleep(20 * time.Millisecond) // so that they wait
+		wait("dial", func() error { _, err := b.DialContext(ctx, "tcp", "10.0.0.77:80"); return err }) // which nobody answers
+		time.Sleep(20 * time.Millisecond)                                                              // so that they wait
 		switch how {
 		case "Destroy":
 			err = b.Destroy()
@@ -74,7 +75,7 @@ func TestInsideDestroyedUnderConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 3 {
+		for range 4 {
 			select {
 			case what := <-ended:
 				if strings.Contains(what, "without") {
@@ -98,5 +99,29 @@ func TestInsideDestroyedUnderConnections(t *testing.T) {
 		if err := b.Command(ctx, "true").Run(); !errors.Is(err, osl.ErrClosed) {
 			t.Errorf("%s: a command after it: %v", how, err)
 		}
+	}
+}
+
+// So it is in a sandbox with lo alone, which another process destroys.
+func TestInsideDestroyedWithLoAlone(t *testing.T) {
+	n := opened(t)
+	l, err := n.Listen(t.Context(), "tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ended := make(chan error, 1)
+	go func() { _, err := l.Accept(); ended <- err }()
+	time.Sleep(20 * time.Millisecond) // so that it waits
+	if err := child("remove", n.Name()).Run(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("somebody connected")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits still")
 	}
 }

@@ -76,7 +76,7 @@ var used sync.Map
 // this process made there.
 func (n *Namespace) endSockets(reached bool) {
 	_, own := used.LoadAndDelete(n.id)
-	if !own && !reached {
+	if !own && !reached && n.made {
 		return
 	}
 	ns, err := n.file()

@@ -31,6 +31,7 @@ type Namespace struct {
 	id   netns.ID
 	lock lockID
 	look netns.Look
+	made bool   // by the call that opened it
 	dir  func() // takes away the directory that was made for its key, nil for none
 
 	mu     sync.Mutex // guards what follows
@@ -334,7 +335,7 @@ func pinNamespace(ctx context.Context, key string, l lockID, get func(context.Co
 	if err == nil {
 		defer unix.Close(u.fd)
 		if err = netns.Pin(u.fd, key); err == nil {
-			return &Namespace{key: key, id: u.id, conn: u.conn, lock: l, dir: undoDir}, nil
+			return &Namespace{key: key, id: u.id, conn: u.conn, lock: l, made: true, dir: undoDir}, nil
 		}
 		_ = u.conn.Close()
 	}
