@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,4 +139,33 @@ func withKeyFiles(n osl.Network, files map[osl.PublicKey]string) osl.Network {
 		}
 	}
 	return n
+}
+
+// So it is where somebody renamed links that others lie on or are ports of, and exchanged
+// their names: what is made again is told to lie on what has the name at that moment.
+func TestPastedAfterRenames(t *testing.T) {
+	begin(t)
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{
+		{Name: "p0", Type: "veth", Peer: osl.Endpoint{Sandbox: "edge", Interface: "p1"}, Master: "br"}, {Name: "mv", Type: "macvlan", Parent: "e0"},
+		{Name: "vx", Type: "vxlan", VNI: 4, Remote: netip.MustParseAddr("192.0.2.1"), Parent: "e0"}, {Name: "p1"},
+		{Name: "br", Type: "bridge"}, {Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: "edge", Interface: "e1"}}, {Name: "e1"},
+	}}}}
+	defer func() { _, err := osl.Down(t.Context(), lab); must(t, err) }()
+	settled(t, lab)
+	for _, names := range [][]string{{"e0", "x0", "br", "x1"}, {"br", "x", "e0", "br", "x", "e0"}} {
+		for _, args := range [][]string{{"link", "set", "dev", "p0", "nomaster"}, {"link", "del", "dev", "mv"}, {"link", "del", "dev", "vx"}} {
+			ipCommand(t, append([]string{"-n", "edge"}, args...)...)
+		}
+		for pair := range slices.Chunk(names, 2) {
+			ipCommand(t, "-n", "edge", "link", "set", "dev", pair[0], "name", pair[1])
+		}
+		c, err := osl.Diff(t.Context(), lab)
+		must(t, err)
+		if out, err := exec.Command("sh", "-ec", c.String()).CombinedOutput(); err != nil {
+			t.Fatalf("%s\n%v: %s", c, err, out)
+		}
+		if c, err := osl.Apply(t.Context(), lab); err != nil || len(c) > 0 {
+			t.Errorf("after its commands up does: %v\n%s", err, c)
+		}
+	}
 }

@@ -101,7 +101,7 @@ func Build(want []Sandbox, have map[string]*State) ([]Op, Commit, error) {
 	slices.SortStableFunc(b.final, leading)
 	b.make = stack(b.make)
 	b.newNames()
-	return b.all(), b.commit, nil
+	return asNamed(b.all()), b.commit, nil
 }
 
 // lead chooses the sandbox that leads a change of several: the one whose lock is taken
