@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/netns"
@@ -41,6 +39,7 @@ type doomed struct {
 	lo    []rtnl.Link  // of each
 	stale []string     // keys without a namespace
 	name  string       // of the network, empty for none
+	note  []string     // alternative names of the leader's lo, which say who ends with it
 	locks lockSet
 }
 
@@ -209,7 +208,7 @@ func (d *doomed) healHost(ctx context.Context) error {
 // go with the sandboxes.
 func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error {
 	unmark := make([]func(), len(d.open)) // of those that are marked and there
-	forget, struck := func() {}, func() {}
+	struck := func() {}
 	giveUp := func(err error) error {
 		for _, f := range unmark {
 			if f != nil {
@@ -217,16 +216,16 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 			}
 		}
 		struck()
-		forget()
+		d.forget(ctx)
 		return err
 	}
 	if len(d.open)+len(ends) > 1 && len(d.open) > 0 {
 		commit := plan.NewCommit(d.open[0].key)
-		var err error
-		if forget, err = d.noteParts(ctx, commit, onHost); err != nil {
+		if err := d.noteParts(ctx, commit, onHost); err != nil {
 			return err
 		}
 		if onHost {
+			var err error
 			if struck, err = d.noteOnHost(ctx, commit, ends); err != nil {
 				return giveUp(err)
 			}
@@ -251,7 +250,11 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 	if err != nil {
 		return giveUp(err)
 	}
-	if err := d.end(ctx, links, unmark, forget); err != nil {
+	ending := endsIn(links)
+	if err := d.endFar(links, ending); err != nil {
+		return giveUp(err)
+	}
+	if err := d.end(ctx, links, ending, unmark); err != nil {
 		return giveUp(err)
 	}
 	for _, key := range d.stale {
@@ -262,13 +265,12 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 	return nil
 }
 
-// end ends the sandboxes, which have these links, and takes the unmark of each that
-// ended away.
-func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), forget func()) error {
+// end ends the sandboxes, which have these links, those of ending to be left to the kernel,
+// and takes the unmark of each that ended away.
+func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, ending map[linkEnds]bool, unmark []func()) error {
 	if len(d.open) == 0 {
 		return nil
 	}
-	ending := endsIn(links)
 	emptied, ends := make([]bool, len(d.open)), make([]bool, len(d.open))
 	empty := func(i int) (err error) {
 		ends[i], err = d.open[i].empty(ctx, links[i], ending)
@@ -292,9 +294,15 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 			err = cmp.Or(err, end(i))
 		}
 	}
-	if err == nil {
-		forget()
-		links[0], err = d.open[0].conn.Links(ctx) // without that note
+	switch lo := (&plan.State{Links: links[0]}).ByIndex(1); {
+	case err != nil || lo == nil || len(d.note) == 0:
+	case d.open[0].stays(lo) != nil:
+		d.forget(ctx)
+		links[0], err = d.open[0].conn.Links(ctx)
+	default:
+		// It goes with the leader. To take it away would be to wait for the kernel, which is
+		// at the end of the others.
+		lo.AltName = slices.DeleteFunc(lo.AltName, func(name string) bool { return slices.Contains(d.note, name) })
 	}
 	if err == nil {
 		err = empty(0)
@@ -306,9 +314,8 @@ func (d *doomed) end(ctx context.Context, links [][]rtnl.Link, unmark []func(), 
 }
 
 // noteParts notes on the leader which others are to end with it: who ends the
-// leader instead, after a kill, settles them first. The returned function takes
-// that away.
-func (d *doomed) noteParts(ctx context.Context, c plan.Commit, onHost bool) (forget func(), err error) {
+// leader instead, after a kill, settles them first.
+func (d *doomed) noteParts(ctx context.Context, c plan.Commit, onHost bool) error {
 	rec := plan.Record{Role: plan.Redo, ID: c.ID}
 	if onHost {
 		rec.Parts = append(rec.Parts, plan.HostNS)
@@ -318,20 +325,27 @@ func (d *doomed) noteParts(ctx context.Context, c plan.Commit, onHost bool) (for
 	}
 	names, ok := rec.Names()
 	if !ok || len(rec.Parts) == 0 {
-		return func() {}, nil // too many
+		return nil // too many
 	}
-	leader := d.open[0]
-	forget = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		if err := leader.strike(ctx, plan.Noted{Names: names}); err != nil {
-			slog.Warn("osl: a note of what ends together was not taken away; osl recover does it", "key", leader.key, "error", err)
-		}
+	d.note = names
+	err := d.open[0].conn.One(ctx, rtnl.NewAltName(1, names...))
+	if err != nil {
+		d.forget(ctx)
 	}
-	if err = leader.conn.One(ctx, rtnl.NewAltName(1, names...)); err != nil {
-		forget()
+	return err
+}
+
+// forget takes that note away.
+func (d *doomed) forget(ctx context.Context) {
+	if len(d.note) == 0 {
+		return
 	}
-	return forget, err
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := d.open[0].strike(ctx, plan.Noted{Names: d.note}); err != nil {
+		slog.Warn("osl: a note of what ends together was not taken away; osl recover does it", "key", d.open[0].key, "error", err)
+	}
+	d.note = nil
 }
 
 // leaderLast calls f for each sandbox that is open, for the leader when it has
@@ -344,55 +358,4 @@ func (d *doomed) leaderLast(f func(i int) error) error {
 		return err
 	}
 	return f(0)
-}
-
-// hostEnds returns the steps that delete the ends of links on the host, as far as
-// osl made them and the others are in the sandboxes that are taken down, or in
-// namespaces that are gone: those of a sandbox that is somewhere else stay.
-func (d *doomed) hostEnds(ends []want.HostEnd) (ops []plan.Op, err error) {
-	if len(ends) == 0 {
-		return nil, nil
-	}
-	host, err := d.run.space(plan.HostNS)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(ends))
-	for i, e := range ends {
-		names[i] = e.Name
-	}
-	found, errs, err := linksNamed(d.run.ctx, host.conn, names)
-	if err != nil {
-		return nil, err
-	}
-	open := map[string]*Namespace{}
-	for _, n := range d.open {
-		open[n.key] = n
-	}
-	for i := range found {
-		l := &found[i]
-		t, ok := plan.ParseTag(l.Alias)
-		if errors.Is(errs[i], unix.ENODEV) || errs[i] == nil && (!ok || t.Origin != plan.Far) {
-			continue
-		}
-		if errs[i] != nil {
-			return nil, fail("", "", ends[i].Name, errs[i])
-		}
-		n := open[ends[i].Key]
-		if n == nil && !slices.Contains(d.stale, ends[i].Key) {
-			continue
-		}
-		if n != nil {
-			var other rtnl.Link
-			err := n.conn.One(d.run.ctx, rtnl.GetLink(l.Parent, "", &other))
-			if err != nil && !plan.Absent(err) {
-				return nil, fail("", n.key, ends[i].Name, err)
-			}
-			if other.Parent != l.Index {
-				continue
-			}
-		}
-		ops = append(ops, plan.Op{NS: plan.HostNS, Dev: ends[i].Name, Do: plan.DelLink{Index: l.Index}, Last: true})
-	}
-	return ops, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
+	"github.com/seed59451c2b/osl/internal/want"
 )
 
 // linkEnds are the indexes of a veth's end in a sandbox, and of its other end
@@ -69,6 +70,94 @@ func abroad(links []rtnl.Link, ending map[linkEnds]bool) (list []rtnl.Link) {
 		}
 	}
 	return list
+}
+
+// hostEnds returns the steps that delete the ends of links on the host, as far as
+// osl made them and the others are in the sandboxes that are taken down, or in
+// namespaces that are gone: those of a sandbox that is somewhere else stay.
+func (d *doomed) hostEnds(ends []want.HostEnd) (ops []plan.Op, err error) {
+	if len(ends) == 0 {
+		return nil, nil
+	}
+	host, err := d.run.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(ends))
+	for i, e := range ends {
+		names[i] = e.Name
+	}
+	found, errs, err := linksNamed(d.run.ctx, host.conn, names)
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]*Namespace{}
+	for _, n := range d.open {
+		open[n.key] = n
+	}
+	for i := range found {
+		l := &found[i]
+		t, ok := plan.ParseTag(l.Alias)
+		if errors.Is(errs[i], unix.ENODEV) || errs[i] == nil && (!ok || t.Origin != plan.Far) {
+			continue
+		}
+		if errs[i] != nil {
+			return nil, fail("", "", ends[i].Name, errs[i])
+		}
+		n := open[ends[i].Key]
+		if n == nil && !slices.Contains(d.stale, ends[i].Key) {
+			continue
+		}
+		if n != nil {
+			var other rtnl.Link
+			err := n.conn.One(d.run.ctx, rtnl.GetLink(l.Parent, "", &other))
+			if err != nil && !plan.Absent(err) {
+				return nil, fail("", n.key, ends[i].Name, err)
+			}
+			if other.Parent != l.Index {
+				continue
+			}
+		}
+		ops = append(ops, plan.Op{NS: plan.HostNS, Dev: ends[i].Name, Do: plan.DelLink{Index: l.Index}, Last: true})
+	}
+	return ops, nil
+}
+
+// endFar deletes the ends that links of the sandboxes have on the host in one go, also those
+// that no file told: one by one each waits for a grace period of the kernel. They are among
+// the ending then.
+func (d *doomed) endFar(lists [][]rtnl.Link, ending map[linkEnds]bool) error {
+	far := map[linkEnds]bool{}
+	for i, links := range lists {
+		if len(lists) < 2 || d.open[i].stays(&d.lo[i]) != nil {
+			continue
+		}
+		for _, l := range abroad(links, ending) {
+			if plan.KindOf(l.Kind).Pair && plan.IsChosen(l.Index) && plan.IsChosen(l.Parent) {
+				far[linkEnds{l.Parent, l.Index}] = true
+			}
+		}
+	}
+	if len(far) < 2 {
+		return nil
+	}
+	host, err := d.run.space(plan.HostNS)
+	if err != nil {
+		return err
+	}
+	links, err := host.conn.Links(d.run.ctx)
+	if err != nil {
+		return fail("read the host", "", "", err)
+	}
+	var ops []plan.Op
+	for i := range links {
+		l := &links[i]
+		if t, _ := plan.ParseTag(l.Alias); t.Origin == plan.Far && far[linkEnds{l.Index, l.Parent}] {
+			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: l.Name, Do: plan.DelLink{Index: l.Index}, Last: true})
+			ending[linkEnds{l.Index, l.Parent}] = true
+		}
+	}
+	return d.run.remove(ops)
 }
 
 // deleteAbroad deletes such links. The kernel takes them off its lists, with their

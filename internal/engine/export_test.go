@@ -66,7 +66,7 @@ func MarkToEnd(ctx context.Context, keys ...string) error {
 		return err
 	}
 	c := plan.NewCommit(d.open[0].key)
-	if _, err := d.noteParts(ctx, c, false); err != nil {
+	if err := d.noteParts(ctx, c, false); err != nil {
 		return err
 	}
 	return d.leaderLast(func(i int) error { _, err := d.open[i].mark(ctx, &d.lo[i], c.For(d.open[i].key)); return err })

@@ -111,3 +111,46 @@ func TestLinksGoTogether(t *testing.T) {
 		t.Errorf("diff after that: %v\n%s", err, c)
 	}
 }
+
+// deletions counts those of links.
+type deletions struct {
+	netlink.Transport
+	n *atomic.Int64
+}
+
+func (c deletions) Send(b []byte) error {
+	for _, m := range messages(b) {
+		if binary.NativeEndian.Uint16(m[4:]) == unix.RTM_DELLINK {
+			c.n.Add(1)
+		}
+	}
+	return c.Transport.Send(b)
+}
+
+// The ends that many links have on the host go in one message, and nothing else is waited for,
+// also where a network is taken down by its name, which says nothing of them.
+func TestEndsOnTheHostGoTogether(t *testing.T) {
+	net := osl.Network{Name: "far"}
+	for i := range 5 {
+		net.Sandboxes = append(net.Sandboxes, osl.Spec{Name: fmt.Sprint("far", i), Interfaces: []osl.InterfaceSpec{
+			{Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: fmt.Sprint("hf", i)}},
+		}})
+	}
+	for what, down := range map[string]osl.Network{"by its name": {Name: "far"}, "by its file": net} {
+		if _, err := osl.Apply(t.Context(), net); err != nil {
+			t.Fatal(err)
+		}
+		var n atomic.Int64
+		netlink.Intercept = func(t netlink.Transport) netlink.Transport { return deletions{t, &n} }
+		_, err := osl.Down(t.Context(), down)
+		netlink.Intercept = nil
+		if err != nil || n.Load() != 1 {
+			t.Errorf("%s: %v, %d deletions of links for 1", what, err, n.Load())
+		}
+		for i := range 5 {
+			if _, err := os.Stat(fmt.Sprint("/sys/class/net/hf", i)); err == nil {
+				t.Errorf("%s: hf%d is there", what, i)
+			}
+		}
+	}
+}
