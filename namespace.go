@@ -332,9 +332,10 @@ func (n *Namespace) File() (*os.File, error) {
 // OpenTun opens a queue of the tun or tap with a name, made by osl or others, for a VMM
 // or a stack in user space: each read is a packet, of a tap with its Ethernet header,
 // without another header. It takes deadlines, and stays of use when the handle is
-// closed. It needs /dev/net/tun, and returns ErrNotFound where there is no such link,
-// ErrInvalid where it is something else. While another has a device of one queue open
-// the error is syscall.EBUSY.
+// closed. It does not wait by itself (O_NONBLOCK): for a program that is handed the
+// descriptor, and waits in read, take that away with syscall.SetNonblock. It needs
+// /dev/net/tun, and returns ErrNotFound where there is no such link, ErrInvalid where it is
+// something else. While another has a device of one queue open the error is syscall.EBUSY.
 func (n *Namespace) OpenTun(name string) (*os.File, error) {
 	f, err := n.opened().OpenTun(name)
 	return f, public(err)

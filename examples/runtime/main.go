@@ -82,7 +82,11 @@ func inside(ctx context.Context, args []string) error {
 			return errors.Join(err, n.Destroy())
 		}
 		defer queue.Close()
-		cmd.ExtraFiles = []*os.File{queue} // the program's descriptor 3
+		// The program's descriptor 3. It may be one that waits in read, as most do.
+		cmd.ExtraFiles = []*os.File{queue}
+		if err := syscall.SetNonblock(int(queue.Fd()), false); err != nil {
+			return errors.Join(err, n.Destroy())
+		}
 	}
 	// A process is born in the network of the thread that makes it.
 	err = n.Do(ctx, func(context.Context) error { return cmd.Start() })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,8 +57,12 @@ func TestTap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := run(t, st.Mode().Perm()&0o006 != 0o006, "-tap", "sh", "-c", "dd bs=2048 count=1 <&3 2>/dev/null | od -An -tx1")
+	out, err := run(t, st.Mode().Perm()&0o006 != 0o006, "-tap", "sh", "-c", "grep flags /proc/self/fdinfo/3; dd bs=2048 count=1 <&3 2>/dev/null | od -An -tx1")
 	if err != nil || !strings.Contains(out, " 02 00 00 00 00 01 86 dd") {
 		t.Errorf("%v: %s", err, out)
+	}
+	var flags int
+	if _, err := fmt.Sscanf(out, "flags: %o", &flags); err != nil || flags&syscall.O_NONBLOCK != 0 {
+		t.Errorf("%v: the program's descriptor does not wait in read: %s", err, out)
 	}
 }

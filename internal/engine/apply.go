@@ -95,6 +95,8 @@ type prepared struct {
 	have  map[string]*plan.State
 	locks lockSet
 	part  bool // only new interfaces: what else there is matters little
+	// settled says that what was killed has been put right before.
+	settled bool
 	// halves are sandboxes in the middle of a change, for who may not heal them, and
 	// onWay the links of the host that are of such a change.
 	halves bool
@@ -190,7 +192,18 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 // each other, and healed.
 func prepare(ctx context.Context, net want.Network, write bool) (*prepared, error) {
 	p := &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
-	if err := p.open(ctx, net, write); err != nil {
+	err := p.open(ctx, net, write)
+	if errors.Is(err, errUnsettled) {
+		p.close() // who ends what was killed takes the locks of its parts
+		for i := range p.want {
+			if _, err := endKilledWith(ctx, p.want[i].Key); err != nil {
+				return nil, err
+			}
+		}
+		p = &prepared{run: newRun(ctx), have: map[string]*plan.State{}, settled: true}
+		err = p.open(ctx, net, write)
+	}
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -337,6 +350,9 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool
 		err := p.heal(ctx, n, last)
 		if errors.Is(err, errInterrupted) {
 			if p.run.spaces[key] == nil {
+				if !p.part && !p.settled && !last {
+					return errUnsettled // there may be many like it
+				}
 				return nil
 			}
 			err = fault.ErrClosed

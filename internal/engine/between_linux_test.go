@@ -19,7 +19,7 @@ func TestMoveThatOneSandboxSays(t *testing.T) {
 		w.make(name)
 		w.ip("-n", name, "link", "add", "mine", "index", "77", "type", "bridge")
 	}
-	before := look(t)
+	before := w.still().kernel
 	for _, m := range []plan.Move{{Key: "/run/netns/b", Here: 77, There: 78}, {Key: "/run/netns/b", Here: 78, There: 77, Back: true}} {
 		names, ok := plan.Record{Role: plan.Undo, ID: "1", Steps: []plan.Step{{Move: &m}}}.Names()
 		if !ok {
@@ -27,7 +27,7 @@ func TestMoveThatOneSandboxSays(t *testing.T) {
 		}
 		w.ip(append([]string{"-n", "a", "link", "property", "add", "dev", "lo"}, altnames(names)...)...)
 		w.must(osl.Recover(context.Background(), "a"))
-		if after := look(t); diff(before, after) != "" {
+		if after := w.still().kernel; diff(before, after) != "" {
 			t.Errorf("%+v has changed this:\n%s", m, diff(before, after))
 		}
 	}
@@ -55,11 +55,11 @@ func TestMoveOfALinkBelowAnother(t *testing.T) {
 	ctx := context.Background()
 	_, err := osl.Apply(ctx, lab("a"))
 	w.must(err)
-	before := look(t)
+	before := w.still().kernel
 	if _, err := osl.Apply(ctx, lab("b")); !errors.Is(err, osl.ErrInvalid) || !strings.Contains(err.Error(), `"mv0" is on it`) {
 		t.Errorf("it is moved: %v", err)
 	}
-	if after := look(t); diff(before, after) != "" {
+	if after := w.still().kernel; diff(before, after) != "" {
 		t.Errorf("it changed this:\n%s", diff(before, after))
 	}
 	_, err = osl.Apply(ctx, lab(""))

@@ -152,7 +152,8 @@ func (d *doomed) endFar(lists [][]rtnl.Link, ending map[linkEnds]bool) error {
 	var ops []plan.Op
 	for i := range links {
 		l := &links[i]
-		if t, _ := plan.ParseTag(l.Alias); t.Origin == plan.Far && far[linkEnds{l.Index, l.Parent}] {
+		// It has no tag yet where a process died that was making it.
+		if far[linkEnds{l.Index, l.Parent}] && l.ParentNS && plan.KindOf(l.Kind).Pair {
 			ops = append(ops, plan.Op{NS: plan.HostNS, Dev: l.Name, Do: plan.DelLink{Index: l.Index}, Last: true})
 			ending[linkEnds{l.Index, l.Parent}] = true
 		}

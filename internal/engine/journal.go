@@ -171,6 +171,9 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	if err := n.replay(ctx, rec.ID, rest); err != nil {
 		return err
 	}
+	if _, err := endKilled(ctx, rec.ID, slices.DeleteFunc(slices.Clone(parts), func(key string) bool { return canonical(key) == n.lock.key })); err != nil {
+		return err
+	}
 	settle := func(key string) error {
 		if err := n.settlePart(ctx, key, rec.ID); err != nil {
 			return fmt.Errorf("put back %s, a part of the same change: %w", spaceName(key), err)
@@ -230,8 +233,7 @@ func (n *Namespace) settlePart(ctx context.Context, key, id string) error {
 	if canonical(key) == n.lock.key {
 		return nil
 	}
-	// What is no part of the change is not waited for: a record may be forged.
-	part, err := open(key)
+	part, err := open(key) // it is not waited for where it is no part of the change
 	if err == nil {
 		var lo rtnl.Link
 		lo, err = part.loopback(ctx)

@@ -33,11 +33,14 @@ func ofNetwork(ctx context.Context, name string, listed []string) (keys []string
 	for _, key := range listed {
 		except[canonical(key)] = true
 	}
+	return keysWhose(ctx, slices.DeleteFunc(all, func(key string) bool { return except[canonical(key)] }),
+		func(lo *rtnl.Link) bool { return plan.NetworkOf(lo) == name })
+}
+
+// keysWhose returns those of some keys whose sandboxes have such a lo.
+func keysWhose(ctx context.Context, all []string, such func(lo *rtnl.Link) bool) (keys []string, err error) {
 	is := make([]bool, len(all))
 	err = inParallel(len(all), func(i int) error {
-		if except[canonical(all[i])] {
-			return nil
-		}
 		n, err := open(all[i])
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) || errors.Is(err, fs.ErrPermission) {
 			return nil // it is none that this process has made
@@ -46,7 +49,7 @@ func ofNetwork(ctx context.Context, name string, listed []string) (keys []string
 			defer n.Close()
 			var lo rtnl.Link
 			lo, err = n.loopback(ctx)
-			is[i] = plan.NetworkOf(&lo) == name
+			is[i] = such(&lo)
 		}
 		return fail("look for the network's sandboxes", all[i], "", err)
 	})

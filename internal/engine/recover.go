@@ -28,6 +28,11 @@ var errEnded = fmt.Errorf("%w: it was to end with a change that was interrupted,
 // Recover puts right what a process that died left of the sandbox at the key of a
 // name.
 func Recover(ctx context.Context, name string) error {
+	if key, err := base.KeyIn(ctx, name); err == nil {
+		if ended, err := endKilledWith(ctx, key); err != nil || ended {
+			return err
+		}
+	}
 	n, err := Open(ctx, name)
 	if errors.Is(err, errInterrupted) {
 		return nil
@@ -40,6 +45,71 @@ func Recover(ctx context.Context, name string) error {
 		return err
 	}
 	return n.Close()
+}
+
+// killedOf is the change of which a sandbox was just to be made, or to end, empty for none;
+// and empty where more than the sandbox has to be put right.
+func killedOf(lo *rtnl.Link) string {
+	t, _ := plan.ParseSandboxTag(lo.Alias)
+	if !t.UnderWay || len(records(lo)) > 0 {
+		return ""
+	}
+	return t.Commit.ID
+}
+
+// endKilledWith does endKilled for what died with the sandbox at a key, where that says no more
+// than that. It reports whether it did.
+func endKilledWith(ctx context.Context, key string) (ended bool, err error) {
+	n, err := open(key)
+	if err != nil {
+		return false, nil // who opens it is told
+	}
+	lo, err := n.loopback(ctx)
+	n.Close()
+	id := killedOf(&lo)
+	if err != nil || n.host || id == "" {
+		return false, nil
+	}
+	all, err := baseKeys(ctx)
+	if err != nil {
+		return false, err
+	}
+	return endKilled(ctx, id, all)
+}
+
+// endKilled ends those sandboxes at keys that a process was making, or ending, by the change id
+// when it died: together, since one by one each waits for a grace period of the kernel. All
+// else is left to who opens them. It reports whether it did.
+func endKilled(ctx context.Context, id string, keys []string) (ended bool, err error) {
+	// What is no part of the change is not waited for: a record may be forged.
+	keys, err = keysWhose(ctx, keys, func(lo *rtnl.Link) bool { return killedOf(lo) == id })
+	if err != nil || len(keys) < 2 { // what can not be read is not of it, or met by who opens it
+		return false, nil
+	}
+	d := doomed{run: newRun(ctx), of: id}
+	defer d.close()
+	order, _ := inLockOrder(keys)
+	if err := d.find(ctx, order, true); err != nil || len(d.open) < 2 {
+		return false, err
+	}
+	t, _ := plan.ParseSandboxTag(d.lo[len(d.lo)-1].Alias) // the leader's says nobody leads
+	happened, err := committed(ctx, t.Commit)
+	if err != nil || happened {
+		return false, err
+	}
+	links, err := d.links(ctx)
+	if err != nil {
+		return false, err
+	}
+	ending := endsIn(links)
+	if err := d.endFar(links, ending); err != nil {
+		return false, err
+	}
+	if err := d.end(ctx, links, ending, make([]func(), len(d.open))); err != nil {
+		return false, err
+	}
+	recoverArrived(ctx)
+	return true, nil
 }
 
 // RecoverHost puts right what a process that died, or a namespace that ended without

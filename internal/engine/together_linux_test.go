@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/engine"
 	"github.com/seed59451c2b/osl/internal/netlink"
 )
 
@@ -127,30 +129,72 @@ func (c deletions) Send(b []byte) error {
 	return c.Transport.Send(b)
 }
 
-// The ends that many links have on the host go in one message, and nothing else is waited for,
-// also where a network is taken down by its name, which says nothing of them.
+// The ends that many links have on the host go in one message, and nothing else is waited for:
+// also where a network is taken down by its name, which says nothing of them, and where a
+// process died as it took the network down, whichever sandbox is opened first.
 func TestEndsOnTheHostGoTogether(t *testing.T) {
+	ctx := t.Context()
 	net := osl.Network{Name: "far"}
 	for i := range 5 {
 		net.Sandboxes = append(net.Sandboxes, osl.Spec{Name: fmt.Sprint("far", i), Interfaces: []osl.InterfaceSpec{
 			{Name: "e0", Type: "veth", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: fmt.Sprint("hf", i)}},
 		}})
 	}
-	for what, down := range map[string]osl.Network{"by its name": {Name: "far"}, "by its file": net} {
-		if _, err := osl.Apply(t.Context(), net); err != nil {
+	keys := make([]string, 5)
+	for i := range keys {
+		key, err := osl.KeyPath(fmt.Sprint("far", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = key
+	}
+	down := func(net osl.Network) func() error {
+		return func() error { _, err := osl.Down(ctx, net); return err }
+	}
+	killed := func(f func() error) func() error {
+		return func() error {
+			if err := engine.MarkToEnd(ctx, keys...); err != nil {
+				return err
+			}
+			return f()
+		}
+	}
+	recover := func(names ...string) func() error {
+		return func() (err error) {
+			for _, name := range names {
+				err = errors.Join(err, osl.Recover(ctx, name))
+			}
+			return err
+		}
+	}
+	for _, x := range []struct {
+		what      string
+		do        func() error
+		deletions int64 // of those that died the leader goes by itself
+	}{
+		{"by its name", down(osl.Network{Name: "far"}), 1},
+		{"by its file", down(net), 1},
+		{"recovered", killed(recover("far0")), 2},
+		{"recovered, another first", killed(recover("far3", "far0")), 2},
+		{"taken down again", killed(down(net)), 2},
+		{"brought up again", killed(func() error { _, err := osl.Apply(ctx, net); return err }), 2},
+	} {
+		if _, err := osl.Apply(ctx, net); err != nil {
 			t.Fatal(err)
 		}
 		var n atomic.Int64
 		netlink.Intercept = func(t netlink.Transport) netlink.Transport { return deletions{t, &n} }
-		_, err := osl.Down(t.Context(), down)
+		err := x.do()
 		netlink.Intercept = nil
-		if err != nil || n.Load() != 1 {
-			t.Errorf("%s: %v, %d deletions of links for 1", what, err, n.Load())
+		if err != nil || n.Load() != x.deletions {
+			t.Errorf("%s: %v, %d deletions of links for %d", x.what, err, n.Load(), x.deletions)
 		}
-		for i := range 5 {
-			if _, err := os.Stat(fmt.Sprint("/sys/class/net/hf", i)); err == nil {
-				t.Errorf("%s: hf%d is there", what, i)
-			}
+		entries, err := osl.List(ctx)
+		if up := x.what == "brought up again"; err != nil || up != (len(entries) == 5) || !up && len(entries) > 0 {
+			t.Errorf("%s: %v, %d sandboxes stand", x.what, err, len(entries))
 		}
+	}
+	if err := down(net)(); err != nil {
+		t.Error(err)
 	}
 }
