@@ -5,6 +5,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -45,6 +46,9 @@ func differs(format string, args ...any) error {
 	return types.NewError(types.ErrInternal, "CHECK: "+invalid(format, args...).Error(), "")
 }
 
+// kindOf is the type of the link that each kind of attachment makes.
+var kindOf = map[string]string{"bridge": "veth", "ptp": "veth", "macvlan": "macvlan", "ipvlan": "ipvlan", "vlan": "vlan", "dummy": "dummy", "tap": "tap"}
+
 func (a *attachment) compare(m *mode, prev *current.Result) error {
 	st, err := a.ns.Inspect(a.ctx)
 	if err != nil {
@@ -79,8 +83,12 @@ func (a *attachment) compare(m *mode, prev *current.Result) error {
 		switch {
 		case x.Note != a.c.owner(a.args):
 			return differs("the interface %s is not the one that was made for this attachment", want.Name)
-		case a.c.kind == "bridge" && x.Type != "veth":
+		case kindOf[a.c.kind] != "" && x.Type != kindOf[a.c.kind]:
 			return differs("the interface %s is a %s", want.Name, x.Type)
+		case a.c.linkMode() != "" && x.Details["mode"] != a.c.linkMode():
+			return differs("the interface %s has the mode %s", want.Name, x.Details["mode"])
+		case a.c.kind == "vlan" && x.Details["vlan"] != strconv.Itoa(a.c.VLANID):
+			return differs("the interface %s is in the VLAN %s", want.Name, x.Details["vlan"])
 		case x.Up == a.c.Disabled:
 			return differs("the interface %s is down", want.Name)
 		}

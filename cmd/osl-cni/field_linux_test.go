@@ -190,6 +190,51 @@ func TestOneAddressEach(t *testing.T) {
 	c.must("ptp", "DEL", "id1", ns, conf)
 }
 
+// A macvlan and an ipvlan have the mode of the file, or the reference plugin's where that
+// says none, and CHECK sees that one has another.
+func TestFeatureLinkMode(t *testing.T) {
+	for kind, modes := range map[string][]string{"macvlan": {"bridge", "private", "vepa"}, "ipvlan": {"l2", "l3", "l3s"}} {
+		t.Run(kind, func(t *testing.T) {
+			c := newCNI(t)
+			ip := testnet.NeedProgram(t, "ip", "iproute2")
+			ns := c.sandbox("c1")
+			host := mustHost(t)
+			if err := host.AddLink(t.Context(), osl.InterfaceSpec{Name: "up9", Type: "veth", Peer: osl.Endpoint{Sandbox: c.sandbox("far"), Interface: "m"}}); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = host.RemoveLink(t.Context(), "up9") }()
+			for i, mode := range append(modes, "") {
+				conf := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "n", "type": %q, "master": "up9", "mode": %q}`, kind, mode)
+				out, err := c.call(kind, "ADD", "id1", ns, conf)
+				if lacksLink(err) {
+					t.Skip(err)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				is := func(mode string) bool {
+					out, err := exec.Command(ip, "-n", filepath.Base(ns), "-d", "link", "show", "eth0").CombinedOutput()
+					if err != nil {
+						t.Fatalf("%v: %s", err, out)
+					}
+					return strings.Contains(string(out), "mode "+mode+" ")
+				}
+				if want := append(modes, modes[0])[i]; !is(want) {
+					t.Errorf("mode %q makes it another than %s", mode, want)
+				}
+				c.must(kind, "CHECK", "id1", ns, withResult(conf, out))
+				other := modes[(i+1)%len(modes)]
+				if out, err := exec.Command(ip, "-n", filepath.Base(ns), "link", "set", "eth0", "type", kind, "mode", other).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				if _, err := c.call(kind, "CHECK", "id1", ns, withResult(conf, out)); err == nil {
+					t.Errorf("mode %q, which is %s now: CHECK succeeds", mode, other)
+				}
+				c.must(kind, "DEL", "id1", ns, conf)
+			}
+		})
+	}
+}
+
 func mustHost(t *testing.T) *osl.Namespace {
 	t.Helper()
 	host, err := openHost()

@@ -27,6 +27,16 @@ type tapConf struct {
 	SELinux    string `json:"selinuxContext"`
 }
 
+// linkMode is the mode of a macvlan or an ipvlan: where none is said, that of the reference
+// plugin, which for an ipvlan is not the kernel's.
+func (c *conf) linkMode() string {
+	usual := map[string]string{"macvlan": "bridge", "ipvlan": "l2"}[c.kind]
+	if usual == "" {
+		return "" // "mode" is none of its keys
+	}
+	return first(c.Mode, usual)
+}
+
 func validMacvlan(c *conf) error {
 	if c.BcQueueLen != 0 {
 		return lacking("bcqueuelen")
@@ -64,7 +74,7 @@ func planOf(kind string) func(a *attachment, lease *current.Result) (osl.Network
 		case "tap":
 			f.Owner, f.OwnerGroup, f.MultiQueue, f.Master = a.c.Owner, a.c.Group, a.c.MultiQueue, a.c.BrName
 		case "macvlan", "ipvlan":
-			f.Mode = a.c.Mode
+			f.Mode = a.c.linkMode()
 		case "vlan":
 			f.VLAN = a.c.VLANID
 		}
