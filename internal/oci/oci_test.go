@@ -3,8 +3,10 @@ package oci
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seed59451c2b/osl"
@@ -98,9 +100,51 @@ func TestWithDevices(t *testing.T) {
 	if err != nil || !slices.Equal(again, now) {
 		t.Errorf("again: %v, %s", err, again)
 	}
-	for _, bad := range []string{``, `[]`, `{}`, `{"ociVersion": 7}`, `{"ociVersion": "1.3.0", "linux": []}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": 7}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"name": "x"}}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"x": {"name": 7}}}}`, `{"ociVersion": "1.3.0"`, `{"ociVersion": "1.3.0"} x`} {
+	for _, bad := range []string{``, `[]`, `{}`, `{"ociVersion": 7}`, `{"ociVersion": "1.3.0", "linux": []}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": 7}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"name": "x"}}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"x": {"name": 7}}}}`, `{"ociVersion": "1.3.0"`, `{"ociVersion": "1.3.0"} x`,
+		`{"ociVersion": "1.3.0", "linux": {"netDevices": {"old": {"name": "eth0"}}}}`, `{"ociVersion": "1.3.0", "linux": {"netDevices": {"eth0": {}}}}`} {
 		if got, err := withDevices([]byte(bad), list); err == nil {
 			t.Errorf("%s became %s", bad, got)
+		}
+	}
+}
+
+// The file keeps its owner and its mode, and stays where a link in the bundle leads to.
+func TestWriteDevices(t *testing.T) {
+	dir, bundle := t.TempDir(), t.TempDir()
+	path := Config(dir)
+	if err := os.WriteFile(path, []byte(`{"ociVersion": "1.0.2"}`), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	uid := os.Geteuid()
+	if uid == 0 {
+		uid = 65534
+		if err := os.Chown(path, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(path, Config(bundle)); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := WriteDevices(bundle, []Device{{"c0", "eth0"}}, true); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), `"c0"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != uid || info.Mode().Perm() != 0o640 {
+		t.Errorf("it is of %d now, with the mode %v", st.Uid, info.Mode())
+	}
+	if info, err := os.Lstat(Config(bundle)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is none any more: %v", err)
+	}
+	for _, d := range []string{dir, bundle} {
+		if list, _ := os.ReadDir(d); len(list) != 1 {
+			t.Errorf("left in %s: %v", d, list)
 		}
 	}
 }

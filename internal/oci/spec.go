@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/near"
@@ -79,7 +80,10 @@ func Config(bundle string) string { return filepath.Join(bundle, "config.json") 
 // those that are there, and reports whether that changed it. The rest stays as it is,
 // in its order. Without really nothing is written.
 func WriteDevices(bundle string, list []Device, really bool) (changed bool, err error) {
-	path := Config(bundle)
+	path, err := filepath.EvalSymlinks(Config(bundle)) // a link stays one
+	if err != nil {
+		return false, err
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return false, err
@@ -95,11 +99,14 @@ func WriteDevices(bundle string, list []Device, really bool) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	f, err := os.CreateTemp(bundle, ".config.json-")
+	f, err := os.CreateTemp(filepath.Dir(path), ".config.json-")
 	if err != nil {
 		return false, err
 	}
 	_, err = f.Write(now)
+	if was, is := info.Sys().(*syscall.Stat_t); is {
+		_ = f.Chown(int(was.Uid), int(was.Gid)) // whose runtime reads it; who is not root may not
+	}
 	err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -145,6 +152,18 @@ func withDevices(text []byte, list []Device) ([]byte, error) {
 			return nil, err
 		}
 		devices.set(d.Host, value)
+		names[d.Host] = d.Name
+	}
+	taken := map[string]string{}
+	for _, m := range devices {
+		name := names[m.name]
+		if name == "" {
+			name = m.name
+		}
+		if other := taken[name]; other != "" {
+			return nil, fmt.Errorf("%w: linux.netDevices: %q and %q are both to be called %q in the container", osl.ErrInvalid, other, m.name, name)
+		}
+		taken[name] = m.name
 	}
 	if same && !before13(version) {
 		return text, nil
