@@ -93,7 +93,7 @@ func (w *faultWorld) stillFor(quiet time.Duration) picture {
 }
 
 // owing reports whether the kernel has yet to give a link that is up its
-// link-local address.
+// link-local address, or the route to the peer of one.
 func (w *faultWorld) owing() bool {
 	w.t.Helper()
 	conns := map[string]*netlink.Conn{}
@@ -117,6 +117,14 @@ func (w *faultWorld) owing() bool {
 			owing = owing || runs && !l.Inet.DisableIPv6 && !slices.ContainsFunc(addrs, func(a rtnl.Addr) bool {
 				return a.Index == l.Index && a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast()
 			})
+			for _, a := range addrs {
+				if a.Index != l.Index || !a.Peer.Is6() || !l.Up() || a.Flags&unix.IFA_F_NOPREFIXROUTE != 0 {
+					continue
+				}
+				routes, err := conn.Routes(context.Background(), unix.RTPROT_KERNEL, l.Index)
+				w.must(err)
+				owing = owing || !slices.ContainsFunc(routes, func(r rtnl.Route) bool { return r.Dst.Addr() == a.Peer })
+			}
 		}
 		conn.Close()
 	}
