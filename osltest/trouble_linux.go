@@ -124,7 +124,10 @@ func (n *Network) end(net *osl.Network, e osl.Endpoint) *osl.InterfaceSpec {
 // The first time, the link is taken apart: its ends become others of the same names and
 // hardware addresses, with all that the network or calls of osl gave them. What other
 // programs did to these interfaces goes, and a socket that is bound to one of them hears
-// nothing any more. So it is with Partition, and with Impair where netem does not do it.
+// nothing any more. What the ends had learned of their neighbors goes too: they ask anew,
+// and a question that is lost meanwhile is repeated after a second, so that what goes
+// through after Heal may take that long. So it is with Partition, and with Impair where
+// netem does not do it.
 func (n *Network) Cut(a, b string) {
 	n.t.Helper()
 	n.mu.Lock()
