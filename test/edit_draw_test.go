@@ -69,7 +69,7 @@ func probe(t *testing.T) (d drawer) {
 	d.kinds = append(d.kinds, probeKinds(t)...)
 	slices.Sort(d.kinds)
 	all := []string{"bond", "bridge", "dummy", "geneve", "gre", "gretap", "ifb", "ip6gre", "ip6gretap", "ipip", "ipvlan", "ipvtap", "macvlan", "macvtap", "netkit", "sit",
-		"tap", "tun", "vcan", "vlan", "vlans", "vrf", "vxlan", "wireguard", "IPv4 sizes", "netem"}
+		"tap", "tun", "vcan", "vlan", "vlans", "vrf", "vxlan", "wireguard", "IPv4 sizes", "netem", "mdb"}
 	t.Logf("not drawn, since there are none here: %v", slices.DeleteFunc(all, func(kind string) bool { return slices.Contains(d.kinds, kind) }))
 	tbf := &netlink.Tbf{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: on.ParentIndex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, Rate: 1000, Limit: 9000, Buffer: 90000}
 	d.rates = netlink.QdiscAdd(tbf) == nil
@@ -209,6 +209,9 @@ func (r *drawer) macs(on []osl.InterfaceSpec, box string) {
 		f.MACPolicy = draw(r, "mac_policy", "", "none", "persistent")
 		if hasMAC(*f, on) && r.sometimes("mac", 3) {
 			f.MAC, last = osl.MAC{2, 0x12, 0, 0, box[len(box)-1], last[0]}, last[1:]
+			if f.Type == "bridge" { // a command makes one that follows its ports, and had theirs by that
+				f.MAC[2] = 1
+			}
 		}
 	}
 }

@@ -27,11 +27,15 @@ func probeKinds(t *testing.T) (kinds []string) {
 		"ipvlan": {Type: "ipvlan", Parent: "probe1"}, "ipvtap": {Type: "ipvtap", Parent: "probe1"}, "geneve": {Type: "geneve", VNI: 7, Remote: four},
 		"gre": {Type: "gre", Remote: four}, "gretap": {Type: "gretap", Remote: four}, "ip6gre": {Type: "ip6gre", Remote: six}, "ip6gretap": {Type: "ip6gretap", Remote: six},
 		"ipip": {Type: "ipip", Remote: four}, "sit": {Type: "sit", Remote: four}, "IPv4 sizes": {Type: "bridge", GROIPv4MaxSize: 20000},
+		"mdb":    {Type: "vxlan", VNI: 7, Master: "probe1"},
 		"netem":  {Type: "bridge", Impair: &osl.ImpairSpec{Delay: 1e6}},
 		"netkit": {Type: "netkit", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "probe3"}},
 		"vlans":  {Type: "bridge", Bridge: &osl.BridgeSpec{VLANFiltering: ptr(true)}}} {
 		f.Name = "probe0"
 		n := osl.Network{Name: "probe", Sandboxes: []osl.Spec{{Name: "probe", Interfaces: []osl.InterfaceSpec{{Name: "probe1", Type: "bridge"}, f}}}}
+		if kind == "mdb" {
+			n.Sandboxes[0].Neighbors = []osl.NeighborSpec{{Dev: "probe0", IP: netip.MustParseAddr("239.1.1.1"), MDB: true}}
+		}
 		if _, err := osl.Apply(t.Context(), n); err == nil {
 			kinds = append(kinds, kind)
 		} else if !errors.Is(err, osl.ErrUnsupported) {
@@ -199,6 +203,22 @@ func (r *drawer) entries(f, bridge osl.InterfaceSpec, mac osl.MAC) (list []osl.N
 	}
 	for _, v := range in {
 		list = append(list, osl.NeighborSpec{Dev: f.Name, FDB: true, MAC: mac, VLAN: v.Last})
+	}
+	if slices.Contains(r.kinds, "mdb") && f.Type != "bridge" && !bridge.Down && (bridge.Bridge == nil || value(bridge.Bridge.MulticastSnooping) != false) {
+		for _, e := range slices.Clone(list) {
+			group := osl.NeighborSpec{Dev: f.Name, MDB: true, VLAN: e.VLAN}
+			switch draw(r, "group", "none", "IPv4", "IPv6", "neither") {
+			case "IPv4":
+				group.IP = netip.MustParseAddr("239.1.1.1")
+			case "IPv6":
+				group.IP = netip.MustParseAddr("ff05::77")
+			case "neither":
+				group.MAC = osl.MAC{1, 0, 0, 0, 0, 7}
+			default:
+				continue
+			}
+			list = append(list, group)
+		}
 	}
 	return list
 }

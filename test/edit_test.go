@@ -107,7 +107,7 @@ func (r *drawer) network() osl.Network {
 				f.Type = "bridge"
 			}
 			f.Down = f.Down || r.sometimes("down", 6)
-			if f.Type == "bridge" || f.Type == "vlan" || f.Type == "bond" || f.Type == "veth" {
+			if f.Type == "bridge" || f.Type == "dummy" || f.Type == "vlan" || f.Type == "bond" || f.Type == "veth" {
 				parents = append(parents, dev)
 			}
 			for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 4), 0, 3, rapid.ID).Draw(r.T, "addresses") {

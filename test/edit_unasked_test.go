@@ -5,6 +5,7 @@ package osltest
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/seed59451c2b/osl"
 )
@@ -19,10 +20,15 @@ func unasked(f osl.InterfaceSpec, all []osl.InterfaceSpec) map[string]any {
 	case "ifb":
 		queue = 32
 	}
+	arpBy := kind
+	for o := f; o.Type == "vlan"; { // which has its parent's
+		o = interfaceIn(all, o.Parent)
+		arpBy = cmp.Or(o.Type, "veth")
+	}
 	usual := map[string]any{"group": 0, "promisc": false, "allmulti": false, "txqueuelen": queue,
-		"arp": !slices.Contains([]string{"dummy", "ifb", "tun", "wireguard", "vrf", "netkit", "vcan", "ipvlan", "ipvtap", "gre", "ip6gre", "ipip", "sit"}, kind)}
-	if f.Mode == "l2" {
-		delete(usual, "arp") // on in this mode, which is not the usual one
+		"arp": !slices.Contains([]string{"dummy", "ifb", "tun", "wireguard", "vrf", "netkit", "vcan", "ipvlan", "ipvtap", "gre", "ip6gre", "ipip", "sit"}, arpBy)}
+	if f.Mode == "l2" || f.Down && strings.HasPrefix(kind, "ipv") {
+		delete(usual, "arp") // on in this mode, which is not the usual one, and until it is up
 	}
 	if f.Parent == "" {
 		usual["gro_max_size"] = 65536

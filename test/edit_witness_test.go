@@ -140,6 +140,10 @@ func described(n osl.Network) said {
 			}
 		}
 		for _, x := range b.Neighbors {
+			if x.MDB {
+				s.line(b.Name, "group", x.Dev, cmp.Or(strings.TrimPrefix(x.IP.String(), "invalid IP"), x.MAC.String()), x.VLAN)
+				continue
+			}
 			s.line(b.Name, x.Dev, "neighbor", x.IP, x.MAC, x.FDB, x.VLAN)
 		}
 	}
@@ -255,6 +259,9 @@ func standing(t *testing.T, n osl.Network) said {
 		}
 		if spec.Name != "" {
 			s.sysctls(box, func(path, _ string) string { return sysctl(t, "/run/netns/"+box, path) })
+		}
+		for _, group := range groupsSaid(t, "/run/netns/"+box) {
+			s.line(box, "group", group)
 		}
 		witness(t, "/run/netns/"+box, func(h *netlink.Handle) {
 			names := map[int]string{0: ""}

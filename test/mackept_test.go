@@ -46,6 +46,8 @@ func TestMACOfALinkMadeAnew(t *testing.T) {
 		{"of another type", n(osl.InterfaceSpec{Type: "bridge"}), osl.Endpoint{}},
 		{"of a third", n(osl.InterfaceSpec{Type: "vxlan", VNI: 7}), osl.Endpoint{}},
 		{"with another VNI", n(osl.InterfaceSpec{Type: "vxlan", VNI: 8}), osl.Endpoint{}},
+		{"with a parent", n(osl.InterfaceSpec{Type: "vxlan", VNI: 8, Parent: "o"}), osl.Endpoint{}},
+		{"without it", n(osl.InterfaceSpec{Type: "vxlan", VNI: 8}), osl.Endpoint{}},
 	} {
 		if x.far.Sandbox != osl.HostName { // the host lists an end that no link makes
 			x.n.Sandboxes = x.n.Sandboxes[1:]

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed59451c2b/osl"
+	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // A vlan goes down and up with the link that it is on, and loses by that what a link
@@ -69,6 +70,36 @@ func TestFeatureVLANFollowsItsParent(t *testing.T) {
 		must(t, err)
 		if c, err := osl.Diff(t.Context(), n); err != nil || len(c) > 0 {
 			t.Errorf("step %d: diff after that: %v %v", i, c, err)
+		}
+	}
+}
+
+// The ARP of a vlan of which nothing is said is as its parent is made, whenever the vlan is made,
+// and whatever was said of either before.
+func TestFeatureVLANsARP(t *testing.T) {
+	begin(t)
+	lab(t, nil)
+	d := osl.InterfaceSpec{Name: "d", Type: "dummy"}
+	b := osl.InterfaceSpec{Name: "b", Type: "bridge", ARP: ptr(false)}
+	v := func(name, parent string, arp *bool) osl.InterfaceSpec {
+		return osl.InterfaceSpec{Name: name, Type: "vlan", VLAN: 7, Parent: parent, ARP: arp}
+	}
+	n := func(list ...osl.InterfaceSpec) osl.Network {
+		return osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "sa", Interfaces: append(list, d, b)}}}
+	}
+	_, err := osl.Apply(t.Context(), n(v("vd", "d", nil)))
+	testnet.Feature(t, "ARP of a vlan", err)
+	for i, x := range []osl.Network{n(v("vd", "d", nil)), n(v("vd", "d", ptr(false)), v("vb", "b", nil)), n(v("vd", "d", nil), v("vb", "b", nil)),
+		n(v("vd", "d", ptr(true)), v("vb", "b", ptr(false))), n(v("vd", "d", nil), v("vb", "b", nil), v("vv", "vb", nil)), n(), n(v("vb", "b", nil), v("vd", "d", nil))} {
+		settled(t, x)
+		for _, f := range x.Sandboxes[0].Interfaces {
+			on := f.Name == "vb" || f.Name == "vv"
+			if f.ARP != nil {
+				on = *f.ARP
+			}
+			if has := needLink(t, osl.GenerateKey("sa"), f.Name).Attrs().RawFlags&unix.IFF_NOARP == 0; has != on {
+				t.Errorf("%d: the ARP of %s is %v", i, f.Name, has)
+			}
 		}
 	}
 }

@@ -29,6 +29,12 @@ func kindsLab(form int, other bool) osl.Network {
 		{Name: "ipv", Type: "ipvlan", Parent: "up", Mode: word("l2", "l3"), Flags: word("bridge", "private"), Addresses: v4("10.31.0.1/24")},
 		{Name: "gre", Type: "gre", Local: a("192.0.2.1"), Remote: a(word("192.0.2.2", "192.0.2.3")), Key: pick(0, 7), MTU: pick(1300, 0), Addresses: v4("10.32.0.1/24")},
 		{Name: "six", Type: "ip6gre", Local: a("2001:db8::1"), Remote: a("2001:db8::2"), TTL: pick(9, 10), MTU: 1300},
+		{Name: "ipt", Type: "ipvtap", Parent: "up", Mode: word("l2", "l3"), Flags: word("bridge", "private")},
+		{Name: "dum", Type: "dummy", MAC: osl.MAC(hw(63)), MTU: pick(0, 1400), ARP: &[]bool{true, false}[form]},
+		{Name: "can", Type: "vcan", TxQueueLen: &[]int{10, 20}[form]},
+		{Name: "tap", Type: "gretap", MAC: osl.MAC(hw(68)), Remote: a("192.0.2.4"), Key: pick(7, 0)},
+		{Name: "ips", Type: "ipip", Remote: a("192.0.2.5"), TTL: pick(9, 10), MTU: 1300},
+		{Name: "sit", Type: "sit", Remote: a(word("192.0.2.6", "192.0.2.7")), MTU: 1300},
 		{Name: "gnv", Type: "geneve", VNI: 5, MAC: osl.MAC(hw(62)), Remote: a("192.0.2.9"), TOS: pick(16, 32)},
 	}}}}
 }
@@ -49,6 +55,15 @@ func portsLab(ports bool) osl.Network {
 	}, Neighbors: []osl.NeighborSpec{{Dev: "e1", IP: netip.MustParseAddr("10.34.0.7"), MAC: osl.MAC(hw(67))}}}}}
 }
 
+// netkitLab is a pair of netkits, and one with its other end on the host.
+func netkitLab(policy string, mtu int) osl.Network {
+	return osl.Network{Sandboxes: []osl.Spec{
+		{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "e0", Type: "netkit", Mode: "l2", MAC: osl.MAC(hw(102)), Policy: policy, MTU: mtu, Addresses: v4("10.35.0.1/24")},
+			{Name: "e1", Type: "netkit", Peer: osl.Endpoint{Sandbox: osl.HostName, Interface: "e1far"}, MTU: mtu, Addresses: prefixes(1)}}},
+		{Name: "b", Interfaces: []osl.InterfaceSpec{{Name: "e0", MAC: osl.MAC(hw(103))}}},
+	}, Links: []osl.Link{{{Sandbox: "a", Interface: "e0"}, {Sandbox: "b", Interface: "e0"}}}}
+}
+
 // linkOps are changes of links that not every kernel has.
 func linkOps() []faultOp {
 	ctx := context.Background()
@@ -64,7 +79,15 @@ func linkOps() []faultOp {
 		op.name = "link types: " + op.name
 		list = append(list, op)
 	}
+	lossy, slow := &osl.ImpairSpec{Delay: 1e7, Loss: 1, Rate: 1e6}, &osl.ImpairSpec{Delay: 2e7, Jitter: 1e6, Duplicate: 1, Limit: 77}
+	rate := &osl.ImpairSpec{Rate: 1e6}
 	return append(list, []faultOp{
+		{name: "netem: in new sandboxes", do: apply(impairLab(lossy, slow))},
+		{name: "netem: changed, and gone", before: standing(impairLab(lossy, slow)), do: apply(impairLab(slow, nil))},
+		{name: "netem: in the place of a rate", before: standing(impairLab(rate, lossy)), do: apply(impairLab(lossy, rate))},
+		{name: "netkit: in new sandboxes", do: apply(netkitLab("forward", 0))},
+		{name: "netkit: changed in place", before: standing(netkitLab("forward", 1400)), do: apply(netkitLab("forward", 1300))},
+		{name: "netkit: replaced", before: standing(netkitLab("forward", 1400)), do: apply(netkitLab("blackhole", 0))},
 		{name: "link types: a fresh network", do: apply(kindsLab(0, false))},
 		{name: "link types: changed in place", before: standing(kindsLab(0, false)), do: apply(kindsLab(1, false))},
 		{name: "link types: replaced", before: standing(kindsLab(0, true)), do: apply(kindsLab(1, true))},
@@ -86,14 +109,23 @@ func linkKillOps() []faultOp {
 // feature says that an operation is of a feature, and skips where that is lacking.
 func feature(t *testing.T, name string, op faultOp) {
 	t.Helper()
-	_, err := osl.Apply(t.Context(), kindsLab(0, false))
-	if err == nil {
-		_, err = osl.Apply(t.Context(), portsLab(true))
+	what, _, _ := strings.Cut(op.name, ":")
+	needs := []osl.Network{kindsLab(0, false), portsLab(true)}
+	switch what {
+	case "netem":
+		needs = []osl.Network{impairLab(&osl.ImpairSpec{Delay: 1e7}, nil)}
+	case "netkit":
+		needs = []osl.Network{netkitLab("forward", 0)}
 	}
-	if _, down := osl.Down(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "a"}}}); err == nil {
+	var err error
+	for _, n := range needs {
+		if err == nil {
+			_, err = osl.Apply(t.Context(), n)
+		}
+	}
+	if _, down := osl.Down(t.Context(), osl.Network{Sandboxes: []osl.Spec{{Name: "a"}, {Name: "b"}}}); err == nil {
 		err = down
 	}
-	what, _, _ := strings.Cut(op.name, ":")
 	testnet.Feature(t, name+" of "+what, err)
 }
 

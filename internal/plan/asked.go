@@ -205,7 +205,7 @@ func (b *builder) drop(w *Sandbox, f *Iface, l *rtnl.Link, tag *Tag, dropped Ask
 		if at == rtnl.LinkAddrGenMode && (cmp.Or(f.MTU, l.MTU) < MinIPv6 || slices.ContainsFunc(f.Sysctls, bySetting)) {
 			return 0, false // it goes with the link's IPv6, or is said by its other name
 		}
-		return usualOption(l, at)
+		return b.known[w.Key].usualOption(l, at)
 	})
 	if !was && l.Bridge != nil {
 		of(askedBridge, rtnl.BridgeOptions, &f.Bridge, l.Bridge, func(at int) (uint32, bool) { return UsualBridge.of(at) })
@@ -245,7 +245,7 @@ func (u Usual) of(at int) (value uint32, known bool) {
 }
 
 // usualOption is what a link has of a setting. The sizes of a bridge are by its ports.
-func usualOption(l *rtnl.Link, at int) (uint32, bool) {
+func (k *known) usualOption(l *rtnl.Link, at int) (uint32, bool) {
 	kind := KindOf(l.Kind)
 	switch at {
 	case rtnl.LinkGSOMaxSize, rtnl.LinkGSOMaxSegs, rtnl.LinkGSOIPv4MaxSize:
@@ -260,6 +260,7 @@ func usualOption(l *rtnl.Link, at int) (uint32, bool) {
 		if l.Data.Mode == "l2" { // of an ipvlan or a netkit, which have none in the others
 			return 0, false
 		}
+		return UsualARP(l, k.ByIndex)
 	}
 	return kind.UsualLink().of(at)
 }

@@ -371,7 +371,7 @@ func (b *builder) iface(w *Sandbox, f *Iface, k *known) error {
 	if x.link == nil {
 		at := end{w.Key, f.Name}
 		made := func() error {
-			b.newLink(w.Key, b.withMAC(w, b.sizedAsNew(w, f)), b.index[at], parent, master)
+			b.newLink(w.Key, b.withMAC(w, b.arpAsNew(w, b.sizedAsNew(w, f))), b.index[at], parent, master)
 			b.otherEnd(f)
 			return b.bridging(w, f, nil, master, true)
 		}

@@ -19,13 +19,18 @@ func (b *builder) withMAC(w *Sandbox, f *Iface) *Iface {
 	if l == nil {
 		l = k.Link(f.Name)
 	}
+	for i := range w.Yields { // which go before it
+		if h := &w.Yields[i].Link; l == nil && h.Name == f.Name {
+			l = h
+		}
+	}
 	if f.MAC != nil || f.From != nil || f.Comes != nil || !w.Prune || l == nil || !hasOwnMAC(f.Kind, &f.Data) || !hasOwnMAC(l.Kind, &l.Data) {
 		return f
 	}
 	if m := k.ByIndex(l.Master); m != nil && m.Kind == "bond" { // which it has its own from
 		return f
 	}
-	tag := k.tags[l.Index]
+	tag, _ := ParseTag(l.Alias)
 	_, stays := b.called[place{w.Key, l.Index}]
 	if stays || tag.Origin != Made && (tag.Origin != Far || tag.Network != f.Owner) || len(l.MAC) != 6 || b.claimed(end{w.Key, f.Name}, l.MAC) {
 		return f

@@ -234,3 +234,34 @@ func (b *builder) raised(key string, k *known, l *rtnl.Link) {
 		}
 	}
 }
+
+// UsualARP is whether a link is made with ARP: a vlan as its parent is.
+func UsualARP(l *rtnl.Link, byIndex func(int) *rtnl.Link) (on uint32, known bool) {
+	for l.Kind == "vlan" {
+		parent := byIndex(l.Parent)
+		if parent == nil || l.ParentNS {
+			return 0, false
+		}
+		l = parent
+	}
+	return KindOf(l.Kind).UsualLink().of(rtnl.LinkARP)
+}
+
+// arpAsNew returns an interface that is made, and what it is to be: a vlan on a link that stands
+// would have that one's ARP off, or on, as somebody set it.
+func (b *builder) arpAsNew(w *Sandbox, f *Iface) *Iface {
+	if _, said := f.Options.Get(rtnl.LinkARP); said || f.Kind != "vlan" || f.HostParent != nil {
+		return f
+	}
+	parent := b.parent(w, f)
+	if parent == nil {
+		return f
+	}
+	usual, known := b.known[w.Key].usualOption(parent, rtnl.LinkARP)
+	if !known || parent.Options.Is(rtnl.LinkARP, usual) {
+		return f
+	}
+	same := *f
+	same.Options.Set(rtnl.LinkARP, usual)
+	return &same
+}

@@ -133,7 +133,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 		if k := want.KindOf(l); k.NumTxQueues != 0 || k.NumRxQueues != 0 {
 			f.Type, f.Kind.NumTxQueues, f.Kind.NumRxQueues = l.Kind, k.NumTxQueues, k.NumRxQueues
 		}
-		made(&f, l, master, &tag, false)
+		made(&f, l, master, &tag, false, links)
 	case plan.Host, plan.Kept:
 		if tag.Origin == plan.Host {
 			f.Source = x.Source
@@ -145,7 +145,7 @@ func (s *Standing) iface(sandbox string, x *Iface, links map[int]*rtnl.Link) (f 
 			f.WireGuard = want.WireGuardOf(w, strings.ReplaceAll(strings.Trim(sandbox, "/"), "/", "_")+"."+x.Name)
 		}
 		far := s.connected(&f, sandbox, l, links[l.Parent])
-		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU()) // an end that says none gets the other one's
+		made(&f, l, master, &tag, far != nil && far.MTU != plan.KindOf(far.Kind).UsualMTU(), links) // an end that says none gets the other one's
 		if master != nil && master.Kind == "bond" && l.MTU == master.MTU && far != nil && far.MTU != l.MTU && f.Peer.Sandbox == want.HostName {
 			f.MTU = 0 // it has that of the bond, and the end on the host another, which nothing says
 		}

@@ -32,7 +32,7 @@ func asked(o *rtnl.Options) want.LinkOptions {
 }
 
 // made says what an interface is that osl made, where that is not what the kernel makes.
-func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
+func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool, links map[int]*rtnl.Link) {
 	kind, ofBond := plan.KindOf(l.Kind), master != nil && master.Kind == "bond"
 	if (kind.NoMAC == nil || kind.NoMAC(&l.Data) == "") && !ofBond && !isZero(l.MAC) {
 		f.MAC = l.MAC
@@ -46,7 +46,14 @@ func made(f *want.Iface, l, master *rtnl.Link, tag *plan.Tag, mtu bool) {
 	if l.TxQLen != kind.UsualQueue() {
 		f.TxQueueLen = &l.TxQLen
 	}
-	o := beside(l.Options, kind.UsualLink())
+	usual := kind.UsualLink()
+	if on, known := plan.UsualARP(l, func(index int) *rtnl.Link { return links[index] }); known {
+		usual[rtnl.LinkARP] = on
+	}
+	o := beside(l.Options, usual)
+	if plan.IsIPvlan(l.Kind) { // by its mode, as soon as it was up
+		o.Drop(rtnl.LinkARP)
+	}
 	unimplied(&o, &l.Options)
 	if kind.NoAddrGen {
 		o.Drop(rtnl.LinkAddrGenMode)
