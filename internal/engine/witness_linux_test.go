@@ -201,7 +201,7 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 	}
 	for _, p := range dump(unix.RTM_GETQDISC, make([]byte, 20)...) {
 		if a := attributes(t, p[20:]); u32(p[8:]) != 0 { // others are the kernel's own
-			say("qdisc %s %x of %x on %s %x", text(a[1]), u32(p[8:]), u32(p[12:]), names[u32(p[4:])], a[2])
+			say("qdisc %s %x of %x on %s %x", text(a[1]), u32(p[8:]), u32(p[12:]), names[u32(p[4:])], unseeded(a[2]))
 		}
 	}
 	for _, family := range []byte{unix.AF_UNSPEC, unix.AF_BRIDGE} {
@@ -317,3 +317,12 @@ func u32(b []byte) uint32 {
 func text(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
 func ip(b []byte) netip.Addr { a, _ := netip.AddrFromSlice(b); return a }
+
+// unseeded is what a qdisc has but for the start of a netem's random numbers, which is another
+// for each: TCA_NETEM_PRNG_SEED, the last one, since Linux 6.7.
+func unseeded(options []byte) []byte {
+	if seed := len(options) - 12; seed > 0 && bytes.Equal(options[seed:seed+4], []byte{12, 0, 14, 0}) {
+		return options[:seed]
+	}
+	return options
+}
