@@ -63,7 +63,7 @@ type conf struct {
 
 	kind    string           // what to make
 	mac     net.HardwareAddr // nil for any
-	argsErr error            // what is wrong with CNI_ARGS
+	argsErr error            // what is wrong with CNI_ARGS, or the hardware address
 	raw     []byte
 	held    *os.File // nil for none
 }
@@ -125,7 +125,7 @@ func load(args *skel.CmdArgs) (*conf, error) {
 	if mac != "" {
 		var err error
 		if c.mac, err = net.ParseMAC(mac); err != nil || len(c.mac) != 6 {
-			return nil, invalid("%q is no hardware address", mac)
+			c.argsErr = invalid("%q is no hardware address", mac)
 		}
 	}
 	return c, nil

@@ -52,7 +52,7 @@ func TestDelUnknownArgs(t *testing.T) {
 	ns := c.sandbox("c1")
 	conf := `{"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "cni9", "ipam": {"type": "host-local", "subnet": "10.84.0.0/24", "dataDir": "LEASES"}}`
 	c.must("bridge", "ADD", "id1", ns, conf)
-	for _, args := range []string{"K8S_POD_NAME=p", "nothing", "IP=none"} {
+	for _, args := range []string{"K8S_POD_NAME=p", "nothing", "IP=none", "MAC=none;IgnoreUnknown=1"} {
 		t.Setenv("CNI_ARGS", args)
 		if _, err := c.call("bridge", "ADD", "id2", ns, conf); err == nil {
 			t.Errorf("ADD with %s succeeds", args)
