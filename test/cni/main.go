@@ -217,8 +217,13 @@ func build(only, with []string) (work string, err error) {
 			}
 		}
 	}
-	// In the place of the go command, for these.
-	script := "#!/bin/sh\n" + `while [ "$1" != -o ]; do shift; done` + "\n" + `cp "$OSL_BUILT/${3##*/}" "$2"` + "\n"
+	// In the place of the go command, for these. The suite of loopback starts what is built
+	// without a PATH, by which a plugin of osl's side finds osl-cni.
+	script := `#!/bin/sh
+while [ "$1" != -o ]; do shift; done
+printf '#!/bin/sh\nPATH="%s" exec "%s"\n' "$PATH" "$OSL_BUILT/${3##*/}" > "$2"
+chmod +x "$2"
+`
 	return work, os.WriteFile(filepath.Join(work, "bin", "go"), []byte(script), 0o755)
 }
 
