@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +120,56 @@ route add 10.1.0.0/16 via 192.0.2.9 src 198.51.100.1
 	w.must(err)
 	if got := now(); got != before {
 		t.Errorf("home is\n%s\nand there was\n%s", got, before)
+	}
+}
+
+// A link that left its sandbox by another hand than osl's, under the name that it had there,
+// is known by its tag as what it was: it goes in again by its first name.
+func TestHomeUnderAnotherName(t *testing.T) {
+	w := world(t, richVeth)
+	index := regexp.MustCompile(`index \d+`) // what the kernel chose
+	now := func() string { return index.ReplaceAllString(strings.Join(onHostNow(t, "va"), "\n"), "") }
+	before := now()
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "a", Interfaces: []osl.InterfaceSpec{{Name: "eth0", Source: "va"}}}}}
+	leaves := func() {
+		t.Helper()
+		n, err := osl.Open(t.Context(), "a")
+		w.must(err)
+		defer n.Close()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		w.must(err)
+		defer home.Close()
+		w.must(n.Do(t.Context(), func(context.Context) error {
+			out, err := exec.Command("ip", "link", "set", "dev", "eth0", "netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), home.Fd())).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		}))
+	}
+	_, err := osl.Apply(t.Context(), lab)
+	w.must(err)
+	leaves()
+	if c, err := osl.Diff(t.Context(), lab); err != nil || !strings.Contains(c.String(), "ip link set dev eth0 netns a") {
+		t.Errorf("diff: %v\n%s", err, c)
+	}
+	_, err = osl.Apply(t.Context(), lab)
+	w.must(err)
+	if c, err := osl.Diff(t.Context(), lab); err != nil || len(c) > 0 {
+		t.Errorf("diff: %v\n%s", err, c)
+	}
+	leaves()
+	b := w.make("b")
+	w.must(b.AddInterface("va", "eth"))
+	w.must(b.Destroy())
+	_, err = osl.Down(t.Context(), lab)
+	w.must(err)
+	after := now()
+	for end := time.Now().Add(10 * time.Second); before != after && time.Now().Before(end); after = now() {
+		time.Sleep(50 * time.Millisecond) // for the link-local address
+	}
+	if before != after {
+		t.Errorf("on the host there is\n%s\nand there was\n%s", after, before)
 	}
 }
 

@@ -113,7 +113,9 @@ func (n *Namespace) wanted(r *run, conn *netlink.Conn, i *want.Options, src, pre
 		}
 	default:
 		w.Fresh = true
-		w.From, err = r.hostLink(src, true)
+		if w.From, err = r.hostLink(src, true); errors.Is(err, fault.ErrNotFound) {
+			w.From, err = r.cameHome(src, true, err)
+		}
 	}
 	return w, s, err
 }
@@ -140,6 +142,30 @@ func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.hostLinkOf(l, name, write)
+}
+
+// cameHome is hostLink of one that left a sandbox under the name that it had there: somebody
+// moved it, or the kernel, as it brings home what a namespace has that ends. Where there is
+// none it returns absent.
+func (r *run) cameHome(name string, write bool, absent error) (*plan.HostLink, error) {
+	host, err := r.space(plan.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	links, err := host.conn.Links(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range links {
+		if t, ok := plan.ParseTag(links[i].Alias); ok && t.Origin == plan.Host && t.Source == name {
+			return r.hostLinkOf(&links[i], name, write)
+		}
+	}
+	return nil, absent
+}
+
+func (r *run) hostLinkOf(l *rtnl.Link, name string, write bool) (_ *plan.HostLink, err error) {
 	if t, ok := plan.ParseTag(l.Alias); write && ok && t.Origin == plan.Host && t.Source == name {
 		// It came home without osl, or with one that died on the way.
 		host := r.spaces[plan.HostNS]

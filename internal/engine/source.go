@@ -31,6 +31,9 @@ func (p *prepared) sources(w *plan.Sandbox, write bool) error {
 			if errors.Is(err, fault.ErrNotFound) && !p.run.adds {
 				f.From, err = p.elsewhere(w, f.Name, name, err)
 			}
+			if errors.Is(err, fault.ErrNotFound) {
+				f.From, err = p.run.cameHome(name, write, err)
+			}
 		}
 		if err != nil {
 			return fail("", w.Key, f.Name, where.In("source", "", err))
