@@ -196,6 +196,12 @@ func (w *Iface) carriedTag(set *rtnl.Options) Tag {
 		if _, wanted := w.Options.Get(at); noted && (wanted || at == rtnl.LinkAddrGenMode) { // the kernel forgets that one
 			tag.Was.Set(at, v)
 		} else if noted {
+			for _, x := range Sizes { // that for IPv4 goes with the one for all
+				if all, wanted := w.Options.Get(x.All); wanted && at == x.IPv4 {
+					tag.Was.Set(at, v)
+					v = ImpliedSize(all)
+				}
+			}
 			set.Set(at, v)
 		}
 	}
