@@ -35,7 +35,8 @@ func Add(ctx context.Context, net Network) error {
 // Validate returns what is wrong with net as it is written, which is what [Apply] looks at
 // first: nil, or an error as Apply's, mostly ErrInvalid, that names the sandbox, the
 // interface and the field. It asks nothing of the kernel, needs no privileges, works on every
-// system, and reads no file but those with keys of WireGuard. So it does not find what only
+// system, and reads no file but those with keys of WireGuard (one that is a pipe is empty
+// after that). So it does not find what only
 // the machine can say: that a link is not there, or that the kernel has no such type.
 func (net Network) Validate() error { return public(engine.Validate(net.wanted())) }
 

@@ -136,8 +136,8 @@ type InterfaceSpec struct {
 	MAC MAC `json:"mac,omitempty"`
 	// MACPolicy persistent gives an interface that is made, and of which MAC says nothing, a
 	// hardware address by the names of its network, sandbox and interface: the same each time and
-	// on every machine. What has none of its own (a port of a bond, a vlan, an ipvlan, a link of
-	// the host, …) has none by that. none, as empty, leaves it to the kernel. For the
+	// on every machine. What has none of its own (a port of a bond, a vlan, an ipvlan, a link that
+	// is there and moved in, …) has none by that. none, as empty, leaves it to the kernel. For the
 	// interfaces of a network with a name.
 	MACPolicy string `json:"mac_policy,omitempty"`
 	// MTU in bytes. 0 leaves it; what is made on another link, such as a vlan or a vxlan, and

@@ -191,17 +191,18 @@ func (p *prepared) build() ([]plan.Op, plan.Commit, error) {
 // are locked, in the order of their keys so that two networks never wait for
 // each other, and healed.
 func prepare(ctx context.Context, net want.Network, write bool) (*prepared, error) {
+	keys := keysOf(ctx)
 	p := &prepared{run: newRun(ctx), have: map[string]*plan.State{}}
-	err := p.open(ctx, net, write)
+	err := p.open(ctx, net, keys, write)
 	if errors.Is(err, errUnsettled) {
 		p.close() // who ends what was killed takes the locks of its parts
 		for i := range p.want {
 			if _, err := endKilledWith(ctx, p.want[i].Key); err != nil {
-				return nil, err
+				return nil, fail("open the sandbox", p.want[i].Key, "", err)
 			}
 		}
 		p = &prepared{run: newRun(ctx), have: map[string]*plan.State{}, settled: true}
-		err = p.open(ctx, net, write)
+		err = p.open(ctx, net, keys, write)
 	}
 	if err != nil {
 		p.close()
@@ -210,8 +211,8 @@ func prepare(ctx context.Context, net want.Network, write bool) (*prepared, erro
 	return p, nil
 }
 
-func (p *prepared) open(ctx context.Context, net want.Network, write bool) (err error) {
-	if p.want, err = net.Plan(keysOf(ctx)); err != nil {
+func (p *prepared) open(ctx context.Context, net want.Network, k want.Keys, write bool) (err error) {
+	if p.want, err = net.Plan(k); err != nil {
 		return err
 	}
 	for i := range p.want {
@@ -350,9 +351,6 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool
 		err := p.heal(ctx, n, last)
 		if errors.Is(err, errInterrupted) {
 			if p.run.spaces[key] == nil {
-				if !p.part && !p.settled && !last {
-					return errUnsettled // there may be many like it
-				}
 				return nil
 			}
 			err = fault.ErrClosed
@@ -378,7 +376,14 @@ func (p *prepared) heal(ctx context.Context, n *Namespace, last bool) error {
 			return nil
 		}
 	}
-	return n.healLocked(ctx)
+	lo, err := n.loopback(ctx)
+	if err != nil || !underWay(&lo) {
+		return err
+	}
+	if !p.part && !p.settled && !last && killedOf(n.key, &lo).ID != "" {
+		return errUnsettled // there may be many like it
+	}
+	return n.healFrom(ctx, lo)
 }
 
 // read reads as much of a sandbox as is called for. For who may not heal it, what

@@ -38,7 +38,7 @@ type doomed struct {
 	open  []*Namespace // in the order of their keys
 	lo    []rtnl.Link  // of each
 	stale []string     // keys without a namespace
-	of    string       // the change that died of which alone they are, empty for any
+	of    plan.Commit  // the change that died of which alone they are
 	name  string       // of the network, empty for none
 	note  []string     // alternative names of the leader's lo, which say who ends with it
 	locks lockSet
@@ -148,8 +148,8 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 		if err == nil && !found[i].host {
 			network := plan.NetworkOf(&lo[i])
 			switch {
-			case d.of != "":
-				if killedOf(&lo[i]) != d.of || found[i].stays(&lo[i]) != nil {
+			case d.of != plan.Commit{}:
+				if killedOf(keys[i], &lo[i]) != d.of || found[i].stays(&lo[i]) != nil {
 					found[i].Close()
 					found[i] = nil
 				}

@@ -171,7 +171,7 @@ func (n *Namespace) settleSteps(ctx context.Context, rec plan.Noted) error {
 	if err := n.replay(ctx, rec.ID, rest); err != nil {
 		return err
 	}
-	if _, err := endKilled(ctx, rec.ID, slices.DeleteFunc(slices.Clone(parts), func(key string) bool { return canonical(key) == n.lock.key })); err != nil {
+	if _, err := endKilled(ctx, plan.Commit{ID: rec.ID, Leader: n.key}, slices.DeleteFunc(slices.Clone(parts), func(key string) bool { return canonical(key) == n.lock.key })); err != nil {
 		return err
 	}
 	settle := func(key string) error {

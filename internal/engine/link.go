@@ -75,7 +75,7 @@ func add(ctx context.Context, net want.Network, really bool, spaces ...*Namespac
 	p := &prepared{run: newRun(ctx, spaces...), have: map[string]*plan.State{}, part: true}
 	defer p.close()
 	p.run.adds = true
-	if err := p.open(ctx, net, really); err != nil {
+	if err := p.open(ctx, net, keysOf(ctx), really); err != nil {
 		return nil, err
 	}
 	for i := range p.want {

@@ -132,9 +132,20 @@ func whereIs(dir string) string {
 	return filepath.Join(dir, rest)
 }
 
-// keysOf returns what the names of a network stand for.
+// keysOf returns what the names of a network stand for. A file with a key, which may be a
+// pipe, is read once.
 func keysOf(ctx context.Context) want.Keys {
-	return want.Keys{Same: places{}.canonical, File: keyFile,
+	read := map[string]string{}
+	file := func(path string) (text string, err error) {
+		text, known := read[path]
+		if !known {
+			if text, err = keyFile(path); err == nil {
+				read[path] = text
+			}
+		}
+		return text, err
+	}
+	return want.Keys{Same: places{}.canonical, File: file,
 		Path: func(name string) (string, error) { return base.KeyIn(ctx, name) },
 		Name: func(key string) string { return base.NameIn(ctx, key) }}
 }

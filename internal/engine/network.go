@@ -34,11 +34,11 @@ func ofNetwork(ctx context.Context, name string, listed []string) (keys []string
 		except[canonical(key)] = true
 	}
 	return keysWhose(ctx, slices.DeleteFunc(all, func(key string) bool { return except[canonical(key)] }),
-		func(lo *rtnl.Link) bool { return plan.NetworkOf(lo) == name })
+		func(_ string, lo *rtnl.Link) bool { return plan.NetworkOf(lo) == name })
 }
 
 // keysWhose returns those of some keys whose sandboxes have such a lo.
-func keysWhose(ctx context.Context, all []string, such func(lo *rtnl.Link) bool) (keys []string, err error) {
+func keysWhose(ctx context.Context, all []string, such func(key string, lo *rtnl.Link) bool) (keys []string, err error) {
 	is := make([]bool, len(all))
 	err = inParallel(len(all), func(i int) error {
 		n, err := open(all[i])
@@ -49,7 +49,7 @@ func keysWhose(ctx context.Context, all []string, such func(lo *rtnl.Link) bool)
 			defer n.Close()
 			var lo rtnl.Link
 			lo, err = n.loopback(ctx)
-			is[i] = such(&lo)
+			is[i] = such(all[i], &lo)
 		}
 		return fail("look for the network's sandboxes", all[i], "", err)
 	})

@@ -163,3 +163,5 @@ func (*Namespace) Advertise(context.Context, string) error {
 func (*Namespace) SetLink(context.Context, string, want.LinkChange) error {
 	return no("set link")
 }
+
+const keyFlags = os.O_RDONLY

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,14 +48,14 @@ func Recover(ctx context.Context, name string) error {
 	return n.Close()
 }
 
-// killedOf is the change of which a sandbox was just to be made, or to end, empty for none;
-// and empty where more than the sandbox has to be put right.
-func killedOf(lo *rtnl.Link) string {
+// killedOf is the change of which the sandbox at a key was just to be made, or to end, with the
+// key of its leader; none where more than the sandbox has to be put right.
+func killedOf(key string, lo *rtnl.Link) plan.Commit {
 	t, _ := plan.ParseSandboxTag(lo.Alias)
-	if !t.UnderWay || len(records(lo)) > 0 {
-		return ""
+	if !t.UnderWay || t.Commit.ID == "" || len(records(lo)) > 0 {
+		return plan.Commit{}
 	}
-	return t.Commit.ID
+	return plan.Commit{ID: t.Commit.ID, Leader: cmp.Or(t.Commit.Leader, key)}
 }
 
 // endKilledWith does endKilled for what died with the sandbox at a key, where that says no more
@@ -66,34 +67,37 @@ func endKilledWith(ctx context.Context, key string) (ended bool, err error) {
 	}
 	lo, err := n.loopback(ctx)
 	n.Close()
-	id := killedOf(&lo)
-	if err != nil || n.host || id == "" {
+	c := killedOf(n.key, &lo)
+	if err != nil || n.host || c.ID == "" {
+		return false, nil
+	}
+	// The others are looked for where they are to end only.
+	if happened, err := committed(ctx, c.For(n.key)); err != nil || happened {
 		return false, nil
 	}
 	all, err := baseKeys(ctx)
 	if err != nil {
 		return false, err
 	}
-	return endKilled(ctx, id, all)
+	return endKilled(ctx, c, all)
 }
 
-// endKilled ends those sandboxes at keys that a process was making, or ending, by the change id
+// endKilled ends those sandboxes at keys that a process was making, or ending, by a change
 // when it died: together, since one by one each waits for a grace period of the kernel. All
 // else is left to who opens them. It reports whether it did.
-func endKilled(ctx context.Context, id string, keys []string) (ended bool, err error) {
+func endKilled(ctx context.Context, c plan.Commit, keys []string) (ended bool, err error) {
 	// What is no part of the change is not waited for: a record may be forged.
-	keys, err = keysWhose(ctx, keys, func(lo *rtnl.Link) bool { return killedOf(lo) == id })
+	keys, err = keysWhose(ctx, keys, func(key string, lo *rtnl.Link) bool { return killedOf(key, lo) == c })
 	if err != nil || len(keys) < 2 { // what can not be read is not of it, or met by who opens it
 		return false, nil
 	}
-	d := doomed{run: newRun(ctx), of: id}
+	d := doomed{run: newRun(ctx), of: c}
 	defer d.close()
 	order, _ := inLockOrder(keys)
 	if err := d.find(ctx, order, true); err != nil || len(d.open) < 2 {
 		return false, err
 	}
-	t, _ := plan.ParseSandboxTag(d.lo[len(d.lo)-1].Alias) // the leader's says nobody leads
-	happened, err := committed(ctx, t.Commit)
+	happened, err := committed(ctx, c.For(d.open[0].key))
 	if err != nil || happened {
 		return false, err
 	}
@@ -313,6 +317,11 @@ func (n *Namespace) healLocked(ctx context.Context) error {
 	if err != nil || !underWay(&lo) {
 		return err
 	}
+	return n.healFrom(ctx, lo)
+}
+
+// healFrom does so where lo says that something is under way.
+func (n *Namespace) healFrom(ctx context.Context, lo rtnl.Link) error {
 	unlock, err := n.lockPinned(ctx, &lo)
 	if err != nil {
 		return err

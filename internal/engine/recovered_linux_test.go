@@ -3,16 +3,20 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/seed59451c2b/osl"
 	"github.com/seed59451c2b/osl/internal/engine"
 
+	"github.com/seed59451c2b/osl/internal/netlink"
 	"github.com/seed59451c2b/osl/internal/plan"
 	"github.com/seed59451c2b/osl/internal/rtnl"
 )
@@ -296,4 +300,45 @@ func TestForgedParts(t *testing.T) {
 		t.Error("it waits for itself")
 	}
 	w.must(osl.Remove(t.Context(), "a"))
+}
+
+// What is left of a change that has happened, whose marks were not all taken away when it was
+// killed, is put right one by one, and the others are not looked at each time.
+func TestMarksOfAChangeThatHappened(t *testing.T) {
+	ctx := t.Context()
+	w := world(t, "")
+	sends := func(n int) int64 {
+		w.clear()
+		var keys []string
+		for i := range n {
+			keys = append(keys, fmt.Sprintf("/run/netns/m%02d", i))
+			w.make(filepath.Base(keys[i]))
+		}
+		leader, err := engine.OpenAt(keys[0])
+		w.must(err)
+		defer leader.Close()
+		var was, marked rtnl.Link
+		w.must(leader.Conn().One(ctx, rtnl.GetLink(1, "", &was)))
+		w.must(engine.MarkToEnd(ctx, keys...))
+		w.must(leader.Conn().One(ctx, rtnl.GetLink(1, "", &marked)))
+		w.must(leader.Conn().One(ctx, rtnl.SetLink(rtnl.LinkSet{Index: 1, Alias: &was.Alias})))
+		for _, name := range marked.AltName {
+			w.must(leader.Conn().One(ctx, rtnl.DelAltName(1, name)))
+		}
+		var sends, recvs atomic.Int64
+		netlink.Intercept = func(t netlink.Transport) netlink.Transport { return counter{t, &sends, &recvs} }
+		for _, key := range keys {
+			w.must(osl.Recover(ctx, key))
+		}
+		netlink.Intercept = nil
+		entries, err := osl.List(ctx)
+		w.must(err)
+		if len(entries) != n {
+			t.Errorf("%d of %d stand", len(entries), n)
+		}
+		return sends.Load()
+	}
+	if few, many := sends(4), sends(12); many > 4*few {
+		t.Errorf("%d messages for 4 sandboxes, and %d for 12", few, many)
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/seed59451c2b/osl/internal/base"
 	"github.com/seed59451c2b/osl/internal/fault"
 	"github.com/seed59451c2b/osl/internal/want"
-	"golang.org/x/sys/unix"
 )
 
 // Validate returns what is wrong with a network as it is written, on every system.
@@ -28,7 +27,7 @@ const maxKeyFile = 128
 // keyFile reads a file with a key of WireGuard. One that is a pipe is read to its end, and
 // not waited for where nobody writes.
 func keyFile(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, keyFlags, 0)
 	if err != nil {
 		return "", err
 	}

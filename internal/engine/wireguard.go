@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -203,3 +204,6 @@ func (p *prepared) readWireGuards() (err error) {
 	}
 	return nil
 }
+
+// keyFlags open a file with a key, which may be a pipe that nobody writes to.
+const keyFlags = os.O_RDONLY | unix.O_NONBLOCK
