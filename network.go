@@ -296,8 +296,9 @@ func (n *Namespace) AddAddresses(ctx context.Context, ifName string, addrs iter.
 
 // RemoveAddresses takes addresses away from the interface that AddAddresses finds
 // by ifName, all of them or none. One that is not there is no error. With the last
-// IPv4 address go the routes by way of a next hop there; those to what is on the link
-// itself, and neighbors, stay.
+// IPv4 address go the routes by way of a next hop there, those that have it as their
+// source, and neighbors of others; the routes to what is on the link itself, and osl's
+// neighbors, stay. One of length 32 that is taken away alone, and was the last, takes all.
 func (n *Namespace) RemoveAddresses(ctx context.Context, ifName string, addrs iter.Seq[netip.Prefix]) error {
 	return public(n.opened().RemoveAddresses(ctx, ifName, all(addrs)))
 }

@@ -4,7 +4,9 @@ package osltest
 
 import (
 	"net"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,6 +83,32 @@ func TestLastAddressLeavesTheLink(t *testing.T) {
 	must(t, n.RemoveAddresses(t.Context(), "eth0", slices.Values(prefixes("10.34.0.2/24", "10.34.0.3/24")))) // they are not there
 	must(t, n.AddAddresses(t.Context(), "eth0", slices.Values(prefixes("10.34.0.2/24"))))
 	must(t, n.DeleteNeighbor(ip("10.34.0.9"), mac("02:00:00:00:34:09"), true))
+}
+
+// So do those that others made, that are local, and whose source is on another link.
+func TestLastAddressLeavesRoutes(t *testing.T) {
+	begin(t)
+	p := netip.MustParsePrefix
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge", Interfaces: []osl.InterfaceSpec{
+		{Name: "b0", Type: "bridge", Addresses: prefixes("10.70.0.1/24")}, {Name: "b1", Type: "bridge", Addresses: prefixes("10.7.0.1/24")}},
+		Routes: []osl.RouteSpec{
+			{To: p("10.71.0.0/16"), Dev: "b0", Src: netip.MustParseAddr("10.7.0.1")},
+			{To: p("10.72.0.0/16"), Dev: "b0", Type: "local"},
+			{To: p("10.74.0.0/16"), Dev: "b0", Src: netip.MustParseAddr("10.70.0.1")},
+		}}}}
+	defer func() { _, err := osl.Down(t.Context(), lab); must(t, err) }()
+	settled(t, lab)
+	ipCommand(t, "-n", "edge", "route", "add", "10.73.0.0/16", "dev", "b0", "scope", "link")
+	ipCommand(t, "-n", "edge", "route", "add", "10.75.0.0/16", "via", "10.70.0.9")
+	n, err := osl.Open(t.Context(), "edge")
+	must(t, err)
+	must(t, n.RemoveAddresses(t.Context(), "b0", slices.Values(prefixes("10.70.0.1/24"))))
+	got := ipCommand(t, "-n", "edge", "-4", "route", "show", "table", "all")
+	for dst, stays := range map[string]bool{"10.71.0.0/16": true, "10.72.0.0/16": true, "10.73.0.0/16": true, "10.74.0.0/16": false, "10.75.0.0/16": false, "10.70.0": false} {
+		if strings.Contains(got, dst) != stays {
+			t.Errorf("%s stays: %v, and is in\n%s", dst, stays, got)
+		}
+	}
 }
 
 // An interface that has an alias only, has no address of its own.

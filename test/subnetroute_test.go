@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -239,6 +240,64 @@ func TestSubnetRoutesOfOthersHands(t *testing.T) {
 			}
 		}
 	}
+}
+
+// It comes where its place is free: not beside one that comes again or is made in the same
+// edit, nor one that somebody put in its place, and not on the host.
+func TestSubnetRoutesThatAreTaken(t *testing.T) {
+	begin(t)
+	lab := func(links int) osl.Network {
+		n := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "edge"}}}
+		for i, addrs := range [][]string{{"10.1.0.1/24", "fd01::1/64"}, {"10.1.0.2/24", "fd01::2/64"}, {"10.1.0.3/24", "fd01::3/64"}}[:links] {
+			f := osl.InterfaceSpec{Name: "b" + strconv.Itoa(i), Type: "bridge", Addresses: prefixes(addrs...), SharedSubnet: i > 0}
+			n.Sandboxes[0].Interfaces = slices.Insert(n.Sandboxes[0].Interfaces, 0, f) // what comes is before the others
+		}
+		return n
+	}
+	defer func() { _, err := osl.Down(t.Context(), lab(3)); must(t, err) }()
+	for _, commands := range [][]string{
+		{"-4 route flush table main"}, {"-6 route flush table main"}, {"-4 route flush table main", "-6 route flush table main"},
+		{"-4 route flush table main", "route add unreachable 10.1.0.0/24"}, {"-6 route flush table main", "route add fd01::/64 dev b1 metric 256"},
+	} {
+		for _, links := range []int{2, 3} {
+			settled(t, lab(2))
+			for _, command := range commands {
+				ipCommand(t, append([]string{"-n", "edge"}, strings.Fields(command)...)...)
+			}
+			settled(t, lab(links))
+			got := ipCommand(t, "-n", "edge", "-4", "route") + ipCommand(t, "-n", "edge", "-6", "route")
+			if !strings.Contains(got, "10.1.0.0/24") || !strings.Contains(got, "fd01::/64") {
+				t.Errorf("after %s there is\n%s", commands, got)
+			}
+			_, err := osl.Down(t.Context(), lab(2))
+			must(t, err)
+		}
+	}
+	// One that leads there by the same link has another metric.
+	one := lab(1)
+	settled(t, one)
+	for _, x := range [][2]string{{"10.1.0.0/24", "50"}, {"fd01::/64", "50"}} {
+		ipCommand(t, "-n", "edge", "route", "del", x[0], "dev", "b0")
+		ipCommand(t, "-n", "edge", "route", "add", x[0], "dev", "b0", "metric", x[1])
+	}
+	nothingLeft(t, one)
+}
+
+func TestSubnetRoutesOfTheHost(t *testing.T) {
+	w := begin(t)
+	br, other := name("br"), name("br")
+	lab := osl.Network{Name: "lab", Sandboxes: []osl.Spec{{Name: "host", Interfaces: []osl.InterfaceSpec{{Name: br, Type: "bridge", Addresses: prefixes("10.89.0.1/24")}}}, {Name: "edge"}}}
+	defer func() { _, err := osl.Down(t.Context(), lab); must(t, err) }()
+	settled(t, lab)
+	w.made = append(w.made, other)
+	ipCommand(t, "link", "add", other, "up", "type", "bridge")
+	ipCommand(t, "addr", "add", "10.89.0.7/24", "dev", other)
+	ipCommand(t, "route", "del", "10.89.0.0/24", "dev", br)
+	nothingLeft(t, lab)
+	ipCommand(t, "route", "del", "10.89.0.0/24", "dev", other)
+	ipCommand(t, "route", "add", "blackhole", "10.89.0.0/24")
+	defer ipCommand(t, "route", "del", "blackhole", "10.89.0.0/24")
+	nothingLeft(t, lab)
 }
 
 // Of what is in 0.0.0.0/8, and so of all, the kernel makes no route, and none is missing.

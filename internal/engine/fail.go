@@ -279,7 +279,9 @@ func partOf(a plan.Action) (field, entry, about string) {
 		field, entry = "addresses", a.Addr.Prefix.String()
 		return field, entry, "the address " + entry
 	case plan.PutBack: // with an address that comes again
-		if r, is := a.Kept.Route(); is {
+		if r, is := a.Kept.Route(); is && !r.Src.IsValid() {
+			return "addresses", "", fmt.Sprintf("the route of others to %v, which comes again", r.Dst)
+		} else if is {
 			return "addresses", "", fmt.Sprintf("the route of others to %v with the source %v, which comes again", r.Dst, r.Src)
 		}
 		addr, _ := a.Kept.Addr()

@@ -252,7 +252,9 @@ func faultOps() []faultOp {
 		{name: "RemoveAddresses, the last of IPv4", before: func(w *faultWorld) {
 			sandboxA(w)
 			w.must(w.a.AddStaticRoute(&types.StaticRoute{Destination: destination("10.77.0.0/16"), RouteType: types.NEXTHOP, NextHop: net.ParseIP("10.1.0.9")}))
-			w.must(w.ns("a").AddRoutes(ctx, slices.Values([]osl.RouteSpec{{To: netip.MustParsePrefix("10.78.0.0/16"), Dev: "br0", Scope: "link"}, {To: netip.MustParsePrefix("10.79.0.0/16"), Dev: "br0"}})))
+			w.must(w.ns("a").AddRoutes(ctx, slices.Values([]osl.RouteSpec{{To: netip.MustParsePrefix("10.78.0.0/16"), Dev: "br0", Scope: "link"}, {To: netip.MustParsePrefix("10.79.0.0/16"), Dev: "br0"},
+				{To: netip.MustParsePrefix("10.80.0.0/16"), Dev: "br0", Type: "local"}})))
+			w.ip("-n", "a", "route", "add", "10.81.0.0/16", "dev", "br0", "scope", "link") // of others
 			w.must(w.a.AddNeighbor(net.ParseIP("10.1.0.7"), hw(7), true, w.a.NeighborOptions().LinkName("br")))
 		}, do: func(w *faultWorld) error {
 			return w.ns("a").RemoveAddresses(ctx, "br0", slices.Values([]netip.Prefix{netip.MustParsePrefix("10.1.0.1/16")}))

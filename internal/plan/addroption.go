@@ -174,8 +174,65 @@ func (k *known) ownRoute(index int, net netip.Prefix) (rtnl.Route, bool) {
 	return k.Others[at], true
 }
 
+// places are what keeps the kernel's routes to subnets from coming again in a sandbox.
+type places struct {
+	wanted map[RouteKey]bool      // and of what comes again
+	comes  map[netip.Prefix][]int // links that get an address of a subnet, with which the kernel makes the route
+	others map[tablePlace]bool    // by which link others lead to a subnet itself
+}
+
+type tablePlace struct {
+	table uint32
+	at    address
+}
+
+func (b *builder) placesOf(w *Sandbox, k *known) *places {
+	if b.places != nil {
+		return b.places
+	}
+	p := &places{map[RouteKey]bool{}, map[netip.Prefix][]int{}, map[tablePlace]bool{}}
+	b.places = p
+	for _, r := range w.Routes {
+		p.wanted[KeyOfRoute(r.Route)] = true
+	}
+	for i := range w.Ifaces {
+		f := &w.Ifaces[i]
+		index := b.index[end{w.Key, f.Name}]
+		for _, dst := range f.Routes {
+			p.wanted[KeyOfRoute(ifaceRoute(dst, index))] = true
+		}
+		l := k.ByIndex(index)
+		stands := l != nil && l.Up() && !b.fallen[index]
+		for _, a := range f.Addrs {
+			h, there := k.at[address{index, a.Prefix}]
+			if stands && there && !b.renews(h) {
+				continue
+			}
+			net := a.On(index).Subnet().Masked()
+			if list := p.comes[net]; len(list) == 0 || list[len(list)-1] != index {
+				p.comes[net] = append(list, index)
+			}
+		}
+	}
+	for _, r := range k.Others {
+		if !r.Via.IsValid() {
+			p.others[tablePlace{r.Table, address{r.Index, r.Dst}}] = true
+		}
+	}
+	return p
+}
+
+// free reports whether the kernel's route to a subnet can come again: of one table, subnet and
+// metric it takes one, but from itself.
+func (p *places) free(k *known, r rtnl.Route) bool {
+	key := KeyOfRoute(r)
+	return len(k.others[key])+len(k.routes[key]) == 0 && !p.wanted[key] && !p.others[tablePlace{r.Table, address{r.Index, r.Dst}}] &&
+		!slices.ContainsFunc(p.comes[r.Dst], func(index int) bool { return index != r.Index })
+}
+
 // rerouted gives the addresses that stay on a link the kernel's routes to their subnets that
-// somebody took away: by none else is a next hop there reached.
+// somebody took away: by none else is a next hop there reached. Of the host the plan knows
+// too little to tell whether the place of one is free.
 func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 	table, ofVRF := uint32(0), false
 	if m := k.ByIndex(l.Master); m != nil && m.Kind == "vrf" {
@@ -183,12 +240,8 @@ func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 	} else if l.Kind == "vrf" {
 		table = uint32(l.Data.Table)
 	}
-	if !w.Prune || k.Others == nil || f.Down || !l.Up() || b.fallen[l.Index] || l.Index == loopback || ofVRF && b.index[end{w.Key, f.Master}] != l.Master {
+	if !w.Prune || w.Key == HostNS || k.Others == nil || f.Down || !l.Up() || b.fallen[l.Index] || l.Index == loopback || ofVRF && b.index[end{w.Key, f.Master}] != l.Master {
 		return
-	}
-	taken := func(r rtnl.Route) bool {
-		key, asked := KeyOfRoute(r), func(x Route) bool { return KeyOfRoute(x.Route) == KeyOfRoute(r) }
-		return len(k.others[key])+len(k.routes[key]) > 0 || slices.Contains(f.Routes, r.Dst) || slices.ContainsFunc(w.Routes, asked)
 	}
 	done := map[netip.Prefix]bool{}
 	for _, a := range f.Addrs {
@@ -203,7 +256,8 @@ func (b *builder) rerouted(w *Sandbox, f *Iface, k *known, l *rtnl.Link) {
 		if net.Addr().Is4() {
 			r.Metric, r.Scope, r.Src = 0, linux.RT_SCOPE_LINK, h.Prefix.Addr()
 		}
-		if !taken(r) {
+		if p := b.placesOf(w, k); p.free(k, r) {
+			p.wanted[KeyOfRoute(r)] = true
 			b.config = append(b.config, routeOp(w.Key, f.Name, r))
 		}
 	}

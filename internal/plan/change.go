@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/seed59451c2b/osl/internal/linux"
@@ -262,12 +263,18 @@ func WithLastIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
 }
 
 // WithoutIPv4 plans to keep on a link that loses its last IPv4 address what needs none: the
-// routes of osl to what is on the link itself, and its neighbours.
+// routes to what is on the link itself, but those whose source goes, and osl's neighbours.
 func WithoutIPv4(key string, l *rtnl.Link, s *State) (ops []Op) {
-	for _, r := range s.Routes {
-		if r.Index == l.Index && r.Dst.Addr().Is4() && r.Type == 0 && !r.Via.IsValid() && len(r.Hops) == 0 && r.Nexthop == 0 && !r.Src.IsValid() {
-			ops = append(ops, routeOp(key, l.Name, r))
+	goes := func(ip netip.Addr) bool {
+		return slices.ContainsFunc(s.Addrs, func(a rtnl.Addr) bool { return a.Index == l.Index && a.Prefix.Addr() == ip })
+	}
+	for _, r := range slices.Concat(s.Routes, s.Others) {
+		if r.Index != l.Index || !r.Dst.Addr().Is4() || r.Via.IsValid() || len(r.Hops) > 0 || r.Nexthop != 0 || r.Src.IsValid() && goes(r.Src) || r.Proto != rtnl.Protocol && r.Whole == nil {
+			continue
 		}
+		op := routeOp(key, l.Name, r)
+		op.Do = restore(r)
+		ops = append(ops, op)
 	}
 	for _, op := range NeighsOf(key, l, s) {
 		if n := op.Do.(NewNeigh).Neigh; n.IP.Is4() {

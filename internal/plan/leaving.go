@@ -28,6 +28,8 @@ type leaving struct {
 	names map[int]string // of the wanted links, where near is known
 	// to are the places that routes are wanted for.
 	to map[RouteKey]bool
+	// places keep the kernel's routes from coming again; nil until it is asked for.
+	places *places
 	// moved are addresses that go and come again: with one of IPv4 the kernel takes the routes
 	// that have it as their source, and one of IPv6 it takes from them.
 	moved map[netip.Addr]bool
