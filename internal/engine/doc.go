@@ -9,7 +9,7 @@
 //	iface.go link.go setlink.go alias.go advertise.go route.go neigh.go bulk.go bulkstands.go
 //	              one change each; bulk.go many of a kind, bulkstands.go what of them is there
 //	inside.go     the sandbox, for who makes sockets there
-//	apply.go network.go source.go ask.go pairs.go outlive.go onhost.go validate.go
+//	apply.go prepare.go network.go source.go ask.go pairs.go outlive.go onhost.go validate.go
 //	              a whole network: opened, locked, read, planned; onhost.go what it
 //	              has on the host; validate.go looks at what is written alone
 //	down.go destroy.go leave.go ends.go
@@ -27,7 +27,7 @@
 //	home.go arrive.go between.go
 //	              the way of a link to the host, before and after it has moved, and of one
 //	              from a sandbox to another
-//	journal.go recover.go
+//	journal.go replay.go recover.go
 //	              the records of a change, and what a dead process left
 //	lock.go key.go parallel.go
 //	              locks by key; what is at a key; many at a time
