@@ -181,7 +181,11 @@ func lookIn(t testing.TB, where string, fd int) (list []string) {
 		head[0] = family
 		for _, p := range dump(unix.RTM_GETROUTE, head...) {
 			a := attributes(t, p[unix.SizeofRtMsg:])
-			if p[4] == unix.RT_TABLE_LOCAL || p[7] == unix.RTN_MULTICAST || u32(p[8:])&unix.RTM_F_CLONED != 0 {
+			// What the kernel has by itself for addresses is in the table local, or in a vrf's: there
+			// the anycast address of a router's subnet, too, which hangs on whether the address or
+			// the forwarding was first.
+			own := p[5] == unix.RTPROT_KERNEL && (p[7] == unix.RTN_LOCAL || p[7] == unix.RTN_ANYCAST || p[7] == unix.RTN_BROADCAST)
+			if own || p[4] == unix.RT_TABLE_LOCAL || p[7] == unix.RTN_MULTICAST || u32(p[8:])&unix.RTM_F_CLONED != 0 {
 				continue
 			}
 			say("route %v/%d nhid %x via %v%x dev %s source %v metric %d table %d proto %d scope %d type %d onlink %v metrics %x hops %s",
