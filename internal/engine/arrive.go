@@ -119,14 +119,19 @@ func warnLost(dev string, home plan.SetLink) {
 	}
 }
 
-// findAtHome finds a link that has left the sandbox on the host, nil where it is
-// not there either. Its tag, or its index and name there, tell it from others.
-func (r *run) findAtHome(home plan.SetLink) (*rtnl.Link, error) {
+// linksOnHost reads all links of the host.
+func (r *run) linksOnHost() ([]rtnl.Link, error) {
 	host, err := r.space(plan.HostNS)
 	if err != nil {
 		return nil, err
 	}
-	links, err := host.conn.Links(r.ctx)
+	return host.conn.Links(r.ctx)
+}
+
+// findAtHome finds a link that has left the sandbox on the host, nil where it is
+// not there either. Its tag, or its index and name there, tell it from others.
+func (r *run) findAtHome(home plan.SetLink) (*rtnl.Link, error) {
+	links, err := r.linksOnHost()
 	if err != nil {
 		return nil, err
 	}

@@ -252,15 +252,7 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 		return giveUp(err)
 	}
 	struck()
-	links, err := d.links(ctx)
-	if err != nil {
-		return giveUp(err)
-	}
-	ending := endsIn(links)
-	if err := d.endFar(links, ending); err != nil {
-		return giveUp(err)
-	}
-	if err := d.end(ctx, links, ending, unmark); err != nil {
+	if err := d.endAll(ctx, unmark); err != nil {
 		return giveUp(err)
 	}
 	for _, key := range d.stale {
@@ -269,6 +261,19 @@ func (d *doomed) destroy(ctx context.Context, ends []plan.Op, onHost bool) error
 		}
 	}
 	return nil
+}
+
+// endAll ends the sandboxes, and before that the ends of their links on the host together.
+func (d *doomed) endAll(ctx context.Context, unmark []func()) error {
+	links, err := d.links(ctx)
+	if err != nil {
+		return err
+	}
+	ending := endsIn(links)
+	if err := d.endFar(links, ending); err != nil {
+		return err
+	}
+	return d.end(ctx, links, ending, unmark)
 }
 
 // end ends the sandboxes, which have these links, those of ending to be left to the kernel,

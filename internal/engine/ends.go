@@ -127,9 +127,12 @@ func (d *doomed) hostEnds(ends []want.HostEnd) (ops []plan.Op, err error) {
 // that no file told: one by one each waits for a grace period of the kernel. They are among
 // the ending then.
 func (d *doomed) endFar(lists [][]rtnl.Link, ending map[linkEnds]bool) error {
+	if len(lists) < 2 {
+		return nil
+	}
 	far := map[linkEnds]bool{}
 	for i, links := range lists {
-		if len(lists) < 2 || d.open[i].stays(&d.lo[i]) != nil {
+		if d.open[i].stays(&d.lo[i]) != nil {
 			continue
 		}
 		for _, l := range abroad(links, ending) {
@@ -141,11 +144,7 @@ func (d *doomed) endFar(lists [][]rtnl.Link, ending map[linkEnds]bool) error {
 	if len(far) < 2 {
 		return nil
 	}
-	host, err := d.run.space(plan.HostNS)
-	if err != nil {
-		return err
-	}
-	links, err := host.conn.Links(d.run.ctx)
+	links, err := d.run.linksOnHost()
 	if err != nil {
 		return fail("read the host", "", "", err)
 	}

@@ -149,11 +149,7 @@ func (r *run) hostLink(name string, write bool) (*plan.HostLink, error) {
 // moved it, or the kernel, as it brings home what a namespace has that ends. Where there is
 // none it returns absent.
 func (r *run) cameHome(name string, write bool, absent error) (*plan.HostLink, error) {
-	host, err := r.space(plan.HostNS)
-	if err != nil {
-		return nil, err
-	}
-	links, err := host.conn.Links(r.ctx)
+	links, err := r.linksOnHost()
 	if err != nil {
 		return nil, err
 	}

@@ -101,15 +101,7 @@ func endKilled(ctx context.Context, c plan.Commit, keys []string) (ended bool, e
 	if err != nil || happened {
 		return false, err
 	}
-	links, err := d.links(ctx)
-	if err != nil {
-		return false, err
-	}
-	ending := endsIn(links)
-	if err := d.endFar(links, ending); err != nil {
-		return false, err
-	}
-	if err := d.end(ctx, links, ending, make([]func(), len(d.open))); err != nil {
+	if err := d.endAll(ctx, make([]func(), len(d.open))); err != nil {
 		return false, err
 	}
 	recoverArrived(ctx)
