@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/seed59451c2b/osl"
 )
 
 // The gateway of containers in a VLAN of a bridge is an interface of the host in that VLAN:
@@ -43,11 +41,7 @@ func TestFeatureVLANGateway(t *testing.T) {
 	}
 	wg.Wait()
 	in := func(ns, line string) error {
-		n, err := osl.Open(t.Context(), ns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer n.Close()
+		n := c.opened(ns)
 		return n.Command(t.Context(), "sh", "-c", line).Run()
 	}
 	for _, to := range []string{"10.86.100.1", "fd86:100::1", "10.86.100.20", "fd86:100::20"} {

@@ -66,11 +66,7 @@ func TestChain(t *testing.T) {
 			t.Fatalf("%s after osl-cni: %v", x[0], err)
 		}
 	}
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	f, err := osl.Open(t.Context(), far)
 	if err != nil {
 		t.Fatal(err)

@@ -36,11 +36,7 @@ func TestBridge(t *testing.T) {
 	if len(r.Interfaces) != 3 || r.Interfaces[2].Sandbox != ns || len(r.IPs) != 1 || r.IPs[0].Gateway.String() != "10.77.0.1" || *r.IPs[0].Interface != 2 {
 		t.Fatalf("ADD: %s", out)
 	}
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	st, err := n.Inspect(t.Context())
 	if err != nil || st.Gateway.String() != "10.77.0.1" || st.Interfaces[0].MAC.String() != r.Interfaces[2].Mac || !st.Interfaces[0].Carrier {
 		t.Errorf("inside: %+v, %v", st, err)

@@ -150,11 +150,7 @@ func TestRouteOnLink(t *testing.T) {
 func TestAnnounced6(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	// As a new namespace of another program has it.
 	if err := n.InvokeFunc(func() {
 		for name, v := range map[string]string{"disable_ipv6": "0", "accept_dad": "1", "ndisc_notify": "0"} {

@@ -116,6 +116,17 @@ func (c *cni) sandbox(name string) (path string) {
 	return n.Key()
 }
 
+// opened opens a sandbox until the test ends.
+func (c *cni) opened(path string) *osl.Namespace {
+	c.t.Helper()
+	n, err := osl.Open(c.t.Context(), path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { n.Close() })
+	return n
+}
+
 // command is a call of a plugin.
 func (c *cni) command(plugin, verb, id, netns, conf string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(c.bin, plugin))

@@ -98,11 +98,7 @@ const sbrFile = `{"cniVersion": "1.1.0", "name": "net2", "type": "osl", "mode": 
 func TestSourceRouting(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	c.must("osl-cni", "ADD", "id1", ns, bridgeFile) // eth0 has the default route
 	c.ifName = "net1"
 	file := strings.Replace(sbrFile, "SBR", "", 1)
@@ -168,11 +164,7 @@ func TestSourceRouting(t *testing.T) {
 func TestSourceRoutingKeys(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	for _, x := range []struct {
 		what, file           string
 		rules, main, inTable []string
@@ -239,11 +231,7 @@ func TestSourceRoutingKeys(t *testing.T) {
 // killADD kills ADD at moments of chance: what DEL or GC leaves is what there was.
 func killADD(t *testing.T, c *cni, file string, left func(n *osl.Namespace) []string) {
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	began := time.Now()
 	c.must("osl-cni", "ADD", "id1", ns, file)
 	takes := time.Since(began) * 5 / 4
@@ -285,11 +273,7 @@ func TestSourceRoutingKilled(t *testing.T) {
 func TestSourceRoutingAtOnce(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	const count = 8
 	each := func(verb string) {
 		var wg sync.WaitGroup

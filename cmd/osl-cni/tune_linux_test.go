@@ -19,11 +19,7 @@ import (
 func TestTuning(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	file := `{"cniVersion": "1.1.0", "name": "net6", "type": "osl", "mode": "bridge", "bridge": "cni9", "isGateway": true, "promiscMode": true,
 		"promisc": true, "allmulti": true, "txQLen": 77, "mtu": 1500, "mac": "02:00:00:00:00:07",
 		"sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1", "net/ipv4/conf/eth0/rp_filter": "2", "net.ipv4.ip_default_ttl": "33", "net.ipv4.ip_forward": "0"},

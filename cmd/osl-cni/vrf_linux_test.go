@@ -56,11 +56,7 @@ func vrfOf(t *testing.T, n *osl.Namespace, name string) string {
 func TestFeatureVRF(t *testing.T) {
 	c := newCNI(t)
 	ns := c.sandbox("c1")
-	n, err := osl.Open(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
+	n := c.opened(ns)
 	one := vrfConfig("")
 	out := addFeature(t, c, "osl-cni in a VRF", "osl-cni", ns, one)
 	if got := vrfOf(t, n, "eth0"); got != "blue vrf 100" {
@@ -214,11 +210,7 @@ func TestTablesOfKinds(t *testing.T) {
 					}
 				}()
 				ns := c.sandbox("c1")
-				n, err := osl.Open(t.Context(), ns)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer n.Close()
+				n := c.opened(ns)
 				file := `{"cniVersion": "1.1.0", "name": "net2", "type": "osl", "mode": "` + kind + `", ` + keys + option + `, ` + ipam
 				out, err := c.call("osl-cni", "ADD", "id1", ns, file)
 				if lacksLink(err) {
