@@ -14,9 +14,12 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/seed59451c2b/osl/internal/netlink"
 )
 
 func main() {
+	netlink.Brief = true
 	funcs := skel.CNIFuncs{Add: add, Del: del, Check: check, GC: collect, Status: status}
 	if filepath.Base(os.Args[0]) == hostLocal {
 		funcs = hostLocalFuncs

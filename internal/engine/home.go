@@ -297,6 +297,9 @@ func (r *run) deleteAll(ops []plan.Op) []error {
 // returns what became of each.
 func (r *run) deleteLinks(n *Namespace, ops []plan.Op) []error {
 	failed := make([]error, len(ops))
+	if len(ops) == 1 && n.conn.Beside(r.ctx, ops[0].Dev, ops[0].Do.(plan.DelLink).Index) {
+		return failed
+	}
 	reqs := make([]rtnl.Request, len(ops))
 	for i, op := range ops {
 		reqs[i] = op.Do.(plan.Message).Request(r.fd)
