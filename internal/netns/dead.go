@@ -41,9 +41,9 @@ func (e *Elsewhere) Error() string {
 
 // Dead reports whether path is what a pinned namespace leaves behind when it is
 // unmounted: a plain empty file on which no mount namespace has a network
-// namespace. Where one has, or may have, the error is an *Elsewhere. With own,
-// what can not be looked at counts as having none: the directory is used by
-// this user namespace alone.
+// namespace. Where one has, or may have, the error is an *Elsewhere; there is none
+// where one is pinned at path itself by then. With own, what can not be looked at
+// counts as having none: the directory is used by this user namespace alone.
 func Dead(path string, own bool) (bool, error) {
 	var sfs unix.Statfs_t
 	st, err := os.Lstat(path)
@@ -53,13 +53,15 @@ func Dead(path string, own bool) (bool, error) {
 		unix.Statfs(path, &sfs) != nil || sfs.Type == unix.NSFS_MAGIC || sfs.Type == unix.PROC_SUPER_MAGIC {
 		return false, nil
 	}
-	p, err := placeOf(path)
+	p, at, err := placeOf(path)
 	if err != nil {
 		return false, &Elsewhere{Why: err.Error()}
 	}
-	s := search{place: p, seen: map[string]bool{}, pinned: map[string]string{}}
+	s := search{place: p, at: at, seen: map[string]bool{}, pinned: map[string]string{}}
 	s.run()
 	switch {
+	case s.pinnedNow:
+		return false, nil
 	case s.found != nil:
 		return false, s.found
 	case s.missed == "", own, OwnTmpfs(filepath.Dir(path)) && (!initial("user", unixUserInit) || initial("pid", unixPIDInit)):
@@ -112,10 +114,13 @@ func OwnMount(dir string) bool {
 // search looks through the mount namespaces that can be found.
 type search struct {
 	place  place
+	at     string            // the path at which that is here
 	seen   map[string]bool   // namespaces, with the root that they were looked at from
 	pinned map[string]string // paths by namespace, of those that are mounted somewhere
 	found  *Elsewhere        // who has it
 	missed string            // why that may not be all
+
+	pinnedNow bool // it is mounted at its path by now
 }
 
 func (s *search) run() {
@@ -129,6 +134,10 @@ func (s *search) run() {
 	s.miss("/proc/thread-self/mountinfo", err)
 	mounts := parseMounts(info)
 	if here := slices.DeleteFunc(s.place.on(mounts), func(m mount) bool { return !m.shows() }); len(here) > 0 {
+		if slices.ContainsFunc(here, func(m mount) bool { return m.at == s.at }) {
+			s.pinnedNow = true
+			return
+		}
 		s.found = &Elsewhere{Here: here[0].at}
 		return
 	}

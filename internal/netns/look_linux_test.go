@@ -133,3 +133,32 @@ func TestFile(t *testing.T) {
 		t.Error("open though nobody holds it")
 	}
 }
+
+// A key that is pinned while somebody looks whether it is dead is not taken for one that is
+// mounted at another path.
+func TestDeadWhileItIsPinned(t *testing.T) {
+	key, _ := pinned(t)
+	fd := space(t)
+	var done sync.WaitGroup
+	defer done.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
+	done.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if unix.Unmount(key, unix.MNT_DETACH) == nil {
+				time.Sleep(50 * time.Microsecond)
+				_ = unix.Mount(ofFD(fd), key, "", unix.MS_BIND, "")
+			}
+		}
+	})
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		if dead, err := Dead(key, true); err != nil {
+			t.Fatalf("dead %v: %v", dead, err)
+		}
+	}
+}

@@ -56,33 +56,35 @@ func (m mount) within(path string) (place, bool) {
 	return place{m.dev, filepath.Join(m.root, rest)}, ok && (rest == "" || rest[0] == '/')
 }
 
-// placeOf returns the place of the file path, whatever is mounted on it.
-func placeOf(path string) (p place, err error) {
+// placeOf returns the place of the file path, whatever is mounted on it, and the path as
+// the table of mounts says it.
+func placeOf(path string) (p place, at string, err error) {
 	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return p, &fs.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
+		return p, "", &fs.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
 	}
 	defer unix.Close(dir)
 	var st unix.Statx_t
 	if err := unix.Statx(dir, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return p, os.NewSyscallError("statx", err)
+		return p, "", os.NewSyscallError("statx", err)
 	}
-	real, err := os.Readlink(ofFD(dir))
+	at, err = os.Readlink(ofFD(dir))
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
 	info, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
+	at = filepath.Join(at, filepath.Base(path))
 	for _, m := range parseMounts(info) {
 		if st.Mask&unix.STATX_MNT_ID != 0 && m.id == strconv.FormatUint(st.Mnt_id, 10) {
-			if p, ok := m.within(filepath.Join(real, filepath.Base(path))); ok {
-				return p, nil
+			if p, ok := m.within(at); ok {
+				return p, at, nil
 			}
 		}
 	}
-	return p, errors.New("the mount of its directory is not known")
+	return p, "", errors.New("the mount of its directory is not known")
 }
 
 // has reports whether a network namespace is mounted on the file at p.
