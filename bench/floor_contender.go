@@ -125,6 +125,7 @@ func (c *floorContender) Drain() {
 type floorSandbox struct {
 	s     *floor.Sandbox
 	hosts *sync.Pool
+	last  string // the peer on the host of the last link
 }
 
 // onHost lends f a socket of the host.
@@ -147,8 +148,15 @@ const (
 	bridgeIndex = 5
 )
 
-func (s *floorSandbox) Destroy() error { return s.s.Destroy() }
-func (s *floorSandbox) Close() error   { return s.s.Close() }
+// Destroy leaves no peer of a link on the host, as osl does.
+func (s *floorSandbox) Destroy() error {
+	if s.last == "" {
+		return s.s.Destroy()
+	}
+	return s.onHost(func(host *floor.Conn) error { return s.s.DestroyWithEnds(host, s.last) })
+}
+
+func (s *floorSandbox) Close() error { return s.s.Close() }
 
 func floorLink(l *link) floor.Link {
 	x := floor.Link{Index: l.Index, Name: l.Name, Peer: l.Peer, Addrs: l.Addrs, Routes: l.Routes}
@@ -159,6 +167,7 @@ func floorLink(l *link) floor.Link {
 }
 
 func (s *floorSandbox) AddLink(l *link) error {
+	s.last = l.Peer
 	return s.onHost(func(host *floor.Conn) error { return s.s.AddLinks(host, floorLink(l)) })
 }
 
@@ -191,6 +200,7 @@ func (s *floorSandbox) Configure(l *life) error {
 	}
 	return s.onHost(func(host *floor.Conn) error {
 		for _, x := range l.links {
+			s.last = x.Peer
 			host.Up(0, x.Peer)
 		}
 		return host.Flush()

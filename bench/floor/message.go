@@ -47,6 +47,17 @@ func (c *Conn) Delete(name string) {
 	c.str(unix.IFLA_IFNAME, name)
 }
 
+// ends is the group of the links whose other ends are elsewhere, by which one message
+// deletes them all.
+const ends = 1
+
+// DeleteEnds queues a message that deletes the veths of a namespace, with their peers.
+func (c *Conn) DeleteEnds() {
+	c.message(unix.RTM_DELLINK, 0)
+	c.ifinfo(0, 0, 0)
+	c.u32(unix.IFLA_GROUP, ends)
+}
+
 // Veth queues a message that makes a veth here, and its peer in the namespace
 // peerNS, with an index that the kernel chooses where peerIndex is 0. More than
 // one queue would cost a grace period.
@@ -56,6 +67,7 @@ func (c *Conn) Veth(index int, name string, peerNS, peerIndex int, peer string, 
 	c.str(unix.IFLA_IFNAME, name)
 	c.u32(unix.IFLA_NUM_TX_QUEUES, 1)
 	c.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+	c.u32(unix.IFLA_GROUP, ends)
 	if master != 0 {
 		c.u32(unix.IFLA_MASTER, uint32(master))
 	}
@@ -186,6 +198,18 @@ func (c *Conn) DelNeigh(index int, ip netip.Addr) {
 
 // Size returns how many bytes wait to be sent.
 func (c *Conn) Size() int { return len(c.out) }
+
+// Gone reports whether there is no link of a name, which needs no lock of the kernel's.
+func (c *Conn) Gone(name string) (bool, error) {
+	r, err := unix.NewIfreq(name)
+	if err == nil {
+		err = unix.IoctlIfreq(c.fd, unix.SIOCGIFINDEX, r)
+	}
+	if err == unix.ENODEV {
+		return true, nil
+	}
+	return false, err
+}
 
 // Stats are counters of a link.
 type Stats struct{ RxPackets, TxPackets, RxBytes, TxBytes uint64 }

@@ -3,11 +3,13 @@
 package floor
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,24 +108,60 @@ func Open(path string) (*Sandbox, error) {
 }
 
 // Close closes what is open of the sandbox, and leaves it.
-func (s *Sandbox) Close() error {
+func (s *Sandbox) Close() error { return errors.Join(s.closeFiles(), s.Conn.Close()) }
+
+func (s *Sandbox) closeFiles() (err error) {
 	for _, fd := range []int{s.ns, s.ipv6} {
 		if fd >= 0 {
-			unix.Close(fd)
+			err = errors.Join(err, unix.Close(fd))
 		}
 	}
-	return s.Conn.Close()
+	return err
+}
+
+// DestroyWithEnds destroys the sandbox, and has the peers of its veths gone from the host
+// when it returns, of which peer is the last. The kernel takes a veth off its lists with its
+// peer long before it is done with both, so a goroutine waits for the answer.
+func (s *Sandbox) DestroyWithEnds(host *Conn, peer string) error {
+	s.DeleteEnds()
+	conn := s.Conn
+	failed := make(chan error, 1)
+	go func() {
+		failed <- conn.Flush()
+		_ = conn.Close()
+	}()
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		gone, err := host.Gone(peer)
+		if err != nil {
+			return err
+		}
+		if gone {
+			break
+		}
+		select {
+		case err := <-failed:
+			if err != nil {
+				return err
+			}
+		case <-time.After(pause):
+		}
+	}
+	return errors.Join(s.unpin(), s.closeFiles())
 }
 
 // Destroy unpins the sandbox and closes it.
 func (s *Sandbox) Destroy() error {
-	if err := unix.Unmount(s.path, unix.MNT_DETACH); err != nil {
-		return err
-	}
-	if err := unix.Unlink(s.path); err != nil {
+	if err := s.unpin(); err != nil {
 		return err
 	}
 	return s.Close()
+}
+
+func (s *Sandbox) unpin() error {
+	if err := unix.Unmount(s.path, unix.MNT_DETACH); err != nil {
+		return err
+	}
+	return unix.Unlink(s.path)
 }
 
 // NS returns a descriptor of the namespace, which stays open with the sandbox.
