@@ -156,13 +156,12 @@ func (c Changes) String() string {
 // ErrNameInUse if the sandbox has a link of this name, and leaves that as it is;
 // an s without Type, Source and Peer configures the link that is there instead.
 func (n *Namespace) AddLink(ctx context.Context, s InterfaceSpec) error {
-	_, err := n.opened().AddLink(ctx, s.wanted(), true)
-	return public(err)
+	return public(n.opened().AddLink(ctx, s.wanted()))
 }
 
 // PlanLink returns what AddLink would do.
 func (n *Namespace) PlanLink(ctx context.Context, s InterfaceSpec) (Changes, error) {
-	c, err := n.opened().AddLink(ctx, s.wanted(), false)
+	c, err := n.opened().PlanLink(ctx, s.wanted())
 	return changesOf(c), public(err)
 }
 

@@ -256,7 +256,9 @@ func (b *bench) once(g *group, e *entrant, check bool) error {
 	}
 	for i, step := range e.t.steps {
 		began := time.Now()
+		mark(i, begins)
 		err := step()
+		mark(i, ends)
 		took := time.Since(began)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)

@@ -17,9 +17,15 @@ import (
 )
 
 // AddLink makes the link s in the sandbox, or moves it in, and nothing else there
-// changes. Without really it does nothing. It returns what there was to do.
-func (n *Namespace) AddLink(ctx context.Context, s want.Iface, really bool) ([]Change, error) {
-	ops, err := n.addLinks(ctx, []want.Iface{s}, really)
+// changes.
+func (n *Namespace) AddLink(ctx context.Context, s want.Iface) error {
+	_, err := n.addLinks(ctx, []want.Iface{s}, true)
+	return fail("add link", n.key, s.Name, err)
+}
+
+// PlanLink returns what AddLink would do.
+func (n *Namespace) PlanLink(ctx context.Context, s want.Iface) ([]Change, error) {
+	ops, err := n.addLinks(ctx, []want.Iface{s}, false)
 	return changes(ops, nil), fail("add link", n.key, s.Name, err)
 }
 
@@ -39,8 +45,10 @@ func (n *Namespace) addLinks(ctx context.Context, list []want.Iface, really bool
 	peers := map[string]bool{}
 	for i := range list {
 		p := &list[i].Peer
+		if *p == (want.Endpoint{}) || p.Sandbox == want.HostName {
+			continue
+		}
 		switch key, err := base.KeyIn(ctx, p.Sandbox); {
-		case *p == (want.Endpoint{}) || p.Sandbox == want.HostName:
 		case err != nil:
 			return nil, err
 		case key == n.key:

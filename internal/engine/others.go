@@ -93,8 +93,9 @@ func (*Namespace) Restore(map[string]*want.Options, []*types.StaticRoute, net.IP
 }
 
 func (*Namespace) AddInterface(string, string, *want.Options) error { return no("add interface") }
-func (*Namespace) AddLink(_ context.Context, _ want.Iface, do bool) ([]Change, error) {
-	return noneOf(do, "add link", "plan link")
+func (*Namespace) AddLink(context.Context, want.Iface) error        { return no("add link") }
+func (*Namespace) PlanLink(context.Context, want.Iface) ([]Change, error) {
+	return nil, no("plan link")
 }
 func (*Namespace) AddLinks(context.Context, []want.Iface) error { return no("add links") }
 func (*Namespace) RemoveLink(context.Context, string) error     { return no("remove link") }
