@@ -12,24 +12,27 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// step is one row of the benchmark, as it names it, and which of the steps it is.
+// step is one row of the benchmark, as it names it, and which of the steps it is; alone
+// leaves out what other threads do meanwhile.
 type step struct {
 	title, row string
 	number     int
+	alone      bool
 }
 
 var steps = []step{
-	{"Creating a sandbox", "create a sandbox (IPv6 off by default included)", 0},
-	{"Ending a sandbox", "create a sandbox (IPv6 off by default included)", 1},
-	{"From a warm pool", "create from a warm pool", 0},
-	{"An interface in place", "interface made in place (veth, v4, v6, routes)", 0},
-	{"InvokeFunc", "InvokeFunc, empty", 0},
-	{"Enter and leave", "Enter and leave", 0},
-	{"Reopening a sandbox of eight interfaces", "reopen with 8 interfaces", 0},
-	{"Taking down eight sandboxes with sixteen links", "up of 8 sandboxes and 16 links", 1},
+	{"Creating a sandbox", "create a sandbox (IPv6 off by default included)", 0, false},
+	{"Ending a sandbox", "create a sandbox (IPv6 off by default included)", 1, false},
+	{"From a warm pool", "create from a warm pool", 0, true},
+	{"An interface in place", "interface made in place (veth, v4, v6, routes)", 0, false},
+	{"InvokeFunc", "InvokeFunc, empty", 0, false},
+	{"Enter and leave", "Enter and leave", 0, false},
+	{"Reopening a sandbox of eight interfaces", "reopen with 8 interfaces", 0, false},
+	{"Taking down eight sandboxes with sixteen links", "up of 8 sandboxes and 16 links", 1, false},
 }
 
 func main() {
@@ -85,7 +88,7 @@ func traced(dir, program, with string, s step) ([]call, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := fromStrace(string(text), s.number)
+	all := fromStrace(string(text), s)
 	if len(all) == 0 {
 		return nil, errors.New("strace shows no such step")
 	}
@@ -97,7 +100,7 @@ func traced(dir, program, with string, s step) ([]call, error) {
 	if text, err = os.ReadFile(timed); err != nil {
 		return nil, err
 	}
-	putTimes(calls, fromPerf(string(text), s.number))
+	putTimes(calls, fromPerf(string(text), s))
 	return calls, nil
 }
 
@@ -115,8 +118,8 @@ func under(program, with string, s step, times int, tracer ...string) error {
 func section(b *strings.Builder, s step, floor, osl []call) {
 	fmt.Fprintf(b, "\n## %s\n\n| what for | floor | µs | osl | µs |\n| --- | --- | ---: | --- | ---: |\n", s.title)
 	var order []string
-	for _, c := range append(append([]call{}, osl...), floor...) {
-		if !has(order, c.purpose()) {
+	for _, c := range slices.Concat(osl, floor) {
+		if !slices.Contains(order, c.purpose()) {
 			order = append(order, c.purpose())
 		}
 	}
@@ -137,15 +140,6 @@ func section(b *strings.Builder, s step, floor, osl []call) {
 		}
 		b.WriteString("```\n\n</details>\n")
 	}
-}
-
-func has(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func total(calls []call) (sum float64) {

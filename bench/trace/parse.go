@@ -36,37 +36,47 @@ var (
 )
 
 // fromStrace returns the calls of each time of a step.
-func fromStrace(text string, number int) (all [][]call) {
-	var in bool
-	var now []call
+func fromStrace(text string, s step) [][]call {
+	w := window{step: s}
 	for line := range strings.Lines(text) {
 		m := straceLine.FindStringSubmatch(strings.TrimSpace(line))
 		if m == nil || m[2] != "" || own[m[3]] { // of one that is cut in two the beginning tells
 			continue
 		}
 		if mark := markLine.FindStringSubmatch(m[4]); m[3] == "write" && mark != nil {
-			in, now, all = marked(mark[1], number, in, now, all)
+			w.mark(mark[1], m[1])
 			continue
 		}
-		if in {
-			now = append(now, call{name: m[3], text: m[3] + readable(m[4])})
+		if w.sees(m[1]) {
+			w.now = append(w.now, call{name: m[3], text: m[3] + readable(m[4])})
 		}
 	}
-	return all
+	return w.all
 }
 
-// marked begins or ends a step.
-func marked(size string, number int, in bool, now []call, all [][]call) (bool, []call, [][]call) {
+// window collects the calls of a step.
+type window struct {
+	step
+	in     bool
+	thread string // that began
+	now    []call
+	all    [][]call
+}
+
+func (w *window) sees(thread string) bool { return w.in && (!w.alone || thread == w.thread) }
+
+// mark begins or ends the step. One that goes from thread to thread has not all of its
+// calls on the first.
+func (w *window) mark(size, thread string) {
 	switch n, _ := strconv.Atoi(size); n {
-	case firstMark + 2*number:
-		return true, nil, all
-	case firstMark + 2*number + 1:
-		if in {
-			all = append(all, now)
+	case firstMark + 2*w.number:
+		w.in, w.thread, w.now = true, thread, nil
+	case firstMark + 2*w.number + 1:
+		if w.sees(thread) {
+			w.all = append(w.all, w.now)
 		}
-		return false, nil, all
+		w.in = false
 	}
-	return in, now, all
 }
 
 // shorter takes out of arguments what tells nothing.
@@ -153,9 +163,8 @@ var (
 
 // fromPerf returns the calls of each time of a step, with their times, less what a call
 // takes that fails at once.
-func fromPerf(text string, number int) (all [][]call) {
-	var in bool
-	var now []call
+func fromPerf(text string, s step) [][]call {
+	w := window{step: s}
 	var nothing []float64
 	begun := map[string]int{} // by thread, those whose end comes later
 	for line := range strings.Lines(text) {
@@ -166,30 +175,30 @@ func fromPerf(text string, number int) (all [][]call) {
 		ms, _ := strconv.ParseFloat(m[2], 64)
 		if mark := perfMark.FindStringSubmatch(m[5]); m[4] == "write" && mark != nil {
 			nothing = append(nothing, 1000*ms)
-			in, now, all = marked(mark[1], number, in, now, all)
+			w.mark(mark[1], m[3])
 			clear(begun)
 			continue
 		}
 		switch continued := strings.Contains(line, "[continued]"); {
-		case !in:
+		case !w.sees(m[3]):
 		case continued:
-			if i, is := begun[m[3]]; is && i < len(now) && now[i].name == m[4] {
-				now[i].µs = 1000 * ms
+			if i, is := begun[m[3]]; is && i < len(w.now) && w.now[i].name == m[4] {
+				w.now[i].µs = 1000 * ms
 			}
 		default:
 			if m[2] == "" {
-				begun[m[3]] = len(now)
+				begun[m[3]] = len(w.now)
 			}
-			now = append(now, call{name: m[4], µs: 1000 * ms})
+			w.now = append(w.now, call{name: m[4], µs: 1000 * ms})
 		}
 	}
 	least := median(nothing)
-	for _, calls := range all {
+	for _, calls := range w.all {
 		for i := range calls {
 			calls[i].µs = max(0, calls[i].µs-least)
 		}
 	}
-	return all
+	return w.all
 }
 
 // putTimes gives calls the median times of those that were made in the same order; where

@@ -43,11 +43,7 @@ var systemCalls = func() []costs {
 	var iface osl.Interface
 	gw, ip := net.ParseIP("10.2.0.254"), net.ParseIP("10.3.255.7")
 	ctx := context.Background()
-	// A new namespace has what the machine's first one has: the other is written.
-	sysctls := map[string]string{"ipv4.ip_forward": "1"}
-	if b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); string(b) == "1\n" {
-		sysctls["ipv4.ip_forward"] = "0"
-	}
+	sysctls := map[string]string{"ipv4.ip_forward": os.Getenv(callsEnv)}
 	two := osl.Network{Sandboxes: []osl.Spec{{Name: "one", Sysctls: sysctls}, {Name: "two", Sysctls: sysctls}}}
 	return []costs{
 		// The first under a lock looks at the key, since there were mounts, and at lo;
@@ -134,11 +130,18 @@ func TestSystemCalls(t *testing.T) {
 	w.make("b")
 	w.must(w.ns("a").AddLink(t.Context(), osl.InterfaceSpec{Name: "eth0", Type: "veth", Peer: osl.Endpoint{Sandbox: "b", Interface: "eth0"},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/15")}}))
+	// What a new namespace has, is the machine's: the other value is written.
+	other := "1"
+	w.must(w.ns("b").InvokeFunc(func() {
+		if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && string(b) == "1\n" {
+			other = "0"
+		}
+	}))
 	self, err := os.Executable()
 	w.must(err)
 	out := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command(strace, "-f", "-qq", "-s", "32", "-o", out, self)
-	cmd.Env = append(os.Environ(), callsEnv+"=1", "XDG_RUNTIME_DIR=")
+	cmd.Env = append(os.Environ(), callsEnv+"="+other, "XDG_RUNTIME_DIR=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
