@@ -60,8 +60,8 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 	}
 	names.Keys = append(names.Keys, more...)
 	d.name = net.Name
-	order, _ := inLockOrder(names.Keys)
-	err = d.find(ctx, order, really)
+	order, ids := inLockOrder(names.Keys)
+	err = d.find(ctx, order, ids, really)
 	if errors.Is(err, errUnsettled) {
 		// One by one: who puts a change back takes the locks of its parts.
 		d.letGo()
@@ -71,7 +71,7 @@ func down(ctx context.Context, net want.Network, force, really bool) (c []Change
 			}
 		}
 		if err = d.locks.network(ctx, net.Name); err == nil {
-			err = d.find(ctx, order, really)
+			err = d.find(ctx, order, ids, really)
 		}
 	}
 	if err != nil {
@@ -125,10 +125,10 @@ func (d *doomed) letGo() {
 var errUnsettled = errors.New("a change was interrupted; put it right with: osl recover")
 
 // find opens sandboxes, or notes that their namespaces are gone.
-func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
+func (d *doomed) find(ctx context.Context, keys []string, ids map[string]lockID, really bool) error {
 	if really {
 		for _, key := range keys {
-			if err := d.locks.take(ctx, key); err != nil {
+			if err := d.locks.add(ctx, ids[key]); err != nil {
 				return fail("", key, "", err)
 			}
 		}
@@ -137,7 +137,7 @@ func (d *doomed) find(ctx context.Context, keys []string, really bool) error {
 	lo := make([]rtnl.Link, len(keys))
 	stale := make([]bool, len(keys))
 	err := inParallel(len(keys), func(i int) (err error) {
-		found[i], err = open(keys[i])
+		found[i], err = openAs(keys[i], ids[keys[i]])
 		if stale[i] = isDead(err); stale[i] || errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -62,7 +62,8 @@ func (r *run) HostLink(name string, write bool) (*plan.HostLink, error) {
 func MarkToEnd(ctx context.Context, keys ...string) error {
 	d := doomed{run: newRun(ctx)}
 	defer d.close()
-	if err := d.find(ctx, keys, true); err != nil {
+	_, ids := inLockOrder(keys)
+	if err := d.find(ctx, keys, ids, true); err != nil {
 		return err
 	}
 	c := plan.NewCommit(d.open[0].key)

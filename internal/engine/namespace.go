@@ -214,7 +214,10 @@ func ofThisBase(key string) error {
 }
 
 // open opens the namespace at key and looks no further.
-func open(key string) (*Namespace, error) {
+func open(key string) (*Namespace, error) { return openAs(key, lockOf(key)) }
+
+// openAs is open for who knows the lock of the key.
+func openAs(key string, lock lockID) (*Namespace, error) {
 	if err := ofThisBase(key); err != nil {
 		return nil, err
 	}
@@ -230,7 +233,7 @@ func open(key string) (*Namespace, error) {
 	if id == netns.HomeID() {
 		return hostAt(key, conn), nil
 	}
-	return &Namespace{key: key, id: id, conn: conn, lock: lockOf(key)}, nil
+	return &Namespace{key: key, id: id, conn: conn, lock: lock}, nil
 }
 
 // openSettled is open, but looks again at a key that is something else when

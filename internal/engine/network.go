@@ -29,11 +29,11 @@ func ofNetwork(ctx context.Context, name string, listed []string) (keys []string
 	if err != nil {
 		return nil, err
 	}
-	except := map[string]bool{}
+	at, except := places{}, map[string]bool{}
 	for _, key := range listed {
-		except[canonical(key)] = true
+		except[at.canonical(key)] = true
 	}
-	return keysWhose(ctx, slices.DeleteFunc(all, func(key string) bool { return except[canonical(key)] }),
+	return keysWhose(ctx, slices.DeleteFunc(all, func(key string) bool { return except[at.canonical(key)] }),
 		func(_ string, lo *rtnl.Link) bool { return plan.NetworkOf(lo) == name })
 }
 

@@ -109,7 +109,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, k want.Keys, writ
 			}
 			p.locks.stays = p.locks.stays || p.run.spaces[key] != nil
 		}
-		if err := p.openSandbox(ctx, key, write, i == len(order)-1); err != nil {
+		if err := p.openSandbox(ctx, key, ids[key], write, i == len(order)-1); err != nil {
 			return fail("open the sandbox", key, "", err)
 		}
 	}
@@ -168,7 +168,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, k want.Keys, writ
 
 // openSandbox opens a sandbox, where there is one, and heals it. The caller's own is
 // open. With last all are locked that will be.
-func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool) error {
+func (p *prepared) openSandbox(ctx context.Context, key string, lock lockID, write, last bool) error {
 	n := p.run.spaces[key]
 	if key == plan.HostNS {
 		var err error
@@ -184,7 +184,7 @@ func (p *prepared) openSandbox(ctx context.Context, key string, write, last bool
 		}
 	} else {
 		var err error
-		n, err = open(key)
+		n, err = openAs(key, lock)
 		if err == nil && n.host {
 			n.Close()
 			return errHostSpec

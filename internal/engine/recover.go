@@ -93,8 +93,8 @@ func endKilled(ctx context.Context, c plan.Commit, keys []string) (ended bool, e
 	}
 	d := doomed{run: newRun(ctx), of: c}
 	defer d.close()
-	order, _ := inLockOrder(keys)
-	if err := d.find(ctx, order, true); err != nil || len(d.open) < 2 {
+	order, ids := inLockOrder(keys)
+	if err := d.find(ctx, order, ids, true); err != nil || len(d.open) < 2 {
 		return false, err
 	}
 	happened, err := committed(ctx, c.For(d.open[0].key))
