@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -175,6 +176,49 @@ func removeBridge(t *testing.T) {
 	defer host.Close()
 	if err := host.RemoveLink(t.Context(), "cni9"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A configuration that was edited since the ADD, so that a key has a value of another type,
+// keeps nothing from DEL; the other verbs refuse it, and GC removes nothing.
+func TestEditedToNonsense(t *testing.T) {
+	c := newCNI(t)
+	ns := c.sandbox("c1")
+	n := c.opened(ns)
+	before := c.left()
+	for _, edit := range []string{`"mtu": "a lot", `, `"isGateway": "yes", `, `"vlan": [7], `, `"runtimeConfig": 7, `, `"capabilities": [], `, `"dns": "1.1.1.1", `, `"ipMasq": 1, `} {
+		c.must("osl-cni", "ADD", "id1", ns, bridgeFile)
+		edited := strings.Replace(bridgeFile, "{", "{"+edit, 1)
+		if edited == bridgeFile {
+			t.Fatal("it is not edited")
+		}
+		for _, verb := range []string{"ADD", "CHECK", "STATUS", "GC"} {
+			if _, err := c.call("osl-cni", verb, "id1", ns, edited); err == nil {
+				t.Errorf("%s takes %s", verb, edit)
+			}
+		}
+		if _, err := n.Interface(t.Context(), "eth0"); err != nil {
+			t.Errorf("%s: %v", edit, err)
+		}
+		c.must("osl-cni", "DEL", "id1", ns, edited)
+		removeBridge(t)
+		if now := c.left(); !slices.Equal(now, before) {
+			t.Errorf("%s: left %q, before %q", edit, now, before)
+		}
+	}
+	// Who gave the address is not known: that is said, and the interface is gone all the same.
+	c.must("osl-cni", "ADD", "id1", ns, bridgeFile)
+	edited := strings.Replace(bridgeFile, `"ipam": {`, `"ipam": 7, "was": {`, 1)
+	if _, err := c.call("osl-cni", "DEL", "id1", ns, edited); err == nil || !strings.Contains(err.Error(), "ipam") {
+		t.Errorf("without ipam: %v", err)
+	}
+	if _, err := n.Interface(t.Context(), "eth0"); !errors.Is(err, osl.ErrNotFound) {
+		t.Errorf("without ipam: %v", err)
+	}
+	c.must("osl-cni", "DEL", "id1", ns, bridgeFile)
+	removeBridge(t)
+	if now := c.left(); !slices.Equal(now, before) {
+		t.Errorf("left %q, before %q", now, before)
 	}
 }
 

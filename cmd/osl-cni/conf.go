@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -63,6 +64,7 @@ type conf struct {
 
 	kind    string           // what to make
 	mac     net.HardwareAddr // nil for any
+	keysErr error            // which key has a value of another type
 	argsErr error            // what is wrong with CNI_ARGS, or the hardware address
 	raw     []byte
 	held    *os.File // nil for none
@@ -86,11 +88,24 @@ func loadArgs(text string, env *envArgs) error {
 // own are the types that are osl's own, whose mode says what is made.
 var own = []string{"osl", "osl-cni"}
 
-// load reads the configuration of a call.
+// load reads the configuration of a call, all keys of it.
 func load(args *skel.CmdArgs) (*conf, error) {
+	c, err := loadToEnd(args)
+	if err == nil {
+		err = c.keysErr
+	}
+	return c, err
+}
+
+// loadToEnd reads the configuration of a DEL, which does without the keys that have a value
+// of another type: it may have been edited since the ADD.
+func loadToEnd(args *skel.CmdArgs) (*conf, error) {
 	c := &conf{raw: args.StdinData}
 	if err := json.Unmarshal(args.StdinData, c); err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, "the configuration can not be read", err.Error())
+		c.keysErr = types.NewError(types.ErrDecodingFailure, "the configuration can not be read", err.Error())
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) { // else it went on
+			return nil, c.keysErr
+		}
 	}
 	// The name by which it is called says what it is, else the type does.
 	c.kind = filepath.Base(os.Args[0])

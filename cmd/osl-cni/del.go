@@ -17,7 +17,7 @@ import (
 // del takes an attachment away: what there is of it. Whatever is gone already is no
 // error, and the addresses are given back in each case.
 func del(args *skel.CmdArgs) error {
-	c, err := load(args)
+	c, err := loadToEnd(args)
 	if err != nil {
 		return err
 	}
