@@ -262,7 +262,7 @@ func ofNexthop(e *fault.Error, n rtnl.Nexthop, is func(error, string)) {
 	case strings.Contains(e.Kernel, "IPv6 is disabled"):
 		is(fault.ErrInvalid, "give the interface an IPv6 address, or turn its IPv6 on")
 	case errors.Is(e.Err, unix.ENETDOWN):
-		is(fault.ErrUnreachable, "its interface must be up and have a carrier: look whether its other end, or a port of the bridge, is up")
+		is(fault.ErrUnreachable, "its interface (lo, if it is a blackhole) must be up and have a carrier: look whether its other end, or a port of the bridge, is up")
 	}
 }
 
