@@ -79,7 +79,7 @@ func run(out string) error {
 
 const head = `# What osl's system calls are for
 
-` + "`go run -C bench ./trace -out ../docs/performance`" + ` writes this page: the system calls of the floor and of osl, what each is for, and its time in the kernel in µs. The calls are those that strace shows of one time; the times are medians of many by perf, less what perf makes of a call that does nothing but fail. What the Go runtime calls for itself is left out. The processor's caches are as warm as many times in a row make them; [the table](../performance.md) has what a caller waits for. perf tells microseconds, and no parts of them. Commit ` + "`%s`" + `.
+` + "`go run -C bench ./trace -out ../docs/performance`" + ` writes this page: the system calls of the floor and of osl, what each is for, and its time in the kernel in µs. The calls are those that strace shows of one time; the times are medians of many by perf, less what perf makes of a call that does nothing but fail; where threads work side by side, so that the order is another each time, medians of calls of one name. What the Go runtime calls for itself is left out. The processor's caches are as warm as many times in a row make them; [the table](../performance.md) has what a caller waits for. perf tells microseconds, and no parts of them. Commit ` + "`%s`" + `.
 `
 
 // traced returns the calls of a step, each with its time.
@@ -96,7 +96,6 @@ func traced(dir, program, with string, s step) ([]call, error) {
 	if len(all) == 0 {
 		return nil, errors.New("strace shows no such step")
 	}
-	calls := all[len(all)-1]
 	timed := filepath.Join(dir, "perf")
 	if err := under(program, with, s, 100, "perf", "trace", "-o", timed); err != nil {
 		return nil, err
@@ -104,8 +103,7 @@ func traced(dir, program, with string, s step) ([]call, error) {
 	if text, err = os.ReadFile(timed); err != nil {
 		return nil, err
 	}
-	putTimes(calls, fromPerf(string(text), s))
-	return calls, nil
+	return withTimes(all, fromPerf(string(text), s)), nil
 }
 
 // under runs the steps of a row a number of times under a tracer.

@@ -201,12 +201,20 @@ func fromPerf(text string, s step) [][]call {
 	return w.all
 }
 
-// putTimes gives calls the median times of those that were made in the same order; where
-// few were, the median of what has the same name.
-func putTimes(calls []call, timed [][]call) {
-	same := slices.DeleteFunc(slices.Clone(timed), func(t []call) bool {
-		return !slices.EqualFunc(t, calls, func(a, b call) bool { return a.name == b.name })
-	})
+// withTimes returns the calls of one time, that which was seen most often with perf, each with
+// the median of its times then; where the order is another each time, with that of what has
+// the same name.
+func withTimes(all, timed [][]call) []call {
+	var calls []call
+	var same [][]call
+	for _, one := range all {
+		like := slices.DeleteFunc(slices.Clone(timed), func(t []call) bool {
+			return !slices.EqualFunc(t, one, func(a, b call) bool { return a.name == b.name })
+		})
+		if calls == nil || len(like) > len(same) {
+			calls, same = one, like
+		}
+	}
 	named := map[string][]float64{}
 	for _, t := range timed {
 		for _, c := range t {
@@ -223,6 +231,7 @@ func putTimes(calls []call, timed [][]call) {
 		}
 		calls[i].µs = median(at)
 	}
+	return calls
 }
 
 func median(list []float64) float64 {
