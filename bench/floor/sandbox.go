@@ -130,7 +130,7 @@ func (s *Sandbox) DestroyWithEnds(host *Conn, peer string) error {
 		failed <- conn.Flush()
 		_ = conn.Close()
 	}()
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+	for pause, done := 50*time.Microsecond, false; ; pause = min(2*pause, time.Millisecond) {
 		gone, err := host.Gone(peer)
 		if err != nil {
 			return err
@@ -138,11 +138,15 @@ func (s *Sandbox) DestroyWithEnds(host *Conn, peer string) error {
 		if gone {
 			break
 		}
+		if done {
+			return fmt.Errorf("destroy %s: %s is there still", s.path, peer)
+		}
 		select {
 		case err := <-failed:
 			if err != nil {
 				return err
 			}
+			done = true
 		case <-time.After(pause):
 		}
 	}

@@ -79,7 +79,7 @@ func run(out string) error {
 
 const head = `# What osl's system calls are for
 
-` + "`go run -C bench ./trace -out ../docs/performance`" + ` writes this page: the system calls of the floor and of osl, what each is for, and its time in the kernel in µs. The calls are those that strace shows of one time; the times are medians of many by perf, less what perf makes of a call that does nothing but fail; where threads work side by side, so that the order is another each time, medians of calls of one name. What the Go runtime calls for itself is left out. The processor's caches are as warm as many times in a row make them; [the table](../performance.md) has what a caller waits for. perf tells microseconds, and no parts of them. Commit ` + "`%s`" + `.
+` + "`go run -C bench ./trace -out ../docs/performance`" + ` writes this page: the system calls of the floor and of osl, what each is for, and its time in the kernel in µs. The calls are those that strace shows of one time; the times are medians of many by perf, less what perf makes of a call that does nothing but fail; where threads work side by side, so that the order is another each time, means of the calls of one name. What the Go runtime calls for itself is left out. The processor's caches are as warm as many times in a row make them; [the table](../performance.md) has what a caller waits for. perf tells microseconds, and no parts of them. Commit ` + "`%s`" + `.
 `
 
 // traced returns the calls of a step, each with its time.

@@ -23,7 +23,7 @@ type call struct {
 var own = map[string]bool{"futex": true, "nanosleep": true, "clock_nanosleep": true, "sched_yield": true, "madvise": true, "mmap": true,
 	"munmap": true, "rt_sigaction": true, "rt_sigprocmask": true, "rt_sigreturn": true, "sigaltstack": true, "getpid": true,
 	"tgkill": true, "clone": true, "clone3": true, "epoll_pwait": true, "epoll_wait": true, "epoll_ctl": true, "eventfd2": true,
-	"restart_syscall": true, "mprotect": true, "sched_getaffinity": true, "timer_settime": true}
+	"restart_syscall": true, "mprotect": true, "sched_getaffinity": true, "timer_settime": true, "rseq": true, "set_robust_list": true}
 
 // A step begins with a write of so many bytes to nowhere, and ends with one of one more.
 const firstMark = 1000
@@ -202,8 +202,8 @@ func fromPerf(text string, s step) [][]call {
 }
 
 // withTimes returns the calls of one time, that which was seen most often with perf, each with
-// the median of its times then; where the order is another each time, with that of what has
-// the same name.
+// the median of its times then; where the order is another each time, with the mean of what
+// has the same name, so that the sum is right.
 func withTimes(all, timed [][]call) []call {
 	var calls []call
 	var same [][]call
@@ -226,12 +226,19 @@ func withTimes(all, timed [][]call) []call {
 		for _, t := range same {
 			at = append(at, t[i].µs)
 		}
-		if len(same) < 5 {
-			at = named[calls[i].name]
-		}
 		calls[i].µs = median(at)
+		if len(same) < 5 {
+			calls[i].µs = mean(named[calls[i].name])
+		}
 	}
 	return calls
+}
+
+func mean(list []float64) (m float64) {
+	for _, x := range list {
+		m += x / float64(len(list))
+	}
+	return m
 }
 
 func median(list []float64) float64 {

@@ -97,13 +97,24 @@ func load(args *skel.CmdArgs) (*conf, error) {
 	return c, err
 }
 
-// loadToEnd reads the configuration of a DEL, which does without the keys that have a value
-// of another type: it may have been edited since the ADD.
+// loadToEnd reads the configuration of a DEL, which does without keys that have a value of
+// another type, as one that was edited since the ADD may have; but not without those that say
+// what there is to take away.
 func loadToEnd(args *skel.CmdArgs) (*conf, error) {
 	c := &conf{raw: args.StdinData}
 	if err := json.Unmarshal(args.StdinData, c); err != nil {
 		c.keysErr = types.NewError(types.ErrDecodingFailure, "the configuration can not be read", err.Error())
-		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) { // else it went on
+		var needed struct {
+			types.PluginConf
+			Mode     string   `json:"mode"`
+			LinkMode string   `json:"linkMode"`
+			IPMasq   bool     `json:"ipMasq"`
+			SBR      *sbrConf `json:"sbr"`
+			deviceConf
+			vrfConf
+		}
+		// After an error of another kind the rest was not read.
+		if other := (*json.UnmarshalTypeError)(nil); !errors.As(err, &other) || json.Unmarshal(args.StdinData, &needed) != nil {
 			return nil, c.keysErr
 		}
 	}

@@ -65,17 +65,8 @@ func (c *conf) handedDown() (*current.Result, error) {
 	return &current.Result{IPs: prev.IPs, Routes: prev.Routes, DNS: prev.DNS}, nil
 }
 
-// release gives the addresses back. Where the key of IPAM can not be read, nobody knows to
-// whom.
-func (c *conf) release(args *skel.CmdArgs) error {
-	var keys struct {
-		IPAM json.RawMessage `json:"ipam"`
-	}
-	if c.keysErr != nil && c.IPAM.Type == "" && json.Unmarshal(c.raw, &keys) == nil && keys.IPAM != nil {
-		return c.keysErr
-	}
-	return c.ask("DEL", args)
-}
+// release gives the addresses back.
+func (c *conf) release(args *skel.CmdArgs) error { return c.ask("DEL", args) }
 
 // ask calls the IPAM plugin, if there is one, for a verb that has no result.
 func (c *conf) ask(verb string, args *skel.CmdArgs) error {

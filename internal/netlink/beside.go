@@ -29,19 +29,8 @@ func (c *Conn) Beside(ctx context.Context, name string, index int) bool {
 	if now, err := c.Index(name); err != nil || now != index {
 		return false // its end could not be told
 	}
-	c.mu.Lock()
-	s, ok := c.t.(*socket)
-	seq := c.seq
-	c.seq++ // the answer comes when nobody reads any more, or is passed over
-	c.mu.Unlock()
-	if !ok {
-		return false
-	}
-	r := rtnl.DelLink(index)
-	b := rtnl.AppendMessage(nil, r, r.Flags|unix.NLM_F_REQUEST, seq)
-	pid, errno := sendBeside(s.fd, b)
-	runtime.KeepAlive(s)
-	if errno != 0 {
+	pid, sends := c.sendBeside(rtnl.DelLink(index))
+	if !sends {
 		return false
 	}
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
@@ -60,6 +49,21 @@ func (c *Conn) Beside(ctx context.Context, name string, index int) bool {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// sendBeside sends a request in a process of its own, and holds the lock until that has the
+// socket: who closes it gives its number to another.
+func (c *Conn) sendBeside(r rtnl.Request) (pid int, sends bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.t.(*socket)
+	if !ok || s.fd < 0 {
+		return 0, false
+	}
+	b := rtnl.AppendMessage(nil, r, r.Flags|unix.NLM_F_REQUEST, c.seq)
+	c.seq++ // the answer comes when nobody reads any more, or is passed over
+	pid, errno := sendBeside(s.fd, b)
+	return pid, errno == 0
 }
 
 // sendBeside sends b by the socket fd in a process that has nothing else open: neither
@@ -88,10 +92,14 @@ func forkToSend(fd uintptr, b unsafe.Pointer, n uintptr) (child uintptr, errno u
 		return child, errno
 	}
 	if fd > 0 {
-		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE_RANGE, 0, fd-1, 0)
+		_, _, errno = unix.RawSyscall(unix.SYS_CLOSE_RANGE, 0, fd-1, 0)
 	}
-	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE_RANGE, fd+1, uintptr(^uint32(0)), 0)
-	_, _, _ = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(b), n, 0, 0, 0)
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_CLOSE_RANGE, fd+1, uintptr(^uint32(0)), 0)
+	}
+	if errno == 0 { // else its parent does it
+		_, _, _ = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(b), n, 0, 0, 0)
+	}
 	for {
 		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}

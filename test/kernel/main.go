@@ -175,7 +175,7 @@ func build(work string, o options, which selection) ([]run, error) {
 				r.name = name
 			}
 			r.dir, r.source, r.binary = filepath.Join("/src", rel), dir, filepath.Join(bin, base+".test")
-			r.command = fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=20m %s", base, r.command)
+			r.command = fmt.Sprintf("/tests/%s.test -test.v=test2json -test.timeout=%s %s", base, o.timeout, r.command)
 			if strings.Contains(r.name, o.only) {
 				chosen = append(chosen, r)
 			}
