@@ -12,30 +12,11 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
-// loopEnv makes the program do the steps of the rows that were asked for a
-// number of times, unmeasured, and nothing else: for a tracer around it.
-const loopEnv = "OSL_BENCH_LOOP"
-
-// marksEnv makes it tell the tracer where each step begins and ends.
-const marksEnv = "OSL_BENCH_MARKS"
-
-var marked = os.Getenv(marksEnv) != ""
-
-const (
-	begins = 0
-	ends   = 1
-)
-
-// mark makes a system call that fails, whose size says of which step this is the beginning
-// or the end.
-func mark(step, what int) {
-	if marked {
-		_, _ = unix.Write(-1, make([]byte, 1000+2*step+what))
-	}
-}
+// marked says that a tracer is to be told where each step begins and ends.
+var marked = os.Getenv(tracer.MarksEnv) != ""
 
 // loop does each step n times.
 func (b *bench) loop(n string) error {
@@ -69,13 +50,10 @@ func (b *bench) loop(n string) error {
 	return nil
 }
 
-// noise are the system calls of the Go runtime for itself, whose number
-// depends on the moment.
-var noise = map[string]bool{"futex": true, "nanosleep": true, "clock_nanosleep": true, "sched_yield": true, "madvise": true,
-	"mmap": true, "munmap": true, "rt_sigaction": true, "rt_sigprocmask": true, "rt_sigreturn": true, "sigaltstack": true,
-	"gettid": true, "getpid": true, "tgkill": true, "clone": true, "clone3": true, "epoll_pwait": true, "epoll_wait": true,
-	"restart_syscall": true, "set_robust_list": true, "rseq": true, "total": true, "mprotect": true, "sched_getaffinity": true,
-	"exit": true}
+// noise are the system calls that are not counted, and the line of the sum.
+func noise(name string) bool {
+	return tracer.Runtime[name] || name == "gettid" || name == "exit" || name == "total"
+}
 
 // counted is how often the steps are done more in the second run.
 const counted = 500
@@ -146,7 +124,7 @@ func traced(name, contender string, times int) (float64, error) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, loopEnv+"="+strconv.Itoa(times))
+	cmd.Env = append(cmd.Env, tracer.LoopEnv+"="+strconv.Itoa(times))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("count the system calls of %s, %s: %w: %s", contender, name, err, out)
 	}
@@ -168,7 +146,7 @@ func traced(name, contender string, times int) (float64, error) {
 // there are any, name. A write that failed is one of a setting of IPv6, which
 // the kernel begins again as long as anyone on the machine holds RTNL.
 func countedIn(f []string) int {
-	if len(f) < 2 || len(f) > 3 || noise[f[len(f)-1]] {
+	if len(f) < 2 || len(f) > 3 || noise(f[len(f)-1]) {
 		return 0
 	}
 	calls, err := strconv.Atoi(f[0])

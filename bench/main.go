@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/seed59451c2b/osl/bench/busy"
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // settings are the flags.
@@ -87,7 +88,7 @@ func (s *settings) measure() error {
 	if b.contenders, err = contenders(s.with); err != nil {
 		return err
 	}
-	if only := os.Getenv(loopEnv); only != "" {
+	if only := os.Getenv(tracer.LoopEnv); only != "" {
 		return b.loop(only)
 	}
 	stop, err := profile(s.cpuProfile)

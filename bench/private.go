@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // inside marks the process that runs in the namespaces.
@@ -121,7 +123,7 @@ func thisMachine() machine {
 // the tree differs from it. It is not for who counts system calls: git makes
 // thousands, of which no two runs have the same number.
 func commit() string {
-	if os.Getenv(loopEnv) != "" {
+	if os.Getenv(tracer.LoopEnv) != "" {
 		return ""
 	}
 	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output()

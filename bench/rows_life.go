@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // createRows are the rows about empty sandboxes.
@@ -51,7 +53,7 @@ func turnsIPv6Off(c contender) bool {
 // counts, nothing is measured, and the runtime's own calls for a timer are in
 // the way.
 func settle() error {
-	if os.Getenv(loopEnv) != "" {
+	if os.Getenv(tracer.LoopEnv) != "" {
 		return nil
 	}
 	time.Sleep(2 * time.Millisecond)

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"runtime"
 	"time"
+
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // row is one line of the table.
@@ -256,9 +258,13 @@ func (b *bench) once(g *group, e *entrant, check bool) error {
 	}
 	for i, step := range e.t.steps {
 		began := time.Now()
-		mark(i, begins)
+		if marked {
+			tracer.Mark(tracer.Begin(i))
+		}
 		err := step()
-		mark(i, ends)
+		if marked {
+			tracer.Mark(tracer.End(i))
+		}
 		took := time.Since(began)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)

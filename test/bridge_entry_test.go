@@ -279,9 +279,7 @@ func TestFeatureBridgeMulticastEntries(t *testing.T) {
 		n := withEntries(key, nil, nil, list...)
 		script, err := osl.Diff(t.Context(), n)
 		must(t, err)
-		if out, err := exec.Command("sh", "-ec", script.String()).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s\nof\n%s", err, out, script)
-		}
+		must(t, paste(script))
 		if did := settled(t, n); len(did) > 0 {
 			t.Errorf("after\n%s\nthere was to do\n%s", script, did)
 		}

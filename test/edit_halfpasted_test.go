@@ -3,26 +3,20 @@
 package osltest
 
 import (
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/seed59451c2b/osl"
-	"github.com/seed59451c2b/osl/internal/testnet"
 )
 
 // Who pastes some of the commands that Diff prints of a new network, and stops in the middle,
 // has what osl takes over: Apply does the rest, Diff is empty then, and Down leaves nothing.
 func TestHalfPastedEdits(t *testing.T) {
 	begin(t)
-	has := probe(t)
-	has.kinds = slices.DeleteFunc(has.kinds, func(kind string) bool { return slices.Contains(newerKinds, kind) })
-	for program, from := range map[string]string{"ip": "iproute2", "ethtool": "ethtool"} {
-		testnet.NeedProgram(t, program, from)
-	}
+	has := pasteable(t)
+	needPasted(t)
 	keys := keyFiles(t)
 	anyInput(t, 12, func(r *rapid.T) {
 		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
@@ -39,8 +33,8 @@ func TestHalfPastedEdits(t *testing.T) {
 			pasted++ // the next one says that it is osl's: without that it is the one who pastes'
 		}
 		some := would[:pasted]
-		if out, err := exec.Command("sh", "-ec", some.String()).CombinedOutput(); err != nil {
-			r.Fatalf("%v\n%s\nof\n%s", err, out, some)
+		if err := paste(some); err != nil {
+			r.Fatal(err)
 		}
 		if _, err := osl.Apply(t.Context(), n); err != nil {
 			r.Fatalf("apply after some of the commands: %v\n%s\nthe others are\n%s", err, some, would[len(some):])

@@ -26,9 +26,29 @@ import (
 // no line of it fails, and then there is nothing to change.
 func TestPastedEdits(t *testing.T) {
 	begin(t)
+	pastes(t, pasteable(t))
+}
+
+// pasteable draws what the programs of every Debian know.
+func pasteable(t *testing.T) drawer {
 	has := probe(t)
 	has.kinds = slices.DeleteFunc(has.kinds, func(kind string) bool { return slices.Contains(newerKinds, kind) })
-	pastes(t, has)
+	return has
+}
+
+// paste runs commands that Diff printed.
+func paste(c osl.Changes) error {
+	if out, err := exec.Command("sh", "-ec", c.String()).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s\nof\n%s", err, out, c)
+	}
+	return nil
+}
+
+// needPasted are the programs that the commands need.
+func needPasted(t *testing.T) {
+	for program, from := range map[string]string{"ip": "iproute2", "ethtool": "ethtool"} {
+		testnet.NeedProgram(t, program, from)
+	}
 }
 
 // newerKinds are those for which a newer ip is needed, or another program.
@@ -64,9 +84,7 @@ func TestFeaturePastedEdits(t *testing.T) {
 
 // pastes applies networks with these kinds by the commands that Diff prints.
 func pastes(t *testing.T, has drawer) {
-	for program, from := range map[string]string{"ip": "iproute2", "ethtool": "ethtool"} {
-		testnet.NeedProgram(t, program, from)
-	}
+	needPasted(t)
 	keys := keyFiles(t)
 	anyInput(t, 12, func(r *rapid.T) {
 		d := drawer{T: r, kinds: has.kinds, rates: has.rates}
@@ -81,8 +99,8 @@ func pastes(t *testing.T, has drawer) {
 			if err != nil {
 				r.Fatalf("diff: %v", err)
 			}
-			if out, err := exec.Command("sh", "-ec", would.String()).CombinedOutput(); err != nil {
-				r.Fatalf("%v\n%s\nof\n%s", err, out, would)
+			if err := paste(would); err != nil {
+				r.Fatal(err)
 			}
 			eventually(t, "other ends of what went with a namespace are gone", func() bool { // ip does not wait for that
 				all, err := netlink.LinkList()
@@ -161,9 +179,7 @@ func TestPastedAfterRenames(t *testing.T) {
 		}
 		c, err := osl.Diff(t.Context(), lab)
 		must(t, err)
-		if out, err := exec.Command("sh", "-ec", c.String()).CombinedOutput(); err != nil {
-			t.Fatalf("%s\n%v: %s", c, err, out)
-		}
+		must(t, paste(c))
 		if c, err := osl.Apply(t.Context(), lab); err != nil || len(c) > 0 {
 			t.Errorf("after its commands up does: %v\n%s", err, c)
 		}

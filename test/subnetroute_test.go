@@ -5,7 +5,6 @@ package osltest
 import (
 	"errors"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -223,8 +222,8 @@ func TestSubnetRoutesOfOthersHands(t *testing.T) {
 			if pasted {
 				c, err := osl.Diff(t.Context(), lab)
 				must(t, err)
-				if out, err := exec.Command("sh", "-ec", c.String()).CombinedOutput(); err != nil {
-					t.Errorf("%s\n%s: %v\n%s", c, x, err, out)
+				if err := paste(c); err != nil {
+					t.Errorf("%s: %v", x, err)
 				}
 			}
 			c, err := osl.Apply(t.Context(), lab)

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // step is one row of the benchmark, as it names it, and which of the steps it is; alone
@@ -107,11 +109,11 @@ func traced(dir, program, with string, s step) ([]call, error) {
 }
 
 // under runs the steps of a row a number of times under a tracer.
-func under(program, with string, s step, times int, tracer ...string) error {
-	cmd := exec.Command(tracer[0], append(tracer[1:], program, "-with", with, "-rows", "^"+regexp.QuoteMeta(s.row)+"$")...)
-	cmd.Env = append(os.Environ(), fmt.Sprint("OSL_BENCH_LOOP=", times), "OSL_BENCH_MARKS=1")
+func under(program, with string, s step, times int, by ...string) error {
+	cmd := exec.Command(by[0], append(by[1:], program, "-with", with, "-rows", "^"+regexp.QuoteMeta(s.row)+"$")...)
+	cmd.Env = append(os.Environ(), fmt.Sprint(tracer.LoopEnv, "=", times), tracer.MarksEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", tracer[0], err, out)
+		return fmt.Errorf("%s: %w: %s", by[0], err, out)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/seed59451c2b/osl/bench/tracer"
 )
 
 // call is a system call: what it does, and how long that takes.
@@ -19,14 +21,10 @@ type call struct {
 	µs         float64
 }
 
-// own are the system calls of the Go runtime for itself.
-var own = map[string]bool{"futex": true, "nanosleep": true, "clock_nanosleep": true, "sched_yield": true, "madvise": true, "mmap": true,
-	"munmap": true, "rt_sigaction": true, "rt_sigprocmask": true, "rt_sigreturn": true, "sigaltstack": true, "getpid": true,
-	"tgkill": true, "clone": true, "clone3": true, "epoll_pwait": true, "epoll_wait": true, "epoll_ctl": true, "eventfd2": true,
-	"restart_syscall": true, "mprotect": true, "sched_getaffinity": true, "timer_settime": true, "rseq": true, "set_robust_list": true}
-
-// A step begins with a write of so many bytes to nowhere, and ends with one of one more.
-const firstMark = 1000
+// own reports whether a system call is one of the Go runtime for itself.
+func own(name string) bool {
+	return tracer.Runtime[name] || name == "epoll_ctl" || name == "eventfd2" || name == "timer_settime"
+}
 
 var (
 	straceLine = regexp.MustCompile(`^(\d+) +(<\.\.\. )?(\w+)(.*)$`)
@@ -40,7 +38,7 @@ func fromStrace(text string, s step) [][]call {
 	w := window{step: s}
 	for line := range strings.Lines(text) {
 		m := straceLine.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil || m[2] != "" || own[m[3]] { // of one that is cut in two the beginning tells
+		if m == nil || m[2] != "" || own(m[3]) { // of one that is cut in two the beginning tells
 			continue
 		}
 		if mark := markLine.FindStringSubmatch(m[4]); m[3] == "write" && mark != nil {
@@ -69,9 +67,9 @@ func (w *window) sees(thread string) bool { return w.in && (!w.alone || thread =
 // calls on the first.
 func (w *window) mark(size, thread string) {
 	switch n, _ := strconv.Atoi(size); n {
-	case firstMark + 2*w.number:
+	case tracer.Begin(w.number):
 		w.in, w.thread, w.now = true, thread, nil
-	case firstMark + 2*w.number + 1:
+	case tracer.End(w.number):
 		if w.sees(thread) {
 			w.all = append(w.all, w.now)
 		}
@@ -169,7 +167,7 @@ func fromPerf(text string, s step) [][]call {
 	begun := map[string]int{} // by thread, those whose end comes later
 	for line := range strings.Lines(text) {
 		m := perfLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
-		if m == nil || own[m[4]] {
+		if m == nil || own(m[4]) {
 			continue
 		}
 		ms, _ := strconv.ParseFloat(m[2], 64)

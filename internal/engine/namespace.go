@@ -214,9 +214,15 @@ func ofThisBase(key string) error {
 }
 
 // open opens the namespace at key and looks no further.
-func open(key string) (*Namespace, error) { return openAs(key, lockOf(key)) }
+func open(key string) (*Namespace, error) {
+	n, err := openAs(key, lockID{})
+	if err == nil && !n.host {
+		n.lock = lockOf(key)
+	}
+	return n, err
+}
 
-// openAs is open for who knows the lock of the key.
+// openAs is open for who knows the lock of the key; that of the host's is its own.
 func openAs(key string, lock lockID) (*Namespace, error) {
 	if err := ofThisBase(key); err != nil {
 		return nil, err

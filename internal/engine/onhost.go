@@ -121,13 +121,12 @@ func (p *prepared) openOnHost(ctx context.Context, write bool) error {
 		return nil
 	}
 	p.want = append(p.want, plan.Sandbox{Key: plan.HostNS, Network: p.hostName, Prune: true})
-	lock := lockOf(base.HostKey())
 	if write {
-		if err := p.locks.add(ctx, lock); err != nil {
+		if err := p.locks.take(ctx, base.HostKey()); err != nil {
 			return err
 		}
 	}
-	return p.openSandbox(ctx, plan.HostNS, lock, write, true)
+	return p.openSandbox(ctx, plan.HostNS, lockID{}, write, true)
 }
 
 // hadOnHost reports whether a sandbox says that its network has something on the

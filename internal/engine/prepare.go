@@ -167,7 +167,7 @@ func (p *prepared) open(ctx context.Context, net want.Network, k want.Keys, writ
 }
 
 // openSandbox opens a sandbox, where there is one, and heals it. The caller's own is
-// open. With last all are locked that will be.
+// open, and so is the host, which have their locks. With last all are locked that will be.
 func (p *prepared) openSandbox(ctx context.Context, key string, lock lockID, write, last bool) error {
 	n := p.run.spaces[key]
 	if key == plan.HostNS {
